@@ -1,0 +1,209 @@
+"""Everything that sshjobs raises, one class per distinct reaction.
+
+A caller catches :class:`SshJobsError` for all of it. Facts are attributes, the
+text is made from them. An error survives pickling and a trip through the store
+(:func:`dump`, :func:`load`), since the process that led a round is often not
+the one that must report what went wrong in it.
+"""
+
+from __future__ import annotations
+
+import json
+
+
+class SshJobsError(Exception):
+    """The root of the tree."""
+
+    #: The exit status of a command that ends with this error (sysexits.h).
+    exit_status = 70
+
+
+class SpecError(SshJobsError, ValueError):
+    """The call is wrong as it stands; no I/O has happened."""
+
+    exit_status = 64
+
+
+class TransportError(SshJobsError):
+    """A host could not be asked. No job has changed because of it.
+
+    Args:
+        host: What the user typed, as ``ssh`` would take it.
+        detail: The cause in one sentence.
+        hint: What the user can do: a setting, a server option, a command.
+    """
+
+    exit_status = 69
+
+    def __init__(self, host: str, detail: str, hint: str = "") -> None:
+        super().__init__(host, detail, hint)
+        self.host = host
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.host}: {self.detail}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class HostUnreachable(TransportError):
+    """Nothing ran: no connection within the budget, or none may be tried now."""
+
+
+class Throttled(HostUnreachable):
+    """The host closed the connection before authentication (MaxStartups, penalty)."""
+
+
+class SessionRefused(TransportError):
+    """The host opens no further session on the connection; nothing ran."""
+
+    exit_status = 75
+
+
+class AuthenticationError(TransportError):
+    """The key or the host key was refused; only a person can mend that."""
+
+    exit_status = 77
+
+
+class OutcomeUnknown(TransportError):
+    """The command may have run. Running the round again is safe."""
+
+    exit_status = 75
+
+
+class ConnectionLost(OutcomeUnknown):
+    """The connection ended in the middle of a session."""
+
+
+class CommandTimeout(OutcomeUnknown, TimeoutError):
+    """The host sent no byte for as long as we were willing to wait."""
+
+
+class ProtocolError(SshJobsError):
+    """The host answered something that is not a reply of ours.
+
+    Args:
+        host: What the user typed.
+        detail: What was wrong with the reply.
+        reply: The first bytes of it, for the bug report.
+    """
+
+    exit_status = 70
+
+    def __init__(self, host: str, detail: str, reply: bytes = b"") -> None:
+        super().__init__(host, detail, reply)
+        self.host = host
+        self.detail = detail
+        self.reply = reply
+
+    def __str__(self) -> str:
+        text = f"{self.host}: {self.detail}"
+        return f"{text}; it said {self.reply[:200]!r}" if self.reply else text
+
+
+class HostError(SshJobsError):
+    """Our program ran on the host and could not do its work there.
+
+    Args:
+        host: What the user typed.
+        detail: What failed (no space, no permission, no such shell).
+        hint: What the user can do.
+    """
+
+    exit_status = 69
+
+    def __init__(self, host: str, detail: str, hint: str = "") -> None:
+        super().__init__(host, detail, hint)
+        self.host = host
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.host}: {self.detail}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class JobError(SshJobsError):
+    """Something about one job.
+
+    Args:
+        job_id: The id, prefix or ``key:K`` that was asked for.
+        detail: What is wrong with it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, job_id: str, detail: str) -> None:
+        super().__init__(job_id, detail)
+        self.job_id = job_id
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"job {self.job_id}: {self.detail}"
+
+
+class JobNotFound(JobError, LookupError):
+    """No job here answers to that id, prefix or key, or several do."""
+
+    exit_status = 64
+
+
+class JobFailed(JobError):
+    """The job ended, and not well."""
+
+
+class NotYet(SshJobsError):
+    """What was asked is accepted and not finished; asking again is right.
+
+    Args:
+        detail: What is still open.
+        job_ids: The jobs concerned.
+    """
+
+    exit_status = 75
+
+    def __init__(self, detail: str, job_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(detail, job_ids)
+        self.detail = detail
+        self.job_ids = job_ids
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class StoreError(SshJobsError):
+    """The record on this machine cannot be read, written or locked."""
+
+    exit_status = 70
+
+
+_BY_NAME: dict[str, type[SshJobsError]] = {
+    cls.__name__: cls
+    for cls in (
+        SpecError,
+        HostUnreachable,
+        Throttled,
+        SessionRefused,
+        AuthenticationError,
+        OutcomeUnknown,
+        ConnectionLost,
+        CommandTimeout,
+        HostError,
+        JobError,
+        JobNotFound,
+        JobFailed,
+        StoreError,
+    )
+}
+
+
+def dump(error: SshJobsError) -> str:
+    """Write an error down, for another process of this machine to raise."""
+    return json.dumps([type(error).__name__, [str(arg) for arg in error.args]])
+
+
+def load(text: str) -> SshJobsError:
+    """Make the error that :func:`dump` wrote down."""
+    name, args = json.loads(text)
+    return _BY_NAME.get(name, SshJobsError)(*args)

@@ -1,0 +1,252 @@
+"""The values that sshjobs speaks of: what was asked, what is known of a job.
+
+Nothing here does I/O. Values are ``NamedTuple``: slotted, comparable, and
+cheap to import in a process that lives for fifty milliseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from typing import Any, NamedTuple
+
+from .errors import SpecError
+
+#: What a job's id looks like; also what may become a path component on a host.
+JOB_ID = re.compile(r"[a-z2-7]{16}\Z")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SHELL = re.compile(r"[A-Za-z0-9_./+-]+\Z")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)\Z")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+CLEANUP = ("never", "on_success", "always")
+
+#: The largest command, environment or standard input that one job may carry.
+#: It travels inside one request, which the host's shell reads into memory.
+MAX_JOB_BYTES = 16 * 1024 * 1024
+
+#: One environment string ends at 128 KiB on Linux (execve(2), MAX_ARG_STRLEN).
+MAX_ENV_BYTES = 128 * 1024 - 1
+
+
+def new_job_id() -> str:
+    """Return a fresh job id: 80 random bits as 16 characters of base 32."""
+    return base64.b32encode(os.urandom(10)).decode("ascii").lower()
+
+
+class Spec(NamedTuple):
+    """What was asked of a host: one command and what surrounds it.
+
+    ``command`` is a shell line (``bytes``) or an argument vector (a tuple of
+    ``bytes``). ``env`` holds pairs of name and value, and is left out of the
+    ``repr``, of the digest and of every record: values may be secrets.
+    """
+
+    command: bytes | tuple[bytes, ...]
+    env: tuple[tuple[str, bytes], ...] = ()
+    cwd: str = ""  # "" is the login directory
+    timeout: float | None = None  # seconds, kept on the host
+    shell: str = ""  # "" is the login shell
+    stdin: bytes | None = None  # None is /dev/null
+    kill_grace: float = 10.0  # seconds between TERM and KILL
+
+    def __repr__(self) -> str:
+        names = ", ".join(name for name, _ in self.env)
+        return f"<Spec {self.text()[:60]!r} env=[{names}]>"
+
+    def text(self) -> str:
+        """Return the command as a person would type it, for display only."""
+        if isinstance(self.command, bytes):
+            return os.fsdecode(self.command)
+        return " ".join(_quote(os.fsdecode(word)) for word in self.command)
+
+    def digest(self) -> str:
+        """Return what tells two commands apart: 16 hex digits of SHA-256."""
+        vector = not isinstance(self.command, bytes)
+        words = [self.command] if isinstance(self.command, bytes) else self.command
+        parts = [b"v" if vector else b"l", *words, self.cwd.encode(*_FS)]
+        parts += [self.shell.encode(*_FS), self.stdin or b""]
+        sizes = b" ".join(b"%d" % len(part) for part in parts)
+        return hashlib.sha256(sizes + b":" + b"".join(parts)).hexdigest()[:16]
+
+    def dumps(self) -> bytes:
+        """Write the spec down for the store's 0600 files, secrets included."""
+        vector = not isinstance(self.command, bytes)
+        words = [self.command] if isinstance(self.command, bytes) else self.command
+        plain = self._asdict() | {
+            "vector": vector,
+            "command": [_text(word) for word in words],
+            "env": [[name, _text(value)] for name, value in self.env],
+            "stdin": None if self.stdin is None else _text(self.stdin),
+        }
+        return json.dumps(plain).encode("ascii")
+
+    @classmethod
+    def loads(cls, data: bytes) -> Spec:
+        """Read what :meth:`dumps` wrote."""
+        plain: dict[str, Any] = json.loads(data)
+        words = tuple(_bytes(word) for word in plain["command"])
+        vector = plain.pop("vector")
+        stdin = plain["stdin"]
+        plain["command"] = words if vector else words[0]
+        plain["env"] = tuple((name, _bytes(value)) for name, value in plain["env"])
+        plain["stdin"] = None if stdin is None else _bytes(stdin)
+        return cls(**plain)
+
+
+_FS = ("utf-8", "surrogateescape")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")
+
+
+def _quote(word: str) -> str:
+    if word and re.fullmatch(r"[\w@%+=:,./-]+", word):
+        return word
+    return "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+class Job(NamedTuple):
+    """All that this machine knows of a job; one row of the store.
+
+    Instants are seconds since the epoch. ``log_bytes`` is what is known to be
+    written on the host, ``log_home`` what has been brought here of it.
+    """
+
+    id: str
+    host: str
+    conn: str  # identity of the connection, see transports.Identity.key
+    state: str
+    key: str = ""
+    name: str = ""
+    once: bool = False
+    attempt: int = 1
+    command: str = ""
+    digest: str = ""
+    cwd: str = ""
+    shell: str = ""
+    env_names: str = ""  # separated by spaces
+    timeout: float | None = None
+    cleanup: str = "never"
+    exit_status: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    node: str = ""
+    pid: int | None = None
+    start: str = ""
+    submitted_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    log_bytes: int = 0
+    log_home: int = 0
+    log_final: bool = False
+    reaped_at: float | None = None
+
+    def public(self) -> dict[str, Any]:
+        """Return the fields of ``--json``, in their order (design §7)."""
+        names = (
+            "id key name host state exit_status signal reason attempt "
+            "submitted_at started_at finished_at log_bytes"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+
+def check_host(host: str) -> str:
+    """Return ``host`` if ``ssh`` may be given it as a word of its own.
+
+    Raises:
+        SpecError: empty, starts with ``-``, or has white space or control characters.
+    """
+    if not host or host.startswith("-") or not host.isprintable() or " " in host:
+        raise SpecError(f"not a host name: {host!r}")
+    if any(char.isspace() for char in host):
+        raise SpecError(f"not a host name: {host!r}")
+    return host
+
+
+def check_spec(spec: Spec) -> Spec:
+    """Return ``spec`` if a host can be asked for it.
+
+    Raises:
+        SpecError: an empty command, a NUL byte where POSIX has none, a bad name
+            of an environment variable, a value that execve(2) would refuse, or
+            more bytes than :data:`MAX_JOB_BYTES`.
+    """
+    words = [spec.command] if isinstance(spec.command, bytes) else spec.command
+    if not words or not words[0].strip():
+        raise SpecError("the command is empty")
+    fields = (spec.cwd, spec.shell)
+    if any(b"\0" in word for word in words) or any("\0" in text for text in fields):
+        raise SpecError("a NUL byte cannot stand in a command or a directory")
+    if not isinstance(spec.command, bytes):
+        for word in words:
+            if len(word) > MAX_ENV_BYTES:
+                raise SpecError(
+                    "an argument is longer than 131,071 bytes, which no execve(2) "
+                    "takes; pass it on standard input (--stdin) or as a shell line"
+                )
+    for name, value in spec.env:
+        check_env(name, value)
+    if spec.shell and not _SHELL.match(spec.shell):
+        raise SpecError(f"not the name of a shell: {spec.shell!r}")
+    if spec.timeout is not None and not 0 < spec.timeout < 1e9:
+        raise SpecError(f"not a timeout in seconds: {spec.timeout!r}")
+    size = sum(map(len, words)) + sum(len(value) for _, value in spec.env)
+    if size + len(spec.stdin or b"") > MAX_JOB_BYTES:
+        raise SpecError(
+            f"the job carries {size + len(spec.stdin or b''):,} bytes; the most is "
+            f"{MAX_JOB_BYTES:,}: copy large input to the host first"
+        )
+    return spec
+
+
+def check_env(name: str, value: bytes) -> None:
+    """Refuse what cannot stand in an environment.
+
+    Raises:
+        SpecError: the message names the variable and never its value.
+    """
+    if not _ENV_NAME.match(name):
+        raise SpecError(f"not the name of an environment variable: {name!r}")
+    if b"\0" in value:
+        raise SpecError(f"the value of {name} has a NUL byte")
+    if len(name) + 1 + len(value) > MAX_ENV_BYTES:
+        raise SpecError(f"the value of {name} is longer than 128 KiB less its name")
+
+
+def seconds(text: str) -> float:
+    """Read a span of time: ``90``, ``90s``, ``15m``, ``12h``, ``7d``, ``2w``.
+
+    Raises:
+        SpecError: anything else.
+    """
+    match = _DURATION.match(text.strip())
+    if not match:
+        raise SpecError(f"not a span of time: {text!r} (say 90, 15m, 12h or 7d)")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control characters and stray bytes escaped.
+
+    All that is shown to people goes through here, raw log bytes apart, so that
+    a host cannot drive the terminal of who looks at its answer.
+    """
+    return "".join(
+        char if char.isprintable() or char == " " else _escape(char) for char in text
+    )
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,255 @@
+"""Every tunable: its name, default, unit, meaning and source.
+
+A value comes from, in this order: a flag of the call, ``SSHJOBS_<NAME>`` in the
+environment, ``[host."NAME"]`` of the config file, the top level of the config
+file, the default. Nothing here reads a file or the environment by itself: the
+edge (``verbs.Context``) hands both in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .errors import SpecError
+from .model import CLEANUP, seconds
+
+
+class Setting(NamedTuple):
+    """One tunable, as ``docs/reference/settings.md`` prints it."""
+
+    name: str
+    kind: str  # seconds, count, bytes, text, words, choice
+    default: Any
+    doc: str
+    source: str = ""
+    least: float = 0.0
+
+
+_AIRFLOW = "Airflow SSHRemoteJobOperator"
+
+SETTINGS = (
+    Setting(
+        "poll_interval",
+        "seconds",
+        1.0,
+        "the age at which what is known of a host is too old for those who wait; "
+        "one session serves all of them",
+        _AIRFLOW,
+        0.05,
+    ),
+    Setting(
+        "log_chunk_size",
+        "bytes",
+        65536,
+        "one piece of a log; while bytes remain the next round follows at once",
+        _AIRFLOW,
+        1,
+    ),
+    Setting(
+        "cleanup",
+        "choice",
+        "never",
+        "when a job's remote directory goes: never, on_success, always; only after "
+        "its log is home",
+        _AIRFLOW,
+    ),
+    Setting("cleanup_retries", "count", 3, "tries to reap after a job", _AIRFLOW),
+    Setting(
+        "conn_timeout", "seconds", 10.0, "TCP connect", "ssh_config(5) ConnectTimeout"
+    ),
+    Setting(
+        "banner_timeout",
+        "seconds",
+        30.0,
+        "from the connection to the end of authentication",
+        _AIRFLOW,
+        1,
+    ),
+    Setting(
+        "conn_retry_attempts", "count", 5, "handshakes before giving up", _AIRFLOW, 1
+    ),
+    Setting(
+        "command_timeout",
+        "seconds",
+        30.0,
+        "without a byte from the host before a round is given up",
+        _AIRFLOW,
+        1,
+    ),
+    Setting(
+        "max_reconnect_attempts",
+        "count",
+        5,
+        "consecutive rounds that failed before a verb gives up; a whole round resets it",
+        _AIRFLOW,
+        1,
+    ),
+    Setting(
+        "keepalive_interval",
+        "seconds",
+        15.0,
+        "between probes of a silent connection; three unanswered ones end it",
+        "ssh_config(5) ServerAliveInterval",
+        1,
+    ),
+    Setting(
+        "persist",
+        "seconds",
+        600.0,
+        "how long an idle connection stays open",
+        "ssh_config(5) ControlPersist",
+        1,
+    ),
+    Setting(
+        "wait_host", "seconds", 60.0, "how long a verb waits through cooldowns of a host"
+    ),
+    Setting("kill_grace", "seconds", 10.0, "between TERM and KILL"),
+    Setting(
+        "start_grace",
+        "seconds",
+        10.0,
+        "how long a prepared job may be without a process before it is started again",
+    ),
+    Setting(
+        "intent_ttl",
+        "seconds",
+        3600.0,
+        "how long what a dead process asked for is still done",
+        "",
+        1,
+    ),
+    Setting(
+        "key_ttl",
+        "seconds",
+        30 * 86400.0,
+        "how long a host remembers the key of a reaped job",
+    ),
+    Setting("remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW),
+    Setting("ssh_config", "text", "", "an ssh_config to use, as in ssh -F"),
+    Setting("transport", "choice", "auto", "auto, openssh or fabric"),
+    Setting("mux", "choice", "auto", "how sessions are opened: auto, native or ssh"),
+    Setting(
+        "master_env",
+        "words",
+        "",
+        "names of further environment variables that the connection may see",
+    ),
+    Setting("ssh_options", "words", "", "further ssh options for the connection, k=v"),
+    Setting("max_hosts", "count", 32, "hosts worked on side by side", "", 1),
+)
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+_CHOICES = {
+    "cleanup": CLEANUP,
+    "transport": ("auto", "openssh", "fabric"),
+    "mux": ("auto", "native", "ssh"),
+}
+
+
+class Settings:
+    """The values in force for one host; attributes are named as in :data:`SETTINGS`."""
+
+    __slots__ = tuple(setting.name for setting in SETTINGS)
+
+    poll_interval: float
+    log_chunk_size: int
+    cleanup: str
+    cleanup_retries: int
+    conn_timeout: float
+    banner_timeout: float
+    conn_retry_attempts: int
+    command_timeout: float
+    max_reconnect_attempts: int
+    keepalive_interval: float
+    persist: float
+    wait_host: float
+    kill_grace: float
+    start_grace: float
+    intent_ttl: float
+    key_ttl: float
+    remote_base_dir: str
+    ssh_config: str
+    transport: str
+    mux: str
+    master_env: str
+    ssh_options: str
+    max_hosts: int
+
+    def __init__(self, **values: Any) -> None:
+        for setting in SETTINGS:
+            given = values.pop(setting.name, None)
+            value = setting.default if given is None else _read(setting, given)
+            setattr(self, setting.name, value)
+        if values:
+            raise SpecError(f"no such setting: {', '.join(sorted(values))}")
+
+    def __repr__(self) -> str:
+        pairs = (
+            f"{s.name}={getattr(self, s.name)!r}"
+            for s in SETTINGS
+            if getattr(self, s.name) != s.default
+        )
+        return f"<Settings {' '.join(pairs)}>"
+
+
+def _read(setting: Setting, given: Any) -> Any:
+    """Turn what the user gave into the setting's own type, or say what is wrong."""
+    try:
+        value = _convert(setting, given)
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"{setting.name}: not {_a(setting)}: {given!r}") from error
+    if setting.kind in ("seconds", "count", "bytes") and not (
+        setting.least <= value < 1e10
+    ):
+        raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
+    allowed = _CHOICES.get(setting.name)
+    if allowed and value not in allowed:
+        raise SpecError(f"{setting.name}: {given!r} is not one of {', '.join(allowed)}")
+    return value
+
+
+def _convert(setting: Setting, given: Any) -> Any:
+    if setting.kind == "seconds":
+        return seconds(given) if isinstance(given, str) else float(given)
+    if setting.kind in ("count", "bytes"):
+        return int(given)
+    if isinstance(given, (list, tuple)):
+        return " ".join(map(str, given))
+    return str(given)
+
+
+def _a(setting: Setting) -> str:
+    return {"seconds": "a span of time", "count": "a count"}.get(
+        setting.kind, "a number of bytes"
+    )
+
+
+def resolve(
+    host: str,
+    config: Mapping[str, Any],
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any],
+) -> Settings:
+    """Return the settings in force for ``host``.
+
+    Args:
+        host: As the user typed it; names a ``[host."..."]`` table of ``config``.
+        config: The config file, parsed; empty if there is none.
+        environ: The environment, of which ``SSHJOBS_<NAME>`` is read.
+        flags: What the call itself said; ``None`` values count as not said.
+
+    Raises:
+        SpecError: a value of the wrong kind, or a setting that does not exist.
+    """
+    values: dict[str, Any] = {k: v for k, v in config.items() if k != "host"}
+    values |= config.get("host", {}).get(host, {})
+    for setting in SETTINGS:
+        text = environ.get(f"SSHJOBS_{setting.name.upper()}")
+        if text:
+            values[setting.name] = text
+    values |= {name: value for name, value in flags.items() if value is not None}
+    if values.get("ssh_config"):
+        values["ssh_config"] = os.path.abspath(os.path.expanduser(values["ssh_config"]))
+    return Settings(**values)
