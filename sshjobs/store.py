@@ -1,0 +1,670 @@
+"""What this machine knows and wants: one SQLite file, and bytes beside it.
+
+Theory of operation: the store is the meeting place of all processes of one
+user on one machine. A verb writes an *intent* before any contact with a host;
+the leader of a round reads every open intent of that host, and applies the
+host's reply in one transaction; everyone else looks here for the outcome.
+
+WAL lets readers go on while one process writes. Every writing transaction is
+``BEGIN IMMEDIATE``: a deferred one that turns into a writer fails at once with
+"database is locked", whatever the timeout (SQLite 3.40, 89 of 120 processes).
+
+Specs and logs are files beside the database, never in it: a spec may hold
+secrets, and a WAL keeps old frames until it is overwritten, whereas a file of
+its own is gone once the job has started (docs/decisions/0002). The order of
+writing is spec file, then row; the order of deleting is row, then file; so a
+spec without a row is a left-over, and :meth:`Store.sweep` removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from .errors import SpecError, StoreError
+from .model import Job, Spec
+from .states import ACTIVE
+
+VERSION = 1
+
+#: Seconds that a writer waits for others; a transaction here lasts milliseconds.
+_BUSY = 60.0
+
+_SCHEMA = """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, host TEXT NOT NULL, conn TEXT NOT NULL, state TEXT NOT NULL,
+    key TEXT NOT NULL, name TEXT NOT NULL, once INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, command TEXT NOT NULL, digest TEXT NOT NULL,
+    cwd TEXT NOT NULL, shell TEXT NOT NULL, env_names TEXT NOT NULL, timeout REAL,
+    cleanup TEXT NOT NULL, exit_status INTEGER, signal INTEGER, reason TEXT NOT NULL,
+    node TEXT NOT NULL, pid INTEGER, start TEXT NOT NULL, submitted_at REAL NOT NULL,
+    started_at REAL, finished_at REAL, log_bytes INTEGER NOT NULL,
+    log_home INTEGER NOT NULL, log_final INTEGER NOT NULL, reaped_at REAL
+) WITHOUT ROWID;
+CREATE INDEX jobs_active ON jobs (conn) WHERE state IN ('PENDING', 'RUNNING');
+CREATE INDEX jobs_key ON jobs (key, submitted_at) WHERE key <> '';
+CREATE INDEX jobs_age ON jobs (submitted_at);
+CREATE INDEX jobs_unreaped ON jobs (conn, finished_at)
+    WHERE reaped_at IS NULL AND state NOT IN ('PENDING', 'RUNNING');
+CREATE TABLE intents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, conn TEXT NOT NULL, kind TEXT NOT NULL,
+    job_id TEXT NOT NULL, pid INTEGER NOT NULL, pid_start TEXT NOT NULL,
+    created_at REAL NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX intents_open ON intents (conn, done, id);
+CREATE INDEX intents_job ON intents (job_id);
+CREATE TABLE hosts (
+    conn TEXT PRIMARY KEY, host TEXT NOT NULL, node TEXT NOT NULL DEFAULT '',
+    since REAL NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
+    journal_gen TEXT NOT NULL DEFAULT '', journal_at INTEGER NOT NULL DEFAULT 0,
+    round_started_at REAL NOT NULL DEFAULT 0, round_ended_at REAL NOT NULL DEFAULT 0,
+    cooldown_until REAL NOT NULL DEFAULT 0, cooldown_set_at REAL NOT NULL DEFAULT 0,
+    cause TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
+    bad_rounds INTEGER NOT NULL DEFAULT 0, refused TEXT NOT NULL DEFAULT '{}',
+    handshakes INTEGER NOT NULL DEFAULT 0, drops INTEGER NOT NULL DEFAULT 0,
+    refusals INTEGER NOT NULL DEFAULT 0, sessions INTEGER NOT NULL DEFAULT 0,
+    rounds INTEGER NOT NULL DEFAULT 0, bytes_in INTEGER NOT NULL DEFAULT 0,
+    bytes_out INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE identities (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_JOB_COLUMNS = ", ".join(Job._fields)
+_JOB_MARKS = ", ".join("?" * len(Job._fields))
+
+#: Counters of the ledger, as :meth:`Store.count` takes them.
+COUNTERS = (
+    "handshakes",
+    "drops",
+    "refusals",
+    "sessions",
+    "rounds",
+    "bytes_in",
+    "bytes_out",
+)
+
+
+class Intent(NamedTuple):
+    """Something asked of a host and not yet served; kinds: start kill reap log."""
+
+    id: int
+    conn: str
+    kind: str
+    job_id: str
+    pid: int
+    pid_start: str
+    created_at: float
+    sent: int
+    done: int
+    note: str
+
+
+class HostRow(NamedTuple):
+    """What is known of a connection's host; the ledger is part of it."""
+
+    conn: str
+    host: str
+    node: str
+    since: float
+    generation: int
+    journal_gen: str
+    journal_at: int
+    round_started_at: float
+    round_ended_at: float
+    cooldown_until: float
+    cooldown_set_at: float
+    cause: str
+    failures: int
+    bad_rounds: int
+    refused: str
+    handshakes: int
+    drops: int
+    refusals: int
+    sessions: int
+    rounds: int
+    bytes_in: int
+    bytes_out: int
+
+
+def pid_start(pid: int) -> str:
+    """Return what tells this process from a later one of the same number.
+
+    It is the start time of proc_pid_stat(5) field 22; empty where there is no
+    such process or no /proc.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].split()[19].decode("ascii")
+    except (OSError, IndexError):
+        return ""
+
+
+def _owner_lives(pid: int, start: str) -> bool:
+    """Tell whether the process that wrote an intent is still there."""
+    if pid == os.getpid():
+        return True
+    if start or os.path.isdir("/proc/self"):
+        return bool(start) and pid_start(pid) == start
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def _seam(path: str) -> Iterator[None]:
+    """Let no error of SQLite or of the file system cross in another form."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path}: {error}; {_advice(str(error))}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path}: {error}; move it aside, then bring back what the hosts know "
+            "with: sshjobs poll --host HOST --adopt"
+        ) from error
+    except OSError as error:
+        where = error.filename or path
+        raise StoreError(f"{where}: {error.strerror or error}") from error
+
+
+def _advice(text: str) -> str:
+    if "full" in text:
+        return "make room on that file system and run the same command again"
+    if "locked" in text:
+        return "another process holds it for longer than 60 s"
+    if "readonly" in text or "unable to open" in text:
+        return "it must be writable by you; SSHJOBS_HOME names another place"
+    return "SSHJOBS_HOME names another place"
+
+
+class Store:
+    """The store of one home directory, as one thread of one process sees it.
+
+    After construction the directory (0700), the database and its schema exist.
+
+    Args:
+        home: The directory; created if missing.
+
+    Raises:
+        StoreError: it cannot be made, is not ours, or is of a newer version.
+    """
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+        self.path = os.path.join(home, "store.db")
+        self._depth = 0
+        with _seam(self.path):
+            self._prepare()
+            self._db = self._open()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.home}>"
+
+    def close(self) -> None:
+        """Close the database; further use is an error."""
+        with _seam(self.path):
+            self._db.close()
+
+    # -- opening ---------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        if os.path.exists(self.path):
+            return
+        for name in ("", "specs", "logs", "locks"):
+            os.makedirs(os.path.join(self.home, name), mode=0o700, exist_ok=True)
+        os.chmod(self.home, 0o700)
+
+    def _open(self) -> sqlite3.Connection:
+        db = self._connect()
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version < VERSION:
+            db.close()
+            self._create()
+            db = self._connect()
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StoreError(
+                f"{self.path} is of version {version}, this sshjobs knows {VERSION}: "
+                "a newer sshjobs has used it; upgrade this one"
+            )
+        return db
+
+    def _connect(self) -> sqlite3.Connection:
+        old = os.umask(0o077)
+        try:
+            db = sqlite3.connect(
+                self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            )
+            db.execute("PRAGMA synchronous=NORMAL")
+        finally:
+            os.umask(old)
+        db.execute("PRAGMA secure_delete=ON")
+        return db
+
+    def _create(self) -> None:
+        """Make the schema once, however many processes want to.
+
+        Changing the journal mode does not wait for a lock, so that this one step
+        is behind a lock of our own.
+        """
+        with open(os.path.join(self.home, "locks", "schema"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            db = self._connect()
+            try:
+                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    db.execute("PRAGMA journal_mode=WAL")
+                    db.executescript(
+                        f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION};"
+                        "COMMIT;"
+                    )
+            finally:
+                db.close()
+
+    # -- plumbing --------------------------------------------------------------
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[None]:
+        """Make all that is written inside one transaction; nests.
+
+        Args:
+            durable: Survive a power failure, not only a crash of processes.
+        """
+        with _seam(self.path):
+            if self._depth:
+                yield
+                return
+            if durable:
+                self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+                if durable:
+                    self._db.execute("PRAGMA synchronous=NORMAL")
+
+    def _do(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
+        with _seam(self.path):
+            return self._db.execute(sql, args)
+
+    def _many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        with _seam(self.path):
+            self._db.executemany(sql, rows)
+
+    def _rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with _seam(self.path):
+            return self._db.execute(sql, args).fetchall()
+
+    # -- jobs ------------------------------------------------------------------
+
+    def add_jobs(self, jobs: Iterable[Job]) -> None:
+        """Add jobs that are not known yet; a known id is left as it is."""
+        sql = f"INSERT OR IGNORE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._many(sql, jobs)
+
+    def jobs(self, ids: Iterable[str]) -> dict[str, Job]:
+        """Return the jobs of these ids that are known, by id."""
+        sql = (
+            f"SELECT {_JOB_COLUMNS} FROM jobs "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return {row[0]: _job(row) for row in self._rows(sql, [json.dumps(list(ids))])}
+
+    def job(self, job_id: str) -> Job | None:
+        """Return one job, or None."""
+        rows = self._rows(f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id = ?", [job_id])
+        return _job(rows[0]) if rows else None
+
+    def find(self, prefix: str) -> list[Job]:
+        """Return the jobs whose id begins with ``prefix``; two at the most."""
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ? LIMIT 2"
+        return [_job(row) for row in self._rows(sql, [prefix, prefix + "{"])]
+
+    def by_key(self, key: str, host: str | None = None) -> list[Job]:
+        """Return the jobs of a key, newest attempt first."""
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE key = ?"
+        args = [key]
+        if host is not None:
+            sql, args = sql + " AND host = ?", [key, host]
+        sql += " ORDER BY attempt DESC, submitted_at DESC"
+        return [_job(row) for row in self._rows(sql, args)]
+
+    def select(
+        self, conn: str | None = None, states: Sequence[str] = ()
+    ) -> Iterator[Job]:
+        """Yield jobs, oldest first, without holding them all."""
+        where, args = ["1"], []
+        if conn is not None:
+            where.append("conn = ?")
+            args.append(conn)
+        if tuple(states) == ACTIVE:
+            where.append("state IN ('PENDING', 'RUNNING')")
+        elif states:
+            where.append("state IN (SELECT value FROM json_each(?))")
+            args.append(json.dumps(list(states)))
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"
+        with _seam(self.path):
+            for row in self._db.execute(sql + " ORDER BY submitted_at, id", args):
+                yield _job(row)
+
+    def active(self, conn: str) -> list[Job]:
+        """Return the jobs of a connection that may still change."""
+        sql = (
+            f"SELECT {_JOB_COLUMNS} FROM jobs "
+            "WHERE conn = ? AND state IN ('PENDING', 'RUNNING')"
+        )
+        return [_job(row) for row in self._rows(sql, [conn])]
+
+    def unreaped(self, conn: str, before: float) -> list[Job]:
+        """Return final jobs that ended before an instant and are not reaped."""
+        sql = (
+            f"SELECT {_JOB_COLUMNS} FROM jobs WHERE conn = ? AND reaped_at IS NULL "
+            "AND state NOT IN ('PENDING', 'RUNNING') "
+            "AND coalesce(finished_at, submitted_at) <= ? ORDER BY submitted_at, id"
+        )
+        return [_job(row) for row in self._rows(sql, [conn, before])]
+
+    def update(self, job_id: str, **columns: Any) -> None:
+        """Set columns of a job."""
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self._do(f"UPDATE jobs SET {names} WHERE id = ?", [*columns.values(), job_id])
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Write jobs whole, whether they are known or not."""
+        sql = f"INSERT OR REPLACE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._many(sql, jobs)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Delete jobs, their intents, specs and logs."""
+        ids = list(ids)
+        text = json.dumps(ids)
+        with self.write():
+            for table, column in (("jobs", "id"), ("intents", "job_id")):
+                self._do(
+                    f"DELETE FROM {table} WHERE {column} IN "
+                    "(SELECT value FROM json_each(?))",
+                    [text],
+                )
+        for job_id in ids:
+            self.drop_spec(job_id)
+            _unlink(self.log_path(job_id))
+
+    def prune(self, before: float) -> int:
+        """Delete reaped jobs that ended before an instant; return how many."""
+        sql = "SELECT id FROM jobs WHERE reaped_at IS NOT NULL AND finished_at <= ?"
+        ids = [row[0] for row in self._rows(sql, [before])]
+        self.forget(ids)
+        return len(ids)
+
+    # -- specs and logs, beside the database -------------------------------------
+
+    def log_path(self, job_id: str) -> str:
+        """Return where the brought-home bytes of a job's log are."""
+        return os.path.join(self.home, "logs", job_id)
+
+    def _spec_path(self, job_id: str) -> str:
+        return os.path.join(self.home, "specs", job_id)
+
+    def save_spec(self, job_id: str, spec: Spec, *, durable: bool = False) -> None:
+        """Keep a spec until its job has started; before its row is written."""
+        path = self._spec_path(job_id)
+        with _seam(path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with open(os.open(path, flags, 0o600), "wb") as file:
+                file.write(spec.dumps())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+
+    def sync_specs(self, ids: Iterable[str]) -> None:
+        """Make specs survive a power failure."""
+        for job_id in ids:
+            with _seam(self._spec_path(job_id)):
+                try:
+                    fd = os.open(self._spec_path(job_id), os.O_RDONLY)
+                except FileNotFoundError:
+                    continue
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+    def spec(self, job_id: str) -> Spec | None:
+        """Return the spec of a job that has not started, or None."""
+        path = self._spec_path(job_id)
+        with _seam(path):
+            try:
+                with open(path, "rb") as file:
+                    return Spec.loads(file.read())
+            except FileNotFoundError:
+                return None
+
+    def drop_spec(self, job_id: str) -> None:
+        """Delete a spec; nothing of it is left in the store."""
+        _unlink(self._spec_path(job_id))
+
+    def sweep(self) -> int:
+        """Delete specs without a row, which a crash left; return how many."""
+        count = 0
+        with _seam(self.home):
+            horizon = time.time() - 600
+            for entry in list(os.scandir(os.path.join(self.home, "specs"))):
+                if entry.stat().st_mtime < horizon and self._spec_is_orphan(entry.name):
+                    self.drop_spec(entry.name)
+                    count += 1
+        return count
+
+    def _spec_is_orphan(self, job_id: str) -> bool:
+        job = self.job(job_id)
+        return job is None or job.state != "PENDING"
+
+    # -- intents ---------------------------------------------------------------
+
+    def add_intents(self, conn: str, kind: str, ids: Iterable[str]) -> list[int]:
+        """Write down what this process wants; return the intents' numbers."""
+        pid, start, now = os.getpid(), pid_start(os.getpid()), time.time()
+        numbers = []
+        with self.write():
+            for job_id in ids:
+                cursor = self._do(
+                    "INSERT INTO intents (conn, kind, job_id, pid, pid_start, created_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    [conn, kind, job_id, pid, start, now],
+                )
+                numbers.append(int(cursor.lastrowid or 0))
+        return numbers
+
+    def intents(self, conn: str) -> list[Intent]:
+        """Return the open intents of a connection, oldest first."""
+        sql = "SELECT * FROM intents WHERE conn = ? AND done = 0 ORDER BY id"
+        return [Intent(*row) for row in self._rows(sql, [conn])]
+
+    def newest_intent(self, conn: str) -> int:
+        """Return the number of the newest open intent, 0 if there is none."""
+        sql = "SELECT coalesce(max(id), 0) FROM intents WHERE conn = ? AND done = 0"
+        return int(self._rows(sql, [conn])[0][0])
+
+    def open_intents(self, numbers: Sequence[int]) -> int:
+        """Return how many of these are not served yet."""
+        sql = (
+            "SELECT count(*) FROM intents WHERE done = 0 "
+            "AND id IN (SELECT value FROM json_each(?))"
+        )
+        return int(self._rows(sql, [json.dumps(list(numbers))])[0][0])
+
+    def outcomes(self, numbers: Sequence[int]) -> dict[int, Intent]:
+        """Return these intents as they stand now."""
+        sql = "SELECT * FROM intents WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._rows(sql, [json.dumps(list(numbers))])
+        return {row[0]: Intent(*row) for row in rows}
+
+    def mark_sent(self, numbers: Iterable[int]) -> None:
+        """Note that intents stand in a request from now on."""
+        self._many("UPDATE intents SET sent = 1 WHERE id = ?", [[n] for n in numbers])
+
+    def serve(self, numbers: Iterable[int], note: str = "") -> None:
+        """Close intents; ``note`` is an error, dumped, or empty."""
+        self._many(
+            "UPDATE intents SET done = 1, note = ? WHERE id = ? AND done = 0",
+            [[note, number] for number in numbers],
+        )
+
+    def redirect(self, job_id: str, winner: str) -> None:
+        """Let the intents of one job speak of another, which holds its key."""
+        self._do("UPDATE intents SET job_id = ? WHERE job_id = ?", [winner, job_id])
+
+    def drop_intents(self, numbers: Iterable[int]) -> None:
+        """Delete intents, served or not."""
+        self._many("DELETE FROM intents WHERE id = ?", [[n] for n in numbers])
+
+    def withdraw(self, numbers: Sequence[int]) -> tuple[list[str], list[str]]:
+        """Take back what was never sent.
+
+        Returns:
+            The ids of the jobs that are as if never asked for, and of those whose
+            intent has gone into a request and stays.
+        """
+        gone: list[str] = []
+        kept: list[str] = []
+        with self.write():
+            for intent in self.outcomes(numbers).values():
+                if intent.sent and not intent.done:
+                    kept.append(intent.job_id)
+                    continue
+                self.drop_intents([intent.id])
+                if intent.kind == "start" and not intent.sent:
+                    gone.append(intent.job_id)
+            self.forget(gone)
+        return gone, kept
+
+    def expire(self, conn: str, ttl: float, now: float) -> list[Intent]:
+        """Close what dead processes asked for too long ago, and return it.
+
+        A ``log`` intent ends with its process. Others of a dead process stay for
+        ``ttl`` seconds; one that is dated further ahead than the clock allows is
+        void as well.
+        """
+        stale = []
+        with self.write():
+            for intent in self.intents(conn):
+                old = not now - ttl <= intent.created_at <= now + ttl
+                if intent.kind != "log" and not old:
+                    continue
+                if not intent.pid or not _owner_lives(intent.pid, intent.pid_start):
+                    stale.append(intent)
+            self.drop_intents(intent.id for intent in stale if intent.kind == "log")
+            stale = [intent for intent in stale if intent.kind != "log"]
+            self.serve((intent.id for intent in stale), '["JobError", ["?", "expired"]]')
+            self._do("DELETE FROM intents WHERE done = 1 AND created_at < ?", [now - ttl])
+        return stale
+
+    # -- hosts -----------------------------------------------------------------
+
+    def host(self, conn: str) -> HostRow | None:
+        """Return what is known of a connection's host."""
+        rows = self._rows("SELECT * FROM hosts WHERE conn = ?", [conn])
+        return HostRow(*rows[0]) if rows else None
+
+    def hosts(self) -> list[HostRow]:
+        """Return all hosts, by name."""
+        return [
+            HostRow(*row) for row in self._rows("SELECT * FROM hosts ORDER BY host")
+        ]
+
+    def know_host(self, conn: str, host: str) -> HostRow:
+        """Return the row of a host, made if it is new."""
+        row = self.host(conn)
+        if row is None:
+            self._do(
+                "INSERT OR IGNORE INTO hosts (conn, host, since) VALUES (?, ?, ?)",
+                [conn, host, time.time()],
+            )
+            row = self.host(conn)
+        if row is None:
+            raise StoreError(f"{self.path}: the row of host {host} is gone")
+        return row
+
+    def set_host(self, conn: str, **columns: Any) -> None:
+        """Set columns of a host."""
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self._do(f"UPDATE hosts SET {names} WHERE conn = ?", [*columns.values(), conn])
+
+    def count(self, conn: str, **counts: int) -> None:
+        """Add to the ledger; names are those of :data:`COUNTERS`."""
+        counts = {name: n for name, n in counts.items() if n and name in COUNTERS}
+        if counts:
+            names = ", ".join(f"{name} = {name} + ?" for name in counts)
+            self._do(f"UPDATE hosts SET {names} WHERE conn = ?", [*counts.values(), conn])
+
+    def identity(self, name: str) -> str | None:
+        """Return the cached identity of a host's name, as it was written."""
+        rows = self._rows("SELECT text FROM identities WHERE name = ?", [name])
+        return rows[0][0] if rows else None
+
+    def save_identity(self, name: str, text: str) -> None:
+        """Keep the identity of a host's name."""
+        self._do("INSERT OR REPLACE INTO identities VALUES (?, ?)", [name, text])
+
+
+def _job(row: Sequence[Any]) -> Job:
+    job = Job(*row)
+    return job._replace(once=bool(job.once), log_final=bool(job.log_final))
+
+
+def _unlink(path: str) -> None:
+    with _seam(path):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+
+
+def default_home(environ: dict[str, str]) -> str:
+    """Return where this machine's store is.
+
+    It is found from the password file, not from HOME, so that a login shell,
+    cron and ``sudo -u`` meet at one place; and it names the machine, so that two
+    machines that share a home directory do not.
+
+    Raises:
+        SpecError: ``SSHJOBS_HOME`` is not an absolute path.
+    """
+    given = environ.get("SSHJOBS_HOME")
+    if given:
+        if not os.path.isabs(given):
+            raise SpecError(f"SSHJOBS_HOME is not an absolute path: {given!r}")
+        return given
+    import pwd
+
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    return os.path.join(home, ".local", "state", "sshjobs", machine())
+
+
+def machine() -> str:
+    """Return a short name of this machine: its id, or its host name."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            with open(path, encoding="ascii") as file:
+                text = file.read().strip()
+        except (OSError, ValueError):
+            continue
+        if text:
+            return text[:12]
+    return os.uname().nodename
