@@ -119,10 +119,8 @@ RUN_STATUSES = (
 )
 
 _JOB_FORMS = "JOB is an id, the beginning of one that no other id shares, or key:K."
-_HOST_FORMS = (
-    "HOST is what you would type after ssh, or local for this machine "
-    "(ssh:local is the ssh_config alias of that name)."
-)
+_HOST_FORMS = """HOST is what you would type after ssh, or local for this machine (ssh:local is
+the ssh_config alias of that name)."""
 
 _JSON = Arg(
     "--json", "print one JSON object a line instead of what is for people", "flag"
@@ -218,7 +216,9 @@ _SUBMIT = Verb(
 The job is in the local record before the host is asked, and runs there exactly
 once, whatever happens to this command, this machine or the connection. However
 many processes submit at once, the host sees one connection and a handful of
-commands. {_HOST_FORMS}
+commands.
+
+{_HOST_FORMS}
 
 A shell line is written to a file on the host and run by the login shell (or
 --shell), so that ps shows none of it. An argument vector reaches its program
@@ -284,7 +284,8 @@ _POLL = Verb(
     f"""Ask the hosts once, and print one line for each job.
 
 One round per host, shared with all who ask at the same time; hosts are asked
-side by side. Without JOB: every job that is active. {_JOB_FORMS}
+side by side. Without JOB: every job that is active.
+{_JOB_FORMS}
 
 A host that cannot be asked changes no state: the job keeps its last one, the
 error says why, and the exit status is 69 (75 with --sensor).
@@ -312,7 +313,8 @@ _WAIT = Verb(
     f"""Wait until jobs have ended, and print how.
 
 Without JOB: all that are active. All who wait for a host share one question a
-second (setting poll_interval). {_JOB_FORMS}
+second (setting poll_interval).
+{_JOB_FORMS}
 
 Ends with 0 when all are COMPLETED, 1 when one ended badly, 75 when --timeout
 came first; the jobs go on then.""",
@@ -331,7 +333,8 @@ _LOGS = Verb(
 
 Standard output and standard error of the job, in the order in which they were
 written. What was brought home before is not asked for again, and a log can be
-read after the job was reaped. {_JOB_FORMS}
+read after the job was reaped.
+{_JOB_FORMS}
 
 With --follow it goes on until the job has ended and its last byte is here. A
 connection that breaks in between costs no byte and doubles none.""",

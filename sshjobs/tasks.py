@@ -1,0 +1,118 @@
+"""The verbs as Invoke tasks, made from the table that the CLI is made from.
+
+In a project's ``tasks.py``::
+
+    from invoke.collection import Collection
+
+    from sshjobs import tasks
+
+    ns = Collection.from_module(tasks)          # inv submit --host H --command LINE
+
+or ``Collection(tasks)`` next to tasks of your own (``inv tasks.submit …``).
+Positionals of the console script are flags here, ``JOB...`` and ``COMMAND...``
+by repeating them. A task ends ``inv`` with the exit status of its verb; where
+that is 0, the next task on the command line follows.
+
+Nothing but Invoke is imported until a task runs, since a hundred processes may
+be started at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Callable
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+
+from . import manual
+from .errors import SpecError
+
+
+def _parameter(arg: manual.Arg) -> str:
+    """Return a Python name for an argument; Invoke shows ``from_`` as ``--from``."""
+    return f"{arg.dest}_" if keyword.iskeyword(arg.dest) else arg.dest
+
+
+def _signature(verb: manual.Verb) -> inspect.Signature:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_ONLY)
+    # Invoke makes a list of what is named in Task(iterable=...) and wants None here.
+    flags = [
+        inspect.Parameter(
+            _parameter(arg), kind, default=None if arg.many else arg.default
+        )
+        for arg in verb.args
+    ]
+    return inspect.Signature([context, *flags])
+
+
+def values(verb: manual.Verb, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what Invoke parsed as the values that ``commands.run`` takes.
+
+    Raises:
+        SpecError: a flag is missing, or has a value that its argument refuses.
+    """
+    return {arg.dest: _value(arg, given.get(_parameter(arg))) for arg in verb.args}
+
+
+def _value(arg: manual.Arg, raw: Any) -> Any:
+    if raw in (None, []):
+        if arg.required or (arg.positional and not arg.many):
+            raise SpecError(f"--{arg.dest} is missing")
+        return arg.default
+    if arg.many:
+        return [arg.read(word) for word in raw]
+    return raw if arg.kind == "flag" else arg.read(raw)
+
+
+def _body(verb: manual.Verb) -> Callable[..., None]:
+    def body(context: Context, /, **given: Any) -> None:
+        from . import commands
+
+        try:
+            asked = values(verb, given)
+        except SpecError as error:
+            raise Exit(f"sshjobs: {error}", code=error.exit_status) from error
+        status = commands.run(verb.name, asked)
+        if status:
+            raise Exit(code=status)
+
+    body.__name__ = verb.name
+    body.__doc__ = _docstring(verb)
+    body.__signature__ = _signature(verb)  # type: ignore[attr-defined]
+    return body
+
+
+def _docstring(verb: manual.Verb) -> str:
+    examples = "\n".join(f"    {line}" for line in verb.examples)
+    return f"{verb.help}\n\nAs a command:\n\n{examples}\n"
+
+
+def _task(verb: manual.Verb) -> Task[Callable[..., None]]:
+    return Task(
+        _body(verb),
+        name=verb.name,
+        positional=[],
+        iterable=[_parameter(arg) for arg in verb.args if arg.many],
+        # Without this Invoke adds one-letter flags of its own that the CLI has not.
+        auto_shortflags=False,
+        help={_parameter(arg): _flag_help(arg) for arg in verb.args},
+    )
+
+
+def _flag_help(arg: manual.Arg) -> str:
+    return f"{arg.help} (may be repeated)" if arg.many else arg.help
+
+
+#: One task a verb, in the order of the manual.
+TASKS = tuple(_task(verb) for verb in manual.VERBS)
+
+#: What ``Collection.from_module(sshjobs.tasks)`` takes.
+ns = Collection()
+for _each in TASKS:
+    ns.add_task(_each)

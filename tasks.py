@@ -1,0 +1,93 @@
+"""What one does with a checkout: every verb of sshjobs, and check, test, docs.
+
+``inv check test`` is exactly what CI runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sshjobs import tasks as verbs
+
+_BIN = Path(sys.executable).parent
+_PYTHON = "sshjobs tests tasks.py setup.py docs/generate.py"
+_SHELL = "sshjobs/remote/posix.sh .ci/run"
+
+_CHECKS = (
+    f"black --check --quiet {_PYTHON}",
+    f"isort --check --quiet {_PYTHON}",
+    f"flake8 {_PYTHON}",
+    "mypy",
+    "lint-imports",
+    f"codespell {_PYTHON} README.md CHANGELOG.md docs setup.cfg {_SHELL}",
+    "python docs/generate.py --check",
+    f"shellcheck {_SHELL}",
+)
+
+
+def _run(context: Context, line: str) -> bool:
+    """Run one tool of this interpreter's environment; tell whether it was content."""
+    print(f"$ {line}", flush=True)
+    path = f"{_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    result = context.run(line, env={"PATH": path}, warn=True, pty=False)
+    return result is not None and result.ok
+
+
+def _missing(line: str) -> bool:
+    """Tell whether the tool is absent on a laptop; CI must have every one."""
+    tool = line.split()[0]
+    if tool != "shellcheck" or shutil.which(tool) or os.environ.get("CI"):
+        return False
+    print(f"skipped, not installed: {tool}")
+    return True
+
+
+@task
+def check(context: Context) -> None:
+    """Run every tool that reads the code: style, types, floors, spelling, docs."""
+    failed = [line for line in _CHECKS if not (_missing(line) or _run(context, line))]
+    if failed:
+        raise Exit("failed:\n  " + "\n  ".join(failed), code=1)
+
+
+@task(
+    help={
+        "all": "also the tests that are marked slow",
+        "only": "an expression for pytest -k",
+        "coverage": "say which lines and branches were not reached",
+    },
+    auto_shortflags=False,
+)
+def test(
+    context: Context, all: bool = False, only: str = "", coverage: bool = False
+) -> None:
+    """Run the tests, against a real sshd on the loopback address."""
+    line = "python -m pytest"
+    if not all:
+        line += ' -m "not slow"'
+    if only:
+        line += f' -k "{only}"'
+    if coverage:
+        line += " --cov --cov-report=term-missing"
+    if not _run(context, line):
+        raise Exit(code=1)
+
+
+@task(help={"check": "change nothing; fail if a page is not up to date"})
+def docs(context: Context, check: bool = False) -> None:
+    """Write the reference pages that are made from the code."""
+    if not _run(context, f"python docs/generate.py{' --check' if check else ''}"):
+        raise Exit(code=1)
+
+
+ns = Collection(check, test, docs)
+for verb in verbs.TASKS:
+    ns.add_task(verb)
