@@ -119,7 +119,8 @@ RUN_STATUSES = (
 )
 
 _JOB_FORMS = "JOB is an id, the beginning of one that no other id shares, or key:K."
-_HOST_FORMS = """HOST is what you would type after ssh, or local for this machine (ssh:local is
+_HOST_FORMS = """\
+HOST is what you would type after ssh, or local for this machine (ssh:local is
 the ssh_config alias of that name)."""
 
 _JSON = Arg(
@@ -229,9 +230,9 @@ With --from, every line of FILE is a job: a shell line, or a JSON object with
 "cwd", "timeout", "shell", "cleanup". The flags hold for all of them. The ids
 come out in the order of the lines.
 
-Ends with 0 when the host has the job, 69 when the host could not be reached and
-nothing was or will be run, 75 (with the id printed) when it was sent and the
-answer is still out.""",
+Ends with 0 when the host has the job, 69 when the host could not be reached
+and nothing was or will be run, 75 (with the id printed) when it was sent and
+the answer is still out.""",
     (
         _HOST,
         _COMMAND,
@@ -252,8 +253,10 @@ _RUN = Verb(
     f"""Run a job on a host, stream its log, end with its exit status.
 
 Like submit and logs --follow in one: the id goes to standard error first, then
-every byte that the job writes comes out on standard output, in order, and this
-command ends as the job did. {_HOST_FORMS}
+every byte that the job writes comes out on standard output, in order, and
+this command ends as the job did.
+
+{_HOST_FORMS}
 
 Ctrl-C and SIGTERM cancel the job (not with --detach-on-signal). SIGHUP and a
 standard output that is closed leave it running; sshjobs logs JOB --follow
@@ -364,9 +367,9 @@ _KILL = Verb(
     f"""End jobs, with their whole trees.
 
 TERM, then (setting kill_grace, default 10 s) KILL, to every process of the
-job's session, its group, their descendants, and those that carry the job's id in
-their environment. Returns when the end is known. A job that was not yet sent is
-CANCELLED and never sent. A job that had ended by itself keeps its own end.
+job's session, its group, their descendants, and those that carry the job's id
+in their environment. Returns when the end is known. A job that was not yet
+sent is CANCELLED and never sent. One that had ended by itself keeps its end.
 {_JOB_FORMS}
 
 Ends with 0 when each has ended, whichever way.""",
