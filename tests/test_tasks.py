@@ -1,0 +1,102 @@
+"""The Invoke tasks: the manual's verbs, its flags, its values, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from invoke.parser import Parser
+
+from sshjobs import manual, tasks
+from sshjobs.errors import SpecError
+
+
+def parsed(*words: str) -> dict[str, Any]:
+    """Return the values that Invoke's own parser and ours make of a command line."""
+    parser = Parser(contexts=tasks.ns.to_contexts())
+    result = parser.parse_argv(list(words))[0]
+    verb = manual.BY_NAME[words[0]]
+    return tasks.values(verb, result.as_kwargs)
+
+
+def test_every_verb_is_a_task() -> None:
+    assert list(tasks.ns.task_names) == [verb.name for verb in manual.VERBS]
+
+
+@pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
+def test_a_task_has_the_flags_of_its_verb(verb: manual.Verb) -> None:
+    arguments = tasks.ns[verb.name].get_arguments()
+    flags = {name for argument in arguments for name in argument.names}
+    assert flags == {arg.name.lstrip("-") for arg in verb.args}
+    assert all(argument.help for argument in arguments)
+
+
+@pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
+def test_every_argument_of_a_verb_has_a_value(verb: manual.Verb) -> None:
+    given = [f"--{a.dest}=x" for a in verb.args if a.positional and not a.many]
+    given += [f"--{arg.dest}=x" for arg in verb.args if arg.required]
+    values = parsed(verb.name, *given)
+    assert list(values) == [arg.dest for arg in verb.args]
+    for arg in verb.args:
+        if f"--{arg.dest}=x" not in given:
+            assert values[arg.dest] == arg.default
+
+
+@pytest.mark.parametrize(
+    "words, name, value",
+    [
+        ("submit --host h --command=true", "command", ["true"]),
+        ("submit --host h --command a --command b", "command", ["a", "b"]),
+        ("submit --host h", "command", []),
+        ("submit --host h --from jobs.txt", "from", "jobs.txt"),
+        ("submit --host h --timeout 15m", "timeout", 900.0),
+        ("submit --host h --env A=1 --env B=x=y", "env", ["A=1", "B=x=y"]),
+        ("submit --host h --env-from A --env-from B", "env_from", ["A", "B"]),
+        ("submit --host h --cleanup ALWAYS", "cleanup", "always"),
+        ("submit --host h --once --key k", "once", True),
+        ("submit --host h --wait-host 2h", "wait_host", 7200.0),
+        ("run --host h --detach-on-signal", "detach_on_signal", True),
+        ("kill --job a --job b", "job", ["a", "b"]),
+        ("logs --job a --offset 12", "offset", 12),
+        ("list --state running", "state", "RUNNING"),
+        ("reap --older-than 7d", "older_than", 604800.0),
+        ("reap --dry-run", "dry_run", True),
+    ],
+)
+def test_values(words: str, name: str, value: Any) -> None:
+    assert parsed(*words.split())[name] == value
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("submit --command true", "--host"),
+        ("kill", "--job"),
+        ("logs", "--job"),
+        ("logs --job a --offset=-1", "--offset"),
+        ("logs --job a --tail ten", "--tail"),
+        ("list --state done", "--state"),
+        ("submit --host h --timeout soon", "soon"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(words: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        parsed(*words.split())
+
+
+def test_importing_the_tasks_imports_nothing_but_invoke() -> None:
+    code = (
+        "import json, sys; import invoke.collection, invoke.tasks, invoke.exceptions;"
+        "before = set(sys.modules); import sshjobs.tasks;"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=-1, check=True)
+    loaded = json.loads(done.stdout)
+    ground = ["errors", "manual", "model", "states", "tasks"]
+    ours = {"sshjobs"} | {f"sshjobs.{room}" for room in ground}
+    assert {name for name in loaded if name.startswith("sshjobs")} == ours
+    heavy = {"fabric", "paramiko", "rich", "asyncio", "backoff", "sqlite3"}
+    assert not heavy & {name.partition(".")[0] for name in loaded}
