@@ -406,6 +406,12 @@ class Store:
             self.drop_spec(job_id)
             _unlink(self.log_path(job_id))
 
+    def forget_job(self, job_id: str) -> None:
+        """Delete a job, its spec and its log; its intents stay for their owners."""
+        self._do("DELETE FROM jobs WHERE id = ?", [job_id])
+        self.drop_spec(job_id)
+        _unlink(self.log_path(job_id))
+
     def prune(self, before: float) -> int:
         """Delete reaped jobs that ended before an instant; return how many."""
         sql = "SELECT id FROM jobs WHERE reaped_at IS NOT NULL AND finished_at <= ?"
@@ -477,9 +483,16 @@ class Store:
 
     # -- intents ---------------------------------------------------------------
 
-    def add_intents(self, conn: str, kind: str, ids: Iterable[str]) -> list[int]:
-        """Write down what this process wants; return the intents' numbers."""
-        pid, start, now = os.getpid(), pid_start(os.getpid()), time.time()
+    def add_intents(
+        self, conn: str, kind: str, ids: Iterable[str], owner: int | None = None
+    ) -> list[int]:
+        """Write down what is wanted; return the intents' numbers.
+
+        Args:
+            owner: The process that wants it; None is this one, 0 is nobody.
+        """
+        pid = os.getpid() if owner is None else owner
+        start, now = pid_start(pid), time.time()
         numbers = []
         with self.write():
             for job_id in ids:
@@ -571,8 +584,12 @@ class Store:
                     stale.append(intent)
             self.drop_intents(intent.id for intent in stale if intent.kind == "log")
             stale = [intent for intent in stale if intent.kind != "log"]
-            self.serve((intent.id for intent in stale), '["JobError", ["?", "expired"]]')
-            self._do("DELETE FROM intents WHERE done = 1 AND created_at < ?", [now - ttl])
+            self.serve(
+                (intent.id for intent in stale), '["JobError", ["?", "expired"]]'
+            )
+            self._do(
+                "DELETE FROM intents WHERE done = 1 AND created_at < ?", [now - ttl]
+            )
         return stale
 
     # -- hosts -----------------------------------------------------------------
@@ -611,7 +628,9 @@ class Store:
         counts = {name: n for name, n in counts.items() if n and name in COUNTERS}
         if counts:
             names = ", ".join(f"{name} = {name} + ?" for name in counts)
-            self._do(f"UPDATE hosts SET {names} WHERE conn = ?", [*counts.values(), conn])
+            self._do(
+                f"UPDATE hosts SET {names} WHERE conn = ?", [*counts.values(), conn]
+            )
 
     def identity(self, name: str) -> str | None:
         """Return the cached identity of a host's name, as it was written."""

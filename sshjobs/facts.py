@@ -1,0 +1,304 @@
+"""What a host said, brought into the store.
+
+A *fact* is one event of a reply. Facts are applied in the order in which they
+were said, inside the one transaction of the round. Each is true whether or not
+the rest of the reply arrived, and applying one twice changes nothing: a final
+state absorbs what comes after it, offsets of logs only grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import errors, protocol, states
+from .model import Job
+from .store import Intent, Store
+
+
+def wants_log(job: Job) -> bool:
+    """Tell whether bytes of a job's log may be missing here."""
+    return job.reaped_at is None and not job.log_final
+
+
+def is_home(job: Job | None) -> bool:
+    """Tell whether a job is final and all of its log is on this machine."""
+    return job is not None and states.is_final(job.state) and not wants_log(job)
+
+
+class Ledger:
+    """Applies the facts of one reply, inside the caller's transaction.
+
+    Args:
+        store: The store.
+        conn: The identity of the connection.
+        host: Its name, for error texts.
+        intents: What stood in the request.
+        skew: What to add to the host's instants to make them ours, in seconds.
+        now: The instant of the application.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        conn: str,
+        host: str,
+        intents: Iterable[Intent],
+        skew: float,
+        now: float,
+    ) -> None:
+        self._store = store
+        self._conn = conn
+        self._host = host
+        self._skew = skew
+        self._now = now
+        self._intents: dict[tuple[str, str], list[int]] = {}
+        for intent in intents:
+            numbers = self._intents.setdefault((intent.kind, intent.job_id), [])
+            numbers.append(intent.id)
+        self._jobs: dict[str, Job] = {}
+        self._verdicts: dict[str, str] = {}
+
+    def apply(self, facts: list[protocol.Event]) -> list[str]:
+        """Bring the store up to these facts.
+
+        Returns:
+            The ids of jobs whose specs are not needed any more.
+        """
+        ids = {getattr(fact, "job_id", "") for fact in facts}
+        ids |= {fact.winner_id for fact in facts if isinstance(fact, protocol.Claimed)}
+        self._jobs = self._store.jobs(ids)
+        before = dict(self._jobs)
+        for fact in facts:
+            handler = _HANDLERS.get(type(fact))
+            if handler is not None:
+                handler(self, fact)
+        for job_id, event in self._verdicts.items():
+            self._change(job_id, event, finished_at=self._now)
+        changed = [job for key, job in self._jobs.items() if before.get(key) != job]
+        self._store.put(changed)
+        self._clean_up(changed, before)
+        waiting = {key for key, job in self._jobs.items() if job.state == "PENDING"}
+        return sorted(ids - waiting - {""})
+
+    # -- the jobs touched, kept here until the end ---------------------------------
+
+    def _change(self, job_id: str, event: str = "", **columns: Any) -> None:
+        """Advance a job; what is final keeps all but what is said of its log."""
+        job = self._jobs.get(job_id)
+        if job is None or (states.is_final(job.state) and event):
+            return
+        state = states.advance(job.state, event) if event else job.state
+        self._jobs[job_id] = job._replace(state=state, **columns)
+
+    def _serve(self, kind: str, job_id: str, note: str = "") -> None:
+        self._store.serve(self._intents.get((kind, job_id), ()), note)
+
+    def _clean_up(self, changed: list[Job], before: dict[str, Job]) -> None:
+        """Want the directories gone of jobs that have just ended, if they say so."""
+        ended = [
+            job.id
+            for job in changed
+            if states.is_final(job.state)
+            and (job.id not in before or not states.is_final(before[job.id].state))
+            and wants_cleanup(job)
+        ]
+        self._store.add_intents(self._conn, "reap", ended, owner=0)
+
+    # -- one method a kind of fact ---------------------------------------------------
+
+    def _hello(self, fact: protocol.Hello) -> None:
+        self._store.set_host(self._conn, node=fact.node)
+
+    def _journal(self, fact: protocol.JournalAt) -> None:
+        self._store.set_host(
+            self._conn, journal_gen=fact.generation, journal_at=fact.offset
+        )
+
+    def _started(self, fact: protocol.Started) -> None:
+        self._change(
+            fact.job_id,
+            "started",
+            pid=fact.pid,
+            start=fact.start,
+            node=fact.node,
+            started_at=fact.started_at + self._skew,
+            reason="",
+        )
+        self._serve("start", fact.job_id)
+
+    def _ended(self, fact: protocol.Ended) -> None:
+        event = states.end_event(fact.exit_status, fact.signal, fact.cause)
+        job = self._jobs.get(fact.job_id)
+        home = job.log_home if job else 0
+        started = job.started_at if job else None
+        if started is None and fact.started_at is not None:
+            started = fact.started_at + self._skew
+        finished = self._now if fact.finished_at is None else fact.finished_at
+        self._change(
+            fact.job_id,
+            event,
+            exit_status=fact.exit_status,
+            signal=fact.signal,
+            reason=fact.reason,
+            started_at=started,
+            finished_at=finished + self._skew,
+            log_bytes=fact.log_bytes,
+            log_final=home >= fact.log_bytes,
+        )
+        self._serve("start", fact.job_id)
+        self._serve("kill", fact.job_id)
+
+    def _claimed(self, fact: protocol.Claimed) -> None:
+        job = self._jobs.get(fact.job_id)
+        if fact.winner_id == fact.job_id:
+            self._change(fact.job_id, attempt=fact.attempt)
+            return
+        if job is None:
+            return
+        self._adopt_winner(fact, job)
+        note = "" if fact.same else '["Differs", []]'
+        self._serve("start", fact.job_id, note)
+        self._store.redirect(fact.job_id, fact.winner_id)
+        del self._jobs[fact.job_id]
+        self._store.forget([fact.job_id])
+
+    def _adopt_winner(self, fact: protocol.Claimed, loser: Job) -> None:
+        """Know the job that holds the key, with the word of the host for its state."""
+        if fact.winner_id in self._jobs:
+            return
+        self._jobs[fact.winner_id] = loser._replace(
+            id=fact.winner_id,
+            state=states.PENDING,
+            attempt=fact.attempt,
+            command=loser.command if fact.same else "",
+            digest=loser.digest if fact.same else "",
+            cleanup="never",
+        )
+        if states.is_final(fact.state):
+            self._verdicts[fact.winner_id] = _EVENTS.get(fact.state, "failed")
+        elif fact.state == states.RUNNING:
+            self._change(fact.winner_id, "started")
+
+    def _refused(self, fact: protocol.Refused) -> None:
+        if fact.code == "EGONE":
+            self._change(
+                fact.job_id,
+                "cancelled",
+                finished_at=self._now,
+                reason="cancelled before it started",
+                log_final=True,
+            )
+            self._serve("start", fact.job_id)
+            return
+        error = errors.HostError(
+            self._host,
+            f"the job could not be started: {fact.text}",
+            _HINTS.get(fact.code, ""),
+        )
+        self._serve("start", fact.job_id, errors.dump(error))
+        self._jobs.pop(fact.job_id, None)
+        self._store.forget_job(fact.job_id)
+
+    def _kill_sent(self, fact: protocol.KillSent) -> None:
+        self._serve("kill", fact.job_id)
+
+    def _kill_missing(self, fact: protocol.KillMissing) -> None:
+        self._change(
+            fact.job_id,
+            "cancelled",
+            finished_at=self._now,
+            reason="cancelled before it started",
+            log_final=True,
+        )
+        self._serve("kill", fact.job_id)
+        self._serve("start", fact.job_id)
+
+    def _lost(self, fact: protocol.Lost) -> None:
+        self._change(fact.job_id, "lost", finished_at=self._now, reason=fact.reason)
+        self._serve("start", fact.job_id)
+        self._serve("kill", fact.job_id)
+
+    def _missing(self, fact: protocol.Missing) -> None:
+        job = self._jobs.get(fact.job_id)
+        if job is not None and states.is_final(job.state):
+            self._change(fact.job_id, reaped_at=self._now, log_final=True)
+            self._serve("reap", fact.job_id)
+            return
+        self._change(
+            fact.job_id,
+            "lost",
+            finished_at=self._now,
+            reason="its directory on the host has vanished",
+            log_final=True,
+        )
+
+    def _elsewhere(self, fact: protocol.Elsewhere) -> None:
+        self._change(fact.job_id, reason=f"runs on {fact.node}")
+
+    def _unsupervised(self, fact: protocol.Unsupervised) -> None:
+        self._change(fact.job_id, reason="its supervisor is gone; the job runs on")
+
+    def _reaped(self, fact: protocol.Reaped) -> None:
+        self._change(fact.job_id, reaped_at=self._now)
+        self._serve("reap", fact.job_id)
+
+    def _reap_refused(self, fact: protocol.ReapRefused) -> None:
+        note = errors.dump(errors.JobError(fact.job_id, f"not reaped: {fact.reason}"))
+        self._serve("reap", fact.job_id, note)
+
+    def _log_end(self, fact: protocol.LogEnd) -> None:
+        job = self._jobs.get(fact.job_id)
+        if job is None or fact.offset > job.log_home:
+            return
+        home = max(job.log_home, fact.offset + fact.length)
+        final = states.is_final(job.state)
+        known = job.log_bytes if final else 0
+        if job.state == states.LOST or not final:
+            known = max(job.log_bytes, fact.size, home)
+        self._change(
+            fact.job_id,
+            log_home=home,
+            log_bytes=known,
+            log_final=final and home >= known,
+        )
+
+
+def wants_cleanup(job: Job) -> bool:
+    """Tell whether a job's own setting wants its directory gone now."""
+    if job.cleanup == "on_success":
+        return job.state == states.COMPLETED
+    return job.cleanup == "always"
+
+
+_EVENTS = {
+    states.COMPLETED: "completed",
+    states.CANCELLED: "cancelled",
+    states.TIMEOUT: "timed_out",
+    states.LOST: "lost",
+}
+
+_HINTS = {
+    "ENOSPC": "make room on the host's file system, or set remote_base_dir",
+    "EACCES": "the base directory on the host must be writable, see remote_base_dir",
+    "ESHELL": "name one that the host has with --shell",
+    "EOTHER": "",
+}
+
+_HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
+    protocol.Hello: Ledger._hello,
+    protocol.JournalAt: Ledger._journal,
+    protocol.Started: Ledger._started,
+    protocol.Ended: Ledger._ended,
+    protocol.Claimed: Ledger._claimed,
+    protocol.Refused: Ledger._refused,
+    protocol.KillSent: Ledger._kill_sent,
+    protocol.KillMissing: Ledger._kill_missing,
+    protocol.Lost: Ledger._lost,
+    protocol.Missing: Ledger._missing,
+    protocol.Elsewhere: Ledger._elsewhere,
+    protocol.Unsupervised: Ledger._unsupervised,
+    protocol.Reaped: Ledger._reaped,
+    protocol.ReapRefused: Ledger._reap_refused,
+    protocol.LogEnd: Ledger._log_end,
+}

@@ -1,0 +1,220 @@
+"""The leader's lock, and the bell that wakes who waits for a round.
+
+Theory of operation: who holds an exclusive flock(2) on ``round.<conn>.<n>`` leads
+the rounds of that connection, where ``n`` is the generation that the store names.
+The kernel drops the lock of a process that dies. It does not drop that of one
+that is *stopped*, so the holder shows a beat, the file's modification time; once
+the beat is older than :data:`STALE`, a follower moves the store on to the next
+generation and locks that. A stopped leader that wakes up finds that the
+generation is no longer its own, and its reply is not applied.
+
+Followers do not poll the store: each binds a datagram socket in a directory of
+the connection, and whoever applied a round sends a byte to each socket there. A
+bell is a hint. Followers look again now and then without one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from .errors import StoreError
+
+#: Seconds without a beat after which a leader counts as stopped.
+STALE = 15.0
+_BEAT = 2.0
+
+#: What a terminal's job control would stop a leader with, in the middle of it all.
+_STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+
+_held: set[int] = set()
+
+
+def _drop_after_fork() -> None:
+    """Give up every lock in a forked child; a flock belongs to both otherwise."""
+    for fd in _held:
+        os.close(fd)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_drop_after_fork)
+
+
+class Lead:
+    """The lock of one connection's rounds.
+
+    Args:
+        folder: Where the lock files are; exists, and is ours.
+        conn: The identity of the connection.
+        current: Asks the store for the generation in force.
+        advance: Moves the store from a generation to the next, and tells whether
+            it was this call that did.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        conn: str,
+        current: Callable[[], int],
+        advance: Callable[[int], bool],
+    ) -> None:
+        self._base = os.path.join(folder, f"round.{conn}")
+        self._current = current
+        self._advance = advance
+        self._fd = -1
+        self._beat_at = 0.0
+        self._mask: set[int] = set()
+        self.generation = -1
+
+    def __repr__(self) -> str:
+        return f"<Lead {self._base}.{self.generation}>"
+
+    @property
+    def held(self) -> bool:
+        """Tell whether this process leads."""
+        return self._fd >= 0
+
+    def acquire(self) -> bool:
+        """Try to lead, without waiting; tell whether it succeeded."""
+        generation = self._current()
+        if self._try(generation):
+            return True
+        if self._stopped(generation) and self._advance(generation):
+            _unlink(f"{self._base}.{generation}")
+            return self._try(generation + 1)
+        return False
+
+    def _try(self, generation: int) -> bool:
+        path = f"{self._base}.{generation}"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            return False
+        if self._current() != generation or not _same_file(fd, path):
+            os.close(fd)
+            return False
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        self._fd, self.generation = fd, generation
+        _held.add(fd)
+        self._stamp()
+        return True
+
+    def _stamp(self) -> None:
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        self._beat_at = time.monotonic()
+
+    def beat(self) -> None:
+        """Show that this process is not stopped; cheap enough for any loop."""
+        now = time.monotonic()
+        if self._fd >= 0 and now - self._beat_at >= _BEAT:
+            os.utime(self._fd)
+            self._beat_at = now
+
+    def _stopped(self, generation: int) -> bool:
+        try:
+            age = time.time() - os.stat(f"{self._base}.{generation}").st_mtime
+        except FileNotFoundError:
+            return False
+        return abs(age) > STALE
+
+    def release(self) -> None:
+        """Stop leading."""
+        if self._fd >= 0:
+            _held.discard(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+class Bell:
+    """A place where one waiting thread can be woken by other processes.
+
+    Args:
+        rundir: The short directory of sockets; exists, and is ours.
+        conn: The identity of the connection that is waited for.
+    """
+
+    def __init__(self, rundir: str, conn: str) -> None:
+        self._folder = os.path.join(rundir, f"w-{conn}")
+        self._socket: socket.socket | None = None
+        self._path = ""
+
+    def __enter__(self) -> Bell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            _unlink(self._path)
+            self._socket = None
+
+    def hang(self) -> None:
+        """Be reachable from now on."""
+        if self._socket is not None:
+            return
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        self._path = os.path.join(self._folder, os.urandom(6).hex())
+        bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bell.setblocking(False)
+        bell.bind(self._path)
+        self._socket = bell
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until somebody rings or seconds have passed; tell which."""
+        self.hang()
+        assert self._socket is not None
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        rung = bool(poll.poll(max(0.0, timeout) * 1000))
+        while rung:
+            try:
+                self._socket.recv(16)
+            except BlockingIOError:
+                break
+        return rung
+
+    def ring(self) -> None:
+        """Wake everyone else who waits for this connection."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            for name in names:
+                self._ring_one(sender, os.path.join(self._folder, name))
+
+    def _ring_one(self, sender: socket.socket, path: str) -> None:
+        if path == self._path:
+            return
+        try:
+            sender.sendto(b"!", path)
+        except ConnectionRefusedError:  # its process is gone
+            _unlink(path)
+        except OSError:  # a full queue holds a byte already; a missing one is gone
+            return
