@@ -1,0 +1,77 @@
+"""Ways to run one command on a host, and the one place that chooses.
+
+:func:`resolve` tells which connection a host name means, :func:`connect` returns
+a :class:`Transport` over the one live connection of that identity and makes it,
+under the gate, where there is none.
+"""
+
+from __future__ import annotations
+
+from ..settings import Settings
+from .base import Completed, ConnState, Door, Sink, Transport
+from .identity import Identity, check_rundir, resolve, rundir
+
+__all__ = [
+    "Completed",
+    "ConnState",
+    "Door",
+    "Identity",
+    "Sink",
+    "Transport",
+    "check_rundir",
+    "connect",
+    "disconnect",
+    "resolve",
+    "rundir",
+    "state",
+]
+
+
+def connect(
+    identity: Identity, settings: Settings, door: Door, *, interactive: bool = False
+) -> Transport:
+    """Return a transport over the one live connection of ``identity``.
+
+    After return, exactly one connection of this identity is alive on this machine.
+    After an error, no process that was started here remains.
+
+    Args:
+        interactive: ssh may ask a person at the terminal (password, host key).
+
+    Raises:
+        HostUnreachable: no connection; nothing ran.
+        Throttled: the host closed the door before authentication.
+        AuthenticationError: the key or the host key was refused.
+        StoreError: ``door.rundir`` cannot be used.
+    """
+    if identity.is_local:
+        from .local import Local
+
+        return Local(identity)
+    from .openssh import connect as connect_openssh
+
+    return connect_openssh(identity, settings, door, interactive=interactive)
+
+
+def disconnect(
+    identity: Identity, settings: Settings, door: Door, *, drain: bool = True
+) -> bool:
+    """End the connection of ``identity``; tell whether there was one.
+
+    Args:
+        drain: Let running sessions come to their end, for ``command_timeout`` at most.
+    """
+    if identity.is_local:
+        return False
+    from .master import disconnect as end_master
+
+    return end_master(identity, settings, door, drain=drain)
+
+
+def state(identity: Identity, door: Door) -> ConnState:
+    """Tell whether a connection of ``identity`` is alive; the host is not touched."""
+    if identity.is_local:
+        return ConnState(True, None, None, "")
+    from .master import state as master_state
+
+    return master_state(identity, door)

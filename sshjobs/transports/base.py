@@ -1,0 +1,92 @@
+"""The shapes that every transport has, and what the caller lends to one.
+
+Nothing here does I/O; the rooms beside this one import it, it imports none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+#: Takes each piece of stdout as it arrives, and ``b""`` about once a second while
+#: none does, so that the caller can beat its lock there. What it raises abandons
+#: the session: our own ends are closed at once and the exception goes through.
+Sink = Callable[[bytes], None]
+
+#: How much of a session's stderr is kept; it is for error texts only.
+STDERR_BYTES = 8192
+
+
+class Completed(NamedTuple):
+    """A session that ended by itself.
+
+    ``exit_status`` is ``None`` where the host told none: the command was killed by a
+    signal, or sshd's ChannelTimeout cut it (OpenSSH's client drops ``exit-signal``).
+    """
+
+    exit_status: int | None
+    stderr: bytes
+    stdout_bytes: int
+
+
+class ConnState(NamedTuple):
+    """What is known of a host's connection from here, without touching the host."""
+
+    alive: bool
+    pid: int | None
+    since: float | None
+    socket: str
+
+
+class Transport(Protocol):
+    """A way to run one command on a host."""
+
+    #: "openssh", "local" or "fabric".
+    name: str
+
+    def run(
+        self, script: str, *, stdin: bytes, timeout: float, sink: Sink
+    ) -> Completed:
+        """Run one command line on the host and hand its stdout to ``sink``.
+
+        Args:
+            script: A command line for the host's login shell.
+            stdin: All of the standard input; end of file follows it.
+            timeout: Seconds of silence (no byte out, none taken in) that are borne.
+            sink: See :data:`Sink`.
+
+        Raises:
+            SessionRefused: nothing ran; waiting a little and connecting again is right.
+            HostUnreachable: there is no connection; nothing ran.
+            ConnectionLost: the connection ended; the command may have run.
+            CommandTimeout: silence for too long; the command may run still.
+        """
+
+    def close(self) -> None:
+        """Give back what this process holds; the shared connection stays."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _count_nothing(_name: str, _count: int) -> None:
+    """Count nothing."""
+
+
+class Door(NamedTuple):
+    """What the caller lends for as long as it connects.
+
+    Args:
+        rundir: A directory of ours (0700) for sockets, locks and logs.
+        admit: Called under the gate right before each handshake; raises
+            :class:`~sshjobs.errors.Throttled` while the host is in cooldown.
+        note: Called with a name and a count of what happened: ``handshakes``,
+            ``drops``, ``auth_failures``, ``sessions``, ``refusals``.
+        tick: Called at least every 2 s while waiting or connecting; may raise.
+    """
+
+    rundir: str
+    admit: Callable[[], None] = _nothing
+    note: Callable[[str, int], None] = _count_nothing
+    tick: Callable[[], None] = _nothing

@@ -1,0 +1,58 @@
+"""``local``: this machine, without ssh."""
+
+from __future__ import annotations
+
+from ..errors import CommandTimeout, HostUnreachable
+from .base import Completed, Sink
+from .identity import Identity
+from .process import Child, spawn
+from .pump import Pump, Silence
+from .resolving import home, plain_env
+
+
+class Local:
+    """Runs each command in a session of its own, as a login would: bare, at home."""
+
+    name = "local"
+
+    def __init__(self, identity: Identity) -> None:
+        self._host = identity.host
+
+    def __repr__(self) -> str:
+        return "<Local>"
+
+    def run(
+        self, script: str, *, stdin: bytes, timeout: float, sink: Sink
+    ) -> Completed:
+        """Run one command line under ``sh``; see :class:`~.base.Transport`."""
+        pump = Pump(stdin, sink, timeout)
+        child = None
+        try:
+            child = Child(self._start(script, pump))
+            pump.handed_over()
+            pump.run(child.fd, child.poll)
+        except Silence as error:
+            raise CommandTimeout(
+                self._host,
+                f"nothing came from sh for {timeout:g} s",
+                "what was asked may still be done; asking again is safe",
+            ) from error
+        finally:
+            pump.close()
+            if child is not None:
+                child.close()
+        status = child.status
+        ended = None if status is None or status < 0 else status
+        return Completed(ended, pump.stderr, pump.stdout_bytes)
+
+    def _start(self, script: str, pump: Pump) -> int:
+        argv = ("/bin/sh", "-c", script)
+        try:
+            return spawn(argv, plain_env(), pump.theirs, cwd=home())
+        except OSError as error:
+            raise HostUnreachable(
+                self._host, f"/bin/sh cannot be started: {error.strerror}"
+            ) from error
+
+    def close(self) -> None:
+        """Give back nothing: nothing is held."""

@@ -1,0 +1,274 @@
+"""Processes: started clean, waited for without a thread, killed only if proven.
+
+A pid alone is never signalled: it is a number that the kernel gives to somebody
+else later. With its start time it names one process for good.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+
+#: Enters the directory in $0 and becomes the command: posix_spawn(3) has no cwd.
+_ENTER = 'cd "$0" && unset OLDPWD && exec "$@"'
+
+_DEFAULTS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
+
+def which(name: str) -> str:
+    """Return the absolute path of a program on PATH, or ``""``."""
+    for folder in os.get_exec_path():
+        path = os.path.join(folder or ".", name)
+        if os.path.isabs(path) and os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    fds: tuple[int, int, int],
+    *,
+    cwd: str = "",
+    session: bool = True,
+) -> int:
+    """Start a program that inherits nothing of ours but three descriptors.
+
+    Its signals are at their defaults and none is blocked (a leader blocks SIGTSTP and
+    its like, and a job must not inherit that). No fork handler of Python runs.
+
+    Args:
+        argv: The program by its absolute path, then its arguments.
+        fds: What becomes its stdin, stdout and stderr.
+        cwd: Where it starts; ``""`` where we are.
+        session: In a session of its own, so that no Ctrl-C at our terminal hits it.
+
+    Raises:
+        OSError: the program cannot be executed.
+    """
+    if cwd:
+        argv = ("/bin/sh", "-c", _ENTER, cwd, *argv)
+    actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _leaks(fds)]
+    # Through high numbers, so that a descriptor that is itself 0, 1 or 2 is not lost.
+    spare = [fd + 1 + max(2, *fds) for fd in range(3)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(fds, spare)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(spare)]
+    actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in spare]
+    return _posix_spawn(list(argv), dict(env), actions, session)
+
+
+def _posix_spawn(
+    argv: list[str], env: dict[str, str], actions: list[tuple[int, ...]], session: bool
+) -> int:
+    def start(setsid: bool, setpgroup: int | None) -> int:
+        group = {} if setpgroup is None else {"setpgroup": setpgroup}
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            env,
+            file_actions=actions,  # type: ignore[arg-type]
+            setsid=setsid,
+            setsigmask=[],
+            setsigdef=_DEFAULTS,
+            **group,
+        )
+
+    try:
+        return start(session, None)
+    except NotImplementedError:  # no POSIX_SPAWN_SETSID: FreeBSD, old macOS
+        return start(False, 0)
+
+
+def _leaks(keep: tuple[int, int, int]) -> list[int]:
+    """Return our inheritable descriptors, such as a shell's ``9>lock``."""
+    try:
+        names = os.listdir("/dev/fd")
+    except OSError:
+        return []
+    return [fd for fd in map(int, names) if fd > 2 and fd not in keep and _inherits(fd)]
+
+
+def _inherits(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:  # the descriptor of listdir itself
+        return False
+
+
+class Child:
+    """A process that we started.
+
+    Attributes:
+        pid: Its number; ours to use until :meth:`poll` has told its end.
+        start: Its start time, see :func:`start_of`.
+        status: As :func:`os.waitstatus_to_exitcode` says, ``None`` while it runs.
+    """
+
+    __slots__ = ("pid", "start", "status", "fd", "_group")
+
+    def __init__(self, pid: int, *, group: bool = True) -> None:
+        self.pid = pid
+        self.start = start_of(pid) or ""
+        self.status: int | None = None
+        self._group = group
+        self.fd = _pidfd(pid)
+
+    def poll(self) -> bool:
+        """Tell whether it has ended."""
+        if self.status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # SIGCHLD is ignored here: no status to be had
+                pid, status = self.pid, 0
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end, that long at most; tell whether it has ended."""
+        if self.fd >= 0 and not self.poll():
+            import select
+
+            poll = select.poll()
+            poll.register(self.fd, select.POLLIN)
+            poll.poll(seconds * 1000)
+            return self.poll()
+        end = time.monotonic() + seconds
+        while not self.poll() and time.monotonic() < end:
+            time.sleep(0.01)
+        return self.poll()
+
+    def kill(self) -> None:
+        """End it and, if it leads a group, what it started there; reap it."""
+        if not self.poll():
+            if self._group:
+                _signal_group(self.pid)
+            os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is its
+            self.wait(5.0)
+        self.close()
+
+    def close(self) -> None:
+        """Close our handle; the process lives on if it does."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _pidfd(pid: int) -> int:
+    """Return a descriptor that is readable once ``pid`` has ended, or -1."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, Linux < 5.3, or forbidden
+        return -1
+
+
+def _signal_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:  # it has not reached setsid(2) yet; the caller kills it alone
+        return
+
+
+def start_of(pid: int) -> str | None:
+    """Return when ``pid`` started, as this system writes it; ``None`` if it is gone.
+
+    Linux: field 22 of ``/proc/PID/stat``, clock ticks since the boot, with the boot's
+    id before it. A zombie counts as gone.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if os.path.exists("/proc/self/stat") else _start_by_ps(pid)
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return f"{_boot()}.{int(fields[19])}"
+
+
+def _boot() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read()[:8]
+
+
+def _start_by_ps(pid: int) -> str | None:
+    lines = _ps("-o", "stat=", "-o", "lstart=", "-p", str(pid))
+    if not lines or lines[0].startswith("Z"):
+        return None
+    return " ".join(lines[0].split()[1:])
+
+
+def kill(pid: int, start: str, number: int = signal.SIGKILL) -> bool:
+    """Send a signal to that very process; tell whether it was still there."""
+    if pid <= 1 or not start or start_of(pid) != start:
+        return False
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def end(pid: int, start: str, seconds: float = 2.0) -> bool:
+    """Kill that very process and wait until it is gone; tell whether it was there."""
+    found = kill(pid, start)
+    deadline = time.monotonic() + seconds
+    while found and start_of(pid) == start and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return found
+
+
+def carriers(word: str) -> list[tuple[int, str]]:
+    """Return (pid, start) of our own processes that have ``word`` as an argument.
+
+    This is how a process is found that nobody wrote down: its starter was killed
+    between the start and the note.
+    """
+    if not os.path.exists("/proc/self/stat"):
+        return _carriers_by_ps(word)
+    mark = b"\0" + os.fsencode(word) + b"\0"
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and mark in _cmdline(name):
+            start = start_of(int(name))
+            if start is not None and int(name) != os.getpid():
+                found.append((int(name), start))
+    return found
+
+
+def _cmdline(name: str) -> bytes:
+    try:
+        if os.stat(f"/proc/{name}").st_uid != os.geteuid():
+            return b""
+        with open(f"/proc/{name}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:  # it has ended, or is not ours to see
+        return b""
+
+
+def _carriers_by_ps(word: str) -> list[tuple[int, str]]:
+    found = []
+    for line in _ps("-U", str(os.geteuid()), "-o", "pid=", "-o", "args="):
+        number, _, args = line.strip().partition(" ")
+        if f" {word} " in f"{args} " and int(number) != os.getpid():
+            start = start_of(int(number))
+            if start is not None:
+                found.append((int(number), start))
+    return found
+
+
+def _ps(*args: str) -> list[str]:
+    """Return the lines of ps(1), where there is no /proc (macOS, BSD)."""
+    read, write = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        child = Child(spawn(("/bin/ps", *args), {"LC_ALL": "C"}, (null, write, null)))
+    finally:
+        os.close(write)
+        os.close(null)
+    with open(read, encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+    child.wait(5.0)
+    child.close()
+    return lines

@@ -1,0 +1,172 @@
+"""Three pipes and one loop: a session's bytes, in and out, with a bound on silence."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import time
+from collections.abc import Callable
+
+from .base import STDERR_BYTES, Sink
+
+_PIECE = 1 << 20
+
+#: Seconds between two calls of the sink while nothing arrives.
+_BEAT = 1.0
+
+#: Seconds between looks where the end of a session cannot be waited for (no pidfd).
+_LOOK = 0.02
+
+
+class Silence(Exception):
+    """Not a byte moved for as long as the caller bears."""
+
+
+class Pump:
+    """Feeds stdin, hands stdout to the sink, keeps the head of stderr.
+
+    Every end of ours is non-blocking, so that 20 MB in and 20 MB out cannot wait for
+    each other. The other ends are :attr:`theirs`: pass them on, then call
+    :meth:`handed_over`.
+    """
+
+    def __init__(
+        self,
+        stdin: bytes,
+        sink: Sink,
+        timeout: float,
+        *,
+        stderr_bytes: int = STDERR_BYTES,
+    ) -> None:
+        self._sink = sink
+        self._stderr_bytes = stderr_bytes
+        self._timeout = timeout
+        self._rest = memoryview(stdin)
+        self._poll = select.poll()
+        self.stderr = b""
+        self.stdout_bytes = 0
+        self._ours: set[int] = set()
+        in_theirs, self._in = self._pipe(0)
+        out_theirs, self._out = self._pipe(1)
+        err_theirs, self._err = self._pipe(1)
+        self.theirs = (in_theirs, out_theirs, err_theirs)
+        self._unsent = set(self.theirs)
+        self._moved_at = self._sunk_at = time.monotonic()
+        if not stdin:
+            self._shut(self._in)
+
+    def _pipe(self, theirs: int) -> tuple[int, int]:
+        """Return (their end, our end); ``theirs`` is 0 if they read, 1 if they write."""
+        ends = os.pipe()
+        ours = ends[1 - theirs]
+        os.set_blocking(ours, False)
+        self._ours.add(ours)
+        self._poll.register(ours, select.POLLIN if theirs else select.POLLOUT)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; 64 KiB otherwise, a third as fast
+            try:
+                fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIECE)
+            except OSError:  # pipe-user-pages-soft is used up: the small one will do
+                pass
+        return ends[theirs], ours
+
+    def handed_over(self) -> None:
+        """Close our copies of the other side's ends."""
+        while self._unsent:
+            os.close(self._unsent.pop())
+
+    def close(self) -> None:
+        """Close every end that is still open here."""
+        self.handed_over()
+        for fd in list(self._ours):
+            self._shut(fd)
+
+    def _shut(self, fd: int) -> None:
+        self._ours.discard(fd)
+        self._poll.unregister(fd)
+        os.close(fd)
+        # The number may soon name another descriptor; ours must not match it.
+        self._in, self._out, self._err = (
+            -1 if fd == one else one for one in (self._in, self._out, self._err)
+        )
+
+    def run(self, watch: int, ended: Callable[[], bool]) -> None:
+        """Move bytes until ``ended()`` is true, then what is left in the pipes.
+
+        Args:
+            watch: A descriptor that is readable when ``ended`` is worth asking, or -1.
+
+        Raises:
+            Silence: nothing moved for ``timeout`` seconds.
+        """
+        if watch >= 0:
+            self._poll.register(watch, select.POLLIN)
+        while not self._step(watch, ended):
+            self._beat()
+        while self._read_out():
+            self._beat()
+        while self._read_err():
+            continue
+
+    def _step(self, watch: int, ended: Callable[[], bool]) -> bool:
+        ready = {fd for fd, _ in self._poll.poll(self._patience(watch) * 1000)}
+        if self._in in ready:
+            self._feed()
+        if self._err in ready:
+            self._read_err()
+        if self._out in ready:
+            self._read_out()
+        if watch >= 0 and watch not in ready:
+            return False
+        if watch >= 0:
+            self._moved_at = time.monotonic()
+        return ended()
+
+    def _patience(self, watch: int) -> float:
+        now = time.monotonic()
+        due = min(self._sunk_at + _BEAT, self._moved_at + self._timeout)
+        return max(0.0, min(due - now, _LOOK if watch < 0 else _BEAT))
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._moved_at >= self._timeout:
+            raise Silence
+        if now - self._sunk_at >= _BEAT:
+            self._sunk_at = now
+            self._sink(b"")
+
+    def _feed(self) -> None:
+        try:
+            self._rest = self._rest[os.write(self._in, self._rest[:_PIECE]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # the command did not want the rest; its own business
+            self._rest = self._rest[:0]
+        self._moved_at = time.monotonic()
+        if not self._rest:
+            self._shut(self._in)
+
+    def _read_out(self) -> bool:
+        piece = self._read(self._out)
+        if piece:
+            self.stdout_bytes += len(piece)
+            self._sunk_at = self._moved_at
+            self._sink(piece)
+        return bool(piece)
+
+    def _read_err(self) -> bool:
+        piece = self._read(self._err)
+        self.stderr += piece[: self._stderr_bytes - len(self.stderr)]
+        return bool(piece)
+
+    def _read(self, fd: int) -> bytes:
+        if fd < 0:
+            return b""
+        try:
+            piece = os.read(fd, _PIECE)
+        except BlockingIOError:
+            return b""
+        self._moved_at = time.monotonic()
+        if not piece:
+            self._shut(fd)
+        return piece
