@@ -86,6 +86,7 @@ class Party:
         self.clock = clock
         self.listed: list[protocol.Event] = []
         self.listing = False
+        self.listing_done = False
         self._rundir = rundir
         self._bell = Bell(rundir, self.conn)
         self._lead = Lead(
@@ -467,8 +468,9 @@ class Round:
 
         Source: sshd_config(5) MaxSessions; docs/reference/wire-format.md.
         """
-        store, conn = self._store, self._party.conn
+        store = self._store
         started_at = self._party.clock()
+        self._party.listed.clear()
         with store.write():
             self._expire(started_at)
             plan, request = self._collect()
@@ -686,6 +688,7 @@ class Round:
             if self._failed is not None:
                 self._fail(plan, self._failed)
             if whole:
+                party.listing_done = party.listing
                 store.set_host(
                     party.conn,
                     round_started_at=started_at,

@@ -372,6 +372,14 @@ class Store:
         )
         return [_job(row) for row in self._rows(sql, [conn])]
 
+    def count_active(self, ids: Sequence[str]) -> int:
+        """Return how many of these jobs may still change."""
+        sql = (
+            "SELECT count(*) FROM jobs WHERE state IN ('PENDING', 'RUNNING') "
+            "AND id IN (SELECT value FROM json_each(?))"
+        )
+        return int(self._rows(sql, [json.dumps(list(ids))])[0][0])
+
     def unreaped(self, conn: str, before: float) -> list[Job]:
         """Return final jobs that ended before an instant and are not reaped."""
         sql = (
@@ -508,6 +516,12 @@ class Store:
         """Return the open intents of a connection, oldest first."""
         sql = "SELECT * FROM intents WHERE conn = ? AND done = 0 ORDER BY id"
         return [Intent(*row) for row in self._rows(sql, [conn])]
+
+    def start_intent(self, job_id: str) -> Intent | None:
+        """Return the open intent to start a job, if there is one."""
+        sql = "SELECT * FROM intents WHERE job_id = ? AND kind = 'start' AND done = 0"
+        rows = self._rows(sql, [job_id])
+        return Intent(*rows[0]) if rows else None
 
     def newest_intent(self, conn: str) -> int:
         """Return the number of the newest open intent, 0 if there is none."""

@@ -1,0 +1,7 @@
+"""``python -m sshjobs``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

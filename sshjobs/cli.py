@@ -1,0 +1,122 @@
+"""The console script: argparse over the verbs of ``manual.py``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from . import __version__, manual
+from .errors import SpecError
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that ends with 64, as sysexits.h has it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(64, f"sshjobs: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in manual.BY_NAME:
+        verb = manual.BY_NAME[words[0]]
+        return _carry_out(verb, read(verb, words[1:]))
+    _top().parse_args(words)
+    return 64
+
+
+def _carry_out(verb: manual.Verb, values: dict[str, Any]) -> int:
+    if verb.name == "demo":
+        from .demo import main as demo
+
+        return demo(values)
+    from .commands import run
+
+    return run(verb.name, values)
+
+
+def read(verb: manual.Verb, words: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a verb's arguments; see ``manual.Arg``.
+
+    What stands behind the first ``--`` is never a flag.
+    """
+    words = list(words)
+    rest: list[str] = []
+    if "--" in words:
+        at = words.index("--")
+        words, rest = words[:at], words[at + 1 :]
+    parser = _parser(verb)
+    values = vars(parser.parse_intermixed_args(words))
+    many = next((arg for arg in verb.args if arg.positional and arg.many), None)
+    if rest and many is None:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if many is not None:
+        values[many.dest] = [*values[many.dest], *rest]
+        if many.required and not values[many.dest]:
+            parser.error(f"the following arguments are required: {many.metavar}")
+    return values
+
+
+def _parser(verb: manual.Verb) -> _Parser:
+    parser = _Parser(
+        prog=f"sshjobs {verb.name}",
+        description=verb.help,
+        epilog=_examples(verb),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for arg in verb.args:
+        _add(parser, arg)
+    return parser
+
+
+def _examples(verb: manual.Verb) -> str:
+    lines = [f"  {example}" for example in verb.examples]
+    return "\n".join(["examples:", *lines]) if lines else ""
+
+
+def _add(parser: argparse.ArgumentParser, arg: manual.Arg) -> None:
+    options: dict[str, Any] = {"help": arg.help.replace("%", "%%")}
+    if arg.kind == "flag":
+        parser.add_argument(arg.name, action="store_true", dest=arg.dest, **options)
+        return
+    options |= {"metavar": arg.metavar or arg.dest.upper(), "type": _reader(arg)}
+    if arg.positional:
+        nargs = "*" if arg.many else None
+        parser.add_argument(arg.name, nargs=nargs, **options)
+        return
+    options |= {"dest": arg.dest, "default": arg.default, "required": arg.required}
+    if arg.repeat:
+        options["action"] = "append"
+    parser.add_argument(arg.name, **options)
+
+
+def _reader(arg: manual.Arg) -> Any:
+    def reader(text: str) -> Any:
+        try:
+            return arg.read(text)
+        except SpecError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return reader
+
+
+def _top() -> _Parser:
+    """Return the parser of what is no verb: ``--help``, ``--version``, mistakes."""
+    width = max(len(verb.name) for verb in manual.VERBS)
+    verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
+    statuses = "\n".join(f"  {code:>3}  {text}" for code, text in manual.EXIT_STATUSES)
+    parser = _Parser(
+        prog="sshjobs",
+        usage="sshjobs VERB ...",
+        description=f"{manual.SUMMARY}\n\nverbs:\n{verbs}",
+        epilog=f"exit statuses:\n{statuses}\n\nsshjobs VERB --help says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sshjobs {__version__}")
+    parser.add_argument("verb", metavar="VERB", choices=list(manual.BY_NAME))
+    return parser

@@ -1,0 +1,459 @@
+"""Carries out what the command line or an Invoke task has read.
+
+:func:`run` is given a verb's name and a plain dict of its arguments (see
+``manual.py``), calls the verb, prints, and returns the exit status. Results go
+to standard output, everything for people to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import display, errors, states, verbs
+from .errors import SpecError, SshJobsError
+from .model import Job, Spec, printable
+
+Values = Mapping[str, Any]
+
+#: What one line of ``--from`` may say of a job.
+_FIELDS = ("command", "name", "key", "once", "env", "cwd", "timeout", "shell")
+_FIELDS += ("cleanup", "stdin")
+
+
+def run(verb: str, values: Values) -> int:
+    """Carry out a verb; return the exit status.
+
+    Every error of sshjobs becomes one message and its status; anything else is a
+    bug and keeps its traceback.
+    """
+    try:
+        ctx = verbs.Context(flags=_flags(values))
+        try:
+            return _VERBS[verb](ctx, values)
+        finally:
+            ctx.close()
+            sys.stdout.flush()
+    except SshJobsError as error:
+        return _say(error)
+    except BrokenPipeError:
+        _mute()
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except verbs.Interrupted as interrupted:
+        return 128 + interrupted.signum
+
+
+def _flags(values: Values) -> dict[str, Any]:
+    names = ("wait_host", "cleanup")
+    return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _mute() -> None:
+    """Keep the interpreter from writing to a closed pipe when it ends."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)
+
+
+def _say(error: SshJobsError) -> int:
+    _err(str(error))
+    if isinstance(error, errors.NotYet):
+        for job_id in error.job_ids:
+            print(job_id)
+    return error.exit_status
+
+
+def _err(text: str) -> None:
+    lines = [printable(line) for line in text.splitlines() or [""]]
+    print("sshjobs: " + "\n  ".join(lines), file=sys.stderr, flush=True)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def _show_jobs(values: Values, jobs: list[Job]) -> None:
+    for job in jobs:
+        _show_job(values, job)
+
+
+def _show_job(values: Values, job: Job) -> None:
+    if values.get("json"):
+        print(_json(job.public()))
+    else:
+        print(display.job_line(job, colour=sys.stdout.isatty()))
+
+
+def _write(data: bytes) -> None:
+    """Write all of these bytes to standard output, now."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+# -- reading orders ------------------------------------------------------------------
+
+
+def _orders(ctx: verbs.Context, values: Values) -> list[verbs.Order]:
+    if values.get("from"):
+        if values.get("command"):
+            raise SpecError("give a COMMAND or --from FILE, not both")
+        return _from_file(ctx, values)
+    stdin = _stdin(values)
+    command = _command(values)
+    if command is None and values.get("stdin") == "-":
+        raise SpecError("standard input cannot be both the command and --stdin -")
+    if command is None:
+        command = _command_from_stdin()
+    return [_order(ctx, values, command, stdin)]
+
+
+def _command(values: Values) -> bytes | tuple[bytes, ...] | None:
+    words = [os.fsencode(word) for word in values.get("command") or ()]
+    if not words:
+        return None
+    return words[0] if len(words) == 1 else tuple(words)
+
+
+def _command_from_stdin() -> bytes:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise SpecError("no COMMAND: give one after --, or on standard input")
+    return sys.stdin.buffer.read()
+
+
+def _stdin(values: Values) -> bytes | None:
+    path = values.get("stdin")
+    return _read(path) if path else None
+
+
+def _read(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror}") from error
+
+
+def _order(
+    ctx: verbs.Context,
+    values: Values,
+    command: bytes | tuple[bytes, ...],
+    stdin: bytes | None,
+) -> verbs.Order:
+    spec = Spec(
+        command=command,
+        env=_environment(ctx, values),
+        cwd=values.get("cwd") or "",
+        timeout=values.get("timeout"),
+        shell=values.get("shell") or "",
+        stdin=stdin,
+        kill_grace=ctx.settings(values["host"]).kill_grace,
+    )
+    return verbs.Order(
+        spec,
+        name=values.get("name") or "",
+        key=values.get("key") or "",
+        once=bool(values.get("once")),
+        cleanup=values.get("cleanup"),
+    )
+
+
+def _environment(ctx: verbs.Context, values: Values) -> tuple[tuple[str, bytes], ...]:
+    pairs = {}
+    for text in values.get("env") or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SpecError(f"--env takes K=V, not {text!r}: see --env-from")
+        pairs[name] = os.fsencode(value)
+    for name in values.get("env_from") or ():
+        if name not in ctx.environ:
+            raise SpecError(f"--env-from: {name} is not in the environment")
+        pairs[name] = os.fsencode(ctx.environ[name])
+    return tuple(pairs.items())
+
+
+def _from_file(ctx: verbs.Context, values: Values) -> list[verbs.Order]:
+    orders = []
+    for number, line in enumerate(_read(values["from"]).split(b"\n"), 1):
+        line = line.removesuffix(b"\r")
+        if not line.strip() or line.lstrip().startswith(b"#"):
+            continue
+        try:
+            orders.append(verbs.check_order(_order_of_line(ctx, values, line)))
+        except SpecError as error:
+            raise SpecError(f"{values['from']}, line {number}: {error}") from error
+    return orders
+
+
+def _order_of_line(ctx: verbs.Context, values: Values, line: bytes) -> verbs.Order:
+    plain = _object(line)
+    if plain is None:
+        return _order(ctx, values, line, None)
+    unknown = sorted(set(plain) - set(_FIELDS))
+    if unknown:
+        raise SpecError(f"not fields of a job: {', '.join(map(repr, unknown))}")
+    merged = dict(values) | {k: v for k, v in plain.items() if k not in _SPECIAL}
+    for name in ("name", "key", "cwd", "shell", "cleanup"):
+        if merged.get(name) is not None and not isinstance(merged[name], str):
+            raise SpecError(f"{name} is not a text: {merged[name]!r}")
+    stdin = plain.get("stdin")
+    order = _order(
+        ctx,
+        merged | {"timeout": _timeout(plain, values)},
+        _object_command(plain.get("command")),
+        None if stdin is None else _encode(stdin, "stdin"),
+    )
+    env = dict(order.spec.env) | _object_env(plain.get("env") or {})
+    return order._replace(spec=order.spec._replace(env=tuple(env.items())))
+
+
+_SPECIAL = ("command", "env", "stdin", "timeout")
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a line is, None if it is a shell line.
+
+    ``{ echo hello; }`` is a shell line, and no JSON.
+    """
+    text = line.strip()
+    if not (text.startswith(b"{") and text[1:].lstrip()[:1] in (b'"', b"}")):
+        return None
+    import json
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SpecError("begins like a JSON object and is none") from error
+    if not isinstance(value, dict):
+        raise SpecError("not a JSON object")
+    return value
+
+
+def _object_command(command: Any) -> bytes | tuple[bytes, ...]:
+    if isinstance(command, str):
+        return _encode(command, "command")
+    if isinstance(command, list) and command:
+        return tuple(_encode(word, "a word of command") for word in command)
+    raise SpecError('"command" is a text or a list of words')
+
+
+def _object_env(env: Any) -> dict[str, bytes]:
+    if not isinstance(env, dict):
+        raise SpecError('"env" is an object of names and values')
+    return {name: _encode(value, f"the value of {name}") for name, value in env.items()}
+
+
+def _encode(text: Any, what: str) -> bytes:
+    if not isinstance(text, str):
+        raise SpecError(f"{what} is not a text")
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _timeout(plain: Mapping[str, Any], values: Values) -> float | None:
+    from .model import seconds
+
+    given = plain.get("timeout", values.get("timeout"))
+    if isinstance(given, str):
+        return seconds(given)
+    if given is None or (
+        isinstance(given, (int, float)) and not isinstance(given, bool)
+    ):
+        return given
+    raise SpecError(f"timeout is not a span of time: {given!r}")
+
+
+# -- the verbs -----------------------------------------------------------------------
+
+
+def _submit(ctx: verbs.Context, values: Values) -> int:
+    orders = _orders(ctx, values)
+    status = 0
+    for done in verbs.submit(ctx, values["host"], orders):
+        if done.error is not None:
+            _err(str(done.error))
+            status = status or done.error.exit_status
+            continue
+        assert done.job is not None
+        _warn(done)
+        print(_json(done.job.public()) if values.get("json") else done.job.id)
+    return status
+
+
+def _warn(done: verbs.Submitted) -> None:
+    if done.differs and done.job is not None:
+        _err(f"key {done.job.key}: job {done.job.id} holds it, with another command")
+
+
+def _run(ctx: verbs.Context, values: Values) -> int:
+    order = _orders(ctx, values)[0]
+    started: list[Job] = []
+
+    def on_start(done: verbs.Submitted) -> None:
+        assert done.job is not None
+        started.append(done.job)
+        _warn(done)
+        print(done.job.id, file=sys.stderr, flush=True)
+
+    detach = bool(values.get("detach_on_signal"))
+    host = values["host"]
+    try:
+        job = verbs.run(ctx, host, order, _write, on_start, detach_on_signal=detach)
+    except SshJobsError:
+        if started:
+            _err(f"job {started[0].id} goes on: sshjobs logs {started[0].id} --follow")
+        raise
+    if values.get("json"):
+        print(_json(job.public()), file=sys.stderr)
+    elif job.state != states.COMPLETED:
+        _err(display.job_line(job))
+    return verbs.exit_status(job)
+
+
+def _poll(ctx: verbs.Context, values: Values) -> int:
+    sensor = bool(values.get("sensor"))
+    answer = verbs.poll(
+        ctx,
+        values.get("job") or (),
+        host=values.get("host"),
+        key=values.get("key"),
+        adopt=bool(values.get("adopt")),
+        sensor=sensor,
+    )
+    _show_jobs(values, answer.jobs)
+    status = _tell(answer)
+    if any(_ended_badly(job) for job in answer.jobs):
+        return 1
+    if sensor and status != errors.AuthenticationError.exit_status:
+        return 75 if status or verbs.any_active(answer.jobs) else 0
+    return status
+
+
+def _tell(answer: verbs.Answer) -> int:
+    """Print what went wrong; return the status of the first of it."""
+    for note in answer.notes:
+        _err(note)
+    for error in answer.errors:
+        _err(str(error))
+    return answer.errors[0].exit_status if answer.errors else 0
+
+
+def _ended_badly(job: Job) -> bool:
+    return states.is_final(job.state) and job.state != states.COMPLETED
+
+
+def _wait(ctx: verbs.Context, values: Values) -> int:
+    answer = verbs.wait(
+        ctx,
+        values.get("job") or (),
+        host=values.get("host"),
+        timeout=values.get("timeout"),
+    )
+    _show_jobs(values, answer.jobs)
+    status = _tell(answer)
+    if status:
+        return status
+    if verbs.any_active(answer.jobs):
+        return 75
+    return 1 if any(_ended_badly(job) for job in answer.jobs) else 0
+
+
+def _logs(ctx: verbs.Context, values: Values) -> int:
+    job = verbs.find(ctx, values["job"])
+    job = verbs.logs(
+        ctx,
+        job,
+        _write,
+        follow=bool(values.get("follow")),
+        offset=values.get("offset") or 0,
+        tail=values.get("tail"),
+    )
+    if values.get("json"):
+        print(_json(job.public()), file=sys.stderr)
+    return 0
+
+
+def _show(ctx: verbs.Context, values: Values) -> int:
+    job = verbs.find(ctx, values["job"])
+    if values.get("json"):
+        print(_json(job._asdict()))
+    else:
+        print("\n".join(display.record(job)))
+    return 0
+
+
+def _kill(ctx: verbs.Context, values: Values) -> int:
+    answer = verbs.kill(ctx, values["job"])
+    _show_jobs(values, answer.jobs)
+    return _tell(answer)
+
+
+def _reap(ctx: verbs.Context, values: Values) -> int:
+    answer = verbs.reap(
+        ctx,
+        host=values.get("host"),
+        older_than=values.get("older_than") or 0.0,
+        orphans=bool(values.get("orphans")),
+        dry_run=bool(values.get("dry_run")),
+    )
+    _show_jobs(values, answer.jobs)
+    return _tell(answer)
+
+
+def _list(ctx: verbs.Context, values: Values) -> int:
+    for job in verbs.select(ctx, host=values.get("host"), state=values.get("state")):
+        _show_job(values, job)
+    return 0
+
+
+def _connect(ctx: verbs.Context, values: Values) -> int:
+    state = verbs.connect(ctx, values["host"])
+    if values.get("json"):
+        print(_json({"host": values["host"]} | state._asdict()))
+    else:
+        _err(f"{values['host']}: connected")
+    return 0
+
+
+def _disconnect(ctx: verbs.Context, values: Values) -> int:
+    was = verbs.disconnect(ctx, values["host"])
+    if values.get("json"):
+        print(_json({"host": values["host"], "was_connected": was}))
+    else:
+        _err(f"{values['host']}: {'disconnected' if was else 'was not connected'}")
+    return 0
+
+
+def _hosts(ctx: verbs.Context, values: Values) -> int:
+    import time
+
+    hosts = verbs.hosts(ctx)
+    if values.get("json"):
+        for host in hosts:
+            print(_json(display.host_public(host)))
+    else:
+        print("\n".join(display.host_lines(hosts, time.time())))
+    return 0
+
+
+_VERBS: dict[str, Callable[[verbs.Context, Values], int]] = {
+    "submit": _submit,
+    "run": _run,
+    "poll": _poll,
+    "wait": _wait,
+    "logs": _logs,
+    "show": _show,
+    "kill": _kill,
+    "reap": _reap,
+    "list": _list,
+    "connect": _connect,
+    "disconnect": _disconnect,
+    "hosts": _hosts,
+}
