@@ -1,0 +1,299 @@
+"""A real sshd and a real Airflow, for the tests of this directory.
+
+Everything lies below one directory that the test hands in: keys, logs, Airflow's
+home and database, the record of sshjobs. Nothing of the user's is read or changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.defpath)
+
+
+def login() -> str:
+    """Return the user that the tests log in as: root logs in as somebody else."""
+    wanted = os.environ.get("SSHJOBS_TEST_USER", "tester")
+    if os.getuid() == 0 and any(entry.pw_name == wanted for entry in pwd.getpwall()):
+        return wanted
+    return getpass.getuser()
+
+
+def eventually(what: Callable[[], Any], seconds: float = 90) -> Any:
+    """Return what a question answers once the answer is true; fail after a while."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = what()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Sshd:
+    """A stock sshd on the loopback address, counted in its own log."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        base.mkdir(mode=0o755)
+        self.port = free_port()
+        self.key = base / "key"
+        self.log = base / "sshd.log"
+        for name in ("key", "hostkey"):
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / name],
+                check=True,
+            )
+        self.host_key = " ".join((base / "hostkey.pub").read_text().split()[:2])
+        (base / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {base}/hostkey\n"
+            f"AuthorizedKeysFile {base}/key.pub\nStrictModes no\nUsePAM no\n"
+            f"PidFile none\nLogLevel DEBUG1\n"
+        )
+        self._process = subprocess.Popen(
+            [str(SSHD), "-D", "-f", base / "sshd_config", "-E", self.log]
+        )
+        eventually(lambda: "Server listening" in self._text(), 10)
+
+    def _text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def count(self, words: str) -> int:
+        """Return how often sshd has written something into its log."""
+        return self._text().count(words)
+
+    @property
+    def connections(self) -> int:
+        """TCP connections that sshd has taken."""
+        return self.count("Connection from")
+
+    @property
+    def drops(self) -> int:
+        """Connections that it has dropped (MaxStartups)."""
+        return self.count("drop connection")
+
+    @property
+    def sessions(self) -> int:
+        """Commands that it has begun."""
+        return self.count("Starting session")
+
+    def connection(self, **extra: Any) -> str:
+        """Return an Airflow connection to it, as JSON for AIRFLOW_CONN_<ID>."""
+        extras = {"key_file": str(self.key), "host_key": self.host_key, **extra}
+        return json.dumps(
+            {
+                "conn_type": "ssh",
+                "host": "127.0.0.1",
+                "port": self.port,
+                "login": login(),
+                "extra": extras,
+            }
+        )
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(10)
+
+
+class Airflow:
+    """An Airflow home of its own, with one directory of DAGs."""
+
+    def __init__(self, base: Path, sshd: Sshd) -> None:
+        self.home = base / "airflow"
+        self.dags = base / "dags"
+        self.dags.mkdir(parents=True)
+        self.port = free_port()
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("SSHJOBS_")},
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "50",
+            "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "50",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": self._url("execution/"),
+            "AIRFLOW__API__BASE_URL": self._url(""),
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": (
+                "5"
+            ),
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+            "AIRFLOW_CONN_TARGET": sshd.connection(),
+            "SSHJOBS_HOME": str(base / "record"),
+            "NO_COLOR": "1",
+        }
+        self._standalone: subprocess.Popen[bytes] | None = None
+        self.output = base / "standalone.log"
+
+    def _url(self, path: str) -> str:
+        return f"http://localhost:{self.port}/{path}"
+
+    def dag(self, name: str, text: str) -> None:
+        """Write a DAG file."""
+        (self.dags / f"{name}.py").write_text(text)
+
+    def cli(self, *words: str, check: bool = True) -> str:
+        """Run the airflow command; return all that it printed."""
+        done = subprocess.run(
+            [BIN / "airflow", *words],
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=280,
+        )
+        assert not check or done.returncode == 0, done.stdout[-4000:]
+        return done.stdout
+
+    def sshjobs(self, *words: str) -> str:
+        """Run the sshjobs command of this environment; return what it printed."""
+        done = subprocess.run(
+            [BIN / "sshjobs", *words], env=self.env, text=True, capture_output=True
+        )
+        return done.stdout
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return the record of sshjobs, a job an entry."""
+        return [
+            json.loads(line) for line in self.sshjobs("list", "--json").splitlines()
+        ]
+
+    def migrate(self) -> None:
+        """Make the database."""
+        self.cli("db", "migrate")
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Read Airflow's own database."""
+        path = self.home / "airflow.db"
+        with contextlib.closing(
+            sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        ) as db:
+            return db.execute(sql, values).fetchall()
+
+    def tasks(self, dag: str) -> dict[tuple[str, int], tuple[str, int]]:
+        """Return (task, map index) -> (state, try number) of a DAG's latest run."""
+        rows = self.query(
+            "select task_id, map_index, state, try_number from task_instance"
+            " where dag_id = ? and run_id ="
+            " (select run_id from dag_run where dag_id = ? order by id desc limit 1)",
+            dag,
+            dag,
+        )
+        return {(task, index): (state, tries) for task, index, state, tries in rows}
+
+    def state(self, dag: str, task: str, index: int = -1) -> tuple[str, int]:
+        """Return the state and the try number of a task of a DAG's latest run."""
+        return self.tasks(dag).get((task, index), ("", 0))
+
+    def run_id(self, dag: str) -> str:
+        """Return the id of a DAG's latest run."""
+        sql = "select run_id from dag_run where dag_id = ? order by id desc limit 1"
+        return str(self.query(sql, dag)[0][0])
+
+    def log(self, dag: str, task: str, index: int = -1) -> str:
+        """Return all logs of a task's tries, one after the other."""
+        logs = self.home / "logs" / f"dag_id={dag}" / f"run_id={self.run_id(dag)}"
+        place = logs / f"task_id={task}"
+        place = place / f"map_index={index}" if index >= 0 else place
+        return "\n".join(path.read_text() for path in sorted(place.glob("*.log")))
+
+    def test(self, dag: str) -> str:
+        """Run a DAG in one process (airflow dags test); return what it printed."""
+        return self.cli("dags", "test", dag, check=False)
+
+    def start(self) -> None:
+        """Start scheduler, API server, DAG processor and triggerer."""
+        with open(self.output, "wb") as out:
+            self._standalone = subprocess.Popen(
+                [BIN / "airflow", "standalone"],
+                env=self.env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        eventually(self._healthy, 120)
+
+    def _healthy(self) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            url = self._url("api/v2/monitor/health")
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return bool(json.load(answer)["scheduler"]["status"] == "healthy")
+        return False
+
+    def trigger(self, dag: str) -> None:
+        """Unpause a DAG once it has been read, and start a run."""
+        sql = "select 1 from serialized_dag where dag_id = ?"
+        eventually(lambda: self.query(sql, dag), 120)
+        self.call("PATCH", f"dags/{dag}", {"is_paused": False})
+        self.call("POST", f"dags/{dag}/dagRuns", {"logical_date": None})
+
+    def mark_failed(self, dag: str, task: str) -> None:
+        """Do what the button of that name does."""
+        path = f"dags/{dag}/dagRuns/{self.run_id(dag)}/taskInstances/{task}"
+        self.call("PATCH", path, {"new_state": "failed"})
+
+    def clear(self, dag: str, task: str) -> None:
+        """Do what the button of that name does."""
+        body = {"dag_run_id": self.run_id(dag), "task_ids": [task], "dry_run": False}
+        body |= {"only_failed": False, "reset_dag_runs": True}
+        self.call("POST", f"dags/{dag}/clearTaskInstances", body)
+
+    def call(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        """Ask the API, as the administrator that everybody is here."""
+        with urllib.request.urlopen(self._url("auth/token"), timeout=30) as answer:
+            token = json.load(answer)["access_token"]
+        request = urllib.request.Request(
+            self._url("api/v2/" + path.replace("+", "%2B")),
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def stop(self) -> None:
+        """End all of it, and the connection that its tasks shared."""
+        if self._standalone:
+            os.killpg(self._standalone.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._standalone.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._standalone.pid, signal.SIGKILL)
+
+
+def tree(user: str) -> Iterator[tuple[int, str]]:
+    """Yield pid and command of every process of a user."""
+    listed = subprocess.run(
+        ["ps", "-u", user, "-o", "pid=,args="], capture_output=True, text=True
+    )
+    for line in listed.stdout.splitlines():
+        pid, _, args = line.strip().partition(" ")
+        yield int(pid), args
