@@ -250,8 +250,8 @@ def _start_sshd(
 ) -> subprocess.Popen[bytes]:
     if os.geteuid() == 0 and not os.path.isdir("/run/sshd"):
         # Where sshd has never run as a service, its privilege separation lacks this.
-        os.mkdir("/run/sshd", 0o755)
-        stack.callback(os.rmdir, "/run/sshd")
+        # It stays: by the time we end, another sshd may rest on it.
+        os.makedirs("/run/sshd", 0o755, exist_ok=True)
     process = subprocess.Popen(
         [sshd, "-D", "-E", log, "-f", f"{stage.top}/sshd_config"],
         stdin=subprocess.DEVNULL,

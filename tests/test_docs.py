@@ -1,0 +1,78 @@
+"""The pages: their links lead somewhere, their commands are commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sshjobs import cli, manual
+
+TOP = Path(__file__).parent.parent
+PAGES = sorted([TOP / "README.md", TOP / "CHANGELOG.md", *TOP.glob("docs/**/*.md")])
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_BLOCK = re.compile(r"^```(?:sh|console|cron)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"sshjobs (?P<verb>[a-z]+)(?P<rest>[ )].*|)$")
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Yield what a page's examples say to sshjobs, one command each."""
+    for block in _BLOCK.findall(page.read_text("utf-8")):
+        for line in block.replace("\\\n", "").splitlines():
+            found = _COMMAND.search(line)
+            if found:
+                yield found[0]
+
+
+def words(command: str) -> list[str]:
+    """Split a command as a shell would, up to where another command begins."""
+    split = shlex.shlex(command, posix=True, punctuation_chars=True)
+    split.whitespace_split = True
+    result: list[str] = []
+    for word in split:
+        if word.startswith("#") or set(word) <= set("|&;<>()"):
+            break
+        result.append(word)
+    return result
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = _LINK.findall(page.read_text("utf-8"))
+    missing = [
+        link
+        for link in links
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert not missing
+
+
+def test_the_examples_are_found() -> None:
+    assert sum(len(list(commands(page))) for page in PAGES) > 50
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_the_commands_of_a_page_are_commands(page: Path) -> None:
+    for command in commands(page):
+        verb, *rest = words(command)[1:]
+        cli.read(manual.BY_NAME[verb], rest)
+
+
+@pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
+def test_the_examples_of_the_manual_are_commands(verb: manual.Verb) -> None:
+    assert verb.examples
+    for example in verb.examples:
+        found = _COMMAND.search(example)
+        assert found and found["verb"] == verb.name
+        cli.read(verb, words(found[0])[2:])
+
+
+def test_ci_runs_what_the_readme_says() -> None:
+    lines = (TOP / "README.md").read_text("utf-8").splitlines()
+    at = lines.index("<!-- tests -->")
+    assert lines[at + 1] == "```sh"
+    assert lines[at + 2].startswith("python3 -m venv ")
+    assert lines[at + 2].endswith("inv check test")
