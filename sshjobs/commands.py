@@ -19,8 +19,7 @@ from .model import Job, Spec, printable
 Values = Mapping[str, Any]
 
 #: What one line of ``--from`` may say of a job.
-_FIELDS = ("command", "name", "key", "once", "env", "cwd", "timeout", "shell")
-_FIELDS += ("cleanup", "stdin")
+_FIELDS = frozenset("command name key once env cwd timeout shell cleanup stdin".split())
 
 
 def run(verb: str, values: Values) -> int:
@@ -197,7 +196,7 @@ def _order_of_line(ctx: verbs.Context, values: Values, line: bytes) -> verbs.Ord
     plain = _object(line)
     if plain is None:
         return _order(ctx, values, line, None)
-    unknown = sorted(set(plain) - set(_FIELDS))
+    unknown = sorted(set(plain) - _FIELDS)
     if unknown:
         raise SpecError(f"not fields of a job: {', '.join(map(repr, unknown))}")
     merged = dict(values) | {k: v for k, v in plain.items() if k not in _SPECIAL}

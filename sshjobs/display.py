@@ -58,7 +58,7 @@ def _end(job: Job) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a span of time as people say it: ``4.2s``, ``3m05s``, ``2h10m``, ``3d04h``."""
+    """Return a span of time: ``4.2s``, ``3m05s``, ``2h10m``, ``3d04h``."""
     if seconds < 60:
         return f"{seconds:.1f}s"
     if seconds < 3600:

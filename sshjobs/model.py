@@ -63,6 +63,16 @@ class Spec(NamedTuple):
             return os.fsdecode(self.command)
         return " ".join(_quote(os.fsdecode(word)) for word in self.command)
 
+    def size(self) -> int:
+        """Return how many bytes of the user's own the spec carries."""
+        command = self.command
+        words = (command,) if isinstance(command, bytes) else command
+        return (
+            sum(map(len, words))
+            + sum(len(name) + len(value) for name, value in self.env)
+            + len(self.stdin or b"")
+        )
+
     def digest(self) -> str:
         """Return what tells two commands apart: 16 hex digits of SHA-256."""
         vector = not isinstance(self.command, bytes)
@@ -180,32 +190,34 @@ def check_spec(spec: Spec) -> Spec:
             of an environment variable, a value that execve(2) would refuse, or
             more bytes than :data:`MAX_JOB_BYTES`.
     """
-    words = [spec.command] if isinstance(spec.command, bytes) else spec.command
-    if not words or not words[0].strip():
-        raise SpecError("the command is empty")
-    fields = (spec.cwd, spec.shell)
-    if any(b"\0" in word for word in words) or any("\0" in text for text in fields):
-        raise SpecError("a NUL byte cannot stand in a command or a directory")
-    if not isinstance(spec.command, bytes):
-        for word in words:
-            if len(word) > MAX_ENV_BYTES:
-                raise SpecError(
-                    "an argument is longer than 131,071 bytes, which no execve(2) "
-                    "takes; pass it on standard input (--stdin) or as a shell line"
-                )
+    _check_command(spec.command)
+    if "\0" in spec.cwd:
+        raise SpecError("a NUL byte cannot stand in a directory")
     for name, value in spec.env:
         check_env(name, value)
     if spec.shell and not _SHELL.match(spec.shell):
         raise SpecError(f"not the name of a shell: {spec.shell!r}")
     if spec.timeout is not None and not 0 < spec.timeout < 1e9:
         raise SpecError(f"not a timeout in seconds: {spec.timeout!r}")
-    size = sum(map(len, words)) + sum(len(value) for _, value in spec.env)
-    if size + len(spec.stdin or b"") > MAX_JOB_BYTES:
+    if spec.size() > MAX_JOB_BYTES:
         raise SpecError(
-            f"the job carries {size + len(spec.stdin or b''):,} bytes; the most is "
-            f"{MAX_JOB_BYTES:,}: copy large input to the host first"
+            f"the job carries {spec.size():,} bytes; the most is {MAX_JOB_BYTES:,}: "
+            "copy large input to the host first"
         )
     return spec
+
+
+def _check_command(command: bytes | tuple[bytes, ...]) -> None:
+    words = (command,) if isinstance(command, bytes) else command
+    if not words or not words[0].strip():
+        raise SpecError("the command is empty")
+    if any(b"\0" in word for word in words):
+        raise SpecError("a NUL byte cannot stand in a command")
+    if isinstance(command, tuple) and max(map(len, words)) > MAX_ENV_BYTES:
+        raise SpecError(
+            "an argument is longer than 131,071 bytes, which no execve(2) "
+            "takes; pass it on standard input (--stdin) or as a shell line"
+        )
 
 
 def check_env(name: str, value: bytes) -> None:

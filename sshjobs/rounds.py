@@ -548,7 +548,9 @@ class Round:
         self, intents: list[Intent], jobs: dict[str, Job]
     ) -> tuple[list[Intent], list[protocol.Start]]:
         """Choose what to start, within the bounds of a request."""
-        chosen, orders, seen = [], [], set()
+        chosen: list[Intent] = []
+        orders: list[protocol.Start] = []
+        seen: set[str] = set()
         size = 0
         for intent in intents:
             if intent.kind != "start" or intent.job_id in seen:
@@ -558,7 +560,7 @@ class Round:
                 self._store.serve([intent.id])
                 continue
             order = protocol.Start(job.id, spec, job.key, job.once, job.name)
-            size += protocol.cost(order)
+            size += spec.size()
             if chosen and (len(chosen) >= MAX_STARTS or size > MAX_PROGRAM_BYTES):
                 break
             seen.add(job.id)

@@ -82,7 +82,7 @@ SETTINGS = (
         "max_reconnect_attempts",
         "count",
         5,
-        "consecutive rounds that failed before a verb gives up; a whole round resets it",
+        "consecutive rounds that failed before a verb gives up; a whole one resets it",
         _AIRFLOW,
         1,
     ),
@@ -103,7 +103,10 @@ SETTINGS = (
         1,
     ),
     Setting(
-        "wait_host", "seconds", 60.0, "how long a verb waits through cooldowns of a host"
+        "wait_host",
+        "seconds",
+        60.0,
+        "how long a verb waits through cooldowns of a host",
     ),
     Setting("kill_grace", "seconds", 10.0, "between TERM and KILL"),
     Setting(
@@ -126,7 +129,9 @@ SETTINGS = (
         30 * 86400.0,
         "how long a host remembers the key of a reaped job",
     ),
-    Setting("remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW),
+    Setting(
+        "remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW
+    ),
     Setting("ssh_config", "text", "", "an ssh_config to use, as in ssh -F"),
     Setting("transport", "choice", "auto", "auto, openssh or fabric"),
     Setting("mux", "choice", "auto", "how sessions are opened: auto, native or ssh"),

@@ -502,13 +502,13 @@ class Store:
         pid = os.getpid() if owner is None else owner
         start, now = pid_start(pid), time.time()
         numbers = []
+        sql = (
+            "INSERT INTO intents (conn, kind, job_id, pid, pid_start, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)"
+        )
         with self.write():
             for job_id in ids:
-                cursor = self._do(
-                    "INSERT INTO intents (conn, kind, job_id, pid, pid_start, created_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    [conn, kind, job_id, pid, start, now],
-                )
+                cursor = self._do(sql, [conn, kind, job_id, pid, start, now])
                 numbers.append(int(cursor.lastrowid or 0))
         return numbers
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -166,13 +167,18 @@ def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
     except OSError as error:
         raise errors.SpecError(f"{path}: {error.strerror}") from error
     try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        return tomllib.loads(text.decode("utf-8"))
+        return _toml(text.decode("utf-8"))
     except ValueError as error:
         raise errors.SpecError(f"{path}: {error}") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    values: dict[str, Any] = tomllib.loads(text)
+    return values
 
 
 def _config_path() -> str:

@@ -1,0 +1,51 @@
+"""The table of states."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sshjobs import states
+
+
+@given(st.sampled_from(states.STATES), st.lists(st.sampled_from(states.EVENTS)))
+def test_a_final_state_absorbs_every_event(state: str, events: list[str]) -> None:
+    for event in events:
+        before, state = state, states.advance(state, event)
+        assert state in states.STATES
+        if states.is_final(before):
+            assert state == before
+
+
+def test_every_pair_has_an_entry() -> None:
+    assert set(states.TABLE) == {(s, e) for s in states.STATES for e in states.EVENTS}
+
+
+def test_every_final_state_can_be_reached() -> None:
+    reached = {states.advance(states.PENDING, event) for event in states.EVENTS}
+    assert reached == {states.RUNNING, *states.FINAL}
+
+
+@pytest.mark.parametrize(
+    ("status", "signal", "cause", "lost", "event"),
+    [
+        (0, None, "", False, "completed"),
+        (3, None, "", False, "failed"),
+        (255, None, "", False, "failed"),
+        (None, 9, "", False, "failed"),
+        (0, None, "cancelled", False, "cancelled"),
+        (None, 15, "timeout", False, "timed_out"),
+        (None, None, "", False, "failed"),
+        (None, None, "", True, "lost"),
+    ],
+)
+def test_the_event_of_an_end(
+    status: int | None, signal: int | None, cause: str, lost: bool, event: str
+) -> None:
+    assert states.end_event(status, signal, cause, lost) == event
+
+
+def test_unknown_words_are_bugs() -> None:
+    with pytest.raises(KeyError):
+        states.advance("UNKNOWN", "started")
