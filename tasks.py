@@ -81,10 +81,21 @@ def test(
         raise Exit(code=1)
 
 
-@task(help={"check": "change nothing; fail if a page is not up to date"})
-def docs(context: Context, check: bool = False) -> None:
+@task(
+    help={
+        "check": "change nothing; fail if a page is not up to date",
+        "html": "also make a site of all pages in build/docs (extra: docs)",
+    },
+    auto_shortflags=False,
+)
+def docs(context: Context, check: bool = False, html: bool = False) -> None:
     """Write the reference pages that are made from the code."""
-    if not _run(context, f"python docs/generate.py{' --check' if check else ''}"):
+    good = _run(context, f"python docs/generate.py{' --check' if check else ''}")
+    if good and html:
+        config = r'site_name: sshjobs\ndocs_dir: docs\nexclude_docs: "*.py"\n'
+        site = "mkdocs build --strict --config-file - --site-dir build/docs"
+        good = _run(context, f"printf '{config}' | {site}")
+    if not good:
         raise Exit(code=1)
 
 
