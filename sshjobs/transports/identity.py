@@ -14,8 +14,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ..errors import HostUnreachable, SpecError, StoreError
-from ..model import check_host, printable
+from ..errors import SpecError, StoreError
+from ..model import check_host
 from ..settings import Settings
 
 #: What tells two connections apart; names as ``ssh -G`` prints them (8.0 to 10.5).
@@ -32,11 +32,12 @@ _TELLING = (
 
 # A configuration whose meaning depends on more than its files: a command, the
 # network, the name service. "final" and "canonical" do so through the last.
-_LIVE = re.compile(rb"^\s*match\b.*\b(exec|localnetwork|canonical|final)\b", re.I | re.M)
+_LIVE = re.compile(
+    rb"^\s*match\b.*\b(exec|localnetwork|canonical|final)\b", re.I | re.M
+)
 _INCLUDE = re.compile(rb"^\s*include[\s=]+(.+)$", re.I | re.M)
 _READING = re.compile(r"^debug1: Reading configuration data (.+)$", re.M)
 _VERSION = re.compile(r"^OpenSSH_(\d+)\.(\d+)", re.M)
-_FAULT = re.compile(r"^(?!debug\d: |OpenSSH_|Pseudo-terminal).+", re.M)
 
 #: A socket's path is at most 90 bytes long: ssh adds 17 while it binds, and 107 is
 #: what sockaddr_un holds (OpenSSH 9.2 and 10.5; openssh.md §7).
@@ -135,7 +136,11 @@ def resolve(host: str, settings: Settings) -> Identity:
     ssh, out, err = ask_ssh(host, target, settings, options)
     values = _read(out)
     if "hostname" not in values:
-        raise SpecError(f"{host}: ssh cannot resolve it: {_fault(err)}")
+        from .causes import words
+
+        raise SpecError(
+            f"{host}: ssh refuses the name or its configuration: {words(err)}"
+        )
     return _build(host, target, settings.ssh_config, options, ssh, values, err)
 
 
@@ -150,12 +155,6 @@ def _read(out: str) -> dict[str, list[str]]:
         name, _, value = line.partition(" ")
         values.setdefault(name.lower(), []).append(value)
     return values
-
-
-def _fault(err: str) -> str:
-    """Return ssh's own words about a configuration, on one line."""
-    lines = _FAULT.findall(err)
-    return printable("; ".join(lines) or "it gave no reason")
 
 
 def _build(

@@ -62,23 +62,23 @@ def spawn(
 def _posix_spawn(
     argv: list[str], env: dict[str, str], actions: list[tuple[int, ...]], session: bool
 ) -> int:
-    def start(setsid: bool, setpgroup: int | None) -> int:
-        group = {} if setpgroup is None else {"setpgroup": setpgroup}
+    def start(setsid: bool) -> int:
         return os.posix_spawn(
             argv[0],
             argv,
             env,
-            file_actions=actions,  # type: ignore[arg-type]
+            file_actions=actions,
             setsid=setsid,
             setsigmask=[],
             setsigdef=_DEFAULTS,
-            **group,
         )
 
     try:
-        return start(session, None)
-    except NotImplementedError:  # no POSIX_SPAWN_SETSID: FreeBSD, old macOS
-        return start(False, 0)
+        return start(session)
+    except NotImplementedError:
+        # No POSIX_SPAWN_SETSID (FreeBSD, old macOS): nohup's half of it is lost, a
+        # Ctrl-C at our terminal reaches the child.
+        return start(False)
 
 
 def _leaks(keep: tuple[int, int, int]) -> list[int]:

@@ -57,7 +57,7 @@ class Pump:
             self._shut(self._in)
 
     def _pipe(self, theirs: int) -> tuple[int, int]:
-        """Return (their end, our end); ``theirs`` is 0 if they read, 1 if they write."""
+        """Return (their end, our end); they read at end 0, or write at end 1."""
         ends = os.pipe()
         ours = ends[1 - theirs]
         os.set_blocking(ours, False)

@@ -1,0 +1,216 @@
+"""The gate: who may make a handshake, of all processes of one user on one machine.
+
+Theory of operation: an exclusive flock(2) on ``gate.<key>.<n>``, where ``n`` is the
+highest generation that has a file. The kernel drops the lock of a process that
+dies. It keeps that of a process that is stopped, so the holder shows a beat, the
+file's modification time, and its file says which ssh it is starting. Once the beat
+is older than :data:`STALE`, whoever waits makes the file of the next generation,
+looks at the old beat once more, and is the holder; the old one's ssh is killed by
+its pid and start time. A holder that wakes up finds that the highest generation is
+not its own.
+
+Why looking once more suffices: a taker stamps its file and then lists the folder, a
+usurper makes its file and then looks at the stamp. One of them sees the other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from . import process
+
+#: Seconds without a beat after which a holder counts as stopped.
+STALE = 15.0
+
+#: Handshakes side by side through one jump host: below the 10 unauthenticated
+#: connections at which sshd begins to drop (MaxStartups 10:30:100).
+HOP_SLOTS = 4
+
+_held: set[int] = set()
+
+
+def _drop_after_fork() -> None:
+    """Give up every lock in a forked child; a flock belongs to both otherwise."""
+    for fd in _held:
+        os.close(fd)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_drop_after_fork)
+
+
+class GateLost(Exception):
+    """We were stopped for so long that another process has taken the gate."""
+
+
+class Gate:
+    """The gate of one connection, held or wanted.
+
+    Args:
+        folder: Where the lock files are; exists, and is ours.
+        key: The identity of the connection.
+    """
+
+    def __init__(self, folder: str, key: str) -> None:
+        self._folder = folder
+        self._prefix = f"gate.{key}."
+        self._fd = -1
+        self._number = 0
+
+    def __repr__(self) -> str:
+        return f"<Gate {self._prefix}{self._number}>"
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self._folder, f"{self._prefix}{number}")
+
+    def _numbers(self) -> list[int]:
+        """Return the generations that have a file, highest first."""
+        names = os.listdir(self._folder)
+        ends = [n[len(self._prefix) :] for n in names if n.startswith(self._prefix)]
+        return sorted((int(end) for end in ends if end.isdigit()), reverse=True)
+
+    def take(self) -> bool:
+        """Try to hold the gate, without waiting; tell whether it succeeded."""
+        number = max(self._numbers(), default=0)
+        taken = self._lock(number) or (self._is_stale(number) and self._usurp(number))
+        if taken:
+            self._tidy()
+        return taken
+
+    def _lock(self, number: int) -> bool:
+        fd = _flock(self._path(number))
+        if fd < 0:
+            return False
+        self._fd, self._number = fd, number
+        self.stamp(0, "")
+        if self.mine():
+            return True
+        self.release()
+        return False
+
+    def _usurp(self, number: int) -> bool:
+        if not self._lock(number + 1):
+            return False
+        if self._is_stale(number):
+            return True
+        os.unlink(self._path(number + 1))  # the old one woke up, or was taken over
+        self.release()
+        return False
+
+    def _tidy(self) -> None:
+        """End what older holders have started, and drop their files.
+
+        Only a stale one is left there by :meth:`_usurp`; a file whose holder is alive
+        and well stays, and so does its ssh.
+        """
+        for number in self._numbers():
+            if number < self._number and self._is_stale(number):
+                pid, start = _read_stamp(self._path(number))
+                process.end(pid, start)
+                _unlink(self._path(number))
+
+    def _is_stale(self, number: int) -> bool:
+        try:
+            age = time.time() - os.stat(self._path(number)).st_mtime
+        except FileNotFoundError:
+            return False
+        return abs(age) > STALE  # a clock set back must not lend it a long life
+
+    def mine(self) -> bool:
+        """Tell whether this process still holds the gate."""
+        try:
+            same = os.path.samestat(
+                os.fstat(self._fd), os.stat(self._path(self._number))
+            )
+        except FileNotFoundError:
+            return False
+        return same and self._numbers()[0] == self._number
+
+    def stamp(self, pid: int, start: str) -> None:
+        """Write down which ssh is being started, for who may have to end it."""
+        text = json.dumps([os.getpid(), pid, start]).encode("ascii")
+        os.pwrite(self._fd, text.ljust(120), 0)
+
+    def beat(self) -> None:
+        """Show that this process is not stopped.
+
+        Raises:
+            GateLost: it was, and another has taken over.
+        """
+        os.utime(self._fd)
+        if not self.mine():
+            raise GateLost
+
+    def release(self) -> None:
+        """Let the next one in."""
+        if self._fd >= 0:
+            _held.discard(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _flock(path: str) -> int:
+    """Return a descriptor of ``path`` that holds its lock, or -1 if another has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return -1
+    _held.add(fd)
+    return fd
+
+
+def _read_stamp(path: str) -> tuple[int, str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            _, pid, start = json.loads(file.read())
+    except (FileNotFoundError, ValueError):  # taken, and killed before it was stamped
+        return 0, ""
+    return int(pid), str(start)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def pause(tick: Callable[[], None]) -> None:
+    """Wait a little for a lock; unevenly, so that many who wait do not march in step."""
+    tick()
+    time.sleep(random.uniform(0.02, 0.08))
+
+
+def _any_of(paths: Iterable[str]) -> int:
+    """Return a descriptor that holds the lock of one of ``paths``, or -1."""
+    for path in paths:
+        fd = _flock(path)
+        if fd >= 0:
+            return fd
+    return -1
+
+
+@contextmanager
+def hop(folder: str, first_hop: str, tick: Callable[[], None]) -> Iterator[None]:
+    """Hold one of the few places for a handshake through a jump host."""
+    if not first_hop:
+        yield
+        return
+    name = hashlib.sha256(os.fsencode(first_hop)).hexdigest()[:16]
+    paths = [os.path.join(folder, f"hop.{name}.{slot}") for slot in range(HOP_SLOTS)]
+    while (fd := _any_of(paths)) < 0:
+        pause(tick)
+    try:
+        yield
+    finally:
+        _held.discard(fd)
+        os.close(fd)
