@@ -116,7 +116,7 @@ class Target(NamedTuple):
     def environ(self) -> dict[str, str]:
         """Return the variables that tell ``sshjobs`` all this."""
         given = {f"SSHJOBS_{name.upper()}": value for name, value in self.settings}
-        words = [*map(shlex.quote, self.options)]
+        words = [_word(option) for option in self.options]
         # ssh takes the first value of an option, so the connection's own come first.
         words.append(os.environ.get("SSHJOBS_SSH_OPTIONS", ""))
         return given | {"SSHJOBS_SSH_OPTIONS": " ".join(words).strip()}
@@ -243,6 +243,12 @@ def _is(extras: Mapping[str, Any], name: str, word: str) -> bool:
 
 def _listed(names: Any) -> str:
     return names if isinstance(names, str) else ",".join(names)
+
+
+def _word(option: str) -> str:
+    """Return an option as a word of ``SSHJOBS_SSH_OPTIONS``."""
+    plain = not any(char.isspace() or char in "\"'\\" for char in option)
+    return option if plain else shlex.quote(option)
 
 
 def _quoted(path: Any) -> str:

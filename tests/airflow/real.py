@@ -1,6 +1,6 @@
-"""A real sshd and a real Airflow, for the tests of this directory.
+"""A real Airflow, for the tests of this directory.
 
-Everything lies below one directory that the test hands in: keys, logs, Airflow's
+Everything lies below one directory that the test hands in: DAGs, logs, Airflow's
 home and database, the record of sshjobs. Nothing of the user's is read or changed.
 """
 
@@ -11,7 +11,6 @@ import getpass
 import json
 import os
 import pwd
-import shutil
 import signal
 import socket
 import sqlite3
@@ -23,8 +22,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.sshd import Sshd
+
 BIN = Path(sys.executable).parent
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.defpath)
 
 
 def login() -> str:
@@ -53,70 +53,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Sshd:
-    """A stock sshd on the loopback address, counted in its own log."""
-
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        base.mkdir(mode=0o755)
-        self.port = free_port()
-        self.key = base / "key"
-        self.log = base / "sshd.log"
-        for name in ("key", "hostkey"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / name],
-                check=True,
-            )
-        self.host_key = " ".join((base / "hostkey.pub").read_text().split()[:2])
-        (base / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {base}/hostkey\n"
-            f"AuthorizedKeysFile {base}/key.pub\nStrictModes no\nUsePAM no\n"
-            f"PidFile none\nLogLevel DEBUG1\n"
-        )
-        self._process = subprocess.Popen(
-            [str(SSHD), "-D", "-f", base / "sshd_config", "-E", self.log]
-        )
-        eventually(lambda: "Server listening" in self._text(), 10)
-
-    def _text(self) -> str:
-        return self.log.read_text() if self.log.exists() else ""
-
-    def count(self, words: str) -> int:
-        """Return how often sshd has written something into its log."""
-        return self._text().count(words)
-
-    @property
-    def connections(self) -> int:
-        """TCP connections that sshd has taken."""
-        return self.count("Connection from")
-
-    @property
-    def drops(self) -> int:
-        """Connections that it has dropped (MaxStartups)."""
-        return self.count("drop connection")
-
-    @property
-    def sessions(self) -> int:
-        """Commands that it has begun."""
-        return self.count("Starting session")
-
-    def connection(self, **extra: Any) -> str:
-        """Return an Airflow connection to it, as JSON for AIRFLOW_CONN_<ID>."""
-        extras = {"key_file": str(self.key), "host_key": self.host_key, **extra}
-        return json.dumps(
-            {
-                "conn_type": "ssh",
-                "host": "127.0.0.1",
-                "port": self.port,
-                "login": login(),
-                "extra": extras,
-            }
-        )
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait(10)
+def connection(sshd: Sshd, **extra: Any) -> str:
+    """Return an Airflow connection to a server, as JSON for AIRFLOW_CONN_<ID>."""
+    host_key = " ".join((sshd.folder / "host.pub").read_text().split()[:2])
+    extras = {"key_file": str(sshd.key), "host_key": host_key, **extra}
+    return json.dumps(
+        {
+            "conn_type": "ssh",
+            "host": "127.0.0.1",
+            "port": sshd.port,
+            "login": sshd.user,
+            "extra": extras,
+        }
+    )
 
 
 class Airflow:
@@ -146,7 +95,7 @@ class Airflow:
                 "5"
             ),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-            "AIRFLOW_CONN_TARGET": sshd.connection(),
+            "AIRFLOW_CONN_TARGET": connection(sshd),
             "SSHJOBS_HOME": str(base / "record"),
             "NO_COLOR": "1",
         }
@@ -289,11 +238,11 @@ class Airflow:
                 os.killpg(self._standalone.pid, signal.SIGKILL)
 
 
-def tree(user: str) -> Iterator[tuple[int, str]]:
-    """Yield pid and command of every process of a user."""
+def tree() -> Iterator[tuple[int, int, str]]:
+    """Yield pid, parent and arguments of every process."""
     listed = subprocess.run(
-        ["ps", "-u", user, "-o", "pid=,args="], capture_output=True, text=True
+        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True
     )
     for line in listed.stdout.splitlines():
-        pid, _, args = line.strip().partition(" ")
-        yield int(pid), args
+        pid, parent, args = line.split(None, 2)
+        yield int(pid), int(parent), args

@@ -1,0 +1,217 @@
+"""What an Airflow connection becomes: words that the real ssh understands."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("airflow")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Airflow's own, of each version others
+    from airflow.models.connection import Connection
+
+    from sshjobs import airflow as ours
+
+
+@pytest.fixture(autouse=True)
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SSHJOBS_HOME", str(tmp_path / "record"))
+    return tmp_path / "record"
+
+
+def made(extra: dict[str, Any] | None = None, **fields: Any) -> ours.Target:
+    given = {"host": "box.example", **fields}
+    remote_host = given.pop("remote_host", None)
+    return ours.target(
+        Connection(
+            conn_id="c", conn_type="ssh", extra=json.dumps(extra or {}), **given
+        ),
+        remote_host,
+    )
+
+
+def resolved(target: ours.Target) -> dict[str, list[str]]:
+    """Return what ssh makes of it: keyword -> values."""
+    words = [word for option in target.options for word in ("-o", option)]
+    told = subprocess.run(
+        ["ssh", "-T", "-G", "-F", "/dev/null", *words, "--", target.host],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stderr == ""
+    answer: dict[str, list[str]] = {}
+    for line in told.stdout.splitlines():
+        name, _, value = line.partition(" ")
+        answer.setdefault(name, []).append(value)
+    return answer
+
+
+def test_host_port_and_login() -> None:
+    target = made(login="ann", port=2222)
+    assert target.host == "ann@box.example"
+    said = resolved(target)
+    assert said["user"] == ["ann"]
+    assert said["port"] == ["2222"]
+
+
+def test_an_empty_connection_leaves_all_to_ssh_config() -> None:
+    assert made() == ours.Target("box.example")
+
+
+def test_remote_host_takes_the_place_of_the_host() -> None:
+    assert made(login="ann", remote_host="other").host == "ann@other"
+    assert made(login="ann", remote_host="local").host == "local"
+    assert made(login="ann", remote_host="bob@other").host == "bob@other"
+
+
+def test_a_connection_without_a_host_is_refused() -> None:
+    with pytest.raises(ours.AirflowException, match="'c' names no host"):
+        made(host=None)
+
+
+def test_key_file() -> None:
+    said = resolved(made({"key_file": "/keys/my key"}))
+    assert said["identityfile"] == ["/keys/my key"]
+    assert said["identitiesonly"] == ["yes"]
+
+
+def test_private_key_is_kept_in_a_file_of_ours(record: Path) -> None:
+    target = made({"private_key": "-----BEGIN X-----\nabc\n-----END X-----"})
+    path = Path(resolved(target)["identityfile"][0])
+    assert path.read_text() == "-----BEGIN X-----\nabc\n-----END X-----\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert path.parent == record / "airflow"
+    assert target == made({"private_key": "-----BEGIN X-----\nabc\n-----END X-----"})
+    assert len(os.listdir(path.parent)) == 1
+
+
+@pytest.mark.parametrize(
+    "extra", [{"look_for_keys": "false"}, {"look_for_keys": False}]
+)
+def test_look_for_keys(extra: dict[str, Any]) -> None:
+    assert resolved(made(extra))["identityfile"] == ["none"]
+
+
+def test_host_key_is_the_only_one_that_is_taken() -> None:
+    target = made({"host_key": "ssh-ed25519 AAAAC3Nz comment"})
+    said = resolved(target)
+    assert said["stricthostkeychecking"] == ["true"]
+    [known] = said["userknownhostsfile"]
+    assert Path(known).read_text() == "* ssh-ed25519 AAAAC3Nz\n"
+
+
+def test_a_host_key_without_its_type_is_rsa() -> None:
+    [known] = resolved(made({"host_key": "AAAAB3Nz"}))["userknownhostsfile"]
+    assert Path(known).read_text() == "* ssh-rsa AAAAB3Nz\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "checking", "file"),
+    [
+        ({"no_host_key_check": True}, "accept-new", None),
+        ({"no_host_key_check": "true"}, "accept-new", None),
+        ({"ignore_hostkey_verification": True}, "accept-new", None),
+        ({"no_host_key_check": False}, "ask", None),
+        ({"allow_host_key_change": True}, "false", "/dev/null"),
+    ],
+)
+def test_host_key_policy(
+    extra: dict[str, Any], checking: str, file: str | None
+) -> None:
+    said = resolved(made(extra))
+    assert said["stricthostkeychecking"] == [checking]
+    assert file is None or said["userknownhostsfile"] == [file]
+
+
+def test_host_key_and_no_check_is_a_contradiction() -> None:
+    with pytest.raises(ours.AirflowException, match="must check it"):
+        made({"host_key": "ssh-rsa A", "no_host_key_check": True})
+
+
+def test_algorithms() -> None:
+    said = resolved(
+        made(
+            {
+                "compress": False,
+                "ciphers": ["aes128-ctr", "aes256-ctr"],
+                "disabled_algorithms": {
+                    "kex": ["curve25519-sha256"],
+                    "pubkeys": ["ssh-ed25519"],
+                },
+            }
+        )
+    )
+    assert said["compression"] == ["no"]
+    assert said["ciphers"] == ["aes128-ctr,aes256-ctr"]
+    assert "curve25519-sha256" not in said["kexalgorithms"][0].split(",")
+    kept = (said.get("pubkeyacceptedalgorithms") or said["pubkeyacceptedkeytypes"])[0]
+    assert "ssh-ed25519" not in kept.split(",")
+    assert "rsa-sha2-512" in kept.split(",")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ProxyJump": "bastion"},
+        ["ProxyJump=bastion"],
+        "ProxyJump=bastion",
+    ],
+)
+def test_further_ssh_options(given: Any) -> None:
+    assert resolved(made({"ssh_options": given}))["proxyjump"] == ["bastion"]
+
+
+def test_settings_of_the_connection() -> None:
+    environ = made({"conn_timeout": 7, "ssh_config": "/c"}).environ()
+    assert environ["SSHJOBS_CONN_TIMEOUT"] == "7"
+    assert environ["SSHJOBS_SSH_CONFIG"] == "/c"
+
+
+def test_the_options_of_the_worker_come_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSHJOBS_SSH_OPTIONS", "Port=1 Compression=yes")
+    environ = made(port=2).environ()
+    assert environ["SSHJOBS_SSH_OPTIONS"] == "Port=2 Port=1 Compression=yes"
+
+
+def test_a_password_alone_is_refused_with_the_ways_out() -> None:
+    with pytest.raises(ours.AirflowException) as caught:
+        made(password="s3cret", login="ann")
+    said = str(caught.value)
+    assert "s3cret" not in said
+    for word in ("'c'", "key_file", "sshjobs connect"):
+        assert word in said
+
+
+def test_a_password_beside_a_key_is_noted() -> None:
+    target = made({"key_file": "/k"}, password="s3cret")
+    assert target.notes and "s3cret" not in repr(target)
+
+
+def test_a_passphrase_is_refused() -> None:
+    with pytest.raises(ours.AirflowException, match="ssh-agent"):
+        made({"private_key": "K", "private_key_passphrase": "p"})
+
+
+def test_windows_is_refused_when_the_dag_is_read() -> None:
+    with pytest.raises(ValueError, match="keep SSHRemoteJobOperator"):
+        ours.SSHJobOperator(task_id="t", command="c", remote_os="windows")
+
+
+def test_the_parameters_are_those_of_the_provider() -> None:
+    theirs = pytest.importorskip("airflow.providers.ssh.operators.ssh_remote_job")
+    import inspect
+
+    wanted = set(inspect.signature(theirs.SSHRemoteJobOperator).parameters)
+    given = set(inspect.signature(ours.SSHJobOperator).parameters)
+    assert wanted <= given
+    fields = set(theirs.SSHRemoteJobOperator.template_fields)
+    assert fields <= set(ours.SSHJobOperator.template_fields)

@@ -1,0 +1,195 @@
+"""A real Airflow, with its scheduler, against a real sshd: what users of it rely on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sshd import Sshd, sshd_path
+
+from .real import Airflow, eventually, login, tree
+
+pytest.importorskip("airflow.sdk")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not sshd_path(), reason="no sshd"),
+]
+
+# As a user of the ssh provider has it; the test changes the import, and nothing else.
+FAN = """
+from airflow.providers.ssh.operators.ssh_remote_job import SSHRemoteJobOperator
+from airflow.sdk import DAG
+
+with DAG("fan", schedule=None):
+    SSHRemoteJobOperator.partial(
+        task_id="job",
+        ssh_conn_id="target",
+        cleanup="always",
+        poll_interval=5,
+        remote_base_dir={base!r},
+    ).expand(command=[f"seq {{i}} 100 {{i}}000; sleep 5; echo end {{i}}" for i in range(50)])
+"""
+
+IMPORT = (
+    "from airflow.providers.ssh.operators.ssh_remote_job import SSHRemoteJobOperator"
+)
+OURS = "from sshjobs.airflow import SSHJobOperator as SSHRemoteJobOperator"
+
+ENDS = """
+from datetime import timedelta
+
+from airflow.sdk import DAG
+from sshjobs.airflow import SSHJobOperator, SSHJobSensor, SSHSubmitOperator
+
+LONG = "echo began >>{mark}/$SSHJOBS_JOB_ID; echo began; sleep {{}} & sleep {{}}; echo woke"
+
+with DAG("ends", schedule=None, default_args={{"ssh_conn_id": "target"}}):
+    SSHJobOperator(task_id="marked", command=LONG.format(7001, 7001))
+    SSHJobOperator(
+        task_id="timed",
+        command=LONG.format(7002, 7002),
+        execution_timeout=timedelta(seconds=12),
+    )
+    SSHJobOperator(
+        task_id="lost",
+        command="echo lost >>{mark}/lost; sleep 25; echo lost $SSHJOBS_ATTEMPT",
+        retries=2,
+        retry_delay=timedelta(seconds=1),
+    )
+    SSHJobOperator(
+        task_id="again",
+        command="echo x >>{mark}/again; echo try $SSHJOBS_ATTEMPT; test $SSHJOBS_ATTEMPT = 2",
+        retries=1,
+        retry_delay=timedelta(seconds=1),
+    )
+    SSHJobOperator(task_id="cleared", command="echo x >>{mark}/cleared", retries=3)
+    SSHJobOperator(task_id="skip99", command="exit 99")
+    SSHJobOperator(task_id="skip3", command="exit 3", skip_on_exit_code=[3, 4])
+    SSHJobOperator(
+        task_id="bad",
+        command="echo first; echo last words; exit 5",
+        skip_on_exit_code=None,
+    )
+    submit = SSHSubmitOperator(task_id="submit", command="sleep 3; echo both", cleanup="always")
+    SSHJobSensor(task_id="sensor", job=submit.output, poke_interval=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    base = tmp_path_factory.mktemp("airflow")
+    os.chmod(base, 0o755)
+    os.chmod(base.parent, 0o755)
+    with Sshd(base, login()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that the jobs may write to."""
+    base = tmp_path_factory.mktemp("marks")
+    os.chmod(base, 0o777)
+    return base
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, sshd: Sshd, mark: Path
+) -> Iterator[Airflow]:
+    made = Airflow(tmp_path_factory.mktemp("home"), sshd)
+    made.dag("fan", FAN.format(base=f"{mark}/jobs").replace(IMPORT, OURS))
+    made.dag("ends", ENDS.format(mark=mark))
+    made.migrate()
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_fan_out_is_one_connection(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
+    airflow.trigger("fan")
+    eventually(lambda: _ended(airflow, "fan", 50), 240)
+    states = {state for state, _ in airflow.tasks("fan").values()}
+    assert states == {"success"}
+    print(f"sessions: {sshd.sessions}", file=sys.stderr)
+    assert (sshd.connections, sshd.drops) == (1, 0)
+    for index in range(50):
+        text = airflow.log("fan", "job", index)
+        assert f"end {index}" in text
+        wanted = [f'"{n}"' for n in range(index, index * 1000 + 1, 100)]
+        assert text.count("loc") >= 0 and all(n in text for n in wanted)
+    assert not list((mark / "jobs" / "jobs").iterdir())
+
+
+def _ended(airflow: Airflow, dag: str, count: int) -> bool:
+    final = ("success", "failed", "skipped", "upstream_failed")
+    tasks = airflow.tasks(dag).values()
+    return len(tasks) == count and all(state in final for state, _ in tasks)
+
+
+def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
+    airflow.trigger("ends")
+    eventually(lambda: airflow.state("ends", "marked")[0] == "running", 120)
+    eventually(lambda: _asleep(7001))
+    airflow.mark_failed("ends", "marked")
+    eventually(lambda: (mark / "lost").exists())
+    eventually(lambda: _kill_worker("ends.lost"))
+
+    eventually(lambda: not _asleep(7001), 60)
+    eventually(lambda: _ended(airflow, "ends", 10), 240)
+    assert not _asleep(7002)
+    states = {task: state for (task, _), (state, _) in airflow.tasks("ends").items()}
+    assert states == {
+        "marked": "failed",
+        "timed": "failed",
+        "lost": "success",
+        "again": "success",
+        "cleared": "success",
+        "skip99": "skipped",
+        "skip3": "skipped",
+        "bad": "failed",
+        "submit": "success",
+        "sensor": "success",
+    }
+    # The worker was killed with -9: the next try took up the job that still ran.
+    assert airflow.state("ends", "lost")[1] == 2
+    assert (mark / "lost").read_text() == "lost\n"
+    assert "lost 1" in airflow.log("ends", "lost")
+    # A job that failed is run anew by the retry.
+    assert airflow.state("ends", "again")[1] == 2
+    assert (mark / "again").read_text() == "x\nx\n"
+    assert "FAILED with exit status 5" in airflow.log("ends", "bad")
+    assert "last words" in airflow.log("ends", "bad").partition("FAILED with")[2]
+    assert "both" in airflow.log("ends", "sensor")
+    assert sshd.connections == 1
+
+
+def test_clearing_runs_anew(airflow: Airflow, mark: Path) -> None:
+    assert (mark / "cleared").read_text() == "x\n"
+    airflow.clear("ends", "cleared")
+    eventually(lambda: (mark / "cleared").read_text() == "x\nx\n", 120)
+    eventually(lambda: airflow.state("ends", "cleared") == ("success", 2), 60)
+
+
+def _asleep(seconds: int) -> list[int]:
+    """Return the pids of the sleeps of one job."""
+    listed = subprocess.run(
+        ["pgrep", "-fx", f"sleep {seconds}"], capture_output=True, text=True
+    )
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def _kill_worker(name: str) -> bool:
+    """Kill -9 the task's process and the sshjobs that it started."""
+    for pid, parent, args in tree():
+        if "sshjobs run" in args and f"--name {name} " in args:
+            os.kill(parent, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+            return True
+    return False
