@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..settings import Settings
 from .base import Completed, ConnState, Door, Sink, Transport
-from .identity import Identity, check_rundir, resolve, rundir
+from .identity import Identity, cache_name, check_rundir, local_identity, rundir
 
 __all__ = [
     "Completed",
@@ -18,6 +18,7 @@ __all__ = [
     "Identity",
     "Sink",
     "Transport",
+    "cache_name",
     "check_rundir",
     "connect",
     "disconnect",
@@ -25,6 +26,25 @@ __all__ = [
     "rundir",
     "state",
 ]
+
+
+def resolve(host: str, settings: Settings) -> Identity:
+    """Return the connection that ``host`` means.
+
+    ``local`` is this machine; ``ssh:NAME`` is NAME, for an alias called ``local``.
+    Anything else is what the system's ssh makes of it (``ssh -G``, some 12 ms): keep
+    the answer under :func:`cache_name` for as long as :meth:`Identity.fresh` says.
+
+    Raises:
+        SpecError: no host name, or a configuration that ssh refuses; ssh's own
+            words are in the message.
+        HostUnreachable: there is no ssh here, or it did not answer in time.
+    """
+    if host == "local":
+        return local_identity()
+    from .resolving import resolve as ask_ssh
+
+    return ask_ssh(host, settings)
 
 
 def connect(
@@ -63,9 +83,9 @@ def disconnect(
     """
     if identity.is_local:
         return False
-    from .master import disconnect as end_master
+    from .ending import disconnect as end_connection
 
-    return end_master(identity, settings, door, drain=drain)
+    return end_connection(identity, settings, door, drain=drain)
 
 
 def state(identity: Identity, door: Door) -> ConnState:

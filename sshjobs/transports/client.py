@@ -67,11 +67,7 @@ def _run(command: Sequence[str], pump: Pump) -> None:
 
 
 class ByClient:
-    """One session by ``ssh -S``.
-
-    Attributes:
-        opened: Whether a session was opened, as far as is known.
-    """
+    """One session by ``ssh -S``; see :class:`~.openssh.Session`."""
 
     def __init__(self, identity: Identity, socket: str) -> None:
         self._identity = identity
@@ -79,14 +75,7 @@ class ByClient:
         self.opened = False
 
     def run(self, script: str, pump: Pump) -> int | None:
-        """Run one command; return its exit status.
-
-        Raises:
-            Refused: the host opens no session; nothing ran.
-            Gone: there is no master; nothing ran.
-            Cut: the session ended without a status.
-            Silence: see :class:`~.pump.Pump`.
-        """
+        """Run one command; see :class:`~.openssh.Session`."""
         # Beside stderr, so that ssh's own lines never stand among the command's.
         log = f"{self._socket}.{os.getpid()}.{os.urandom(4).hex()}"
         words = (

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from . import process
+from .base import Door
 
 #: Seconds without a beat after which a holder counts as stopped.
 STALE = 15.0
@@ -114,7 +115,7 @@ class Gate:
             if number < self._number and self._is_stale(number):
                 pid, start = _read_stamp(self._path(number))
                 process.end(pid, start)
-                _unlink(self._path(number))
+                unlink(self._path(number))
 
     def _is_stale(self, number: int) -> bool:
         try:
@@ -177,7 +178,8 @@ def _read_stamp(path: str) -> tuple[int, str]:
     return int(pid), str(start)
 
 
-def _unlink(path: str) -> None:
+def unlink(path: str) -> None:
+    """Remove a file that may be gone already."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -185,7 +187,7 @@ def _unlink(path: str) -> None:
 
 
 def pause(tick: Callable[[], None]) -> None:
-    """Wait a little for a lock; unevenly, so that many who wait do not march in step."""
+    """Wait a little for a lock; unevenly, so that a crowd does not march in step."""
     tick()
     time.sleep(random.uniform(0.02, 0.08))
 
@@ -214,3 +216,18 @@ def hop(folder: str, first_hop: str, tick: Callable[[], None]) -> Iterator[None]
     finally:
         _held.discard(fd)
         os.close(fd)
+
+
+@contextmanager
+def passage(door: Door, key: str) -> Iterator[tuple[Gate, Door] | None]:
+    """Try to hold the gate; the door that comes with it beats it at each tick."""
+    gate = Gate(door.rundir, key)
+
+    def tick() -> None:
+        gate.beat()
+        door.tick()
+
+    try:
+        yield (gate, door._replace(tick=tick)) if gate.take() else None
+    finally:
+        gate.release()

@@ -9,41 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
-from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ..errors import SpecError, StoreError
-from ..model import check_host
+from ..errors import StoreError
 from ..settings import Settings
-
-#: What tells two connections apart; names as ``ssh -G`` prints them (8.0 to 10.5).
-_TELLING = (
-    "hostname user port addressfamily bindaddress bindinterface proxyjump "
-    "proxycommand proxyusefdpass identityfile identityagent identitiesonly "
-    "certificatefile hostkeyalias userknownhostsfile globalknownhostsfile "
-    "knownhostscommand stricthostkeychecking verifyhostkeydns "
-    "nohostauthenticationforlocalhost pkcs11provider securitykeyprovider "
-    "preferredauthentications pubkeyauthentication passwordauthentication "
-    "kbdinteractiveauthentication hostbasedauthentication gssapiauthentication "
-    "gssapidelegatecredentials gssapiclientidentity gssapiserveridentity"
-).split()
-
-# A configuration whose meaning depends on more than its files: a command, the
-# network, the name service. "final" and "canonical" do so through the last.
-_LIVE = re.compile(
-    rb"^\s*match\b.*\b(exec|localnetwork|canonical|final)\b", re.I | re.M
-)
-_INCLUDE = re.compile(rb"^\s*include[\s=]+(.+)$", re.I | re.M)
-_READING = re.compile(r"^debug1: Reading configuration data (.+)$", re.M)
-_VERSION = re.compile(r"^OpenSSH_(\d+)\.(\d+)", re.M)
 
 #: A socket's path is at most 90 bytes long: ssh adds 17 while it binds, and 107 is
 #: what sockaddr_un holds (OpenSSH 9.2 and 10.5; openssh.md §7).
 MAX_SOCKET = 90
 _SOCKET = "s."
-_KEY_LENGTH = 16
+KEY_LENGTH = 16
 
 
 class Identity(NamedTuple):
@@ -104,7 +80,7 @@ class Identity(NamedTuple):
 
     def fresh(self) -> bool:
         """Tell whether resolving again would give the same; one stat a file."""
-        return self.cacheable and all(_seen(entry[0]) == entry for entry in self.files)
+        return self.cacheable and all(seen(entry[0]) == entry for entry in self.files)
 
 
 def cache_name(host: str, settings: Settings) -> str:
@@ -115,160 +91,12 @@ def cache_name(host: str, settings: Settings) -> str:
     return json.dumps([host, settings.ssh_config, settings.ssh_options, os.geteuid()])
 
 
-def resolve(host: str, settings: Settings) -> Identity:
-    """Return the connection that ``host`` means, as the system's ssh reads it.
-
-    No packet is sent, unless the user's own configuration has ssh do so
-    (CanonicalizeHostname, ``Match exec``). ``local`` is this machine;
-    ``ssh:NAME`` is NAME, for an alias that is called ``local``.
-
-    Raises:
-        SpecError: no host name, or a configuration that ssh refuses; ssh's own
-            words are in the message.
-        HostUnreachable: there is no ssh here, or it did not answer in time.
-    """
-    if host == "local":
-        return _local()
-    target = check_host(host.removeprefix("ssh:"))
-    options = tuple(settings.ssh_options.split())
-    from .resolving import ask_ssh
-
-    ssh, out, err = ask_ssh(host, target, settings, options)
-    values = _read(out)
-    if "hostname" not in values:
-        from .causes import words
-
-        raise SpecError(
-            f"{host}: ssh refuses the name or its configuration: {words(err)}"
-        )
-    return _build(host, target, settings.ssh_config, options, ssh, values, err)
-
-
-def _local() -> Identity:
-    key = hashlib.sha256(b"local").hexdigest()[:_KEY_LENGTH]
+def local_identity() -> Identity:
+    key = hashlib.sha256(b"local").hexdigest()[:KEY_LENGTH]
     return Identity(key, "local", "", os.uname().nodename, str(os.geteuid()), 0)
 
 
-def _read(out: str) -> dict[str, list[str]]:
-    values: dict[str, list[str]] = {}
-    for line in out.splitlines():
-        name, _, value = line.partition(" ")
-        values.setdefault(name.lower(), []).append(value)
-    return values
-
-
-def _build(
-    host: str,
-    target: str,
-    config: str,
-    options: tuple[str, ...],
-    ssh: str,
-    values: Mapping[str, list[str]],
-    err: str,
-) -> Identity:
-    telling = {name: values.get(name, []) for name in _TELLING}
-    read = _READING.findall(err)
-    contents = _contents(read)
-    jump = _last(values, "proxyjump")
-    version = _VERSION.search(err)
-    return Identity(
-        key=_digest(telling, target, config, options),
-        host=host,
-        target=target,
-        hostname=_last(values, "hostname"),
-        user=_last(values, "user"),
-        port=int(_last(values, "port") or 22),
-        jump=jump,
-        first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
-        proxied=bool(jump) or _last(values, "proxycommand") not in ("", "none"),
-        config=config,
-        options=options,
-        ssh=ssh,
-        version=(int(version[1]), int(version[2])) if version else (0, 0),
-        files=tuple(_seen(path) for path in _rests_on(read, contents, config, ssh)),
-        cacheable=_is_cacheable(values, telling, contents),
-    )
-
-
-def _last(values: Mapping[str, list[str]], name: str) -> str:
-    word = (values.get(name) or [""])[-1]
-    return "" if name == "proxyjump" and word == "none" else word
-
-
-def _digest(
-    telling: Mapping[str, list[str]],
-    target: str,
-    config: str,
-    options: tuple[str, ...],
-) -> str:
-    said = json.dumps([telling, config, options])
-    # %n is the name as typed, and %k falls back on it (ssh_config(5) TOKENS): with
-    # either in it, the same text means another thing for another alias.
-    typed = target if re.search("%[nk]", said) else ""
-    return hashlib.sha256(
-        json.dumps([_expand(said), typed]).encode("utf-8", "surrogateescape")
-    ).hexdigest()[:_KEY_LENGTH]
-
-
-def _expand(text: str) -> str:
-    """Put the environment into ``${NAME}``, as ssh does when it uses the value."""
-    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), text)
-
-
-def _is_cacheable(
-    values: Mapping[str, list[str]],
-    telling: Mapping[str, list[str]],
-    contents: Iterable[bytes],
-) -> bool:
-    if any("${" in value for group in telling.values() for value in group):
-        return False
-    if _last(values, "canonicalizehostname") not in ("", "no", "none", "false"):
-        return False
-    return not any(_LIVE.search(content) for content in contents)
-
-
-def _contents(paths: Iterable[str]) -> list[bytes]:
-    contents = []
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                contents.append(file.read())
-        except OSError:  # ssh has just read it; whatever it is now, do not trust it
-            contents.append(b"match exec")
-    return contents
-
-
-def _rests_on(
-    read: list[str], contents: list[bytes], config: str, ssh: str
-) -> list[str]:
-    """Return every path whose change would change the answer, each once."""
-    from .resolving import home
-
-    paths = [ssh, *read]
-    if not config:
-        paths += [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
-    for name, content in zip(read, contents):
-        base = "/etc/ssh" if name.startswith("/etc/") else os.path.join(home(), ".ssh")
-        paths += _included(content, base)
-    return list(dict.fromkeys(paths))
-
-
-def _included(content: bytes, base: str) -> list[str]:
-    """Return the directories in which an Include looks; a new file changes them."""
-    from .resolving import home
-
-    folders = []
-    for line in _INCLUDE.findall(content):
-        for word in os.fsdecode(line).replace('"', " ").split():
-            word = re.sub("^~(?=/)", home(), word)
-            folder = os.path.dirname(os.path.join(base, word))
-            while re.search(r"[*?\[]", folder):
-                folder = os.path.dirname(folder)
-            folders.append(folder)
-    return folders
-
-
-def _seen(path: str) -> tuple[str, int, int]:
+def seen(path: str) -> tuple[str, int, int]:
     """Return the path with its time of change and size; zeros if it is not there."""
     try:
         found = os.stat(path)
@@ -284,7 +112,7 @@ def rundir(home: str) -> str:
     TMPDIR says, so that a login shell and cron meet in one place.
     """
     near = os.path.join(home, "run")
-    longest = len(os.fsencode(near)) + len(f"/{_SOCKET}") + _KEY_LENGTH
+    longest = len(os.fsencode(near)) + len(f"/{_SOCKET}") + KEY_LENGTH
     if longest <= MAX_SOCKET:
         return near
     digest = hashlib.sha256(os.fsencode(os.path.realpath(home))).hexdigest()[:12]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..errors import CommandTimeout, HostUnreachable
 from .base import Completed, Sink
+from .env import home, plain_env
 from .identity import Identity
 from .process import Child, spawn
 from .pump import Pump, Silence
-from .resolving import home, plain_env
 
 
 class Local:

@@ -8,7 +8,7 @@ Two ways to open one: the multiplexing protocol itself (:mod:`.mux`), or ``ssh -
 from __future__ import annotations
 
 import signal
-from typing import Union
+from typing import Protocol
 
 from ..errors import (
     CommandTimeout,
@@ -20,7 +20,6 @@ from ..errors import (
 from ..settings import Settings
 from . import process
 from .base import Completed, Door, Sink
-from .client import ByClient
 from .identity import Identity
 from .master import PATIENCE, Live, ensure, probe
 from .mux import (
@@ -52,6 +51,27 @@ def connect(
     """Return a transport over the live master of ``identity``; see :mod:`.master`."""
     live = ensure(identity, settings, door, interactive=interactive)
     return OpenSSH(identity, settings, door, live)
+
+
+class Session(Protocol):
+    """One way to run one command over a master."""
+
+    #: Whether a session was opened, as far as is known.
+    opened: bool
+
+    def run(self, script: str, pump: Pump) -> int | None:
+        """Run one command; return its exit status.
+
+        Raises:
+            Refused: the host opens no session; nothing ran.
+            Gone: there is no master; nothing ran.
+            Stuck: the master does not take the request; nothing ran.
+            Cut: the session ended without a status.
+            Silence: see :class:`~.pump.Pump`.
+        """
+
+    def close(self) -> None:
+        """Let go of the socket."""
 
 
 class OpenSSH:
@@ -111,13 +131,13 @@ class OpenSSH:
         mux = self._settings.mux
         path = self._identity.socket(self._door.rundir)
         if mux == "ssh":
-            return ByClient(self._identity, path)
+            return _by_client(self._identity, path)
         try:
             control = control or Control(path, PATIENCE, self._door.tick)
         except Unfit:
             if mux == "native":
                 raise
-            return ByClient(self._identity, path)
+            return _by_client(self._identity, path)
         return Native(control)
 
     def _count(self, session: Session) -> None:
@@ -181,11 +201,7 @@ class OpenSSH:
 
 
 class Native:
-    """One session by the multiplexing protocol.
-
-    Attributes:
-        opened: Whether the master has said that the session is open.
-    """
+    """One session by the multiplexing protocol."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -193,15 +209,7 @@ class Native:
         self.opened = False
 
     def run(self, script: str, pump: Pump) -> int | None:
-        """Run one command; return its exit status.
-
-        Raises:
-            Refused: the host opens no session; nothing ran.
-            Gone: the master is gone; nothing ran.
-            Stuck: the master does not take the request; nothing ran.
-            Cut: the session ended without a status.
-            Silence: see :class:`~.pump.Pump`.
-        """
+        """Run one command; see :class:`Session`."""
         self._control.open(script, pump.theirs)
         pump.handed_over()
         pump.run(self._control.fileno(), self._ended)
@@ -228,4 +236,7 @@ class Native:
         self._control.close()
 
 
-Session = Union[Native, ByClient]
+def _by_client(identity: Identity, path: str) -> Session:
+    from .client import ByClient
+
+    return ByClient(identity, path)

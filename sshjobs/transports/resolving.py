@@ -1,70 +1,182 @@
-"""Asks ``ssh -G`` what a host name means, in the environment that ssh will have."""
+"""Asks ``ssh -G`` which connection a host name means."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import pwd
+import re
+from collections.abc import Iterable, Mapping
 
-from ..errors import HostUnreachable
+from ..errors import HostUnreachable, SpecError
+from ..model import check_host
 from ..settings import Settings
+from .causes import words
+from .env import home, ssh_env
+from .identity import KEY_LENGTH, Identity, seen
 from .process import Child, spawn, which
 from .pump import Pump, Silence
 
-#: What authentication, proxies and ``Match exec`` may need of our environment. Never
-#: all of it: a job's secrets (``--env-from``) stand there too.
-_KEPT = frozenset(
-    "PATH TMPDIR LANG TZ TERM SSH_AUTH_SOCK XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS "
-    "SSH_SK_PROVIDER SSH_PKCS11_HELPER KRB5CCNAME".split()
+#: What tells two connections apart; names as ``ssh -G`` prints them (8.0 to 10.5).
+_TELLING = (
+    "hostname user port addressfamily bindaddress bindinterface proxyjump "
+    "proxycommand proxyusefdpass identityfile identityagent identitiesonly "
+    "certificatefile hostkeyalias userknownhostsfile globalknownhostsfile "
+    "knownhostscommand stricthostkeychecking verifyhostkeydns "
+    "nohostauthenticationforlocalhost pkcs11provider securitykeyprovider "
+    "preferredauthentications pubkeyauthentication passwordauthentication "
+    "kbdinteractiveauthentication hostbasedauthentication gssapiauthentication "
+    "gssapidelegatecredentials gssapiclientidentity gssapiserveridentity"
+).split()
+
+# A configuration whose meaning depends on more than its files: a command, the
+# network, the name service. "final" and "canonical" do so through the last.
+_LIVE = re.compile(
+    rb"^\s*match\b.*\b(exec|localnetwork|canonical|final)\b", re.I | re.M
 )
-_KEPT_PREFIXES = ("LC_", "KRB5", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_")
-
-#: For a connection that may ask a person: a window, or a program that asks.
-_ASKING = frozenset("DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_ASKPASS".split())
-
-
-def home() -> str:
-    """Return our home directory as the system records it, which is where ssh looks."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_dir
-    except KeyError:  # a container's made-up uid: ssh itself will say so
-        return "/"
+_INCLUDE = re.compile(rb"^\s*include[\s=]+(.+)$", re.I | re.M)
+_READING = re.compile(r"^debug1: Reading configuration data (.+)$", re.M)
+_VERSION = re.compile(r"^OpenSSH_(\d+)\.(\d+)", re.M)
 
 
-def ssh_env(settings: Settings, *, interactive: bool = False) -> dict[str, str]:
-    """Return the environment of the process that makes a connection."""
-    names = _KEPT | frozenset(settings.master_env.split())
-    if interactive:
-        names |= _ASKING | {"SSH_ASKPASS_REQUIRE"}
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if name in names or name.startswith(_KEPT_PREFIXES)
-    }
-    env.setdefault("PATH", os.defpath)
-    if not interactive:
-        env["SSH_ASKPASS_REQUIRE"] = "never"  # since OpenSSH 8.4; unknown before
-    return env | _self()
+def resolve(host: str, settings: Settings) -> Identity:
+    """Return the connection that ``host`` means, as the system's ssh reads it.
+
+    No packet is sent, unless the user's own configuration has ssh do so
+    (CanonicalizeHostname, ``Match exec``). ``ssh:NAME`` is NAME, for an alias that is called ``local``.
+
+    Raises:
+        SpecError: no host name, or a configuration that ssh refuses; ssh's own
+            words are in the message.
+        HostUnreachable: there is no ssh here, or it did not answer in time.
+    """
+    target = check_host(host.removeprefix("ssh:"))
+    options = tuple(settings.ssh_options.split())
+    ssh, out, err = _ask_ssh(host, target, settings, options)
+    values = _read(out)
+    if "hostname" not in values:
+        raise SpecError(
+            f"{host}: ssh refuses the name or its configuration: {words(err)}"
+        )
+    return _build(host, target, settings.ssh_config, options, ssh, values, err)
 
 
-def _self() -> dict[str, str]:
-    try:
-        me = pwd.getpwuid(os.geteuid())
-    except KeyError:
-        return {}
-    return {
-        "HOME": me.pw_dir,
-        "USER": me.pw_name,
-        "LOGNAME": me.pw_name,
-        "SHELL": me.pw_shell or "/bin/sh",
-    }
+def _read(out: str) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for line in out.splitlines():
+        name, _, value = line.partition(" ")
+        values.setdefault(name.lower(), []).append(value)
+    return values
 
 
-def plain_env() -> dict[str, str]:
-    """Return the environment that a login without any of ours would give."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"} | _self()
+def _build(
+    host: str,
+    target: str,
+    config: str,
+    options: tuple[str, ...],
+    ssh: str,
+    values: Mapping[str, list[str]],
+    err: str,
+) -> Identity:
+    telling = {name: values.get(name, []) for name in _TELLING}
+    read = _READING.findall(err)
+    contents = _contents(read)
+    jump = _last(values, "proxyjump")
+    version = _VERSION.search(err)
+    return Identity(
+        key=_digest(telling, target, config, options),
+        host=host,
+        target=target,
+        hostname=_last(values, "hostname"),
+        user=_last(values, "user"),
+        port=int(_last(values, "port") or 22),
+        jump=jump,
+        first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
+        proxied=bool(jump) or _last(values, "proxycommand") not in ("", "none"),
+        config=config,
+        options=options,
+        ssh=ssh,
+        version=(int(version[1]), int(version[2])) if version else (0, 0),
+        files=tuple(seen(path) for path in _rests_on(read, contents, config, ssh)),
+        cacheable=_is_cacheable(values, telling, contents),
+    )
 
 
-def ask_ssh(
+def _last(values: Mapping[str, list[str]], name: str) -> str:
+    word = (values.get(name) or [""])[-1]
+    return "" if name == "proxyjump" and word == "none" else word
+
+
+def _digest(
+    telling: Mapping[str, list[str]],
+    target: str,
+    config: str,
+    options: tuple[str, ...],
+) -> str:
+    said = json.dumps([telling, config, options])
+    # %n is the name as typed, and %k falls back on it (ssh_config(5) TOKENS): with
+    # either in it, the same text means another thing for another alias.
+    typed = target if re.search("%[nk]", said) else ""
+    return hashlib.sha256(
+        json.dumps([_expand(said), typed]).encode("utf-8", "surrogateescape")
+    ).hexdigest()[:KEY_LENGTH]
+
+
+def _expand(text: str) -> str:
+    """Put the environment into ``${NAME}``, as ssh does when it uses the value."""
+    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), text)
+
+
+def _is_cacheable(
+    values: Mapping[str, list[str]],
+    telling: Mapping[str, list[str]],
+    contents: Iterable[bytes],
+) -> bool:
+    if any("${" in value for group in telling.values() for value in group):
+        return False
+    if _last(values, "canonicalizehostname") not in ("", "no", "none", "false"):
+        return False
+    return not any(_LIVE.search(content) for content in contents)
+
+
+def _contents(paths: Iterable[str]) -> list[bytes]:
+    contents = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                contents.append(file.read())
+        except OSError:  # ssh has just read it; whatever it is now, do not trust it
+            contents.append(b"match exec")
+    return contents
+
+
+def _rests_on(
+    read: list[str], contents: list[bytes], config: str, ssh: str
+) -> list[str]:
+    """Return every path whose change would change the answer, each once."""
+    paths = [ssh, *read]
+    if not config:
+        paths += [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+    for name, content in zip(read, contents):
+        base = "/etc/ssh" if name.startswith("/etc/") else os.path.join(home(), ".ssh")
+        paths += _included(content, base)
+    return list(dict.fromkeys(paths))
+
+
+def _included(content: bytes, base: str) -> list[str]:
+    """Return the directories in which an Include looks; a new file changes them."""
+    folders = []
+    for line in _INCLUDE.findall(content):
+        for word in os.fsdecode(line).replace('"', " ").split():
+            word = re.sub("^~(?=/)", home(), word)
+            folder = os.path.dirname(os.path.join(base, word))
+            while re.search(r"[*?\[]", folder):
+                folder = os.path.dirname(folder)
+            folders.append(folder)
+    return folders
+
+
+def _ask_ssh(
     host: str, target: str, settings: Settings, options: tuple[str, ...]
 ) -> tuple[str, str, str]:
     """Run ``ssh -v -G``; return the path of ssh, what it printed and its stderr.

@@ -1,0 +1,113 @@
+"""Ends connections: the one that is alive, and what is left of older ones."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+
+from ..errors import StoreError
+from ..settings import Settings
+from . import process
+from .base import Door
+from .client import order
+from .gate import GateLost, passage, pause, unlink
+from .identity import Identity, check_rundir
+from .master import PATIENCE, Live, probe, record_path, recorded
+from .mux import MuxError
+
+#: Seconds after which a session's own log is nobody's any more; far beyond any.
+_LEFT = 86400.0
+
+
+def log_path(identity: Identity, folder: str) -> str:
+    """Return the log of a handshake; it is also an argument of each ssh of ours."""
+    return os.path.join(folder, f"log.{identity.key}")
+
+
+def clear(identity: Identity, folder: str) -> bool:
+    """End what is left of an older master; tell whether there was something.
+
+    A process that does not answer, one whose socket is gone, one whose starter was
+    killed before it wrote anything down: each has our log among its arguments.
+    """
+    found = [process.end(*recorded(identity, folder)[:2])]
+    for pid, start in process.carriers(log_path(identity, folder)):
+        found.append(process.end(pid, start))
+    for path in (identity.socket(folder), record_path(identity, folder)):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(
+                f"{path}: in the way of the control socket, and cannot be removed: "
+                f"{error.strerror}"
+            ) from error
+    _sweep(identity.socket(folder))
+    return any(found)
+
+
+def _sweep(socket: str) -> None:
+    """Remove what sessions that were killed have left beside the socket."""
+    with os.scandir(os.path.dirname(socket)) as entries:
+        for entry in entries:
+            if entry.path.startswith(f"{socket}.") and _is_old(entry):
+                unlink(entry.path)
+
+
+def _is_old(entry: os.DirEntry[str]) -> bool:
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT
+    except FileNotFoundError:
+        return False
+
+
+def disconnect(
+    identity: Identity, settings: Settings, door: Door, *, drain: bool
+) -> bool:
+    """End the connection; see :func:`sshjobs.transports.disconnect`."""
+    check_rundir(door.rundir)
+    while True:
+        with passage(door, identity.key) as held:
+            try:
+                if held is not None:
+                    ended = _end(identity, settings, held[1], drain)
+                    return clear(identity, door.rundir) or ended
+            except GateLost:
+                continue
+        pause(door.tick)
+
+
+def _end(identity: Identity, settings: Settings, door: Door, drain: bool) -> bool:
+    """Have the master end by itself, and wait for that; tell whether there was one."""
+    try:
+        live = probe(identity, settings.mux, door)
+        if live is None:
+            return False
+        start = process.start_of(live.pid)
+        _dismiss(identity, live, door, drain)
+    except MuxError:  # it does not answer: it is killed next
+        return False
+    deadline = time.monotonic() + (settings.command_timeout if drain else 2.0)
+    while start is not None and time.monotonic() < deadline:
+        if process.start_of(live.pid) != start:
+            break
+        pause(door.tick)
+    return True
+
+
+def _dismiss(identity: Identity, live: Live, door: Door, drain: bool) -> None:
+    if live.control is None:
+        order(
+            identity,
+            identity.socket(door.rundir),
+            "stop" if drain else "exit",
+            PATIENCE,
+        )
+        return
+    with closing(live.control) as control:
+        if drain:
+            control.stop_listening()
+        else:
+            control.terminate()

@@ -1,0 +1,61 @@
+"""The environments that we give to others: of a connection, and of a login."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from ..settings import Settings
+
+#: What authentication, proxies and ``Match exec`` may need of our environment. Never
+#: all of it: a job's secrets (``--env-from``) stand there too.
+_KEPT = frozenset(
+    "PATH TMPDIR LANG TZ TERM SSH_AUTH_SOCK XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS "
+    "SSH_SK_PROVIDER SSH_PKCS11_HELPER KRB5CCNAME".split()
+)
+_KEPT_PREFIXES = ("LC_", "KRB5", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_")
+
+#: For a connection that may ask a person: a window, or a program that asks.
+_ASKING = frozenset("DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_ASKPASS".split())
+
+
+def home() -> str:
+    """Return our home directory as the system records it, which is where ssh looks."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:  # a container's made-up uid: ssh itself will say so
+        return "/"
+
+
+def ssh_env(settings: Settings, *, interactive: bool = False) -> dict[str, str]:
+    """Return the environment of the process that makes a connection."""
+    names = _KEPT | frozenset(settings.master_env.split())
+    if interactive:
+        names |= _ASKING | {"SSH_ASKPASS_REQUIRE"}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name in names or name.startswith(_KEPT_PREFIXES)
+    }
+    env.setdefault("PATH", os.defpath)
+    if not interactive:
+        env["SSH_ASKPASS_REQUIRE"] = "never"  # since OpenSSH 8.4; unknown before
+    return env | _self()
+
+
+def _self() -> dict[str, str]:
+    try:
+        me = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return {}
+    return {
+        "HOME": me.pw_dir,
+        "USER": me.pw_name,
+        "LOGNAME": me.pw_name,
+        "SHELL": me.pw_shell or "/bin/sh",
+    }
+
+
+def plain_env() -> dict[str, str]:
+    """Return the environment that a login without any of ours would give."""
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"} | _self()
