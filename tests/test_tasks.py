@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +102,57 @@ def test_importing_the_tasks_imports_nothing_but_invoke() -> None:
     assert {name for name in loaded if name.startswith("sshjobs")} == ours
     heavy = {"fabric", "paramiko", "rich", "asyncio", "backoff", "sqlite3"}
     assert not heavy & {name.partition(".")[0] for name in loaded}
+
+
+def inv(project: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run ``inv WORDS`` in a project whose ``tasks.py`` takes in our tasks."""
+    (project / "tasks.py").write_text(
+        "from invoke.collection import Collection\n"
+        "from sshjobs import tasks\n"
+        "ns = Collection.from_module(tasks)\n"
+    )
+    env = {name: text for name, text in os.environ.items() if "SSHJOBS" not in name}
+    env["SSHJOBS_HOME"] = str(project / "record")
+    env["SSHJOBS_REMOTE_BASE_DIR"] = str(project / "host")
+    env["PYTHONPATH"] = str(Path(tasks.__file__).parent.parent)
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", *words],
+        cwd=project,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+def test_a_project_shows_every_verb(tmp_path: Path) -> None:
+    done = inv(tmp_path, "--list")
+    assert done.returncode == 0
+    shown = {line.split()[0] for line in done.stdout.decode().splitlines() if line}
+    assert {verb.name for verb in manual.VERBS} <= shown
+
+
+def test_inv_run_ends_as_its_job_did(tmp_path: Path) -> None:
+    line = "printf 'one\\000two'; exit 7"
+    done = inv(tmp_path, "run", "--host", "local", "--command", line, "--shell", "sh")
+    assert (done.returncode, done.stdout) == (7, b"one\0two")
+
+
+def test_a_vector_arrives_word_by_word(tmp_path: Path) -> None:
+    vector = [f"--command={word}" for word in ("printf", "%s|", "a b", "$HOME", "'")]
+    done = inv(tmp_path, "run", "--host", "local", *vector)
+    assert (done.returncode, done.stdout) == (0, b"a b|$HOME|'|")
+
+
+def test_tasks_follow_each_other_until_one_fails(tmp_path: Path) -> None:
+    first = ["run", "--host", "local", "--command", "echo first"]
+    fails = ["run", "--host", "local", "--command", "false"]
+    never = ["run", "--host", "local", "--command", "echo never"]
+    done = inv(tmp_path, *first, *fails, *never)
+    assert (done.returncode, done.stdout) == (1, b"first\n")
+
+
+def test_wrong_usage_is_64(tmp_path: Path) -> None:
+    done = inv(tmp_path, "submit", "--command", "true")
+    assert (done.returncode, done.stdout) == (64, b"")
+    assert b"--host is missing" in done.stderr
