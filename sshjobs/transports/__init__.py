@@ -21,6 +21,7 @@ __all__ = [
     "cache_name",
     "check_rundir",
     "connect",
+    "credentials",
     "disconnect",
     "resolve",
     "rundir",
@@ -45,6 +46,15 @@ def resolve(host: str, settings: Settings) -> Identity:
     from .resolving import resolve as ask_ssh
 
     return ask_ssh(host, settings)
+
+
+def credentials(identity: Identity) -> str:
+    """Return a digest of what a login would use now: keys, agent, known hosts."""
+    if identity.is_local:
+        return ""
+    from .credentials import credentials as look_at_credentials
+
+    return look_at_credentials(identity)
 
 
 def connect(

@@ -29,7 +29,8 @@ class Identity(NamedTuple):
     ``target`` the word that ssh is given for it; it is empty for this machine.
     ``first_hop`` names the first jump host together with the configuration, or is
     empty. ``files`` are (path, mtime_ns, size) of all that was read to find this
-    out, of what would be read if it existed, and of ``ssh`` itself.
+    out, of what would be read if it existed, and of ``ssh`` itself. ``agent`` and
+    ``keys`` are what :func:`~.credentials.credentials` looks at.
     """
 
     key: str
@@ -47,6 +48,8 @@ class Identity(NamedTuple):
     version: tuple[int, int] = (0, 0)
     files: tuple[tuple[str, int, int], ...] = ()
     cacheable: bool = True
+    agent: str = ""
+    keys: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -74,6 +77,7 @@ class Identity(NamedTuple):
         plain = cls(*values)
         return plain._replace(
             options=tuple(plain.options),
+            keys=tuple(plain.keys),
             version=(plain.version[0], plain.version[1]),
             files=tuple((path, mtime, size) for path, mtime, size in plain.files),
         )

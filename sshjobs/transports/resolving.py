@@ -29,6 +29,9 @@ _TELLING = (
     "gssapidelegatecredentials gssapiclientidentity gssapiserveridentity"
 ).split()
 
+#: Those of them that name files which decide whether a login succeeds.
+_KEYS = "identityfile certificatefile userknownhostsfile globalknownhostsfile".split()
+
 # A configuration whose meaning depends on more than its files: a command, the
 # network, the name service. "final" and "canonical" do so through the last.
 _LIVE = re.compile(
@@ -43,7 +46,8 @@ def resolve(host: str, settings: Settings) -> Identity:
     """Return the connection that ``host`` means, as the system's ssh reads it.
 
     No packet is sent, unless the user's own configuration has ssh do so
-    (CanonicalizeHostname, ``Match exec``). ``ssh:NAME`` is NAME, for an alias that is called ``local``.
+    (CanonicalizeHostname, ``Match exec``). ``ssh:NAME`` is NAME, for an alias that
+    is called ``local``.
 
     Raises:
         SpecError: no host name, or a configuration that ssh refuses; ssh's own
@@ -99,6 +103,8 @@ def _build(
         version=(int(version[1]), int(version[2])) if version else (0, 0),
         files=tuple(seen(path) for path in _rests_on(read, contents, config, ssh)),
         cacheable=_is_cacheable(values, telling, contents),
+        agent=_last(values, "identityagent"),
+        keys=tuple(" ".join(word for name in _KEYS for word in telling[name]).split()),
     )
 
 

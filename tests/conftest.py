@@ -1,0 +1,66 @@
+"""Fixtures that talk to a real sshd."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sshd import Sshd, sshd_path
+
+
+def _login() -> str:
+    """Return who logs in: an ordinary user where we may be root, else ourselves."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    named = os.environ.get("SSHJOBS_TEST_USER", "tester")
+    return named if any(user.pw_name == named for user in pwd.getpwall()) else "root"
+
+
+@pytest.fixture(scope="session")
+def need_sshd() -> None:
+    """Skip where there is no sshd; in CI its absence is a failure."""
+    if not sshd_path():
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must have sshd: apt-get install openssh-server")
+        pytest.skip("no sshd here: apt-get install openssh-server")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short path that another user may look into.
+
+    pytest's own are 0700 and so deep that no control socket fits (90 bytes).
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sj", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def new_sshd(need_sshd: None, place: Path) -> Iterator[Callable[..., Sshd]]:
+    """Makes servers, each with sshd_config options of its own; ends them all."""
+    made: list[Sshd] = []
+
+    def make(**options: Any) -> Sshd:
+        folder = place / f"sshd{len(made)}"
+        folder.mkdir(mode=0o755)
+        made.append(Sshd(folder, _login(), **options))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def sshd(new_sshd: Callable[..., Sshd]) -> Sshd:
+    """A stock server that counts."""
+    return new_sshd()
