@@ -52,9 +52,9 @@ def credentials(identity: Identity) -> str:
     """Return a digest of what a login would use now: keys, agent, known hosts."""
     if identity.is_local:
         return ""
-    from .credentials import credentials as look_at_credentials
+    from .keys import credentials as look_at_keys
 
-    return look_at_credentials(identity)
+    return look_at_keys(identity)
 
 
 def connect(

@@ -30,7 +30,7 @@ class Identity(NamedTuple):
     ``first_hop`` names the first jump host together with the configuration, or is
     empty. ``files`` are (path, mtime_ns, size) of all that was read to find this
     out, of what would be read if it existed, and of ``ssh`` itself. ``agent`` and
-    ``keys`` are what :func:`~.credentials.credentials` looks at.
+    ``keys`` are what :func:`~.keys.credentials` looks at.
     """
 
     key: str
