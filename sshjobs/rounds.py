@@ -212,7 +212,6 @@ class Party:
         try:
             round_.run(transport)
         except errors.SessionRefused:
-            self.store.count(self.conn, refusals=1)
             raise
         except TransportError:
             self._hang_up()
@@ -678,7 +677,6 @@ class Round:
                 return []
             store.count(
                 party.conn,
-                sessions=1,
                 rounds=int(whole),
                 bytes_in=self._bytes_in,
                 bytes_out=sent,

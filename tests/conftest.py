@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.box import Box, end_jobs
 from tests.sshd import Sshd, sshd_path
 
 
@@ -64,3 +65,18 @@ def new_sshd(need_sshd: None, place: Path) -> Iterator[Callable[..., Sshd]]:
 def sshd(new_sshd: Callable[..., Sshd]) -> Sshd:
     """A stock server that counts."""
     return new_sshd()
+
+
+@pytest.fixture
+def box(sshd: Sshd, place: Path) -> Iterator[Box]:
+    """The stock server, a home of ours, and the command line between them."""
+    base = place / "base"
+    login = pwd.getpwnam(sshd.user)
+    outer = place / "host"
+    outer.mkdir()
+    os.chown(outer, login.pw_uid, login.pw_gid)
+    base = outer / "base"
+    made = Box(sshd, place / "home", base)
+    yield made
+    made.close()
+    end_jobs(base)
