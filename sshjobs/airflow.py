@@ -100,6 +100,11 @@ _SETTINGS = (
 )
 
 
+# Variables reach the job through the environment of sshjobs, which runs in bash and in
+# Python: these would reach into those two.
+_STEERING = ("BASH_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH")
+
+
 class Target(NamedTuple):
     """Where an Airflow connection leads: a HOST and what ssh must be told.
 
@@ -621,7 +626,14 @@ class SSHJobOperator(BashOperator):
         }
 
     def _variables(self) -> dict[str, str]:
-        return {name: str(value) for name, value in (self.environment or {}).items()}
+        given = {name: str(value) for name, value in (self.environment or {}).items()}
+        for name in given:
+            if name in _STEERING or name.startswith("SSHJOBS_"):
+                raise AirflowFailException(
+                    f"environment: {name} would change how sshjobs itself runs on the "
+                    f"worker; set it in the command: 'export {name}=...'"
+                )
+        return given
 
     def _words(self, where: Target, context: Any) -> list[str]:
         ti = context["ti"]

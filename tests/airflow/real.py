@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import importlib.util
 import json
 import os
 import pwd
@@ -25,6 +26,7 @@ from typing import Any
 from tests.sshd import Sshd
 
 BIN = Path(sys.executable).parent
+AIRFLOW_3 = importlib.util.find_spec("airflow.sdk") is not None
 
 
 def login() -> str:
@@ -106,7 +108,11 @@ class Airflow:
         return f"http://localhost:{self.port}/{path}"
 
     def dag(self, name: str, text: str) -> None:
-        """Write a DAG file."""
+        """Write a DAG file, which is as Airflow 3 has it."""
+        if not AIRFLOW_3:
+            text = text.replace(
+                "from airflow.sdk import DAG", "from airflow import DAG"
+            )
         (self.dags / f"{name}.py").write_text(text)
 
     def cli(self, *words: str, check: bool = True) -> str:
