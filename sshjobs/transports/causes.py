@@ -61,7 +61,15 @@ _CAUSES = (
         AuthenticationError,
         "both sides must share one: KexAlgorithms, HostKeyAlgorithms, Ciphers",
     ),
-    _Cause(r"Too many authentication failures", AuthenticationError, _PERSON),
+    _Cause(
+        r"Too many authentication failures",
+        AuthenticationError,
+        "more keys are offered than sshd's MaxAuthTries: name one with IdentityFile "
+        "and IdentitiesOnly yes in ssh_config",
+    ),
+    _Cause(
+        r'Load key ".*": (?=(?s:.*Permission denied \())', AuthenticationError, _PERSON
+    ),
     _Cause(r"Permission denied \(", AuthenticationError, _PERSON),
     _Cause(
         r"Could not resolve hostname",

@@ -231,7 +231,7 @@ def jump_command(
     argv += ["-l", user] if user else []
     argv += ["-p", port] if port else []
     quoted = " ".join(_quote(_percent(word)) for word in argv)
-    return f"exec {quoted} -W '[%h]:%p' -- {_quote(_percent(name))}"
+    return f"{quoted} -W '[%h]:%p' -- {_quote(_percent(name))}"
 
 
 _PLACE = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d+))?")
