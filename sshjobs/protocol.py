@@ -17,9 +17,15 @@ Keep in sync with ``remote/posix.sh``, which writes what is read here.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, Union
 
-from .model import Spec
+from .errors import ProtocolError
+from .model import Spec, printable
 
 PROTOCOL_VERSION = 1
 
@@ -265,14 +271,183 @@ Event = Union[
 ]
 
 
+#: What a word or a text may hold as it is; all else travels as ``%XX``.
+_WORD = re.compile(rb"[^!-$&-~]")
+_TEXT = re.compile(rb"[^ -$&-~]")
+_ESCAPED = re.compile(rb"%([0-9A-F]{2})")
+_FS = ("utf-8", "surrogateescape")
+
+#: No frame comes near this; what does is not a reply of ours.
+_MAX_LINE = 65536
+_PREAMBLE_BYTES = 2000
+
+# -- saying ------------------------------------------------------------------------
+
+#: An exported SHELLOPTS gives bash errexit and noclobber (5.2).
+_PROLOGUE = b"set +aeCfnuvx\nIFS=' \t\n'\nsj_umask=$(umask)\numask 077\n"
+
+
 def build(request: Request, nonce: str) -> bytes:
     """Return the program that serves ``request``, for the stdin of ``exec sh``.
+
+    It is one compound command: a shell that reads only a part of it runs nothing.
 
     Args:
         request: What is wanted.
         nonce: 16 or more hex digits that were never used before.
     """
-    raise NotImplementedError
+    functions, runner, runner_hash = _remote()
+    generation, offset = request.journal or ("-", 0)
+    place = (nonce, request.base_dir, generation, offset)
+    spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
+    opening = _call("sj_open", *place, *spans, runner_hash)
+    parts = [b"{", _PROLOGUE + functions, opening]
+    if request.kills or request.starts:
+        parts += [b"sj_runner=" + quote(runner), b"sj_prepare_runs"]
+    if request.kills:
+        parts.append(_call("sj_kill", *(job_id for job_id, _ in request.kills)))
+    parts += _starts(request.starts)
+    checks = (f"c {c.job_id} {c.pid or '-'} {c.start or '-'}" for c in request.checks)
+    parts.append(_call("sj_answer", "\n".join(checks)))
+    if request.listing:
+        parts.append(b"sj_list")
+    if request.reaps:
+        parts.append(_call("sj_reap", *request.reaps))
+    if request.logs:
+        wants = (str(word) for want in request.logs for word in want)
+        parts.append(_call("sj_logs", *wants))
+    return b"\n".join([*parts, b"sj_close", b"}", b"exit", b""])
+
+
+def quote(data: bytes) -> bytes:
+    """Return ``data`` as one word of POSIX sh."""
+    return b"'" + data.replace(b"'", b"'\\''") + b"'"
+
+
+def _call(function: str, *words: object) -> bytes:
+    """Return a call of a function of ``posix.sh``; plain words stay readable."""
+    encoded = (str(word).encode(*_FS) for word in words)
+    return b" ".join([function.encode("ascii"), *map(quote, encoded)])
+
+
+def _starts(starts: tuple[Start, ...]) -> list[bytes]:
+    if not starts:
+        return []
+    ids = _call("sj_mkdir", *(start.job_id for start in starts))
+    return [ids, *map(_job, starts), b"sj_start"]
+
+
+def _job(start: Start) -> bytes:
+    spec = start.spec
+    vector = not isinstance(spec.command, bytes)
+    words = (
+        start.job_id.encode("ascii"),
+        _spec_file(start),
+        _script(spec.command),
+        _env_file(spec.env),
+        b"" if spec.stdin is None else _printf_format(spec.stdin),
+        key_hash(start.key).encode("ascii") if start.key else b"",
+        spec.digest().encode("ascii"),
+        b"1" if start.once else b"",
+        b"" if vector else spec.shell.encode(*_FS),
+    )
+    return b" ".join([b"sj_job", *map(quote, words)])
+
+
+def key_hash(key: str) -> str:
+    """Return the name of a key's directory on a host: 64 hex digits."""
+    return hashlib.sha256(key.encode(*_FS)).hexdigest()
+
+
+def _script(command: bytes | tuple[bytes, ...]) -> bytes:
+    """Return the text of the file that the job's shell runs."""
+    if isinstance(command, bytes):
+        return command
+    return b"exec " + b" ".join(map(quote, command))
+
+
+def _spec_file(start: Start) -> bytes:
+    """Return the assignments that a runner reads.
+
+    What a listing reads with awk comes first and holds no newline: the first line
+    of a name counts there, so that nothing in a later value can pose as one.
+    """
+    spec = start.spec
+    cwd = spec.cwd.encode(*_FS)
+    timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}"
+    pairs = (
+        ("digest", spec.digest().encode("ascii")),
+        ("name", _escape(_WORD, start.name)),
+        ("keyword", _escape(_WORD, start.key)),
+        ("sha", key_hash(start.key).encode("ascii") if start.key else b""),
+        ("kind", b"line" if isinstance(spec.command, bytes) else b"vector"),
+        ("grace", b"%.2f" % spec.kill_grace),
+        ("gracecs", b"%d" % round(spec.kill_grace * 100)),
+        ("timeout", timeout.encode("ascii")),
+        ("useshell", spec.shell.encode(*_FS)),
+        ("hasenv", b"1" if spec.env else b""),
+        ("hasin", b"" if spec.stdin is None else b"1"),
+        ("cwdtext", _escape(_TEXT, spec.cwd)[:160]),
+        ("cwd", cwd),
+        ("key", start.key.encode(*_FS)),
+    )
+    return b"\n".join(b"sj_%s=%s" % (n.encode("ascii"), quote(v)) for n, v in pairs)
+
+
+def _env_file(env: tuple[tuple[str, bytes], ...]) -> bytes:
+    """Return a function that exports ``env``, empty if there is nothing to export.
+
+    ``command`` keeps a name that a shell holds read-only (UID in bash) from ending
+    it, as an error in a special builtin otherwise does (POSIX 2.8.1).
+    """
+    if not env:
+        return b""
+    lines = (b"command export %s=%s" % (n.encode("ascii"), quote(v)) for n, v in env)
+    return b"sj_env() {\n" + b"\n".join(lines) + b"\n}"
+
+
+def _printf_format(data: bytes) -> bytes:
+    """Return a format of printf(1) that prints ``data``, which may hold NUL bytes."""
+    if not data:
+        return b"%s"
+    text = data.replace(b"\\", b"\\\\").replace(b"%", b"%%").replace(b"\0", b"\\000")
+    return b"\\055" + text[1:] if text.startswith(b"-") else text
+
+
+def _escape(allowed: re.Pattern[bytes], text: str) -> bytes:
+    return allowed.sub(lambda m: b"%%%02X" % m[0][0], text.encode(*_FS))
+
+
+@lru_cache(maxsize=1)
+def _remote() -> tuple[bytes, bytes, str]:
+    """Return the two parts of ``posix.sh`` as they are sent, and the runner's hash."""
+    path = os.path.join(os.path.dirname(__file__), "remote", "posix.sh")
+    with open(path, "rb") as file:
+        text = file.read()
+    _, functions, runner = re.split(rb"(?m)^#: \w+\n", text)
+    runner = strip_comments(runner)
+    return strip_comments(functions), runner, hashlib.sha256(runner).hexdigest()[:16]
+
+
+#: A quoted string, an escaped character, a comment with what stands before it on its
+#: line, indentation, or anything else; in this order at each place.
+_TOKEN = re.compile(
+    rb"""(?P<keep>'[^']*'|"(?:\\.|[^"\\])*"|\\.)"""
+    rb"""|(?<=\n)[ \t]*(?:\#[^\n]*)?\n|(?<=\n)[ \t]+|[ \t]+\#[^\n]*""",
+    re.DOTALL,
+)
+
+
+def strip_comments(text: bytes) -> bytes:
+    """Return a shell script without comments, indentation and empty lines.
+
+    Nothing inside quotes is touched. Here-documents and ``$'`` are not known.
+    """
+    text = b"\n" + text
+    return _TOKEN.sub(lambda m: m["keep"] or b"", text).lstrip(b"\n")
+
+
+# -- reading -----------------------------------------------------------------------
 
 
 class Reply:
@@ -288,12 +463,243 @@ class Reply:
         self.begun = False
         self.ended = False
         self.preamble = b""
+        self._fence = f"\nsshjobs-reply {PROTOCOL_VERSION} {nonce}\n".encode("ascii")
+        self._mark = f"\n{nonce} ".encode("ascii")
+        self._buffer = bytearray(b"\n")
+        self._log: tuple[str, int, int] | None = None  # id, offset, bytes so far
+        self._error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes and return the events that they complete.
 
         Raises:
-            ProtocolError: nonsense inside the fence; it is raised once, the rest
-                of the reply is ignored.
+            ProtocolError: nonsense inside the fence. Events that came before it in
+                the same piece are returned first, and the next call raises.
         """
-        raise NotImplementedError
+        if self._error is not None:
+            raise self._error
+        if self.ended:
+            return []
+        self._buffer += data
+        events: list[Event] = []
+        try:
+            if self.begun or self._find_fence(data):
+                self._read(events)
+        except (ValueError, LookupError, TypeError) as error:
+            self._error = ProtocolError("the host", str(error), bytes(self._buffer))
+            self._error.__cause__ = error
+            if not events:
+                raise self._error from error
+        return events
+
+    def _find_fence(self, data: bytes) -> bool:
+        at = self._buffer.find(self._fence)
+        noise = bytes(self._buffer[: at if at >= 0 else len(self._buffer)])
+        if len(self.preamble) < _PREAMBLE_BYTES:
+            self.preamble = (self.preamble + data)[:_PREAMBLE_BYTES]
+        if at < 0:
+            del self._buffer[: max(0, len(noise) - len(self._fence))]
+            return False
+        self.preamble = self.preamble.split(self._fence[1:])[0]
+        del self._buffer[: at + len(self._fence)]
+        self.begun = True
+        return True
+
+    def _read(self, events: list[Event]) -> None:
+        """Take whole frames, and log bytes as they are, off the buffer."""
+        while not self.ended:
+            more = self._read_frame if self._log is None else self._read_log
+            if not more(events):
+                return
+        self._buffer.clear()
+
+    def _read_frame(self, events: list[Event]) -> bool:
+        end = self._buffer.find(b"\n")
+        if end < 0:
+            if len(self._buffer) > _MAX_LINE:
+                raise ValueError("a frame without an end")
+            return False
+        line = bytes(self._buffer[:end])
+        tag, _, rest = line.partition(b" ")
+        if tag == b"log":
+            job_id, offset = rest.decode("ascii").split(" ")
+            self._log = (job_id, int(offset), 0)
+        else:
+            event = _FRAMES[tag](rest)
+            events.append(event)
+            self.ended = isinstance(event, End)
+        del self._buffer[: end + 1]
+        return True
+
+    def _read_log(self, events: list[Event]) -> bool:
+        """Pass log bytes on, all but those that may begin the closing line."""
+        assert self._log is not None
+        at = self._buffer.find(self._mark)
+        close = self._buffer.find(b"\n", at + 1) if at >= 0 else -1
+        size = None
+        if close >= 0:
+            size = int(self._buffer[at + len(self._mark) : close])
+        elif at >= 0 and len(self._buffer) - at > _MAX_LINE:
+            raise ValueError("a piece of log without an end")
+        sure = at if at >= 0 else max(0, len(self._buffer) - len(self._mark) + 1)
+        self._pass_on(sure, events)
+        if size is None:
+            return False
+        job_id, offset, length = self._log
+        events.append(LogEnd(job_id, offset, length, size))
+        del self._buffer[: close + 1 - sure]
+        self._log = None
+        return True
+
+    def _pass_on(self, count: int, events: list[Event]) -> None:
+        assert self._log is not None
+        if count == 0:
+            return
+        job_id, offset, length = self._log
+        data = bytes(self._buffer[:count])
+        events.append(LogData(job_id, offset + length, data))
+        self._log = (job_id, offset, length + count)
+        del self._buffer[:count]
+
+
+def _unescape(data: bytes) -> str:
+    plain = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), data)
+    return plain.decode(*_FS)
+
+
+def _text(data: bytes) -> str:
+    return printable(_unescape(data))
+
+
+def _word(data: bytes) -> str:
+    return "" if data == b"-" else _unescape(data)
+
+
+def _name(data: bytes) -> str:
+    """Read a word that may not be missing."""
+    if not data or data == b"-":
+        raise ValueError("a word is missing")
+    return _text(data)
+
+
+def _int(data: bytes) -> int:
+    return int(data)
+
+
+def _maybe_int(data: bytes) -> int | None:
+    return None if data == b"-" else int(data)
+
+
+def _float(data: bytes) -> float:
+    value = float(data)
+    if not abs(value) < 1e15:
+        raise ValueError(f"not an instant: {value}")
+    return value
+
+
+def _maybe_float(data: bytes) -> float | None:
+    return None if data == b"-" else _float(data)
+
+
+def _flag(data: bytes) -> bool:
+    return data == b"1"
+
+
+def _features(data: bytes) -> tuple[str, ...]:
+    return tuple(_word(data).split(",")) if data != b"-" else ()
+
+
+_HINTS = {
+    "EBASE": "sshjobs keeps its files in a directory of yours that only you can write: "
+    "mend it, or name another one with remote_base_dir",
+    "ENOSPC": "make room on the host's file system, or set remote_base_dir",
+    "EACCES": "the base directory on the host must be writable, see remote_base_dir",
+    "EHOME": "set remote_base_dir to an absolute path",
+    "EVERSION": "update sshjobs here, or name another directory with remote_base_dir",
+}
+
+
+def _failed(code: str, text: str) -> Failed:
+    return Failed(code, text, _HINTS.get(code, ""))
+
+
+def _ended(
+    job_id: str,
+    exit_status: int | None,
+    signal: int | None,
+    cause: str,
+    started_at: float | None,
+    finished_at: float | None,
+    log_bytes: int,
+    reason: str,
+) -> Ended:
+    """Take the fields as they come: the text is the last one there."""
+    times = (started_at, finished_at)
+    return Ended(job_id, exit_status, signal, cause, reason, *times, log_bytes)
+
+
+def _listed(
+    job_id: str,
+    state: str,
+    age: float,
+    node: str,
+    log_bytes: int,
+    digest: str,
+    name: str,
+    key: str,
+) -> Listed:
+    return Listed(job_id, state, age, name, key, digest, log_bytes, node)
+
+
+_Field = Callable[[bytes], object]
+
+
+def _frame(make: Callable[..., Event], *fields: _Field) -> Callable[[bytes], Event]:
+    """Return the reader of a frame; a last field of text takes the rest of the line."""
+    texts = fields[-1:] == (_text,)
+
+    def read(rest: bytes) -> Event:
+        words = rest.split(b" ", len(fields) - 1) if texts else rest.split(b" ")
+        if not fields:
+            words = words if rest else []
+        elif texts and len(words) == len(fields) - 1:
+            words.append(b"")
+        if len(words) != len(fields):
+            raise ValueError(f"{make.__name__}: {len(words)} fields")
+        return make(*(field(word) for field, word in zip(fields, words)))
+
+    return read
+
+
+_FRAMES: dict[bytes, Callable[[bytes], Event]] = {
+    b"hello": _frame(Hello, _name, _word, _float, _features),
+    b"journal": _frame(JournalAt, _name, _int),
+    b"started": _frame(Started, _name, _int, _int, _word, _word, _word, _float),
+    b"ended": _frame(
+        _ended,
+        _name,
+        _maybe_int,
+        _maybe_int,
+        _word,
+        _maybe_float,
+        _maybe_float,
+        _int,
+        _text,
+    ),
+    b"prepared": _frame(Prepared, _name),
+    b"claimed": _frame(Claimed, _name, _name, _int, _name, _flag),
+    b"refused": _frame(Refused, _name, _name, _text),
+    b"killsent": _frame(KillSent, _name),
+    b"killmissing": _frame(KillMissing, _name),
+    b"lost": _frame(Lost, _name, _text),
+    b"missing": _frame(Missing, _name),
+    b"elsewhere": _frame(Elsewhere, _name, _word),
+    b"unsupervised": _frame(Unsupervised, _name),
+    b"reaped": _frame(Reaped, _name),
+    b"unreaped": _frame(ReapRefused, _name, _text),
+    b"listed": _frame(_listed, _name, _name, _float, _word, _int, _word, _word, _word),
+    b"odd": _frame(ListedOdd, _name, _text),
+    b"failed": _frame(_failed, _name, _text),
+    b"beat": _frame(Beat),
+    b"end": _frame(End),
+}

@@ -1,0 +1,1397 @@
+#!/bin/sh
+# What runs on a host: POSIX sh and nothing else.
+#
+# Theory of operation. The file has two parts, and neither is run as it stands:
+# protocol.py sends them, without these comments, inside one compound command that
+# `exec sh` reads from its standard input (a cut stream then runs nothing).
+#
+#   round   the functions that serve one request, and then the request itself as
+#           calls of them. It writes frames to stdout (docs/reference/wire-format.md)
+#           and leaves nothing running but what it has detached.
+#   runner  a file on the host, written once per version. `s` starts jobs: one
+#           process a job stays as its runner, claims it (O_EXCL creation of `run`),
+#           starts it in a session of its own, waits, deals with what the job left
+#           behind and publishes `exit` by rename. `k` ends the trees of jobs.
+#
+# Everything is repeatable under the job's id. A directory appears whole, by rename;
+# only a process that holds `run` runs the job; only that process writes `exit`.
+# Evidence is gathered by one awk over /proc, so that the number of forks of a poll
+# depends neither on what is known nor on what runs.
+#
+# Rules of this file, each measured (2026; dash 0.5.12, bash 5.2, BusyBox 1.35, ksh93):
+# a redirection that fails on a special builtin (`:`, `exec`, `.`) ends the shell, on
+# printf it does not; no descriptor above 2; no `trap ''`, a job would inherit it; all
+# variables begin with sj_, since assigning to one that came in exported would change
+# the job's environment; data are quoted words, never bytes after the program.
+#
+# Keep in sync with protocol.py and docs/reference/host-layout.md.
+#
+# shellcheck shell=sh
+# shellcheck disable=SC2154,SC2034 # variables cross from one part to the other
+# shellcheck disable=SC2016        # awk programs stand in single quotes
+# shellcheck disable=SC2086        # lists of ids, numbers and tool words are split
+# shellcheck disable=SC1090,SC1091 # a job's spec and env are sourced
+# shellcheck disable=SC2059        # stdin travels as a printf format
+# shellcheck disable=SC3013        # [ -O ]: dash, bash, ksh and BusyBox have it
+# shellcheck disable=SC2317        # the request calls the functions
+
+#: round
+
+sj_fail() { # CODE TEXT: the round cannot be served
+    printf 'failed %s %s\nend\n' "$1" "$2"
+    exit 0
+}
+
+sj_beats=0
+sj_beat() {
+    sj_beats=$((sj_beats + 1))
+    case $sj_beats in *[05]0) printf 'beat\n' ;; esac
+}
+
+# Write a one-word reason for a failed write, from what a tool said in the C locale.
+sj_code() {
+    case $1 in
+    *[Ss]pace* | *[Qq]uota*) sj_code=ENOSPC ;;
+    *ermi* | *ead-only*) sj_code=EACCES ;;
+    *) sj_code=EOTHER ;;
+    esac
+}
+
+sj_read_line() { # FILE: its first line to sj_line
+    sj_line=
+    [ -r "$1" ] && { read -r sj_line <"$1"; } 2>/dev/null
+    return 0
+}
+
+sj_passwd() { # FIELD: of this user's line in /etc/passwd to sj_line, 6 home, 7 shell
+    sj_uid=$(id -u)
+    sj_line=$(awk -F: -v u="$sj_uid" -v f="$1" '$3 == u { print $f; exit }' /etc/passwd)
+}
+
+# Who and when: sj_node, sj_machine, sj_boot, sj_now (seconds), sj_offset (hundredths
+# to add to /proc/uptime). BusyBox date has no %N, BSD date prints it as it stands.
+sj_where() {
+    sj_read_line /proc/sys/kernel/hostname
+    [ "$sj_line" ] || sj_line=$(uname -n)
+    case $sj_line in *[!A-Za-z0-9._-]* | '') sj_line=unknown ;; esac
+    sj_node=$sj_line
+    sj_read_line /etc/machine-id
+    case $sj_line in *[!A-Za-z0-9]* | '') sj_line=0 ;; esac
+    sj_machine=$sj_node-$sj_line
+    sj_read_line /proc/sys/kernel/random/boot_id
+    [ "$sj_line" ] || sj_line=$(sysctl -n kern.boottime 2>/dev/null | tr -cd '0-9a-f' || :)
+    sj_boot=${sj_line:-unknown}
+    sj_cs=$(date +%s%N)
+    case $sj_cs in
+    *[!0-9]*) sj_cs=${sj_cs%%[!0-9]*}00 ;;
+    ??????????????????*) sj_cs=${sj_cs%???????} ;;
+    *) sj_cs=${sj_cs}00 ;;
+    esac
+    sj_now=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
+    sj_offset=none
+    sj_read_line /proc/uptime
+    sj_line=${sj_line%% *}
+    case $sj_line in
+    [1-9]*.[0-9][0-9]) sj_offset=$((sj_cs - ${sj_line%.*}${sj_line#*.})) ;;
+    esac
+}
+
+# What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
+# sj_env (command words or -), sj_dd, sj_grepz (1 or 0).
+sj_tools() {
+    sj_line=
+    sj_read_line "$sj_machine/tools"
+    case $sj_line in "$sj_boot 1 "*) ;; *) sj_probe ;; esac
+    set -- $sj_line
+    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6
+}
+
+sj_probe() {
+    sj_setsid=$(command -v setsid) || sj_setsid=-
+    sj_env=-
+    if [ "${BASH_VERSION-}${KSH_VERSION-}" = '' ] &&
+        env --default-signal=INT true 2>/dev/null; then
+        sj_env=$(command -v env)
+    fi
+    sj_dd=0
+    [ "$(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes,fullblock skip=1 count=2 2>/dev/null)" = bc ] &&
+        sj_dd=1
+    sj_grepz=0
+    printf 'a\000b=1\000c\000' | grep -szxo 'b=[0-9]*' 2>/dev/null | tr '\000' ' ' |
+        grep -q '^b=1 *$' && [ -r /proc/self/environ ] && sj_grepz=1
+    sj_line="$sj_boot 1 $sj_setsid $sj_env $sj_dd $sj_grepz"
+    { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
+    return 0
+}
+
+# The base directory: a directory, no symlink, ours, not writable by others; entered
+# once, everything below it is named relative to it.
+sj_base() {
+    case ${HOME-} in
+    /*) sj_home=$HOME ;;
+    *)
+        sj_passwd 6
+        sj_home=$sj_line
+        ;;
+    esac
+    case $1 in
+    '~') sj_dir=$sj_home ;;
+    '~/'*) sj_dir=$sj_home/${1#??} ;;
+    /*) sj_dir=$1 ;;
+    *) sj_dir=$sj_home/$1 ;;
+    esac
+    case $sj_dir in /*) ;; *) sj_fail EHOME 'HOME is not set and /etc/passwd does not name it' ;; esac
+    while :; do case $sj_dir in ?*/) sj_dir=${sj_dir%/} ;; *) break ;; esac; done
+    [ -h "$sj_dir" ] && sj_fail EBASE 'the base directory is a symbolic link'
+    if [ ! -d "$sj_dir" ]; then
+        sj_line=$(LC_ALL=C mkdir -p -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
+    fi
+    sj_line=$(CDPATH='' cd -P -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
+    CDPATH='' cd -P -- "$sj_dir" >/dev/null 2>&1 || sj_fail EBASE 'the base directory cannot be entered'
+    sj_dir=$PWD
+    [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
+    [ -h jobs ] || [ -h keys ] || [ -h gone ] || [ -h new ] || [ -h "$sj_machine" ] &&
+        sj_fail EBASE 'a symbolic link stands in the base directory'
+    if [ ! -d jobs ] || [ ! -d new ] || [ ! -d "$sj_machine" ]; then
+        sj_line=$(LC_ALL=C mkdir -p jobs keys gone new "$sj_machine" 2>&1) ||
+            sj_no_base "$sj_line"
+    fi
+    sj_read_line layout
+    case $sj_line in
+    1) ;;
+    '') { printf '1\n' >layout; } 2>/dev/null ;;
+    *) sj_fail EVERSION 'a newer sshjobs has used the base directory' ;;
+    esac
+}
+
+sj_no_base() {
+    sj_code "$1"
+    sj_fail "$sj_code" "the base directory cannot be made: ${1##*: }"
+}
+
+# One ls tells whether the base is sound, and where the journal ends. Its inode is the
+# journal's generation. Past 4 MB the journal is put aside; a gap only costs a sweep.
+sj_journal() { # GENERATION OFFSET of what was read so far
+    sj_j=$sj_machine/journal
+    [ -f "$sj_j" ] || { printf '\n' >>"$sj_j"; } 2>/dev/null
+    sj_gen=$1 sj_from=$2
+    set -- $(LC_ALL=C ls -lnid . "$sj_j" 2>/dev/null)
+    case $2 in
+    d????-??-*) ;;
+    *) sj_fail EBASE 'the base directory is writable by others' ;;
+    esac
+    shift 10 2>/dev/null || set --
+    sj_size=${6:-0} sj_sweep=0
+    [ "${1:-none}" = "$sj_gen" ] && [ "$sj_from" -le "$sj_size" ] &&
+        [ $((sj_size - sj_from)) -lt 1048576 ] || sj_sweep=1
+    sj_gen=${1:-none}
+    if [ "$sj_size" -gt 4194304 ]; then
+        mv -f "$sj_j" "$sj_j.old"
+        { printf '\n' >>"$sj_j"; } 2>/dev/null
+        sj_gen=moved sj_size=0
+    fi
+    printf 'journal %s %s\n' "$sj_gen" "$sj_size"
+}
+
+# The evidence. Lines come in, one a question:
+#   c ID PID START       how does this job do? PID - : not known to run
+#   s ID - -             the same, of a job that was just started or killed
+#   w ID SHA N WINNER DIGEST   a key: prints the line again with a state word, see sj_keys
+#   r WINNER SHA N       the end of a reaped job, from its key's record
+#   l ID SIZE            list it; SIZE of its log
+# and frames go out. A process counts as alive if its start time is the recorded one and
+# it is no zombie. The runner is looked at first and `exit` after it, so that a runner
+# that ends in between is not taken for lost. Only for those whose runner is gone without
+# an `exit` are all processes listed, once for all of them: by session, group and mark.
+sj_evidence='
+function rd(f,  l, i, k) {
+    split("", F)
+    i = -1
+    while ((getline l < f) > 0) {
+        i = 1
+        if (l == "end=") { F["end"] = 1; break }
+        k = index(l, "=")
+        if (k > 1 && !(substr(l, 1, k - 1) in F)) {
+            F[substr(l, 1, k - 1)] = substr(l, k + 1)
+            last = substr(l, 1, k - 1)
+        }
+    }
+    close(f)
+    return i
+}
+function has(f,  l, r) { r = (getline l < f); close(f); return r >= 0 }
+function val(k) { return (k in F) && F[k] != "" ? F[k] : "-" }
+function txt(k,  t) { t = (k in F) ? F[k] : ""; gsub(/[^ -~]/, "?", t); return t }
+function word(k,  t) {
+    t = (k in F) ? F[k] : ""
+    gsub(/\047/, "", t)
+    gsub(/[^!-~]/, "?", t)
+    return t == "" ? "-" : t
+}
+function say(s) { print s; said++ }
+function alive(p, s,  f, l, r, a) {
+    if (!(p ~ /^[0-9]+$/)) return 0
+    if (!proc) { look(); return (p in ST) && ST[p] == s }
+    f = "/proc/" p "/stat"
+    r = (getline l < f)
+    close(f)
+    if (r < 1) return 0
+    sub(/^.*\) /, "", l)
+    split(l, a, " ")
+    return a[1] != "Z" && a[1] != "X" && a[20] == s
+}
+function look(  c, l, a, p, m) {
+    if (looked) return
+    looked = 1
+    if (!proc) {
+        c = "ps -A -o pid= -o pgid= -o lstart= 2>/dev/null"
+        while ((c | getline l) > 0) {
+            split(l, a, " ")
+            p = a[1]
+            sub(/^ *[0-9]+ +[0-9]+ +/, "", l)
+            gsub(/ +/, "_", l)
+            ST[p] = l
+            GR[a[2]] = 1
+        }
+        close(c)
+        return
+    }
+    c = "cat /proc/[0-9]*/stat 2>/dev/null"
+    while ((c | getline l) > 0) {
+        p = l + 0
+        sub(/^.*\) /, "", l)
+        split(l, a, " ")
+        if (a[1] == "Z" || a[1] == "X") continue
+        ST[p] = a[20]
+        GR[a[3]] = 1
+        GR[a[4]] = 1
+    }
+    close(c)
+    if (!grepz) return
+    c = "cd /proc && grep -Hszxo \047SSHJOBS_JOB_ID=[a-z2-7]*\047 [0-9]*/environ 2>/dev/null | tr \047\\000\047 \047\\n\047"
+    while ((c | getline l) > 0) {
+        m = index(l, "=")
+        if ((l + 0) in ST) MK[substr(l, m + 1)] = 1
+    }
+    close(c)
+}
+function tree(id, g, gs) {
+    look()
+    if (id in MK) return 1
+    return g > 1 && (g in GR) && (!(g in ST) || ST[g] == gs)
+}
+function started(id, at) {
+    say("started " id " " val("pid") " " (("pgid" in F) ? val("pgid") : 0) " " word("start") " " word("boot_id") " " word("node") " " word("started_at"))
+}
+function ended(id) {
+    say("ended " id " " word("status") " " word("signal") " " word("cause") " " word("started_at") " " word("finished_at") " " (("log_bytes" in F) ? F["log_bytes"] + 0 : 0) " " txt("reason"))
+}
+function lost(id) {
+    if (word("cause") == "cancelled") { ended(id); return "CANCELLED" }
+    say("lost " id " " txt("reason"))
+    return "LOST"
+}
+function endword() {
+    if (val("cause") == "cancelled") return "CANCELLED"
+    if (val("cause") == "timeout") return "TIMEOUT"
+    return val("status") == "0" ? "COMPLETED" : "FAILED"
+}
+function finish(id, d, new) {
+    if (rd(d "lost") >= 0) { state = quiet ? "LOST" : lost(id); return 1 }
+    if (rd(d "exit") >= 0 && ("end" in F)) {
+        state = endword()
+        if (quiet) return 1
+        if (new && rd(d "run") >= 0) { started(id); rd(d "exit") }
+        ended(id)
+        return 1
+    }
+    return 0
+}
+function suspect(id, why, new) {
+    if (!(id in SU)) order[++sus] = id
+    SU[id] = why
+    SN[id] = new
+    PG[id] = val("pgid")
+    JS[id] = val("job_start")
+    AL[id] = ""
+}
+# The state of one job, said as frames unless quiet.
+function judge(id, pid, start,  d, new, p, s) {
+    d = "jobs/" id "/"
+    new = (pid == "-")
+    state = ""
+    if (rd(d "run") < 0) { unstarted(id, d); return }
+    if (new || sweep || (id in J) || F["pid"] != pid) {
+        if (finish(id, d, new)) return
+        rd(d "run")
+    }
+    new = new || F["pid"] != pid
+    if (F["machine"] != machine && ("machine" in F)) {
+        if (!finish(id, d, new)) {
+            rd(d "run")
+            state = "RUNNING"
+            if (!quiet) { if (new) started(id); say("elsewhere " id " " word("node")) }
+        }
+        return
+    }
+    p = F["pid"]
+    s = F["start"]
+    if (("boot_id" in F) && F["boot_id"] != boot) {
+        if (!finish(id, d, new)) { rd(d "run"); doubt(id, "boot", new) }
+        return
+    }
+    if (("started_at" in F) && alive(p, s)) {
+        state = "RUNNING"
+        if (new && !quiet) started(id)
+        return
+    }
+    if (finish(id, d, new)) return
+    rd(d "run")
+    if (!("started_at" in F)) {
+        p = rd(d "spec")
+        if (now - F["sj_at"] < grace) {
+            state = "PENDING"
+            if (!quiet) say("prepared " id)
+            return
+        }
+        rd(d "run")
+    }
+    doubt(id, "gone", new)
+}
+function unstarted(id, d) {
+    if (finish(id, d, 0)) return
+    if (rd(d "spec") >= 0) {
+        state = "PENDING"
+        if (!quiet) say("prepared " id)
+        return
+    }
+    if (rd("gone/" id) >= 0) {
+        state = "GONE"
+        if (!quiet) { if ("status" in F) ended(id); say("reaped " id) }
+        return
+    }
+    state = "MISSING"
+    if (!quiet) say("missing " id)
+}
+function doubt(id, why, new) {
+    state = "DOUBT"
+    suspect(id, why, new)
+}
+# After the listing of processes: lost, or alive without its runner.
+function settle(  i, id, d, why) {
+    for (i = 1; i <= sus; i++) {
+        id = order[i]
+        d = "jobs/" id "/"
+        why = SU[id]
+        if (why != "boot" && tree(id, PG[id], JS[id])) {
+            VERDICT[id] = "RUNNING"
+            if (quiet) continue
+            if (SN[id] && rd(d "run") >= 0) started(id)
+            say("unsupervised " id)
+            continue
+        }
+        if (finish(id, d, SN[id])) { VERDICT[id] = state; continue }
+        VERDICT[id] = has(d "cancel") ? "CANCELLED" : "LOST"
+        if (SN[id] && !quiet && rd(d "run") >= 0 && ("pid" in F)) started(id)
+        print id, why | ENVIRON["SJ_LOSER"]
+    }
+    if (sus) { fflush(); close(ENVIRON["SJ_LOSER"]) }
+}
+BEGIN {
+    if (tail != "") {
+        while ((tail | getline l) > 0) {
+            n = split(l, a, " ")
+            if (n == 3 && a[1] == "E" && a[3] == ".") J[a[2]] = 1
+        }
+        close(tail)
+    }
+}
+{ if (++asked - beaten > 50) { beaten = asked; if (!keys) print "beat" } }
+$1 == "c" || $1 == "s" { judge($2, $3, $4) }
+$1 == "w" {
+    quiet = 1
+    judge($5, "-", "-")
+    W[++ws] = $2 " " $3 " " $4 " " $5
+    WS[ws] = state
+    WD[ws] = $6
+}
+$1 == "r" { if (rd("keys/" $3 "/" $4) >= 0 && ("state" in F)) ended($2) }
+$1 == "l" {
+    d = "jobs/" $2 "/"
+    if (rd(d "spec") < 0 && rd(d "exit") < 0) { say("odd " $2 " no whole job"); next }
+    if (!("sj_ok" in F) && !("end" in F)) { say("odd " $2 " no whole job"); next }
+    at = F["sj_at"] + 0
+    nm = word("sj_name")
+    ky = word("sj_keyword")
+    dg = word("sj_digest")
+    quiet = 1
+    judge($2, "-", "-")
+    L[++ls] = $2
+    LS[ls] = state
+    LR[ls] = $3 " " dg " " nm " " ky
+    LA[ls] = at
+}
+END {
+    settle()
+    for (i = 1; i <= ws; i++) {
+        split(W[i], a, " ")
+        s = WS[i]
+        if (s == "DOUBT") s = VERDICT[a[4]]
+        same = (rd("keys/" a[2] "/" a[3]) >= 0 && F["digest"] == WD[i])
+        if (s == "MISSING" || s == "GONE") s = ("state" in F) ? F["state"] : (s == "GONE" ? "CANCELLED" : "LOST")
+        print a[1], a[2], a[3], a[4], s, same
+    }
+    quiet = 0
+    for (i = 1; i <= ls; i++) {
+        id = L[i]
+        s = LS[i]
+        if (s == "DOUBT") s = VERDICT[id]
+        rd("jobs/" id "/run")
+        nd = word("node")
+        say("listed " id " " s " " (now - LA[i]) " " nd " " LR[i])
+        new = ("started_at" in F)
+        if (s == "RUNNING" || s == "PENDING") { if (new) started(id) }
+        else finish(id, "jobs/" id "/", new)
+    }
+}
+'
+
+# Records what is judged lost, for every machine to agree on, and says it. A cancelled
+# job whose runner is gone as well was cancelled, not lost.
+sj_loser='
+set -C
+while read -r id why; do
+    d=jobs/$id
+    c=
+    case $why in
+    boot) r="the host was rebooted while it ran" ;;
+    *) r="its processes vanished without a record of their end" ;;
+    esac
+    if [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
+    if [ -d "$d" ] && [ ! -e "$d/exit" ]; then
+        { printf "cause=%s\nfinished_at=%s\nreason=%s\nid=%s\nend=\n" "$c" "$SJ_NOW" "$r" "$id" >"$d/lost"; } 2>/dev/null
+    fi
+    [ "$SJ_QUIET" ] && continue
+    case $c in
+    cancelled) printf "ended %s - - cancelled - %s 0 %s\n" "$id" "$SJ_NOW" "$r" ;;
+    *) printf "lost %s %s\n" "$id" "$r" ;;
+    esac
+done
+'
+
+sj_judge() { # QUIET: questions from stdin, answers to stdout
+    SJ_LOSER=$sj_loser SJ_NOW=$sj_now SJ_QUIET=$1 LC_ALL=C awk \
+        -v machine="$sj_machine" -v boot="$sj_boot" -v now="$sj_now" -v proc="$sj_proc" \
+        -v grepz="$sj_grepz" -v sweep="$sj_sweep" -v grace="$sj_grace" -v keys="$1" \
+        -v tail="$sj_tail" "$sj_evidence"
+}
+
+
+# Detached processes get what they need on stdin: tools, place, clock, then lines of ids.
+sj_detach() { # MODE LINES
+    sj_run=runner-$sj_hash
+    if [ ! -f "$sj_run" ]; then
+        { printf '%s\n' "$sj_runner" >"$sj_run.$sj_nonce"; } 2>/dev/null &&
+            mv -f "$sj_run.$sj_nonce" "$sj_run" || {
+            rm -f "$sj_run.$sj_nonce"
+            return 1
+        }
+    fi
+    [ "$sj_setsid" = - ] && set -- "$1" "$2" '' || set -- "$1" "$2" "$sj_setsid"
+    printf '%s\n' "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_proc" \
+        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" $2 |
+        if [ "$3" ]; then
+            $3 sh "./$sj_run" "$1" >/dev/null 2>&1
+        else
+            sh "./$sj_run" "$1" >/dev/null 2>&1
+        fi
+}
+
+# Cancel markers first, one killer for all. A job that no runner has claimed is claimed
+# by one that finds the marker and publishes the end. What does not exist gets a
+# tombstone, and then one more look, since a slower round may just be making it.
+sj_kill() { # IDS
+    sj_k='' sj_claim=''
+    for sj_i; do
+        sj_d=jobs/$sj_i
+        sj_beat
+        if [ ! -d "$sj_d" ]; then
+            { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_i"; } 2>/dev/null
+            [ -d "$sj_d" ] || {
+                [ -e "gone/$sj_i" ] && printf 'killmissing %s\n' "$sj_i"
+                continue
+            }
+        fi
+        if [ ! -e "$sj_d/exit" ] && [ ! -e "$sj_d/lost" ]; then
+            [ -e "$sj_d/cancel" ] || { printf '' >"$sj_d/cancel"; } 2>/dev/null
+            if [ ! -e "$sj_d/cancel" ]; then
+                printf 'beat\n'
+                continue
+            fi
+            if [ -e "$sj_d/run" ]; then
+                sj_k="$sj_k $sj_i"
+            else
+                sj_claim="$sj_claim $sj_i:1"
+            fi
+        fi
+        printf 'killsent %s\n' "$sj_i"
+        sj_ask="$sj_ask
+s $sj_i - -"
+    done
+    [ "$sj_k" ] && sj_detach k "$sj_k"
+    [ "$sj_claim" ] && sj_detach s "$sj_claim"
+    return 0
+}
+
+# Starting: one mkdir for all directories under a temporary name, a few builtin writes
+# each, one mv that renames all into place (it refuses to replace one that is there).
+sj_mkdir() { # IDS
+    sj_t=new/$sj_nonce
+    sj_mk=$sj_t sj_ids=$*
+    for sj_i; do
+        if [ -d "jobs/$sj_i" ]; then :; elif [ -e "gone/$sj_i" ]; then
+            printf 'refused %s EGONE cancelled or reaped before\n' "$sj_i"
+        else
+            sj_mk="$sj_mk $sj_t/$sj_i"
+        fi
+    done
+    sj_err=$(LC_ALL=C mkdir $sj_mk 2>&1)
+}
+
+sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
+    sj_beat
+    [ -e "gone/$1" ] && [ ! -d "jobs/$1" ] && return
+    if [ "$9" ] && [ ! -d "jobs/$1" ] && ! command -v -- "$9" >/dev/null 2>&1; then
+        printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
+        rm -rf "$sj_t/$1"
+        return
+    fi
+    sj_d=$sj_t/$1
+    if [ -d "$sj_d" ]; then
+        {
+            printf '%s\n' "$3" >"$sj_d/script" &&
+                printf '%s\nsj_at=%s\nsj_ok=%s\n' "$2" "$sj_now" "$1" >"$sj_d/spec"
+        } 2>/dev/null &&
+            { [ -z "$4" ] || { printf '%s\n' "$4" >"$sj_d/env"; } 2>/dev/null; } &&
+            { [ -z "$5" ] || { printf "$5" >"$sj_d/stdin"; } 2>/dev/null; } &&
+            { [ -z "$6" ] || { printf 'id=%s\ndigest=%s\n' "$1" "$7" >"$sj_d/claim"; } 2>/dev/null; } ||
+            sj_unwritten "$1"
+    elif [ ! -d "jobs/$1" ]; then
+        sj_unwritten "$1"
+    fi
+    if [ "$6" ]; then
+        sj_keyed="$sj_keyed $1:$6:$7:$8"
+        sj_shas="$sj_shas keys/$6"
+    else
+        sj_plain="$sj_plain $1"
+    fi
+}
+
+sj_unwritten() { # ID: its files could not be written; say why, leave nothing
+    [ "$sj_err" ] || sj_err=$(LC_ALL=C sh -c 'printf %1000s x >"$1"' sh "$sj_t/probe" 2>&1)
+    sj_code "$sj_err"
+    sj_err=${sj_err##*: }
+    printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-cannot be written}"
+    rm -rf "$sj_t/$1"
+}
+
+sj_start() {
+    set -- "$sj_t"/*
+    [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
+    rm -rf "$sj_t"
+    sj_go=''
+    for sj_i in $sj_plain; do sj_ready "$sj_i" 1; done
+    [ "$sj_keyed" ] && {
+        mkdir -p $sj_shas 2>/dev/null
+        sj_keys
+    }
+    [ "$sj_go" ] && {
+        if sj_detach s "$sj_go"; then sj_await $sj_go; else sj_norunner; fi
+    }
+    return 0
+}
+
+sj_norunner() {
+    sj_err=$(LC_ALL=C sh -c 'printf %9000s x >"$1"' sh "new/probe.$sj_nonce" 2>&1)
+    rm -f "new/probe.$sj_nonce"
+    sj_code "$sj_err"
+    sj_err=${sj_err##*: }
+    for sj_i in $sj_go; do
+        printf 'refused %s %s %s\n' "${sj_i%%:*}" "$sj_code" "${sj_err:-the runner cannot be written}"
+    done
+}
+
+sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
+    if [ ! -d "jobs/$1" ]; then
+        case " $sj_mk " in *" $sj_t/$1 "*) sj_unwritten "$1" ;; esac
+        return
+    fi
+    [ -e "jobs/$1/run" ] || sj_go="$sj_go $1:$2"
+    sj_ask="$sj_ask
+s $1 - -"
+}
+
+# Runners claim within milliseconds; a short wait saves the next round.
+sj_await() { # ID:ATTEMPT ...
+    for sj_n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        while [ $# -gt 0 ] && [ -s "jobs/${1%%:*}/run" ]; do shift; done
+        [ $# -eq 0 ] && return
+        sleep 0.02 2>/dev/null || return
+    done
+}
+
+# Keys. keys/<sha>/<n> is a hard link to the claim file of the job that holds attempt n:
+# link(2) is atomic, and the claim is whole before it has that name. Who finds a holder
+# that is active or completed joins it; after a bad end the next attempt is claimed, or
+# the whole look is repeated if somebody else was faster.
+sj_keys() {
+    sj_todo=$sj_keyed
+    for sj_n in 1 2 3 4 5 6 7 8; do
+        sj_q='' sj_again=''
+        for sj_i in $sj_todo; do sj_key_look "$sj_i"; done
+        [ "$sj_q" ] || break
+        sj_out=$(printf '%s\n' "$sj_q" | sj_tail='' sj_judge 1)
+        set -- $sj_out
+        while [ $# -ge 6 ]; do
+            sj_key_judge "$1" "$2" "$3" "$4" "$5" "$6"
+            shift 6
+        done
+        sj_todo=$sj_again
+        [ "$sj_todo" ] || break
+    done
+    [ "$sj_drop" ] && rm -rf -- $sj_drop
+    return 0
+}
+
+sj_key_look() { # ID:SHA:DIGEST:ONCE
+    sj_l=$1
+    sj_id=${1%%:*} sj_l=${sj_l#*:}
+    sj_sha=${sj_l%%:*} sj_l=${sj_l#*:}
+    sj_digest=${sj_l%%:*}
+    sj_a=1 sj_holder='' sj_mine=''
+    while [ -e "keys/$sj_sha/$sj_a" ]; do
+        sj_read_line "keys/$sj_sha/$sj_a"
+        sj_holder=${sj_line#id=}
+        [ "$sj_holder" = "$sj_id" ] && sj_mine=$sj_a
+        sj_a=$((sj_a + 1))
+    done
+    if [ "$sj_mine" ]; then
+        sj_key_won "$sj_id" "$sj_mine"
+    elif [ ! -d "jobs/$sj_id" ]; then
+        sj_ready "$sj_id" 1
+    elif [ "$sj_a" -eq 1 ]; then
+        sj_key_take "$sj_id" "$sj_sha" 1 || sj_key_look "$1"
+    else
+        sj_q="${sj_q:+$sj_q
+}w $1 $sj_sha $((sj_a - 1)) $sj_holder $sj_digest"
+    fi
+}
+
+sj_key_take() { # ID SHA ATTEMPT
+    if ln "jobs/$1/claim" "keys/$2/$3" 2>/dev/null; then
+        sj_key_won "$1" "$3"
+    elif [ -e "keys/$2/$3" ]; then
+        return 1
+    else # a file system without hard links: O_EXCL, not whole at once
+        set -C
+        if { printf 'id=%s\n' "$1" >"keys/$2/$3"; } 2>/dev/null; then
+            set +C
+            sj_key_won "$1" "$3"
+        else
+            set +C
+            sj_err='' sj_t=new
+            sj_unwritten "$1"
+        fi
+    fi
+}
+
+sj_key_won() { # ID ATTEMPT
+    printf 'claimed %s %s %s PENDING 1\n' "$1" "$1" "$2"
+    sj_ready "$1" "$2"
+}
+
+sj_key_judge() { # ID:SHA:DIGEST:ONCE SHA N HOLDER STATE SAME
+    sj_id=${1%%:*}
+    case $5:${1##*:} in
+    PENDING:* | RUNNING:* | ELSEWHERE:* | COMPLETED:* | *:1)
+        printf 'claimed %s %s %s %s %s\n' "$sj_id" "$4" "$3" "$5" "$6"
+        [ -e "jobs/$sj_id/run" ] || sj_drop="$sj_drop jobs/$sj_id"
+        if [ -d "jobs/$4" ]; then
+            sj_ready "$4" "$3"
+        else
+            sj_ask="$sj_ask
+r $4 $2 $3"
+        fi
+        ;;
+    *) sj_key_take "$sj_id" "$2" "$(($3 + 1))" || sj_again="$sj_again $1" ;;
+    esac
+}
+
+# Reaping: whole jobs of ours that are final. awk reads the records, the shell looks once
+# more at each and leaves the tombstone (and the key's last word) before one rm for many.
+# rm -rf without a trailing slash removes a symbolic link, never what it points to.
+sj_reap_records='
+function rd(f,  l, i, k) {
+    i = -1
+    while ((getline l < f) > 0) {
+        i = 1
+        if (l == "end=") { F["end"] = 1; break }
+        k = index(l, "=")
+        if (k > 1 && !(substr(l, 1, k - 1) in F)) F[substr(l, 1, k - 1)] = substr(l, k + 1)
+    }
+    close(f)
+    return i
+}
+function clean(k,  t) { t = (k in F) ? F[k] : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
+{
+    d = "jobs/" $1 "/"
+    split("", F)
+    fin = (rd(d "lost") >= 0) ? "LOST" : ""
+    if (fin != "" && F["cause"] == "cancelled") fin = "CANCELLED"
+    delete F["end"]
+    if (rd(d "exit") >= 0 && ("end" in F) && fin == "") {
+        fin = F["cause"] == "cancelled" ? "CANCELLED" : F["cause"] == "timeout" ? "TIMEOUT" : F["status"] == "0" ? "COMPLETED" : "FAILED"
+    }
+    rd(d "run")
+    rd(d "spec")
+    whole = (F["sj_ok"] == $1 || F["id"] == $1)
+    print $1, (whole ? (fin == "" ? "NO" : fin) : "FOREIGN"), clean("sj_sha"), clean("attempt"), clean("digest") == "-" ? clean("sj_digest") : clean("digest"), clean("status"), clean("signal"), clean("cause"), clean("started_at"), clean("finished_at"), clean("log_bytes"), clean("reason")
+}'
+
+sj_reap() { # IDS
+    sj_q=''
+    for sj_i; do
+        if [ -h "jobs/$sj_i" ]; then
+            printf 'unreaped %s its directory is a symbolic link\n' "$sj_i"
+        elif [ ! -e "jobs/$sj_i" ]; then
+            printf 'reaped %s\n' "$sj_i"
+        elif [ ! -d "jobs/$sj_i" ] || [ ! -O "jobs/$sj_i" ]; then
+            printf 'unreaped %s not a directory of ours\n' "$sj_i"
+        else
+            sj_q="$sj_q $sj_i"
+        fi
+    done
+    [ "$sj_q" ] || return 0
+    printf '%s\n' $sj_q | LC_ALL=C awk "$sj_reap_records" | {
+        sj_rm=''
+        while read -r sj_id sj_state sj_sha sj_a sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_bytes sj_why; do
+            sj_beat
+            case $sj_state in
+            NO) printf 'unreaped %s it has not ended\n' "$sj_id" ;;
+            FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
+            *) sj_bury ;;
+            esac
+        done
+        sj_remove $sj_rm
+    }
+}
+
+sj_bury() { # the tombstone and the key's last word, then onto the list
+    sj_rec="cause=${sj_cause#-}
+status=${sj_status#-}
+signal=${sj_signal#-}
+started_at=${sj_t0#-}
+finished_at=${sj_t1#-}
+log_bytes=${sj_bytes#-}
+state=$sj_state"
+    { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
+    if [ ! -e "gone/$sj_id" ]; then
+        printf 'unreaped %s no room for its tombstone\n' "$sj_id"
+        return
+    fi
+    if [ "$sj_sha" != - ] && [ -e "keys/$sj_sha/$sj_a" ]; then
+        sj_l=keys/$sj_sha/.$sj_nonce
+        { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_l"; } 2>/dev/null &&
+            mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null || {
+            rm -f "$sj_l"
+            printf 'unreaped %s no room for the record of its key\n' "$sj_id"
+            return
+        }
+    fi
+    sj_rm="$sj_rm $sj_id"
+}
+
+sj_remove() { # IDS
+    while [ $# -gt 0 ]; do
+        sj_few='' sj_fewer='' sj_n=0
+        while [ $# -gt 0 ] && [ $sj_n -lt 50 ]; do
+            [ -h "jobs/$1" ] || sj_few="$sj_few jobs/$1"
+            sj_fewer="$sj_fewer $1"
+            sj_n=$((sj_n + 1))
+            shift
+        done
+        rm -rf -- $sj_few 2>/dev/null
+        for sj_i in $sj_fewer; do
+            if [ -h "jobs/$sj_i" ] || [ -e "jobs/$sj_i" ]; then
+                printf 'unreaped %s its directory could not be removed whole\n' "$sj_i"
+            else
+                printf 'reaped %s\n' "$sj_i"
+            fi
+        done
+    done
+}
+
+# Logs, one ls for all sizes and one dd for each that grew. What is announced is where a
+# piece starts; its end is told by a line of the nonce, so that a log may shrink meanwhile.
+sj_logs() { # ID OFFSET LIMIT ...
+    sj_q='' sj_f=''
+    while [ $# -ge 3 ]; do
+        sj_q="$sj_q$1 $2 $3
+"
+        sj_f="$sj_f jobs/$1/log"
+        shift 3
+    done
+    {
+        printf '%s' "$sj_q"
+        LC_ALL=C ls -lnd $sj_f 2>/dev/null
+    } | awk '
+        NF == 3 { id[++n] = $1; off[n] = $2; lim[n] = $3; next }
+        /^-/ { split($NF, a, "/"); size[a[2]] = $5 }
+        END {
+            for (i = 1; i <= n; i++) {
+                s = size[id[i]] + 0
+                k = s - off[i]
+                if (k > lim[i]) k = lim[i]
+                if (k < 0) k = 0
+                printf "%s %.0f %.0f %.0f\n", id[i], off[i], k, s
+            }
+        }' | while read -r sj_id sj_o sj_k sj_s; do
+        printf 'log %s %s\n' "$sj_id" "$sj_o"
+        [ "$sj_k" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_o" "$sj_k" </dev/null
+        printf '\n%s %s\n' "$sj_nonce" "$sj_s"
+    done
+}
+
+sj_piece() { # FILE OFFSET COUNT
+    if [ "$sj_dd" = 1 ]; then
+        dd if="$1" bs=65536 iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
+    else
+        tail -c "+$(($2 + 1))" "$1" | head -c "$3"
+    fi
+}
+
+# Every directory entry; ls -R does not follow symbolic links.
+sj_list() {
+    sj_out=$(LC_ALL=C ls -lnR jobs 2>/dev/null | awk '
+        /^jobs\/[^\/]*:$/ { d = substr($0, 6, length($0) - 6); next }
+        /^jobs:$/ { d = ""; next }
+        NF < 9 { next }
+        d == "" {
+            name = $9
+            if (NF == 9 && name ~ /^[a-z2-7]+$/ && length(name) == 16) {
+                if (/^d/) { order[++n] = name; continue_ = 1 }
+                else if (/^l/) odd[name] = "a symbolic link"
+                else odd[name] = "not a directory"
+            } else {
+                sub(/^([^ ]+ +)(([^ ]+ +){7})/, "")
+                gsub(/[^!-~]/, "?")
+                odd[$0] = "not the name of a job"
+            }
+            next
+        }
+        $9 == "log" && /^-/ { size[d] = $5 }
+        END {
+            for (i = 1; i <= n; i++) printf "l %s %.0f\n", order[i], size[order[i]]
+            for (o in odd) print "o " o " " odd[o]
+        }')
+    printf '%s\n' "$sj_out" | sed -n 's/^o /odd /p'
+    printf '%s\n' "$sj_out" | sed -n '/^l /p' | sj_tail='' sj_judge ''
+}
+
+# Expired tombstones, records of keys and half-made directories, at most once an hour.
+sj_sweep_old() {
+    sj_read_line "$sj_machine/swept"
+    case $sj_line in *[!0-9]* | '') sj_line=0 ;; esac
+    [ $((${sj_now%.*} - sj_line)) -lt 3600 ] && [ "$sj_line" -le "${sj_now%.*}" ] && return
+    { printf '%s\n' "${sj_now%.*}" >"$sj_machine/swept"; } 2>/dev/null || return 0
+    find gone keys -type f -print | LC_ALL=C awk -v now="$sj_now" '
+        $0 !~ /^gone\/[a-z2-7]+$/ && $0 !~ /^keys\/[0-9a-f]+\/[0-9]+$/ { next }
+        {
+            f = $0
+            u = 0
+            while ((getline l < f) > 0) if (substr(l, 1, 6) == "until=") u = substr(l, 7) + 0
+            close(f)
+            if (u && u < now) print f
+        }' | while read -r sj_f; do rm -f -- "$sj_f"; done
+    find new ! -name new -prune -mtime +1 -exec rm -rf -- {} + 2>/dev/null
+    return 0
+}
+
+# The frame around every request.
+sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
+    sj_nonce=$1 sj_hash=$8 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7
+    printf '\nsshjobs-reply 1 %s\n' "$1"
+    unset -f awk cat date dd find grep head id ln ls mkdir mv rm sed sleep tail tr uname 2>/dev/null
+    sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
+    PATH=/usr/bin:/bin:$sj_path
+    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_t=new/$1
+    sj_proc=''
+    [ -r /proc/self/stat ] && sj_proc=1
+    sj_where
+    sj_base "$2"
+    sj_tools
+    sj_features=setsid
+    [ "$sj_setsid" = - ] && sj_features=no-setsid
+    [ "$sj_proc" ] || sj_features=$sj_features,no-proc
+    [ "$sj_grepz" = 1 ] || sj_features=$sj_features,no-mark
+    printf 'hello %s %s %s %s\n' "$sj_node" "$sj_boot" "$sj_now" "$sj_features"
+    sj_journal "$3" "$4"
+    sj_tail=''
+    [ $sj_sweep = 0 ] && [ "$sj_size" -gt "$sj_from" ] &&
+        sj_tail="tail -c +$((sj_from + 1)) $sj_machine/journal"
+    return 0
+}
+
+sj_prepare_runs() { # what only rounds need that start or kill something
+    case ${SHELL-} in
+    /*) sj_shell=$SHELL ;;
+    *)
+        sj_passwd 7
+        sj_shell=$sj_line
+        ;;
+    esac
+    [ -x "$sj_shell" ] || sj_shell=/bin/sh
+}
+
+sj_answer() { # CHECKS
+    sj_ask="$1$sj_ask"
+    [ "$sj_ask" ] && printf '%s\n' "$sj_ask" | sj_judge ''
+    return 0
+}
+
+sj_close() {
+    sj_sweep_old
+    printf 'end\n'
+}
+
+#: runner
+
+set +aeCfnuvx
+umask 077
+sj_mode=$1
+read -r sj_machine sj_boot sj_node sj_offset sj_umask sj_setsid sj_tool sj_grepz sj_proc
+IFS= read -r sj_shell
+IFS= read -r sj_home
+IFS= read -r sj_dir
+IFS= read -r sj_path
+case $sj_setsid in -) sj_setsid='' ;; esac
+case $sj_tool in -) sj_tool='' ;; *) sj_tool="$sj_tool --default-signal=INT,QUIT" ;; esac
+
+# Without a fork: who am I, and what time is it.
+sj_self() { # sj_pid sj_start
+    if [ "$sj_proc" ]; then
+        read -r sj_line </proc/self/stat
+        sj_pid=${sj_line%% *}
+        sj_line=${sj_line##*') '}
+        set -- $sj_line
+        shift 19
+        sj_start=$1
+    else
+        sj_pid=$(sh -c 'echo $PPID')
+        sj_start=$(ps -o lstart= -p "$sj_pid" 2>/dev/null | tr -s ' ' _)
+        sj_start=${sj_start%_}
+    fi
+}
+
+sj_clock() { # sj_cs hundredths, sj_t seconds
+    if [ "$sj_offset" = none ]; then
+        sj_cs=$(date +%s)00
+    else
+        read -r sj_line </proc/uptime
+        sj_line=${sj_line%% *}
+        sj_cs=$((sj_offset + ${sj_line%.*}${sj_line#*.}))
+    fi
+    sj_t=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
+}
+
+# Publishes the end. The record is written to a new file; on a full disk it goes into the
+# block that `spec` has had since the start, and `spec` becomes `exit`. So it says all
+# that a reader of `spec` may still want.
+sj_publish() { # STATUS SIGNAL CAUSE REASON
+    sj_bytes=0
+    if [ -s "$sj_d/log" ]; then
+        sj_line=$(ls -lnd "$sj_d/log")
+        sj_word5 $sj_line
+    fi
+    sj_rec="id=$sj_id
+status=$1
+signal=$2
+cause=$3
+started_at=$sj_t0
+finished_at=$sj_t
+log_bytes=$sj_bytes
+reason=$4
+attempt=$sj_a
+digest=$sj_digest
+sj_sha=$sj_sha
+sj_name='$sj_name'
+sj_keyword='$sj_keyword'
+end="
+    if { printf '%s\n' "$sj_rec" >"$sj_d/exit.t"; } 2>/dev/null; then
+        mv -f "$sj_d/exit.t" "$sj_d/exit"
+    else
+        { printf '%s\n' "$sj_rec" 1<>"$sj_d/spec"; } 2>/dev/null
+        mv -f "$sj_d/spec" "$sj_d/exit"
+    fi
+    { printf '\nE %s .\n' "$sj_id" >>"$sj_machine/journal"; } 2>/dev/null
+    return 0
+}
+
+sj_word5() { sj_bytes=$5; }
+
+# One job: its runner, and with a timeout the process that keeps the time beside it.
+sj_one() { # ID ATTEMPT
+    sj_id=$1 sj_a=$2 sj_d=jobs/$1 sj_ok='' sj_s=''
+    [ -r "$sj_d/spec" ] && [ ! -e "$sj_d/run" ] || return 0
+    . "./$sj_d/spec"
+    [ "$sj_ok" = "$sj_id" ] || return 0
+    if [ "$sj_hasenv" ]; then
+        [ -r "$sj_d/env" ] || return 0
+        . "./$sj_d/env"
+    fi
+    if [ -z "$sj_timeout" ]; then
+        sj_main
+        return
+    fi
+    # The time is kept by the parent of the sleep, the job by a child of it that ends
+    # the sleep: a TERM that is trapped between fork and exec would be lost.
+    sleep "$sj_timeout" &
+    sj_s=$!
+    {
+        sj_main
+        kill -9 "$sj_s"
+    } &
+    sj_g=$!
+    wait "$sj_s"
+    if [ $? -eq 0 ]; then
+        [ -e "$sj_d/cancel" ] || [ -e "$sj_d/exit" ] || { printf '' >"$sj_d/expire"; }
+        sj_end_trees tree "$sj_id"
+    fi
+    wait "$sj_g"
+}
+
+sj_main() {
+    set -C
+    { printf '' >"$sj_d/run"; } 2>/dev/null || {
+        set +C
+        return 0
+    }
+    set +C
+    sj_self
+    sj_clock
+    sj_t0=$sj_t
+    sj_record="machine=$sj_machine
+boot_id=$sj_boot
+pid=$sj_pid
+start=$sj_start
+node=$sj_node
+attempt=$sj_a
+started_at=$sj_t0"
+    { printf '%s\n' "$sj_record" >>"$sj_d/run"; } 2>/dev/null || {
+        rm -f "$sj_d/run"
+        return 0
+    }
+    [ "$sj_hasenv" ] && rm -f "$sj_d/env"
+    if [ -e "$sj_d/cancel" ] || [ -e "$sj_d/lost" ] || [ -e "gone/$sj_id" ]; then
+        sj_publish '' '' cancelled 'cancelled before it started'
+        return 0
+    fi
+    sj_place || return 0
+    sj_child &
+    sj_j=$!
+    { printf '\nS %s .\n' "$sj_id" >>"$sj_machine/journal"; } 2>/dev/null
+    sj_wait
+    sj_clock
+    sj_cause=''
+    if [ -e "$sj_d/cancel" ]; then
+        sj_cause=cancelled
+    elif [ -e "$sj_d/expire" ]; then
+        sj_cause=timeout
+    fi
+    sj_t1=$sj_t
+    if [ "$sj_cause" ]; then sj_stopped; else sj_leftover; fi
+    sj_t=$sj_t1
+    sj_publish "$sj_status" "$sj_signal" "$sj_cause" "$sj_why"
+}
+
+# Where the job is to run and what it needs there; what is missing ends it here.
+sj_place() {
+    case $sj_cwd in
+    '') sj_cwd=$sj_home ;;
+    '~') sj_cwd=$sj_home ;;
+    '~/'*) sj_cwd=$sj_home/${sj_cwd#??} ;;
+    /*) ;;
+    *) sj_cwd=$sj_home/$sj_cwd ;;
+    esac
+    if [ ! -d "$sj_cwd" ]; then
+        sj_publish 126 '' '' "cwd: no such directory: ${sj_cwdtext:-the login directory}"
+    elif [ ! -x "$sj_cwd" ]; then
+        sj_publish 126 '' '' "cwd: permission denied: ${sj_cwdtext:-the login directory}"
+    elif ! { printf '' >>"$sj_d/log"; } 2>/dev/null; then
+        sj_publish 126 '' '' 'the log cannot be written'
+    else
+        return 0
+    fi
+    return 1
+}
+
+# The job itself. What is exported, is exported only here. The pid of this process stays
+# that of the job, its session and its group: setsid does not fork for who leads no group.
+sj_child() {
+    sj_self
+    if [ "$sj_setsid" ]; then
+        printf 'pgid=%s\njob_start=%s\n' "$sj_pid" "$sj_start" >>"$sj_d/run"
+    else
+        printf 'pgid=0\njob_pid=%s\njob_start=%s\n' "$sj_pid" "$sj_start" >>"$sj_d/run"
+    fi
+    exec >>"$sj_d/log" 2>&1
+    [ "$sj_hasin" ] && exec <"$sj_d/stdin"
+    PATH=$sj_path
+    unset OLDPWD
+    CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
+    umask "$sj_umask"
+    trap - INT QUIT
+    sj_sh=$sj_shell
+    [ "$sj_kind" = vector ] && sj_sh=/bin/sh
+    [ "$sj_useshell" ] && sj_sh=$(command -v -- "$sj_useshell")
+    [ "$sj_hasenv" ] && sj_env
+    SSHJOBS_JOB_ID=$sj_id SSHJOBS_ATTEMPT=$sj_a SSHJOBS_KEY=$sj_key
+    export SSHJOBS_JOB_ID SSHJOBS_ATTEMPT SSHJOBS_KEY
+    exec $sj_tool $sj_setsid "$sj_sh" "$sj_dir/$sj_d/script"
+}
+
+# Waits for the job: sj_status, or sj_signal if it died of one. `wait` says 128+n for
+# both; the builtin jobs tells them apart. bash forgets a job once it was waited for, so
+# there jobs is asked before; ksh93 says 256+n for a signal.
+sj_wait() {
+    sj_status='' sj_signal='' sj_why=''
+    if [ "${BASH_VERSION-}" ]; then
+        sj_wait_bash
+    else
+        wait "$sj_j"
+        sj_status=$?
+        [ "$sj_status" -gt 128 ] && jobs >>"$sj_d/run" 2>/dev/null
+    fi
+    [ "$sj_status" -gt 128 ] || return 0
+    sj_how
+    case $sj_line:$sj_status in
+    *[Dd]one*:* | *[Ee]xit*:*) ;;
+    :2[5-9][0-9] | :3[0-9][0-9])
+        [ "$sj_status" -le 256 ] || {
+            sj_signal=$((sj_status - 256)) sj_status=''
+        }
+        ;;
+    :*)
+        [ "${KSH_VERSION-}" ] && return
+        sj_why="status $sj_status was read as a signal, this sh cannot tell them apart"
+        sj_signal=$((sj_status - 128)) sj_status=''
+        ;;
+    *) sj_signal=$((sj_status - 128)) sj_status='' ;;
+    esac
+}
+
+sj_wait_bash() {
+    set -o posix
+    trap : CHLD
+    while kill -0 "$sj_j" 2>/dev/null; do
+        wait "$sj_j"
+        jobs >>"$sj_d/run"
+    done
+    jobs >>"$sj_d/run"
+    wait "$sj_j"
+    sj_status=$?
+    trap - CHLD
+}
+
+sj_how() { # the last line of jobs that tells an end, to sj_line
+    sj_line=''
+    while read -r sj_l; do
+        case $sj_l in *Running*) ;; '['*) sj_line=$sj_l ;; esac
+    done <"$sj_d/run"
+}
+
+# Cancelled or out of time: whoever ends the tree says when it is gone. If that process
+# is gone itself, the runner does its work.
+sj_stopped() {
+    sj_n=0
+    while [ ! -e "$sj_d/killed" ]; do
+        sj_n=$((sj_n + 1))
+        [ $sj_n -gt $((sj_gracecs / 50 + 20)) ] && {
+            sj_end_trees tree "$sj_id"
+            return
+        }
+        if [ $sj_n -lt 10 ]; then sleep 0.1 || sleep 1; else sleep 0.5 || sleep 1; fi
+    done
+}
+
+# What a job leaves behind in its group ends with it. One builtin kill tells that there
+# is nothing, which is the common case.
+sj_leftover() {
+    [ "$sj_setsid" ] || return 0
+    kill -s 0 -- "-$sj_j" 2>/dev/null || return 0
+    sj_end_trees group "$sj_id"
+}
+
+# Who belongs to which of the jobs ID, and what is due to them after E seconds: soft (TERM,
+# once each) before the grace of the job has passed, hard after it. Never the runners, nor
+# who asks. A recorded group counts unless a process of that number and another start time
+# leads it.
+sj_tree_awk='
+function rd(f,  l, k) {
+    split("", F)
+    while ((getline l < f) > 0) {
+        k = index(l, "=")
+        if (k > 1 && !(substr(l, 1, k - 1) in F)) F[substr(l, 1, k - 1)] = substr(l, k + 1)
+    }
+    close(f)
+}
+function has(f,  l, r) { r = (getline l < f); close(f); return r >= 0 }
+function stats(  c, l, a, p) {
+    c = proc ? "cat /proc/[0-9]*/stat 2>/dev/null" : "ps -A -o pid= -o ppid= -o pgid= -o lstart= 2>/dev/null"
+    while ((c | getline l) > 0) {
+        if (proc) {
+            p = l + 0
+            sub(/^.*\) /, "", l)
+            split(l, a, " ")
+            if (a[1] == "Z" || a[1] == "X") continue
+            PP[p] = a[2]; GR[p] = a[3]; SE[p] = a[4]; ST[p] = a[20]
+        } else {
+            split(l, a, " ")
+            p = a[1]; PP[p] = a[2]; GR[p] = a[3]; SE[p] = 0
+            sub(/^ *[0-9]+ +[0-9]+ +[0-9]+ +/, "", l)
+            gsub(/ +/, "_", l)
+            sub(/_$/, "", l)
+            ST[p] = l
+        }
+    }
+    close(c)
+}
+function marks(  c, l, m) {
+    if (!grepz || scope == "group") return
+    c = "cd /proc && grep -Hszxo \047SSHJOBS_JOB_ID=[a-z2-7]*\047 [0-9]*/environ 2>/dev/null | tr \047\\000\047 \047\\n\047"
+    while ((c | getline l) > 0) {
+        m = substr(l, index(l, "=") + 1)
+        if (((l + 0) in ST) && (m in want)) OW[l + 0] = m
+    }
+    close(c)
+}
+{
+    id = $1
+    want[id] = ++n
+    ids[n] = id
+    rd("jobs/" id "/spec")
+    grace[id] = F["sj_grace"] + 0
+    rd("jobs/" id "/run")
+    g = F["pgid"] + 0
+    if (g > 1) { G[g] = id; GS[g] = F["job_start"] }
+    if (F["job_pid"] + 0 > 1) { LP[F["job_pid"]] = id; LS[F["job_pid"]] = F["job_start"] }
+    RP[id] = F["pid"]
+    RS[id] = F["start"]
+    known[id] = ("pgid" in F)
+    over[id] = has("jobs/" id "/exit")
+}
+END {
+    stats()
+    for (g in G) if ((g in ST) && ST[g] != GS[g]) delete G[g]
+    for (p in LP) if ((p in ST) && ST[p] == LS[p]) OW[p] = LP[p]
+    for (p in ST) {
+        if (GR[p] in G) OW[p] = G[GR[p]]
+        else if (scope != "group" && (SE[p] in G)) OW[p] = G[SE[p]]
+    }
+    marks()
+    mine[me] = 1
+    do {
+        more = 0
+        for (p in ST) {
+            if (!(p in mine) && (PP[p] in mine)) { mine[p] = 1; more = 1 }
+            if (scope != "group" && !(p in OW) && (PP[p] in OW)) { OW[p] = OW[PP[p]]; more = 1 }
+        }
+    } while (more)
+    for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RS[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
+    soft = "soft"; hard = "hard"; live = "live"; done = "done"; nap = 1
+    for (p in OW) {
+        if ((p in mine) || (p in spare) || p + 0 < 2) continue
+        id = OW[p]
+        left[id]++
+        if (e >= grace[id]) hard = hard " " p
+        else if (!index(termed, " " p " ")) soft = soft " " p
+    }
+    for (i = 1; i <= n; i++) {
+        id = ids[i]
+        if (left[id] || (up[id] && !over[id] && !known[id])) {
+            live = live " " id
+            if (grace[id] > e && grace[id] - e < nap) nap = grace[id] - e
+        } else done = done " " id
+    }
+    print soft; print hard; print live; print done
+    printf "nap %.2f\n", nap
+}'
+
+sj_scan() {
+    sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
+        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" "$sj_tree_awk")
+    sj_soft='' sj_hard='' sj_live='' sj_done='' sj_nap='' sj_to=''
+    for sj_w in $sj_out; do
+        case $sj_w in
+        soft | hard | live | done | nap) sj_to=$sj_w ;;
+        *)
+            case $sj_to in
+            soft) sj_soft="$sj_soft $sj_w" ;;
+            hard) sj_hard="$sj_hard $sj_w" ;;
+            live) sj_live="$sj_live $sj_w" ;;
+            done) sj_done="$sj_done $sj_w" ;;
+            nap) sj_nap=$sj_w ;;
+            esac
+            ;;
+        esac
+    done
+}
+
+# TERM, the grace of each, then STOP (so that nobody forks on), list again, KILL, until
+# none is left. Bounded: a process that does not end of KILL is the kernel's.
+sj_end_trees() { # SCOPE IDS
+    sj_scope=$1
+    shift
+    sj_left=$* sj_termed=' ' sj_rounds=0
+    sj_self
+    sj_me=$sj_pid
+    sj_clock
+    sj_from=$sj_cs
+    while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
+        sj_rounds=$((sj_rounds + 1))
+        sj_clock
+        sj_e=$((sj_cs - sj_from))
+        sj_e=$((sj_e / 100)).$((sj_e / 10 % 10))
+        sj_scan
+        if [ "$sj_soft" ]; then
+            kill -s TERM $sj_soft 2>/dev/null
+            kill -s CONT $sj_soft 2>/dev/null
+            sj_termed="$sj_termed$sj_soft "
+        fi
+        if [ "$sj_hard" ]; then
+            kill -s STOP $sj_hard 2>/dev/null
+            sj_scan
+            [ "$sj_hard" ] && kill -s KILL $sj_hard 2>/dev/null
+            sj_nap=0.05
+        fi
+        for sj_i in $sj_done; do { printf '' >"jobs/$sj_i/killed"; } 2>/dev/null; done
+        sj_left=$sj_live
+        [ "$sj_left" ] || break
+        case $sj_rounds in [1-4]) sj_nap=0.05 ;; esac
+        sleep "$sj_nap" 2>/dev/null || sleep 1
+    done
+}
+
+case $sj_mode in
+s)
+    while read -r sj_line; do
+        sj_one "${sj_line%%:*}" "${sj_line#*:}" </dev/null >/dev/null 2>&1 &
+    done
+    ;;
+k)
+    set --
+    while read -r sj_line; do set -- "$@" "$sj_line"; done
+    sj_end_trees tree "$@" </dev/null >/dev/null 2>&1 &
+    ;;
+esac
+exit 0
