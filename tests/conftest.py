@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.box import Box, end_jobs
+from tests.reach import Reach
 from tests.sshd import Sshd, sshd_path
 
 
@@ -80,3 +81,25 @@ def box(sshd: Sshd, place: Path) -> Iterator[Box]:
     yield made
     made.close()
     end_jobs(base)
+
+
+@pytest.fixture
+def new_reach(place: Path) -> Iterator[Callable[..., Reach]]:
+    """Makes callers that share one directory; no ssh process of theirs may remain."""
+    made: list[Reach] = []
+
+    def make(sshd: Sshd | None, **values: Any) -> Reach:
+        made.append(Reach(place / "run", sshd, **values))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.disconnect()
+    for one in made:
+        assert one.ssh_pids() == []
+
+
+@pytest.fixture
+def reach(sshd: Sshd, new_reach: Callable[..., Reach]) -> Reach:
+    """A caller of a stock server."""
+    return new_reach(sshd)

@@ -35,7 +35,7 @@ class Local:
             raise CommandTimeout(
                 self._host,
                 f"nothing came from sh for {timeout:g} s",
-                "what was asked may still be done; asking again is safe",
+                "it may go on; the setting is command_timeout; asking again is safe",
             ) from error
         finally:
             pump.close()

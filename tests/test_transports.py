@@ -1,0 +1,236 @@
+"""One suite, looped over every way to run a command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sshjobs import transports
+from sshjobs.errors import CommandTimeout
+from tests.reach import Reach
+
+WAYS = ("local", "native", "ssh")
+ALL_BYTES = bytes(range(256)) * 40
+
+
+@pytest.fixture(params=WAYS)
+def way(
+    request: pytest.FixtureRequest, new_reach: Callable[..., Reach]
+) -> Callable[..., Reach]:
+    """Makes a caller by one of the ways, with the settings that are given."""
+
+    def make(**values: object) -> Reach:
+        if request.param == "local":
+            return new_reach(None, **values)
+        server = request.getfixturevalue("sshd")
+        return new_reach(server, mux=request.param, **values)
+
+    return make
+
+
+@pytest.fixture
+def any_way(way: Callable[..., Reach]) -> Reach:
+    """A caller with default settings, by one of the ways."""
+    return way()
+
+
+def collect(
+    transport: transports.Transport,
+    script: str,
+    stdin: bytes = b"",
+    timeout: float = 20,
+) -> tuple[transports.Completed, bytes]:
+    """Run a command and return its end and its stdout."""
+    pieces: list[bytes] = []
+    end = transport.run(script, stdin=stdin, timeout=timeout, sink=pieces.append)
+    return end, b"".join(pieces)
+
+
+@pytest.mark.parametrize("status", [0, 1, 130, 255])
+def test_exit_status_is_the_command_s_own(any_way: Reach, status: int) -> None:
+    assert any_way.run(f"exit {status}") == (status, b"")
+
+
+def test_program_on_stdin_of_exec_sh(any_way: Reach) -> None:
+    assert any_way.run("exec sh", b"{ echo one; exit 3; }\n") == (3, b"one\n")
+
+
+def test_every_byte_goes_in_and_comes_out(any_way: Reach) -> None:
+    assert any_way.run("cat", ALL_BYTES) == (0, ALL_BYTES)
+
+
+def test_twenty_megabytes_both_ways_do_not_wait_for_each_other(any_way: Reach) -> None:
+    data = os.urandom(1 << 20) * 20
+    status, out = any_way.run("cat", data)
+    assert status == 0
+    assert out == data
+
+
+def test_stdin_that_nobody_reads_is_no_failure(any_way: Reach) -> None:
+    assert any_way.run("exec <&-; exit 4", bytes(5 << 20)) == (4, b"")
+
+
+def test_empty_stdin_is_at_its_end(any_way: Reach) -> None:
+    assert any_way.run("wc -c | tr -d ' '") == (0, b"0\n")
+
+
+def test_head_of_stderr_is_kept_and_its_flood_blocks_nothing(any_way: Reach) -> None:
+    script = "yes 0123456 | head -c 3000000 >&2; echo out"
+    end, out = collect(any_way.connect(), script)
+    assert (end.exit_status, out, end.stdout_bytes) == (0, b"out\n", 4)
+    assert end.stderr == b"0123456\n" * 1024
+
+
+def test_stderr_has_no_line_of_ssh_s_own(any_way: Reach) -> None:
+    end, _ = collect(any_way.connect(), "exit 255")
+    assert end.stderr == b""
+
+
+def test_end_by_a_signal_is_no_status(any_way: Reach) -> None:
+    assert any_way.run("kill -KILL $$") == (None, b"")
+
+
+def test_several_commands_one_after_the_other(any_way: Reach) -> None:
+    transport = any_way.connect()
+    for number in range(5):
+        end, out = collect(transport, f"echo {number}")
+        assert (end.exit_status, out) == (0, b"%d\n" % number)
+    transport.close()
+
+
+def test_what_the_sink_raises_goes_through_and_nothing_is_left(any_way: Reach) -> None:
+    class Enough(Exception):
+        pass
+
+    def sink(piece: bytes) -> None:
+        raise Enough(piece)
+
+    transport = any_way.connect()
+    with pytest.raises(Enough):
+        transport.run("echo one; sleep 2", stdin=b"", timeout=20, sink=sink)
+    assert collect(transport, "echo two")[1] == b"two\n"
+
+
+def test_sink_is_called_while_nothing_comes(any_way: Reach) -> None:
+    """The command ends only once the sink was called with nothing and said so."""
+    mark = any_way.folder.parent / "mark"
+    pieces: list[bytes] = []
+
+    def sink(piece: bytes) -> None:
+        pieces.append(piece)
+        if not piece:
+            mark.touch()
+
+    script = f"echo a; until test -e {mark}; do sleep 0.05; done; echo b"
+    end = any_way.connect().run(script, stdin=b"", timeout=20, sink=sink)
+    assert end.exit_status == 0
+    assert b"".join(pieces) == b"a\nb\n"
+
+
+def test_silence_is_a_timeout_that_says_so(any_way: Reach) -> None:
+    transport = any_way.connect()
+    with pytest.raises(CommandTimeout) as caught:
+        collect(transport, "echo begun; exec sleep 5", timeout=0.5)
+    assert any_way.host in str(caught.value)
+    assert "command_timeout" in caught.value.hint
+    assert collect(transport, "echo next")[1] == b"next\n"
+
+
+def test_a_command_that_speaks_now_and_then_is_not_silent(any_way: Reach) -> None:
+    script = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done"
+    end, out = collect(any_way.connect(), script, timeout=1.2)
+    assert (end.exit_status, out) == (0, b"1\n2\n3\n4\n5\n6\n")
+
+
+def test_nothing_of_our_environment_reaches_the_command(
+    way: Callable[..., Reach], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SJ_SECRET", "LANG", "LC_ALL", "LC_SECRET", "SSHJOBS_HOME"):
+        monkeypatch.setenv(name, "leaked-value")
+    reach = way(master_env="SJ_SECRET LC_SECRET")
+    if reach.host != "local":
+        with open(reach.values["ssh_config"], "a", encoding="utf-8") as config:
+            config.write("    SendEnv LANG LC_* SJ_*\n")
+    status, out = reach.run("exec env")
+    assert status == 0
+    assert b"leaked-value" not in out
+    assert b"HOME=/" in out
+
+
+def test_command_starts_at_home_in_a_session_of_its_own(any_way: Reach) -> None:
+    status, out = any_way.run('cd; pwd; test "$OLDPWD" = "$PWD"; echo $?')
+    here, same = out.decode().split()
+    assert (status, same) == (0, "0")
+    assert here.startswith("/")
+    _, out = any_way.run("cat /proc/self/stat")
+    assert int(out.rpartition(b") ")[2].split()[3]) != os.getsid(0)
+
+
+def test_signals_are_as_after_a_login(any_way: Reach) -> None:
+    """A leader blocks what a terminal may send; a job must not inherit that."""
+    import signal
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP, signal.SIGTTOU})
+    try:
+        _, out = any_way.run("grep SigBlk /proc/self/status")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert int(out.split()[1], 16) == 0
+
+
+def test_no_descriptor_is_left_open(any_way: Reach) -> None:
+    any_way.run("true")
+    before = sorted(os.listdir("/dev/fd"))
+    transport = any_way.connect()
+    for _ in range(3):
+        collect(transport, "echo x")
+        with pytest.raises(CommandTimeout):
+            collect(transport, "exec sleep 1", timeout=0.05)
+    transport.close()
+    assert sorted(os.listdir("/dev/fd")) == before
+
+
+def test_descriptors_of_ours_stay_ours(any_way: Reach, place: Path) -> None:
+    """As with ``exec 9>lock; sshjobs run ...``: the job must not keep the lock."""
+    fd = os.open(place / "lock", os.O_CREAT | os.O_WRONLY)
+    os.set_inheritable(fd, True)
+    try:
+        _, out = any_way.run("ls -l /proc/self/fd")
+    finally:
+        os.close(fd)
+    assert bytes(place / "lock") not in out
+
+
+def test_command_line_of_a_hundred_kilobytes(any_way: Reach) -> None:
+    word = "x" * 100_000
+    status, out = any_way.run(f"echo {word}")
+    assert (status, len(out)) == (0, 100_001)
+
+
+def test_live_connection_costs_no_heavy_import(reach: Reach) -> None:
+    """Each BashOperator is a cold process; design §3 names what it must not pay for."""
+    reach.run("true")
+    code = (
+        "import sys; from sshjobs import transports; "
+        "from sshjobs.settings import Settings; "
+        "identity = transports.Identity.loads(sys.argv[1]); "
+        "door = transports.Door(sys.argv[2]); "
+        "transport = transports.connect(identity, Settings(), door); "
+        "transport.run('true', stdin=b'', timeout=9, sink=lambda piece: None); "
+        "print(*(set('subprocess dataclasses asyncio random inspect importlib.metadata "
+        "sshjobs.transports.handshake sshjobs.transports.gate tempfile'.split())"
+        " & set(sys.modules)))"
+    )
+    known = reach.identity.dumps()
+    # -S -s: what site packages import is not ours.
+    argv = [sys.executable, "-S", "-s", "-c", code, known, str(reach.folder)]
+    root = str(Path(transports.__file__).parents[2])
+    done = subprocess.run(
+        argv, env={"PYTHONPATH": root}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"
