@@ -497,14 +497,10 @@ sj_detach() { # MODE LINES
             return 1
         }
     fi
-    [ "$sj_setsid" = - ] && set -- "$1" "$2" '' || set -- "$1" "$2" "$sj_setsid"
+    [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
     printf '%s\n' "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_proc" \
-        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" $2 |
-        if [ "$3" ]; then
-            $3 sh "./$sj_run" "$1" >/dev/null 2>&1
-        else
-            sh "./$sj_run" "$1" >/dev/null 2>&1
-        fi
+        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" "$sj_sh" $2 |
+        ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1
 }
 
 # Cancel markers first, one killer for all. A job that no runner has claimed is claimed
@@ -943,6 +939,7 @@ sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
 }
 
 sj_prepare_runs() { # what only rounds need that start or kill something
+    sj_sh=$(PATH=$sj_path && command -v sh) || sj_sh=/bin/sh
     case ${SHELL-} in
     /*) sj_shell=$SHELL ;;
     *)
@@ -968,12 +965,14 @@ sj_close() {
 
 set +aeCfnuvx
 umask 077
-sj_mode=$1
+sj_mode=$1 sj_me=0
+hash ls mv rm sleep 2>/dev/null
 read -r sj_machine sj_boot sj_node sj_offset sj_umask sj_setsid sj_tool sj_grepz sj_proc
 IFS= read -r sj_shell
 IFS= read -r sj_home
 IFS= read -r sj_dir
 IFS= read -r sj_path
+IFS= read -r sj_posix
 case $sj_setsid in -) sj_setsid='' ;; esac
 case $sj_tool in -) sj_tool='' ;; *) sj_tool="$sj_tool --default-signal=INT,QUIT" ;; esac
 
@@ -1147,12 +1146,12 @@ sj_child() {
     exec >>"$sj_d/log" 2>&1
     [ "$sj_hasin" ] && exec <"$sj_d/stdin"
     PATH=$sj_path
-    unset OLDPWD
     CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
+    unset OLDPWD
     umask "$sj_umask"
     trap - INT QUIT
     sj_sh=$sj_shell
-    [ "$sj_kind" = vector ] && sj_sh=/bin/sh
+    [ "$sj_kind" = vector ] && sj_sh=$sj_posix
     [ "$sj_useshell" ] && sj_sh=$(command -v -- "$sj_useshell")
     [ "$sj_hasenv" ] && sj_env
     SSHJOBS_JOB_ID=$sj_id SSHJOBS_ATTEMPT=$sj_a SSHJOBS_KEY=$sj_key
@@ -1233,9 +1232,9 @@ sj_leftover() {
 }
 
 # Who belongs to which of the jobs ID, and what is due to them after E seconds: soft (TERM,
-# once each) before the grace of the job has passed, hard after it. Never the runners, nor
-# who asks. A recorded group counts unless a process of that number and another start time
-# leads it.
+# once each) before the grace of the job has passed, hard after it. Never the runners; nor
+# the killer ME with its children, should a job have asked for its own end. A recorded
+# group counts unless a process of that number and another start time leads it.
 sj_tree_awk='
 function rd(f,  l, k) {
     split("", F)
@@ -1280,13 +1279,14 @@ function marks(  c, l, m) {
     want[id] = ++n
     ids[n] = id
     rd("jobs/" id "/spec")
+    gsub(/\047/, "", F["sj_grace"])
     grace[id] = F["sj_grace"] + 0
     rd("jobs/" id "/run")
     g = F["pgid"] + 0
     if (g > 1) { G[g] = id; GS[g] = F["job_start"] }
     if (F["job_pid"] + 0 > 1) { LP[F["job_pid"]] = id; LS[F["job_pid"]] = F["job_start"] }
     RP[id] = F["pid"]
-    RS[id] = F["start"]
+    RB[id] = F["start"]
     known[id] = ("pgid" in F)
     over[id] = has("jobs/" id "/exit")
 }
@@ -1299,7 +1299,7 @@ END {
         else if (scope != "group" && (SE[p] in G)) OW[p] = G[SE[p]]
     }
     marks()
-    mine[me] = 1
+    if (me) mine[me] = 1
     do {
         more = 0
         for (p in ST) {
@@ -1307,7 +1307,7 @@ END {
             if (scope != "group" && !(p in OW) && (PP[p] in OW)) { OW[p] = OW[PP[p]]; more = 1 }
         }
     } while (more)
-    for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RS[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
+    for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RB[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
     soft = "soft"; hard = "hard"; live = "live"; done = "done"; nap = 1
     for (p in OW) {
         if ((p in mine) || (p in spare) || p + 0 < 2) continue
@@ -1353,8 +1353,6 @@ sj_end_trees() { # SCOPE IDS
     sj_scope=$1
     shift
     sj_left=$* sj_termed=' ' sj_rounds=0
-    sj_self
-    sj_me=$sj_pid
     sj_clock
     sj_from=$sj_cs
     while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
@@ -1391,7 +1389,11 @@ s)
 k)
     set --
     while read -r sj_line; do set -- "$@" "$sj_line"; done
-    sj_end_trees tree "$@" </dev/null >/dev/null 2>&1 &
+    {
+        sj_self
+        sj_me=$sj_pid
+        sj_end_trees tree "$@"
+    } </dev/null >/dev/null 2>&1 &
     ;;
 esac
 exit 0
