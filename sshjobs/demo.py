@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,12 @@ from typing import Any, NamedTuple
 #: How many processes submit at once: as many as a stock sshd (MaxStartups 10:30:100)
 #: would answer with dropped connections.
 CROWD = 30
+
+#: What each of them has a host do: steps of some tenths of a second.
+_LINE = "for step in 1 2 3 4 5; do echo part {0}, step $step; sleep 0.{1}; done"
+
+#: Which of them is followed: one whose steps are the longest.
+_SLOWEST = 4
 
 #: A command of ours that takes longer than this has failed, whatever it waits for.
 _PATIENCE = 90.0
@@ -121,33 +128,31 @@ class Stage:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *words: str, show: bool = True, good: tuple[int, ...] = (0,)) -> str:
+    def run(self, *words: str, show: int = 10**9, good: tuple[int, ...] = (0,)) -> str:
         """Run ``sshjobs WORDS`` as a user would, show it, and return its output.
 
+        Args:
+            show: How many lines of its output to show, as they come; 0 hides it all.
+            good: The exit statuses that it may have.
+
         Raises:
-            Failed: it ended with another status than a good one.
+            Failed: it ended with another one.
         """
-        if show and not self.quiet:
+        show = 0 if self.quiet else show
+        if show:
             print(f"$ sshjobs {shlex.join(words)}", flush=True)
         process = self.start(*words)
-        try:
-            out, err = process.communicate(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            raise Failed(f"sshjobs {words[0]} took over {_PATIENCE:g} s") from error
-        text = out.decode("utf-8", "replace")
+        with _bounded(process):
+            text = _listen(process, show)
         if process.returncode not in good:
-            said = err.decode("utf-8", "replace").strip()
-            raise Failed(f"sshjobs {words[0]}: status {process.returncode}: {said}")
-        if show and not self.quiet:
-            print(text, end="", flush=True)
+            raise Failed(f"sshjobs {words[0]}: {_ending(process)}")
         return text
 
     def objects(
         self, *words: str, good: tuple[int, ...] = (0,)
     ) -> list[dict[str, Any]]:
         """Run ``sshjobs WORDS --json``, unseen, and return what it printed."""
-        text = self.run(*words, "--json", show=False, good=good)
+        text = self.run(*words, "--json", show=0, good=good)
         return [json.loads(line) for line in text.splitlines()]
 
 
@@ -155,6 +160,40 @@ def _import_path(before: str) -> str:
     """Make ``python -m sshjobs`` find this very package, wherever it is run."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return os.pathsep.join(filter(None, (here, before)))
+
+
+@contextmanager
+def _bounded(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a command that takes longer than it may, whatever happens in between."""
+    timer = threading.Timer(_PATIENCE, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _listen(process: subprocess.Popen[bytes], show: int) -> str:
+    """Return what a command prints, showing so many lines of it as they come."""
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line.decode("utf-8", "replace"))
+        if len(lines) <= show:
+            print(lines[-1], end="", flush=True)
+    if 0 < show < len(lines):
+        print(f"... and {len(lines) - show} more", flush=True)
+    process.wait()
+    return "".join(lines)
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr
+    said = process.stderr.read().decode("utf-8", "replace").strip()
+    return f"status {process.returncode}: {said}"
 
 
 def main(values: Mapping[str, Any]) -> int:
@@ -308,8 +347,8 @@ def _play(stage: Stage, stack: ExitStack) -> dict[str, Any]:
         stage.say("No sshd can be used here, so the host is local: this machine.")
     stack.callback(_leave, stage)
     parts = _crowd(stage)
+    _follow(stage, parts[_SLOWEST])
     ids = _others(stage)
-    _follow(stage, parts[0])
     _ends(stage, parts, ids)
     outcome = _ledger(stage, sshd, parts, ids)
     _reap(stage)
@@ -332,15 +371,14 @@ def _active(stage: Stage) -> list[str]:
 def _crowd(stage: Stage) -> list[str]:
     """Have many processes submit a job each at the same time; return the ids."""
     stage.say(f"{CROWD} processes submit a job each, all at once:")
-    line = "for step in 1 2 3 4; do echo part {0}, step $step; sleep 0.{1}; done"
     if not stage.quiet:
-        shown = line.format("N", "x")
+        shown = _LINE.format("N", "x")
         print(f"$ sshjobs submit {stage.host} -- '{shown}' &    # {CROWD} times")
     began = time.monotonic()
     crowd = [
         stage.start(
             *("submit", stage.host, "--name", f"part-{number}"),
-            *("--", line.format(number, 4 + number % 6)),
+            *("--", _LINE.format(number, 4 + number % 6)),
         )
         for number in range(1, CROWD + 1)
     ]
@@ -374,7 +412,7 @@ def _others(stage: Stage) -> dict[str, str]:
 def _follow(stage: Stage, job: str) -> None:
     stage.say("The log of one of them, as it is written:")
     text = stage.run("logs", job, "--follow")
-    want = "".join(f"part 1, step {step}\n" for step in (1, 2, 3, 4))
+    want = "".join(f"part {_SLOWEST + 1}, step {step}\n" for step in range(1, 6))
     if not text.endswith(want):  # before it, a login shell's own noise may stand
         raise Failed(f"the log is not whole: {text!r}")
 
@@ -382,8 +420,10 @@ def _follow(stage: Stage, job: str) -> None:
 def _ends(stage: Stage, parts: list[str], ids: dict[str, str]) -> None:
     stage.say("One is killed, with the two processes that it has; then all have ended:")
     stage.run("kill", ids["CANCELLED"], good=(0, 1))
-    stage.run("wait", show=False, good=(0, 1))
-    stage.run("list")
+    stage.run("wait", show=0, good=(0, 1))
+    stage.run("list", "--state", "COMPLETED", show=4)
+    for state in ("FAILED", "TIMEOUT", "CANCELLED"):
+        stage.run("list", "--state", state)
     states = {job["id"]: job["state"] for job in stage.objects("list")}
     wrong = [job for job in parts if states.get(job) != "COMPLETED"]
     wrong += [job for state, job in ids.items() if states.get(job) != state]
@@ -418,7 +458,7 @@ def _ledger(
 
 def _reap(stage: Stage) -> None:
     stage.say("The records and logs are here; on the host, all of it goes:")
-    stage.run("reap")
+    stage.run("reap", show=4)
     left = os.listdir(f"{stage.top}/host/jobs")
     if left:
         raise Failed(f"left on the host: {', '.join(left)}")

@@ -114,7 +114,7 @@ def test_what_it_shows_is_worth_seeing() -> None:
     out, err = process.communicate(timeout=200)
     assert (process.returncode, err) == (0, b"")
     text = out.decode()
-    for said in ("$ sshjobs submit", "part 1, step 4", "COMPLETED", "CANCELLED"):
+    for said in ("$ sshjobs submit", "part 5, step 5", "COMPLETED", "CANCELLED"):
         assert said in text
 
 
