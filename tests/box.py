@@ -151,6 +151,8 @@ def finish(processes: Sequence[subprocess.Popen[bytes]]) -> list[Ended]:
     """Wait for commands that run side by side."""
     ends = []
     for process in processes:
+        if process.stdout is not None and process.stdout.closed:
+            process.stdout = None
         out, err = process.communicate(timeout=PATIENCE)
         ends.append(Ended(process.returncode, out or b"", err or b""))
     return ends

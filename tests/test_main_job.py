@@ -1,0 +1,473 @@
+"""The main job, end to end: real processes of ours against a real sshd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.box import Box, eventually, finish
+
+
+def test_a_burst_of_submits_is_one_connection(box: Box) -> None:
+    assert box.sshd is not None
+    ran = box.base.parent / "ran"
+    ran.mkdir(mode=0o777)
+    ran.chmod(0o777)
+    script = f'echo $$ >>{ran}/"$SSHJOBS_JOB_ID"'
+    ends = finish([box.start("submit", box.host, "--", script) for _ in range(60)])
+    assert [end.status for end in ends] == [0] * 60, ends
+    ids = {end.id for end in ends}
+    assert len(ids) == 60
+    box.ok("wait")
+    assert {path.name for path in ran.iterdir()} == ids
+    assert all(len(path.read_text().splitlines()) == 1 for path in ran.iterdir())
+    assert box.sshd.connections == 1
+    assert box.sshd.drops == 0
+    assert box.sshd.sessions <= 20
+    assert box.hosts()["handshakes"] == 1
+
+
+def test_runs_side_by_side_keep_to_their_own_job(box: Box) -> None:
+    assert box.sshd is not None
+    started = time.time()
+    runs = [
+        box.start(
+            "run",
+            box.host,
+            "--",
+            f"for i in 1 2 3; do echo {n}.$i; sleep 0.7; done; exit {n}",
+        )
+        for n in range(20)
+    ]
+    ends = finish(runs)
+    spent = time.time() - started
+    for n, end in enumerate(ends):
+        assert end.status == n, end
+        assert end.lines == [f"{n}.1", f"{n}.2", f"{n}.3"]
+        assert len(end.err.splitlines()[0]) == 16
+    assert box.sshd.connections == 1
+    assert box.sshd.sessions <= spent + 20
+
+
+def test_a_batch_of_a_thousand_is_a_few_sessions(box: Box, tmp_path: Path) -> None:
+    assert box.sshd is not None
+    ran = box.base.parent / "ran"
+    ran.mkdir(mode=0o777)
+    ran.chmod(0o777)
+    jobs = tmp_path / "jobs"
+    lines = [f": >{ran}/{n}.$SSHJOBS_JOB_ID" for n in range(1000)]
+    jobs.write_text("\n".join(lines) + "\n")
+    ids = box.ok("submit", box.host, "--from", jobs).lines
+    assert box.sshd.sessions <= 5
+    box.ok("wait", "--json")
+    names = dict(path.name.split(".")[:2] for path in ran.iterdir())
+    assert [names[str(n)] for n in range(1000)] == ids
+
+
+def test_a_batch_may_be_objects(box: Box) -> None:
+    lines = (
+        b'{"command": ["printf", "%s", "a  b"], "name": "one"}\n'
+        b'{"command": "echo $X", "env": {"X": "\xc3\xa9"}, "cwd": "/"}\n'
+        b"\n# a remark\n"
+        b"{ echo two; }\n"
+    )
+    ids = box.ok("submit", box.host, "--from", "-", stdin=lines).lines
+    box.ok("wait")
+    logs = [box.ok("logs", job_id).raw for job_id in ids]
+    assert logs == [b"a  b", b"\xc3\xa9\n", b"two\n"]
+    assert box.job(ids[0])["name"] == "one"
+
+
+@pytest.mark.parametrize("line", [b'{"command": 3}', b'{"comand": "x"}', b'{"a'])
+def test_a_batch_with_a_mistake_is_refused_whole(box: Box, line: bytes) -> None:
+    ended = box("submit", box.host, "--from", "-", stdin=b"true\n" + line)
+    assert ended.status == 64
+    assert "line 2" in ended.err
+    assert box.ok("list").out == ""
+
+
+def test_logs_are_bytes(box: Box) -> None:
+    script = (
+        "import os,sys\n"
+        "data=bytes(range(256))*1000\n"
+        "for i in range(80): os.write(1+i%2, data)\n"
+        "os.write(1, b'no newline')"
+    )
+    job = box.submit("--", "/usr/bin/python3", "-c", script)
+    box.ok("wait", job)
+    expected = bytes(range(256)) * 80_000 + b"no newline"
+    assert box.ok("logs", job).raw == expected
+    assert box.ok("logs", job, "--offset", "20479999").raw == expected[20479999:]
+    assert box.job(job)["log_bytes"] == len(expected)
+
+
+def test_run_gives_every_byte_of_a_job_with_children(box: Box) -> None:
+    script = (
+        "(for i in 1 2 3 4 5; do echo child $i >&2; sleep 0.05; done) & "
+        "for i in 1 2 3 4 5; do echo main $i; sleep 0.05; done; wait; printf end"
+    )
+    ended = box.ok("run", box.host, "--", script)
+    lines = ended.lines
+    assert lines[-1] == "end"
+    assert [line for line in lines if "child" in line] == [
+        f"child {i}" for i in range(1, 6)
+    ]
+    assert [line for line in lines if "main" in line] == [
+        f"main {i}" for i in range(1, 6)
+    ]
+
+
+def test_tails_of_logs(box: Box) -> None:
+    job = box.submit("--", "seq 1 30000")
+    box.ok("wait", job)
+    assert box.ok("logs", job, "--tail", "3").out == "29998\n29999\n30000\n"
+    assert box.ok("logs", job, "--tail", "0").out == ""
+    assert len(box.ok("logs", job, "--tail", "99999").lines) == 30000
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 99, 137, 254, 255])
+def test_exit_statuses_come_back(box: Box, status: int) -> None:
+    ended = box("run", box.host, "--", f"exit {status}")
+    assert ended.status == status, ended
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_death_by_a_signal_comes_back(box: Box, number: int) -> None:
+    job = box.submit("--", f"kill -{int(number)} $$")
+    box("wait", job)
+    record = box.job(job)
+    assert (record["state"], record["signal"]) == ("FAILED", number)
+    assert record["exit_status"] is None
+    ended = box("run", box.host, "--", f"kill -{int(number)} $$")
+    assert ended.status == 128 + number
+
+
+TEXT = "a 'b' \"c\" $HOME `x` \\ \\\\ !! !1 é € \t|&;<>()*?[]#~=%"
+
+
+def test_an_argument_vector_arrives_byte_for_byte(box: Box) -> None:
+    words = [TEXT, "two\nlines", "", "-n", "!!", "\\n"]
+    program = "import sys,os; os.write(1, b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
+    ended = box.ok("run", box.host, "--", "/usr/bin/python3", "-c", program, *words)
+    assert ended.raw == b"\0".join(word.encode() for word in words)
+
+
+def test_a_line_of_a_megabyte(box: Box) -> None:
+    line = b"echo '" + b"x" * 1_000_000 + b"' | wc -c; echo done"
+    ended = box("run", box.host, stdin=line)
+    assert ended.status == 0, ended
+    assert ended.out.split() == ["1000001", "done"]
+
+
+def test_standard_input_of_any_bytes(box: Box, tmp_path: Path) -> None:
+    data = os.urandom(100_000) + bytes(range(256)) * 10
+    (tmp_path / "in").write_bytes(data)
+    ended = box.ok("run", box.host, "--stdin", tmp_path / "in", "--", "cat")
+    assert ended.raw == data
+    assert box("run", box.host, "--", "cat").raw == b""
+
+
+def test_the_directory_and_the_environment(box: Box) -> None:
+    assert box.ok("run", box.host, "--cwd", "/usr", "--", "pwd").out == "/usr\n"
+    home = box.ok("run", box.host, "--", "pwd").out
+    assert box.ok("run", box.host, "--cwd", "~", "--", "pwd").out == home
+    ended = box("run", box.host, "--cwd", "/no/such", "--", "pwd")
+    assert ended.status not in (0, 64)
+    assert "/no/such" in ended.err
+    out = box.ok("run", box.host, "--env", "A=1 2", "--key", "k", "--", "env").lines
+    assert {"A=1 2", "SSHJOBS_KEY=k", "SSHJOBS_ATTEMPT=1"} <= set(out)
+    assert not [line for line in out if line.startswith("SSHJOBS_HOME")]
+
+
+def test_nothing_of_this_machines_environment_leaks(box: Box) -> None:
+    end = box.start("run", box.host, "--", "env", env={"LC_SECRET": "x", "FOO": "y"})
+    out = finish([end])[0].out
+    assert "LC_SECRET" not in out
+    assert "FOO" not in out
+
+
+def test_secrets_are_nowhere(box: Box) -> None:
+    secret = "s3cret-" + os.urandom(8).hex()
+    process = box.start(
+        "run",
+        box.host,
+        "--env-from",
+        "TOKEN",
+        "--",
+        'echo ${#TOKEN}; tr "\\0" " " </proc/self/cmdline; ps axww; sleep 1',
+        env={"TOKEN": secret},
+    )
+    eventually(lambda: list(box.base.glob("jobs/*/run")), "the start")
+    (folder,) = box.base.glob("jobs/*")
+    eventually(lambda: not (folder / "env").exists(), "the env file's end")
+    processes = subprocess.run(["ps", "axww"], capture_output=True, check=True).stdout
+    assert secret.encode() not in processes
+    ended = finish([process])[0]
+    assert ended.status == 0, ended
+    assert ended.lines[0] == str(len(secret))
+    assert secret not in ended.out + ended.err
+    for top in (box.home, box.base):
+        for path in top.rglob("*"):
+            if path.is_file():
+                assert secret.encode() not in path.read_bytes(), path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for path in folder.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_kill_ends_the_whole_tree_and_nothing_else(box: Box) -> None:
+    other = box.submit("--", "sleep 60")
+    marker = "61.%d" % os.getpid()
+    script = (
+        f"trap '' TERM; (trap '' TERM; sleep {marker} & sleep {marker}) & "
+        f"setsid sleep {marker} & setsid sh -c 'trap \"\" TERM; sleep {marker}; :' & "
+        "while :; do sleep 0.1; done"
+    )
+    job = box.ok(
+        "submit", box.host, "--", script, stdin=None
+    ).id  # dies by KILL after the grace only
+    eventually(lambda: _running(marker) == 4, "four sleepers")
+    ended = finish([box.start("kill", job, env={"SSHJOBS_KILL_GRACE": "1"})])[0]
+    assert ended.status == 0, ended
+    assert box.job(job)["state"] == "CANCELLED"
+    eventually(lambda: _running(marker) == 0, "no sleeper left")
+    assert box.state(other) == "RUNNING"
+    box.ok("kill", other)
+
+
+def _running(marker: str) -> int:
+    found = subprocess.run(["pgrep", "-fc", f"sleep {marker}$"], capture_output=True)
+    return int(found.stdout)
+
+
+def test_a_timeout_is_kept_with_no_client_alive(box: Box) -> None:
+    job = box.submit("--timeout", "1", "--", "sleep 61")
+    box.close()
+    eventually(lambda: (box.directory(job) / "exit").exists(), "the end")
+    assert box.state(job) == "TIMEOUT"
+
+
+def test_run_of_a_job_that_takes_too_long(box: Box) -> None:
+    assert box("run", box.host, "--timeout", "1", "--", "sleep 61").status == 124
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_run_cancels_the_job(box: Box, number: int) -> None:
+    process = box.start("run", box.host, "--", "echo up; exec sleep 62")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(number)
+    assert finish([process])[0].status == 143
+    (record,) = box.ok("list", "--json").objects
+    assert record["state"] == "CANCELLED"
+
+
+def test_a_signal_to_a_run_that_detaches_leaves_the_job(box: Box) -> None:
+    process = box.start(
+        "run", box.host, "--detach-on-signal", "--", "echo up; exec sleep 62"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGTERM)
+    assert finish([process])[0].status == 143
+    (record,) = box.ok("poll", "--json").objects
+    assert record["state"] == "RUNNING"
+    box.ok("kill", record["id"])
+
+
+def test_a_closed_pipe_leaves_the_job(box: Box) -> None:
+    process = box.start("run", box.host, "--", "while :; do echo y; sleep 0.1; done")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"y\n"
+    process.stdout.close()
+    finish([process])
+    (record,) = box.ok("poll", "--json").objects
+    assert record["state"] == "RUNNING"
+    box.ok("kill", record["id"])
+
+
+def _run_file(box: Box, job: str) -> dict[str, str]:
+    text = (box.directory(job) / "run").read_text()
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _kill_group(box: Box, job: str) -> None:
+    """Kill all that runs for a job, its runner first, as the OOM killer might."""
+    mark = f"SSHJOBS_JOB_ID={job}".encode()
+    os.kill(int(_run_file(box, job)["pid"]), signal.SIGKILL)
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in path.read_bytes().split(b"\0"):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def test_a_job_killed_from_outside_is_lost_within_two_polls(box: Box) -> None:
+    job = box.submit("--", "sleep 63")
+    _kill_group(box, job)
+    states = [box.state(job) for _ in range(2)]
+    assert states[-1] == "LOST"
+    assert box.job(job)["reason"]
+
+
+def test_a_job_that_outlives_its_runner_is_running(box: Box) -> None:
+    job = box.submit("--", "sleep 64")
+    os.kill(int(_run_file(box, job)["pid"]), signal.SIGKILL)
+    assert [box.state(job) for _ in range(3)] == ["RUNNING"] * 3
+    box("kill", job)
+    assert box.job(job)["state"] in ("CANCELLED", "LOST")
+
+
+def test_a_main_process_killed_from_outside_is_a_failure(box: Box) -> None:
+    job = box.submit("--", "/usr/bin/python3 -c 'import os; os.kill(os.getpid(), 9)'")
+    box("wait", job)
+    assert box.job(job)["state"] == "FAILED"
+
+
+def test_another_boot_id_means_lost(box: Box) -> None:
+    job = box.submit("--", "sleep 65")
+    path = box.directory(job) / "run"
+    text = path.read_text()
+    boot = _run_file(box, job)["boot_id"]
+    _kill_group(box, job)
+    path.write_text(text.replace(boot, "0" * len(boot)))
+    assert [box.state(job) for _ in range(2)][-1] == "LOST"
+    assert "reboot" in box.job(job)["reason"]
+
+
+def test_a_reused_pid_fools_nobody(box: Box) -> None:
+    job = box.submit("--", "sleep 66")
+    path = box.directory(job) / "run"
+    text = path.read_text()
+    known = _run_file(box, job)
+    _kill_group(box, job)
+    path.write_text(text.replace(f"pid={known['pid']}", f"pid={os.getpid()}"))
+    assert [box.state(job) for _ in range(2)][-1] == "LOST"
+
+
+def test_one_key_is_one_job(box: Box, tmp_path: Path) -> None:
+    other = box.twin(tmp_path / "other-home")
+    submits = [
+        where.start("submit", box.host, "--key", "night", "--", "sleep 2")
+        for where in (box, other) * 5
+    ]
+    ids = {end.id for end in finish(submits)}
+    assert len(ids) == 1
+    (job,) = ids
+    box.ok("wait", "key:night")
+    assert other.ok("wait", "key:night").lines
+    again = other.ok("submit", box.host, "--key", "night", "--", "echo other")
+    assert again.id == job
+    assert "another command" in again.err
+    assert len(list(box.base.glob("jobs/[a-z2-7]*"))) == 1
+    other.close()
+
+
+def test_a_key_that_failed_gets_a_new_attempt(box: Box) -> None:
+    words = ["--key", "k", "--", "echo $SSHJOBS_ATTEMPT; exit 3"]
+    assert box("run", box.host, *words).out == "1\n"
+    assert box("run", box.host, *words).out == "2\n"
+    once = box("run", box.host, "--once", *words)
+    assert (once.status, once.out) == (3, "2\n")
+
+
+def test_a_key_outlives_its_directory(box: Box) -> None:
+    job = box.submit("--key", "k", "--", "echo x")
+    box.ok("wait", job)
+    box.ok("reap")
+    assert not box.directory(job).exists()
+    assert box.submit("--key", "k", "--", "echo x") == job
+    assert box.ok("logs", job).out == "x\n"
+
+
+def test_reap_brings_home_before_it_deletes(box: Box) -> None:
+    ended, running = box.submit("--", "seq 1 1000"), box.submit("--", "sleep 67")
+    box.ok("wait", ended)
+    dry = box.ok("reap", "--dry-run", "--json").objects
+    assert [row["id"] for row in dry] == [ended]
+    assert box.directory(ended).exists()
+    assert box.ok("reap", "--older-than", "1h").out == ""
+    assert [row["id"] for row in box.ok("reap", "--json").objects] == [ended]
+    assert not box.directory(ended).exists()
+    assert box.directory(running).exists()
+    assert len(box.ok("logs", ended).lines) == 1000
+    box.ok("kill", running)
+
+
+def test_reap_leaves_what_is_not_a_job_of_ours(box: Box, tmp_path: Path) -> None:
+    linked, odd = box.submit("--", "true"), box.submit("--", "true")
+    box.ok("wait")
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    os.rename(box.directory(linked), box.base / "moved")
+    box.directory(linked).symlink_to(precious)
+    for path in box.directory(odd).iterdir():
+        path.unlink()
+    (box.directory(odd) / "mine").write_text("x")
+    foreign = box.base / "jobs" / "notes"
+    foreign.mkdir()
+    ended = box("reap", "--orphans")
+    assert (precious / "file").exists()
+    assert (box.directory(odd) / "mine").exists()
+    assert foreign.exists()
+    assert linked in ended.err
+    assert odd in ended.err
+    assert "notes" in ended.err
+
+
+def test_reap_takes_orphans_with_their_records(box: Box, tmp_path: Path) -> None:
+    other = box.twin(tmp_path / "other-home")
+    job = other.submit("--name", "lost sheep", "--", "echo baa")
+    other.ok("wait")
+    running = other.submit("--", "sleep 68")
+    assert box.ok("reap", "--host", box.host).out == ""
+    dry = box.ok("reap", "--host", box.host, "--orphans", "--dry-run", "--json")
+    assert [row["id"] for row in dry.objects] == [job]
+    assert box.directory(job).exists()
+    box.ok("reap", "--host", box.host, "--orphans")
+    assert not box.directory(job).exists()
+    assert box.directory(running).exists()
+    assert box.ok("logs", job).out == "baa\n"
+    other.ok("kill", running)
+    other.close()
+
+
+def test_jobs_can_be_adopted_into_an_empty_store(box: Box, tmp_path: Path) -> None:
+    job = box.submit("--name", "n", "--", "echo here; sleep 2")
+    other = box.twin(tmp_path / "other-home")
+    adopted = other.ok("poll", "--host", box.host, "--adopt", "--json").objects
+    assert [(row["id"], row["name"]) for row in adopted] == [(job, "n")]
+    other.ok("wait", job)
+    assert other.ok("logs", job).out == "here\n"
+    other.close()
+
+
+@pytest.mark.parametrize("cleanup", ["always", "on_success", "never"])
+def test_cleanup(box: Box, cleanup: str) -> None:
+    good = box("run", box.host, "--cleanup", cleanup, "--", "echo x")
+    bad = box("run", box.host, "--cleanup", cleanup, "--", "echo x; exit 2")
+    assert (good.status, good.out, bad.status, bad.out) == (0, "x\n", 2, "x\n")
+    left = {path.name for path in box.base.glob("jobs/*")}
+    kept = {end.err.splitlines()[0] for end in (good, bad)}
+    expected = {"always": 0, "on_success": 1, "never": 2}[cleanup]
+    assert len(left & kept) == expected
+
+
+def test_a_job_not_yet_sent_is_cancelled_here(box: Box) -> None:
+    assert box.sshd is not None
+    box.sshd.stop()
+    process = box.start("submit", box.host, "--", "echo never")
+    eventually(lambda: box("list", "--json").out, "the row")
+    (row,) = box.ok("list", "--json").objects
+    assert box.ok("kill", row["id"], "--json").objects[0]["state"] == "CANCELLED"
+    box.sshd.start()
+    finish([process])
+    assert not box.directory(row["id"]).exists()
+    assert box.job(row["id"])["state"] == "CANCELLED"
