@@ -94,7 +94,7 @@ def new_reach(place: Path) -> Iterator[Callable[..., Reach]]:
 
     yield make
     for one in made:
-        one.disconnect()
+        one.end_all()
     for one in made:
         assert one.ssh_pids() == []
 

@@ -52,6 +52,7 @@ class Reach:
         config = {"ssh_config": str(sshd.config)} if sshd else {}
         self.values: dict[str, Any] = config | values
         self.counts: Counter[str] = Counter()
+        self._known: set[transports.Identity] = set()
         self.tick: Callable[[], None] = lambda: None
         self.admit: Callable[[], None] = lambda: None
 
@@ -72,7 +73,9 @@ class Reach:
     @property
     def identity(self) -> transports.Identity:
         """What the host resolves to now."""
-        return transports.resolve(self.host, self.settings)
+        identity = transports.resolve(self.host, self.settings)
+        self._known.add(identity)
+        return identity
 
     @property
     def socket(self) -> Path:
@@ -119,8 +122,15 @@ class Reach:
             self.identity, self.settings, self.door, drain=drain
         )
 
+    def end_all(self) -> None:
+        """End every connection that the host has ever resolved to."""
+        for identity in self._known:
+            if self.folder.is_dir() and self.folder.stat().st_uid == os.geteuid():
+                transports.disconnect(identity, self.settings, self.door, drain=False)
+
     def process(self, script: str = "true") -> subprocess.Popen[str]:
         """Do what :meth:`run` does in a process of its own."""
+        assert self.identity  # so that end_all() knows of it
         text = json.dumps([self.host, str(self.folder), self.values, script])
         return subprocess.Popen(
             [sys.executable, "-c", _RUN, text],

@@ -169,8 +169,8 @@ Host {self.alias}
 
     def session_pids(self) -> list[int]:
         """Return the processes of this server that serve a connection."""
-        pids = re.findall(r"Connection from .*|^.*Forked child (\d+)", self.text, re.M)
-        return [int(pid) for pid in pids if pid and _is_sshd(int(pid))]
+        pids = re.findall(r"(?:Forked child|User child is on pid) (\d+)", self.text)
+        return [int(pid) for pid in pids if _is_sshd(int(pid))]
 
     @property
     def text(self) -> str:

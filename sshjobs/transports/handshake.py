@@ -167,7 +167,7 @@ def master_argv(
     log = log_path(identity, folder)
     ours = _common(settings, interactive) | {
         "ControlMaster": "yes",
-        "ControlPath": _percent(identity.socket(folder)),
+        "ControlPath": _word(_percent(identity.socket(folder))),
         "ControlPersist": str(math.ceil(settings.persist)),
         "ClearAllForwardings": "yes",
         "PermitLocalCommand": "no",
@@ -209,6 +209,11 @@ def _with_config(identity: Identity) -> list[str]:
 def _percent(text: str) -> str:
     """Return ``text`` so that ssh expands nothing in it."""
     return text.replace("%", "%%")
+
+
+def _word(text: str) -> str:
+    """Return ``text`` as one word of a configuration line (readconf.c, 9.2)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def jump_command(

@@ -1,0 +1,872 @@
+"""The connection's life under attack, against a real sshd that counts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshjobs import errors, transports
+from sshjobs.transports import gate, handshake, master, process
+from tests.reach import Reach
+from tests.sshd import Sshd
+
+NewSshd = Callable[..., Sshd]
+NewReach = Callable[..., Reach]
+
+
+def until(true: Callable[[], object], seconds: float = 15.0) -> None:
+    """Wait for something that must come."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+def pid_of(reach: Reach) -> int:
+    """Return the pid of the live master."""
+    state = reach.state()
+    assert state.alive and state.pid
+    return state.pid
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+
+# -- one connection ------------------------------------------------------------------
+
+
+def test_racing_processes_make_one_connection(sshd: Sshd, reach: Reach) -> None:
+    crowd = [reach.process(f"echo {number}") for number in range(24)]
+    for number, one in enumerate(crowd):
+        out, err = one.communicate(timeout=60)
+        assert (one.returncode, out) == (0, f"{number}\n"), err
+    assert (sshd.connections, sshd.logins, sshd.drops) == (1, 1, 0)
+
+
+def test_two_names_of_one_host_share_it_and_two_configurations_do_not(
+    sshd: Sshd, new_reach: NewReach
+) -> None:
+    with open(sshd.config, "a", encoding="utf-8") as config:
+        lines = sshd.config.read_text().replace("Host box", "Host other")
+        config.write(lines)
+        config.write(lines.replace("Host other", "Host third") + "    HostKeyAlias h\n")
+    reach, other, third = (new_reach(sshd) for _ in range(3))
+    other.host, third.host = "other", "third"
+    assert reach.identity.key == other.identity.key
+    assert reach.identity.key != third.identity.key
+    assert reach.identity.key != reach.again(ssh_options="Compression=yes").identity.key
+    reach.run("true")
+    other.run("true")
+    assert sshd.connections == 1
+
+
+def test_state_and_ledger(sshd: Sshd, reach: Reach) -> None:
+    assert reach.state() == (False, None, None, str(reach.socket))
+    reach.run("true")
+    reach.run("true")
+    state = reach.state()
+    assert state.alive and state.pid in reach.ssh_pids()
+    assert state.since is not None and state.since <= time.time()
+    assert reach.counts == {"handshakes": 1, "sessions": 2}
+    assert reach.disconnect()
+    assert not reach.disconnect()
+    assert not reach.state().alive
+    assert sshd.connections == 1
+
+
+def test_admit_is_asked_once_before_a_handshake_and_can_forbid_it(
+    sshd: Sshd, reach: Reach
+) -> None:
+    def forbid() -> None:
+        raise errors.Throttled("box", "in cooldown")
+
+    reach.admit = forbid
+    with pytest.raises(errors.Throttled):
+        reach.run("true")
+    assert (sshd.connections, reach.counts["handshakes"]) == (0, 0)
+
+
+# -- what lies at the socket's path -----------------------------------------------------
+
+
+def test_dead_master_s_socket_is_replaced(sshd: Sshd, reach: Reach) -> None:
+    reach.run("true")
+    os.kill(pid_of(reach), signal.SIGKILL)
+    assert reach.socket.exists()
+    assert reach.run("echo x") == (0, b"x\n")
+    assert sshd.connections == 2
+    assert len(reach.ssh_pids()) == 1
+
+
+def test_regular_file_at_the_socket_s_path(sshd: Sshd, reach: Reach) -> None:
+    transports.check_rundir(str(reach.folder))
+    reach.socket.write_text("in the way")
+    assert reach.run("echo x") == (0, b"x\n")
+    assert (sshd.connections, len(reach.ssh_pids())) == (1, 1)
+
+
+def test_directory_at_the_socket_s_path_is_named(sshd: Sshd, reach: Reach) -> None:
+    transports.check_rundir(str(reach.folder))
+    reach.socket.mkdir()
+    with pytest.raises(errors.StoreError, match=str(reach.socket)):
+        reach.run("true")
+    assert sshd.connections == 0
+    reach.socket.rmdir()
+
+
+def test_socket_that_closes_at_once_is_no_master(sshd: Sshd, reach: Reach) -> None:
+    transports.check_rundir(str(reach.folder))
+    with socket.socket(socket.AF_UNIX) as fake:
+        fake.bind(str(reach.socket))
+        fake.listen(5)
+        threading.Thread(target=_close_all, args=(fake,), daemon=True).start()
+        assert reach.run("echo x") == (0, b"x\n")
+        fake.shutdown(socket.SHUT_RDWR)
+    assert sshd.connections == 1
+
+
+def _close_all(listener: socket.socket) -> None:
+    while True:
+        try:
+            listener.accept()[0].close()
+        except OSError:
+            return
+
+
+def test_orphan_beside_a_file_that_came_in_between_is_ended(
+    sshd: Sshd, reach: Reach
+) -> None:
+    """OpenSSH says status 0 and "already exists", and would stay for ever."""
+    between = sshd.folder / "between"
+    through_a_script(sshd, f". {between}")
+    between.write_text(f"touch {reach.socket}\n")
+    with pytest.raises(errors.HostUnreachable) as caught:
+        reach.run("true")
+    assert "already exists" in str(caught.value)
+    assert reach.ssh_pids() == []
+    between.write_text("")
+    assert reach.run("echo x") == (0, b"x\n")
+
+
+def through_a_script(sshd: Sshd, first: str) -> None:
+    """Have the connection go through a program that runs some shell before."""
+    relay = sshd.folder / "relay.py"
+    relay.write_text(f"""import os, socket, threading
+s = socket.create_connection(("127.0.0.1", {sshd.port}))
+def up():
+    while data := os.read(0, 65536):
+        s.sendall(data)
+    os._exit(0)
+threading.Thread(target=up, daemon=True).start()
+while data := s.recv(65536):
+    os.write(1, data)
+""")
+    script = sshd.folder / "proxy.sh"
+    script.write_text(f"{first}\nexec {sys.executable} {relay}\n")
+    sshd.write_client_config(f"ProxyCommand sh {script}")
+
+
+# -- the directory ------------------------------------------------------------------
+
+
+def test_directory_is_made_for_us_alone(place: Path) -> None:
+    old = os.umask(0)
+    try:
+        transports.check_rundir(str(place / "a" / "run"))
+    finally:
+        os.umask(old)
+    assert (place / "a" / "run").stat().st_mode & 0o777 == 0o700
+
+
+def test_directory_open_to_others_is_refused(place: Path) -> None:
+    (place / "run").mkdir(mode=0o755)
+    with pytest.raises(errors.StoreError, match="open to others"):
+        transports.check_rundir(str(place / "run"))
+
+
+def test_symbolic_link_is_refused(place: Path) -> None:
+    (place / "real").mkdir(mode=0o700)
+    (place / "run").symlink_to(place / "real")
+    with pytest.raises(errors.StoreError, match="not a directory"):
+        transports.check_rundir(str(place / "run"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_somebody_else_s_directory_is_refused(place: Path, reach: Reach) -> None:
+    reach.folder.mkdir(mode=0o700)
+    os.chown(reach.folder, 65534, 65534)
+    with pytest.raises(errors.StoreError, match="65534"):
+        reach.run("true")
+    os.chown(reach.folder, 0, 0)
+
+
+def test_directory_is_near_the_store_where_a_socket_fits() -> None:
+    assert transports.rundir("/home/u/.local/state/sshjobs/m") == (
+        "/home/u/.local/state/sshjobs/m/run"
+    )
+    far = transports.rundir("/" + "x" * 80)
+    assert far.startswith(f"/tmp/sshjobs-{os.geteuid()}/")
+    assert far != transports.rundir("/" + "y" * 80)
+    identity = transports.local_identity()
+    for length in range(1, 120):
+        path = identity.socket(transports.rundir("/" + "x" * length))
+        assert len(path) <= 90
+
+
+def test_connection_from_a_store_with_a_long_path(
+    sshd: Sshd, place: Path, new_reach: NewReach
+) -> None:
+    reach = new_reach(sshd)
+    reach.folder = Path(transports.rundir(str(place / ("x" * 90))))
+    assert reach.run("echo x") == (0, b"x\n")
+    assert str(reach.socket).startswith("/tmp/sshjobs-")
+    reach.disconnect()
+    for name in os.listdir(reach.folder):
+        (reach.folder / name).unlink()
+    reach.folder.rmdir()
+
+
+# -- masters and connections that hang or die ---------------------------------------------
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_stopped_master_is_ended_and_replaced(
+    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch, mux: str
+) -> None:
+    monkeypatch.setattr(master, "PATIENCE", 0.3)
+    monkeypatch.setattr(master.probe, "__defaults__", (0.3,))
+    reach = new_reach(sshd, mux=mux)
+    reach.run("true")
+    old = pid_of(reach)
+    with stopped(old):
+        assert reach.run("echo x") == (0, b"x\n")
+        assert pid_of(reach) != old
+        assert process.start_of(old) is None
+    assert sshd.connections == 2
+
+
+def test_stopped_master_is_no_bound_to_disconnect(
+    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(master.probe, "__defaults__", (0.3,))
+    reach.run("true")
+    with stopped(pid_of(reach)):
+        assert not reach.state().alive
+        assert reach.disconnect(drain=True)
+    assert reach.ssh_pids() == []
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_master_killed_in_the_middle_of_a_session(
+    sshd: Sshd, new_reach: NewReach, mux: str
+) -> None:
+    reach = new_reach(sshd, mux=mux)
+    transport = reach.connect()
+    pid = pid_of(reach)
+
+    def sink(piece: bytes) -> None:
+        if piece:
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(errors.ConnectionLost) as caught:
+        transport.run("echo x; sleep 3", stdin=b"", timeout=20, sink=sink)
+    assert "may go on" in str(caught.value)
+    assert reach.run("echo y") == (0, b"y\n")
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_server_s_process_killed_in_the_middle_of_a_session(
+    sshd: Sshd, new_reach: NewReach, mux: str
+) -> None:
+    reach = new_reach(sshd, mux=mux)
+    transport = reach.connect()
+
+    def sink(piece: bytes) -> None:
+        if piece:
+            for pid in sshd.session_pids():
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(errors.ConnectionLost):
+        transport.run("echo x; sleep 3", stdin=b"", timeout=20, sink=sink)
+    assert reach.run("echo y") == (0, b"y\n")
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_master_that_ended_before_the_session_ran_nothing(
+    sshd: Sshd, new_reach: NewReach, mux: str
+) -> None:
+    reach = new_reach(sshd, mux=mux)
+    transport = reach.connect()
+    mark = reach.folder.parent / "mark"
+    process.end(pid_of(reach), process.start_of(pid_of(reach)) or "")
+    with pytest.raises(errors.SessionRefused) as caught:
+        transport.run(f"touch {mark}", stdin=b"", timeout=9, sink=lambda piece: None)
+    assert "nothing ran" in str(caught.value)
+    assert sshd.connections == 1, "a mux client dialled by itself"
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_black_hole_ends_in_time_and_the_next_recovers(
+    sshd: Sshd, new_reach: NewReach, mux: str
+) -> None:
+    relay = sshd.folder / "relay"
+    through_a_script(sshd, f"echo $$ >{relay}")
+    reach = new_reach(sshd, mux=mux)
+    transport = reach.connect()
+    hole = int(relay.read_text())
+    with stopped(hole), pytest.raises(errors.CommandTimeout) as caught:
+        transport.run("true", stdin=b"", timeout=1.0, sink=lambda piece: None)
+    assert "no session was opened" in str(caught.value)
+    until(lambda: not reach.state().alive)
+    assert reach.run("echo x") == (0, b"x\n")
+
+
+def test_connection_stays_up_while_its_finder_is_at_work(
+    sshd: Sshd, new_reach: NewReach
+) -> None:
+    """The idle time of ControlPersist does not run out between finding and using."""
+    reach = new_reach(sshd, persist=1)
+    reach.connect().close()
+    transport = reach.connect()
+    end = time.monotonic() + 4.0
+    while time.monotonic() < end:
+        time.sleep(0.1)
+    assert transport.run("true", stdin=b"", timeout=9, sink=len).exit_status == 0
+    assert sshd.connections == 1
+    transport.close()
+    until(lambda: not reach.state().alive)
+
+
+# -- the gate ------------------------------------------------------------------------
+
+
+def hold_up(sshd: Sshd) -> Path:
+    """Have handshakes wait until the file that is returned is there."""
+    go = sshd.folder / "go"
+    wait = f"until test -e {go}; do sleep 0.05; done"
+    through_a_script(sshd, f"touch {go}.begun; {wait}")
+    return go
+
+
+def test_killed_holder_of_the_gate_leaves_nothing(sshd: Sshd, reach: Reach) -> None:
+    go = hold_up(sshd)
+    first = reach.process("echo first")
+    until(Path(f"{go}.begun").exists)
+    first.kill()
+    first.communicate()
+    go.touch()
+    assert reach.run("echo x") == (0, b"x\n")
+    assert sshd.logins == 1
+    assert len(reach.ssh_pids()) == 1
+
+
+def test_stopped_holder_of_the_gate_is_overtaken(sshd: Sshd, reach: Reach) -> None:
+    go = hold_up(sshd)
+    first = reach.process("echo first")
+    until(Path(f"{go}.begun").exists)
+    with stopped(first.pid):
+        lock = reach.folder / f"gate.{reach.identity.key}.0"
+        os.utime(lock, (0, time.time() - gate.STALE - 1))
+        go.touch()
+        assert reach.run("echo x") == (0, b"x\n")
+        assert len(reach.ssh_pids()) == 1
+    out, err = first.communicate(timeout=30)
+    assert (first.returncode, out) == (0, "first\n"), err
+    assert sshd.logins == 1
+    assert len(reach.ssh_pids()) == 1
+
+
+def test_holder_that_is_only_slow_keeps_the_gate(sshd: Sshd, reach: Reach) -> None:
+    go = hold_up(sshd)
+    crowd = [reach.process("echo x") for _ in range(4)]
+    until(Path(f"{go}.begun").exists)
+    time.sleep(1.0)
+    go.touch()
+    assert [one.communicate(timeout=30)[0] for one in crowd] == ["x\n"] * 4
+    assert sshd.connections == 1
+
+
+def test_what_tick_raises_ends_the_handshake(sshd: Sshd, reach: Reach) -> None:
+    go = hold_up(sshd)
+
+    def tick() -> None:
+        if Path(f"{go}.begun").exists():
+            raise KeyboardInterrupt
+
+    reach.tick = tick
+    with pytest.raises(KeyboardInterrupt):
+        reach.run("true")
+    reach.tick = lambda: None
+    until(lambda: reach.ssh_pids() == [], 5)
+    go.touch()
+    assert reach.run("echo x") == (0, b"x\n")
+
+
+def test_ssh_has_no_part_in_our_ctrl_c(sshd: Sshd, reach: Reach) -> None:
+    go = hold_up(sshd)
+    first = reach.process("echo x")
+    until(Path(f"{go}.begun").exists)
+    for pid in reach.ssh_pids():
+        assert os.getsid(pid) != os.getsid(first.pid)
+    go.touch()
+    assert first.communicate(timeout=30)[0] == "x\n"
+
+
+def test_gate_is_not_inherited_by_a_fork(place: Path) -> None:
+    one, other = gate.Gate(str(place), "k"), gate.Gate(str(place), "k")
+    assert one.take() and not other.take()
+    here, there = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        here.close()
+        there.send(b"!")
+        there.recv(1)  # lives on until the parent has looked
+        os._exit(0)
+    there.close()
+    here.recv(1)
+    one.release()
+    assert other.take()
+    other.release()
+    here.close()
+    os.waitpid(child, 0)
+
+
+def test_gate_of_a_stopped_holder_goes_to_exactly_one(place: Path) -> None:
+    old = gate.Gate(str(place), "k")
+    assert old.take()
+    os.utime(place / "gate.k.0", (0, 0))
+    crowd = [gate.Gate(str(place), "k") for _ in range(20)]
+    taken = [one for one in crowd if one.take()]
+    assert len(taken) == 1
+    assert taken[0].mine() and not old.mine()
+    with pytest.raises(gate.GateLost):
+        old.beat()
+    taken[0].release()
+    old.release()
+    assert crowd[0].take()
+    crowd[0].release()
+    assert sorted(os.listdir(place)) == ["gate.k.1"]
+
+
+def test_usurper_steps_back_if_the_old_holder_woke_up(place: Path) -> None:
+    old, late = gate.Gate(str(place), "k"), gate.Gate(str(place), "k")
+    assert old.take()
+    os.utime(place / "gate.k.0", (0, 0))
+    stale = late._is_stale
+    late._is_stale = lambda number: stale(number) and not old.stamp(0, "")  # type: ignore
+    assert not late.take()
+    assert old.mine()
+    old.release()
+
+
+def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def pass_through() -> None:
+        nonlocal inside, most
+        with gate.hop(str(place), "bastion", lambda: None):
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.05)
+            with lock:
+                inside -= 1
+
+    crowd = [threading.Thread(target=pass_through) for _ in range(12)]
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join()
+    assert most == gate.HOP_SLOTS
+
+
+# -- the server's limits -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_max_sessions_is_a_refusal_and_never_a_second_connection(
+    new_sshd: NewSshd, new_reach: NewReach, mux: str
+) -> None:
+    sshd = new_sshd(MaxSessions=1)
+    reach = new_reach(sshd, mux=mux)
+    go = reach.folder.parent / "go"
+    first = reach.process(f"until test -e {go}; do sleep 0.05; done; echo x")
+    until(lambda: sshd.sessions)
+    with pytest.raises(errors.SessionRefused) as caught:
+        reach.run("true")
+    assert "MaxSessions" in str(caught.value) and "nothing ran" in str(caught.value)
+    go.touch()
+    assert first.communicate(timeout=30)[0] == "x\n"
+    assert reach.run("echo y") == (0, b"y\n")
+    assert reach.counts == {"handshakes": 0, "refusals": 1, "sessions": 1} or (
+        reach.counts == {"refusals": 1, "sessions": 1}
+    )
+    assert sshd.connections == 1
+
+
+def test_server_that_drops_logins_is_throttled(
+    new_sshd: NewSshd, new_reach: NewReach
+) -> None:
+    sshd = new_sshd(MaxStartups="1:100:1")
+    reach = new_reach(sshd)
+    with socket.create_connection(("127.0.0.1", sshd.port)):
+        sshd.wait_for("Connection from ")
+        with pytest.raises(errors.Throttled) as caught:
+            reach.run("true")
+    assert "MaxStartups" in str(caught.value)
+    assert reach.counts == {"handshakes": 1, "drops": 1}
+    assert sshd.drops == 1
+
+
+# -- what only a person can mend, and what is down ---------------------------------------
+
+
+def test_refused_key(sshd: Sshd, reach: Reach) -> None:
+    (sshd.folder / "authorized_keys").write_text("")
+    with pytest.raises(errors.AuthenticationError, match="Permission denied"):
+        reach.run("true")
+    assert (sshd.connections, reach.ssh_pids()) == (1, [])
+
+
+def test_changed_host_key(sshd: Sshd, reach: Reach) -> None:
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    with pytest.raises(errors.AuthenticationError, match="host key"):
+        reach.run("true")
+
+
+def test_nobody_listens(sshd: Sshd, reach: Reach) -> None:
+    sshd.stop()
+    with pytest.raises(errors.HostUnreachable, match="refused"):
+        reach.run("true")
+
+
+def test_port_that_is_silent(sshd: Sshd, new_reach: NewReach) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(5)
+        port = silent.getsockname()[1]
+        reach = new_reach(sshd, ssh_options=f"Port={port}", conn_timeout=1)
+        with pytest.raises(errors.HostUnreachable, match="banner"):
+            reach.run("true")
+
+
+def test_server_that_greets_and_goes_silent(sshd: Sshd, new_reach: NewReach) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(5)
+        port = silent.getsockname()[1]
+        options = {"ssh_options": f"Port={port}", "conn_timeout": 1}
+        reach = new_reach(sshd, banner_timeout=1, **options)
+        thread = threading.Thread(target=_greet, args=(silent,), daemon=True)
+        thread.start()
+        with pytest.raises(errors.HostUnreachable) as caught:
+            reach.run("true")
+        thread.join()
+    assert "no login within 2 s" in str(caught.value)
+    assert "banner_timeout" in caught.value.hint
+
+
+def _greet(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(b"SSH-2.0-x\r\n")
+        while connection.recv(65536):
+            continue
+
+
+@pytest.mark.parametrize("line, words", [("Bogus yes", "bogus"), ("Port many", "Port")])
+def test_bad_configuration_is_said_in_ssh_s_words(
+    sshd: Sshd, reach: Reach, line: str, words: str
+) -> None:
+    sshd.write_client_config(line)
+    with pytest.raises(errors.SpecError, match=f"(?i){words}"):
+        reach.run("true")
+
+
+def test_missing_configuration_file(new_reach: NewReach, sshd: Sshd) -> None:
+    reach = new_reach(sshd).again(ssh_config="/no/such/file")
+    with pytest.raises(errors.SpecError, match="/no/such/file"):
+        reach.run("true")
+
+
+def test_no_ssh_here(monkeypatch: pytest.MonkeyPatch, reach: Reach) -> None:
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(errors.HostUnreachable, match="no ssh client"):
+        reach.run("true")
+    monkeypatch.setenv("PATH", path)
+
+
+# -- configurations that break sessions --------------------------------------------------
+
+HOSTILE = """
+ControlMaster auto
+ControlPath {folder}/theirs
+ControlPersist yes
+RemoteCommand echo hijacked
+RequestTTY force
+StdinNull yes
+SessionType none
+ForkAfterAuthentication yes
+PermitLocalCommand yes
+LocalCommand echo local-command
+LocalForward {port} 127.0.0.1:1
+RemoteForward {port} 127.0.0.1:1
+ExitOnForwardFailure yes
+SendEnv LANG LC_*
+SetEnv FOO=bar
+LogLevel QUIET
+ServerAliveInterval 0
+ConnectionAttempts 7
+ForwardX11 yes
+ForwardAgent yes
+BatchMode no
+EscapeChar none
+VisualHostKey yes
+"""
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_hostile_configuration_breaks_no_session(
+    sshd: Sshd, new_reach: NewReach, mux: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        text = HOSTILE.format(folder=sshd.folder, port=port)
+        sshd.write_client_config(*text.strip().splitlines())
+        reach = new_reach(sshd, mux=mux)
+        assert reach.run("cat; exit 3", b"in") == (3, b"in")
+        status, out = reach.run("tty; env; exit 4")
+        assert status == 4
+        assert b"not a tty" in out and b"FOO" not in out
+    assert not (sshd.folder / "theirs").exists()
+    assert (sshd.connections, len(reach.ssh_pids())) == (1, 1)
+
+
+def test_percent_and_space_in_the_path(
+    sshd: Sshd, place: Path, new_reach: NewReach
+) -> None:
+    reach = new_reach(sshd)
+    reach.folder = place / "a %h b"
+    assert reach.run("echo x") == (0, b"x\n")
+    assert reach.again(mux="ssh").run("echo y") == (0, b"y\n")
+    assert reach.disconnect(drain=True)
+
+
+# -- jump hosts ----------------------------------------------------------------------
+
+
+def behind(jump: Sshd, target: Sshd, *lines: str) -> None:
+    """Write a configuration in which ``box`` is reached through ``hop``."""
+    hop = jump.write_client_config(*lines).read_text().replace("Host box", "Host hop")
+    target.write_client_config("ProxyJump hop", before=hop)
+
+
+def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> None:
+    jump, target = new_sshd(), new_sshd()
+    behind(jump, target)
+    reach = new_reach(target)
+    assert reach.identity.first_hop
+    assert reach.run("echo x") == (0, b"x\n")
+    assert reach.again(mux="ssh").run("echo y") == (0, b"y\n")
+    assert (jump.connections, target.connections) == (1, 1)
+
+
+def test_ended_master_takes_its_way_through_the_jump_host_with_it(
+    new_sshd: NewSshd, new_reach: NewReach
+) -> None:
+    jump, target = new_sshd(), new_sshd()
+    behind(jump, target)
+    reach = new_reach(target)
+    reach.run("true")
+    os.kill(pid_of(reach), signal.SIGKILL)
+    until(lambda: reach.ssh_pids() == [])
+
+
+def test_refusal_by_the_jump_host_is_said(
+    new_sshd: NewSshd, new_reach: NewReach
+) -> None:
+    jump, target = new_sshd(), new_sshd()
+    behind(jump, target)
+    (jump.folder / "authorized_keys").write_text("")
+    with pytest.raises(errors.AuthenticationError, match="Permission denied"):
+        new_reach(target).run("true")
+    jump.stop()
+    with pytest.raises(errors.HostUnreachable, match=f"port {jump.port}: Connection"):
+        new_reach(target).run("true")
+
+
+# -- ending -------------------------------------------------------------------------
+
+
+def test_drain_lets_a_session_come_to_its_end(sshd: Sshd, reach: Reach) -> None:
+    go = reach.folder.parent / "go"
+    first = reach.process(f"until test -e {go}; do sleep 0.05; done; echo x")
+    until(lambda: sshd.sessions)
+
+    ticks = []
+
+    def tick() -> None:
+        ticks.append(1)
+        if not reach.socket.exists():  # it listens no more: it is draining
+            go.touch()
+
+    reach.tick = tick
+    assert reach.disconnect(drain=True)
+    assert first.communicate(timeout=30)[0] == "x\n"
+    assert reach.ssh_pids() == []
+
+
+def test_drain_is_bounded(sshd: Sshd, new_reach: NewReach) -> None:
+    reach = new_reach(sshd, command_timeout=1)
+    first = reach.process("sleep 8")
+    until(lambda: sshd.sessions)
+    assert reach.disconnect(drain=True)
+    assert reach.ssh_pids() == []
+    first.communicate(timeout=30)
+    assert first.returncode == errors.ConnectionLost.exit_status
+
+
+def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:
+    argv = handshake.master_argv(reach.identity, reach.settings, "/r")
+    for word in (
+        "BatchMode=yes",
+        "ControlMaster=yes",
+        "ControlPersist=600",
+        "ConnectTimeout=10",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=3",
+        "LogLevel=VERBOSE",
+        "ClearAllForwardings=yes",
+        "PermitLocalCommand=no",
+        "RemoteCommand=none",
+    ):
+        assert word in argv
+    assert argv[-2:] == ["--", "box"]
+
+
+# -- identities -----------------------------------------------------------------------
+
+
+def test_identity_survives_its_text(reach: Reach) -> None:
+    assert transports.Identity.loads(reach.identity.dumps()) == reach.identity
+    with pytest.raises(ValueError):
+        transports.Identity.loads('["of", "another", "version"]')
+
+
+def test_identity_is_fresh_until_a_file_changes(sshd: Sshd, reach: Reach) -> None:
+    more = sshd.folder / "more"
+    more.mkdir()
+    sshd.write_client_config(before=f"Include {more}/*.conf")
+    identity = reach.identity
+    assert identity.cacheable and identity.fresh()
+    (more / "new.conf").write_text("Compression yes\n")
+    assert not identity.fresh()
+    identity = reach.identity
+    assert identity.fresh()
+    (more / "new.conf").write_text("Compression no # longer\n")
+    assert not identity.fresh()
+    identity = reach.identity
+    sshd.write_client_config(before="Port 1")
+    assert not identity.fresh()
+    assert reach.identity.key != identity.key
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["Match exec true", "Match host x exec true", "match localnetwork ::1/128"],
+)
+def test_identity_that_depends_on_more_than_files_is_not_kept(
+    sshd: Sshd, reach: Reach, before: str
+) -> None:
+    sshd.write_client_config(before=f"{before}\n    Compression yes\n")
+    try:
+        identity = reach.identity
+    except errors.SpecError:
+        pytest.skip("an ssh that does not know this yet")
+    assert not identity.cacheable and not identity.fresh()
+
+
+def test_environment_in_the_configuration_is_part_of_the_identity(
+    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sshd.write_client_config("CertificateFile ${SJ_CERT}")
+    monkeypatch.setenv("SJ_CERT", "/one")
+    one = reach.identity
+    monkeypatch.setenv("SJ_CERT", "/two")
+    assert reach.identity.key != one.key
+    assert not one.cacheable
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "", "a\nb"])
+def test_word_that_is_no_host_is_refused(host: str, reach: Reach) -> None:
+    with pytest.raises(errors.SpecError):
+        transports.resolve(host, reach.settings)
+
+
+def test_local_is_this_machine_and_an_alias_may_still_be_called_so(
+    sshd: Sshd, reach: Reach
+) -> None:
+    assert transports.resolve("local", reach.settings).is_local
+    text = sshd.config.read_text().replace("Host box", "Host local")
+    sshd.config.write_text(text)
+    identity = transports.resolve("ssh:local", reach.settings)
+    assert (identity.target, identity.port, identity.is_local) == (
+        "local",
+        sshd.port,
+        False,
+    )
+
+
+def test_credentials_change_with_the_keys_and_the_agent(
+    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    before = transports.credentials(reach.identity)
+    assert before == transports.credentials(reach.identity)
+    sshd.key.write_text(sshd.key.read_text() + "\n")
+    changed = transports.credentials(reach.identity)
+    assert changed != before
+    with agent(sshd.folder / "agent", sshd.key) as path:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+        assert transports.credentials(reach.identity) != changed
+
+
+@contextmanager
+def agent(path: Path, key: Path) -> Iterator[Path]:
+    """Run an ssh-agent that holds one key."""
+    one = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    try:
+        until(path.exists)
+        env: dict[str, Any] = os.environ | {"SSH_AUTH_SOCK": str(path)}
+        subprocess.run(["ssh-add", "-q", key], env=env, check=True)
+        yield path
+    finally:
+        one.terminate()
+        one.wait()
