@@ -27,7 +27,7 @@ _CHECKS = (
     f"flake8 {_PYTHON}",
     "mypy",
     "lint-imports",
-    f"codespell {_PYTHON} README.md CHANGELOG.md docs setup.cfg {_SHELL}",
+    f"codespell {_PYTHON} README.md CHANGELOG.md docs setup.cfg .ci/run",
     "python docs/generate.py --check",
     f"shellcheck {_SHELL}",
 )
