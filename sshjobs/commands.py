@@ -77,9 +77,15 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value)
 
 
-def _show_jobs(values: Values, jobs: list[Job]) -> None:
-    for job in jobs:
-        _show_job(values, job)
+def _shower(values: Values) -> Callable[[list[Job]], None]:
+    """Return what prints jobs while other hosts are still asked."""
+
+    def show(jobs: list[Job]) -> None:
+        for job in jobs:
+            _show_job(values, job)
+        sys.stdout.flush()
+
+    return show
 
 
 def _show_job(values: Values, job: Job) -> None:
@@ -325,8 +331,8 @@ def _poll(ctx: verbs.Context, values: Values) -> int:
         key=values.get("key"),
         adopt=bool(values.get("adopt")),
         sensor=sensor,
+        show=_shower(values),
     )
-    _show_jobs(values, answer.jobs)
     status = _tell(answer)
     if any(_ended_badly(job) for job in answer.jobs):
         return 1
@@ -354,8 +360,8 @@ def _wait(ctx: verbs.Context, values: Values) -> int:
         values.get("job") or (),
         host=values.get("host"),
         timeout=values.get("timeout"),
+        show=_shower(values),
     )
-    _show_jobs(values, answer.jobs)
     status = _tell(answer)
     if status:
         return status
@@ -389,8 +395,7 @@ def _show(ctx: verbs.Context, values: Values) -> int:
 
 
 def _kill(ctx: verbs.Context, values: Values) -> int:
-    answer = verbs.kill(ctx, values["job"])
-    _show_jobs(values, answer.jobs)
+    answer = verbs.kill(ctx, values["job"], show=_shower(values))
     return _tell(answer)
 
 
@@ -401,8 +406,8 @@ def _reap(ctx: verbs.Context, values: Values) -> int:
         older_than=values.get("older_than") or 0.0,
         orphans=bool(values.get("orphans")),
         dry_run=bool(values.get("dry_run")),
+        show=_shower(values),
     )
-    _show_jobs(values, answer.jobs)
     return _tell(answer)
 
 

@@ -197,6 +197,7 @@ class Party:
             return False
         try:
             self._serve_round()
+            self._tidy()
             patience.succeeded()
         except TransportError as error:
             patience.failed(error)
@@ -211,11 +212,17 @@ class Party:
         round_ = Round(self)
         try:
             round_.run(transport)
-        except errors.SessionRefused:
-            raise
         except TransportError:
             self._hang_up()
             raise
+
+    def _tidy(self) -> None:
+        """Go on for jobs that want their directories gone; nobody waits for that."""
+        for _ in range(self.settings.cleanup_retries):
+            if not self.store.unowned_intents(self.conn):
+                return
+            self._bell.ring()
+            self._serve_round()
 
     def _gather(self) -> None:
         """Wait, briefly, while other processes keep writing intents."""

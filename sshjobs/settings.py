@@ -142,7 +142,7 @@ SETTINGS = (
         "names of further environment variables that the connection may see",
     ),
     Setting("ssh_options", "words", "", "further ssh options for the connection, k=v"),
-    Setting("max_hosts", "count", 32, "hosts worked on side by side", "", 1),
+    Setting("max_hosts", "count", 100, "hosts worked on side by side", "", 1),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}

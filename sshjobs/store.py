@@ -523,6 +523,11 @@ class Store:
         rows = self._rows(sql, [job_id])
         return Intent(*rows[0]) if rows else None
 
+    def unowned_intents(self, conn: str) -> bool:
+        """Tell whether something is open that no process waits for."""
+        sql = "SELECT 1 FROM intents WHERE conn = ? AND done = 0 AND pid = 0 LIMIT 1"
+        return bool(self._rows(sql, [conn]))
+
     def newest_intent(self, conn: str) -> int:
         """Return the number of the newest open intent, 0 if there is none."""
         sql = "SELECT coalesce(max(id), 0) FROM intents WHERE conn = ? AND done = 0"

@@ -1,0 +1,65 @@
+"""The record of this machine, and its connections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .. import transports
+from ..errors import SshJobsError
+from ..model import Job
+from ..store import HostRow
+from .context import Context
+
+
+def select(
+    ctx: Context, *, host: str | None = None, state: str | None = None
+) -> Iterator[Job]:
+    """Yield the jobs of the record, oldest first; no host is asked."""
+    for job in ctx.store.select(states=(state,) if state else ()):
+        if host is None or job.host == host:
+            yield job
+
+
+def connect(ctx: Context, host: str) -> transports.ConnState:
+    """Make the connection, at a terminal if the host asks something.
+
+    Refusals and a cooldown that are remembered for the host are forgotten.
+    """
+    with ctx.party(host) as party:
+        door = party.door(interactive=True)
+        transport = transports.connect(
+            party.identity, party.settings, door, interactive=os.isatty(0)
+        )
+        transport.close()
+        door.admit()
+        return transports.state(party.identity, door)
+
+
+def disconnect(ctx: Context, host: str) -> bool:
+    """End the connection once its commands have ended; tell whether there was one."""
+    with ctx.party(host) as party:
+        return transports.disconnect(party.identity, party.settings, party.door())
+
+
+class HostState(NamedTuple):
+    """A host's ledger, and its connection as it is now."""
+
+    row: HostRow
+    connection: transports.ConnState | None
+
+
+def hosts(ctx: Context) -> list[HostState]:
+    """Return all hosts of the record; none is asked."""
+    return [HostState(row, _connection(ctx, row)) for row in ctx.store.hosts()]
+
+
+def _connection(ctx: Context, row: HostRow) -> transports.ConnState | None:
+    try:
+        with ctx.party(row.host) as party:
+            if party.conn != row.conn:
+                return None
+            return transports.state(party.identity, party.door())
+    except SshJobsError:
+        return None

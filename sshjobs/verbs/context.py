@@ -1,0 +1,131 @@
+"""Where a verb works: the store, the configuration, the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from .. import errors, transports
+from ..model import check_host
+from ..rounds import Party
+from ..settings import Settings
+from ..settings import resolve as resolve_settings
+from ..store import Store, default_home
+
+
+class Context:
+    """Where a verb works: the store, the configuration, the environment.
+
+    Args:
+        environ: The environment; ``os.environ`` if None.
+        config: The config file, parsed; read from its place if None.
+        flags: Settings that the call itself gives.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        flags: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.environ = dict(os.environ if environ is None else environ)
+        self.config = read_config(self.environ) if config is None else config
+        self.flags = dict(flags or {})
+        self.home = default_home(self.environ)
+        self._store: Store | None = None
+        self._rundir = ""
+
+    def __repr__(self) -> str:
+        return f"<Context {self.home}>"
+
+    @property
+    def store(self) -> Store:
+        """The store, opened at the first use."""
+        if self._store is None:
+            self._store = Store(self.home)
+        return self._store
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def fork(self) -> Context:
+        """Return a context for another thread, with a store of its own."""
+        return Context(self.environ, self.config, self.flags)
+
+    def settings(self, host: str) -> Settings:
+        """Return the settings in force for a host."""
+        return resolve_settings(host, self.config, self.environ, self.flags)
+
+    def identity(self, host: str, settings: Settings) -> transports.Identity:
+        """Return what a host's name resolves to, from the store if it still holds."""
+        name = "\n".join(
+            (host, settings.ssh_config, settings.ssh_options, settings.transport)
+        )
+        text = self.store.identity(name)
+        if text:
+            known = transports.Identity.loads(text)
+            if known.fresh():
+                return known
+        identity = transports.resolve(host, settings)
+        if identity.cacheable and identity.dumps() != text:
+            self.store.save_identity(name, identity.dumps())
+        return identity
+
+    def rundir(self) -> str:
+        """Return the directory of sockets, checked."""
+        if not self._rundir:
+            self.store  # noqa: B018  the home must exist
+            path = transports.rundir(self.home)
+            transports.check_rundir(path)
+            self._rundir = path
+        return self._rundir
+
+    @contextmanager
+    def party(self, host: str) -> Iterator[Party]:
+        """Yield the host's :class:`~sshjobs.rounds.Party`, and let go of it."""
+        check_host(host)
+        settings = self.settings(host)
+        identity = self.identity(host, settings)
+        with Party(self.store, identity, settings, self.rundir()) as party:
+            yield party
+
+
+def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the config file, parsed; empty if there is none.
+
+    Source: ``SSHJOBS_CONFIG``, else ``~/.config/sshjobs/config.toml``.
+    """
+    path = environ.get("SSHJOBS_CONFIG") or _config_path()
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise errors.SpecError(f"{path}: {error.strerror}") from error
+    try:
+        return _toml(text.decode("utf-8"))
+    except ValueError as error:
+        raise errors.SpecError(f"{path}: {error}") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    values: dict[str, Any] = tomllib.loads(text)
+    return values
+
+
+def _config_path() -> str:
+    import pwd
+
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    return os.path.join(home, ".config", "sshjobs", "config.toml")

@@ -1,0 +1,74 @@
+"""Ending jobs with their whole trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import states
+from ..errors import NotYet, SshJobsError
+from ..rounds import Party
+from .context import Context
+from .finding import Answer, Show, ask_all, by_host, chosen
+
+#: After the grace, how long ``kill`` waits for the end to be known.
+_KILL_BOUND = 60.0
+
+
+def kill(ctx: Context, names: Sequence[str], *, show: Show | None = None) -> Answer:
+    """End jobs with their whole trees, and return how each ended.
+
+    A job that was not yet sent is CANCELLED here and never sent. One that had
+    ended keeps its own state.
+
+    Raises:
+        NotYet: they were told to end and have not ended within the bound.
+    """
+    jobs = chosen(ctx, names, None, None) if names else []
+    groups = by_host(job for job in jobs if not states.is_final(job.state))
+
+    def work(own: Context, name: str) -> None:
+        if name in groups:
+            with own.party(name) as party:
+                _kill_on(party, [job.id for job in groups[name]])
+
+    return ask_all(ctx, jobs, work, show)
+
+
+def _kill_on(party: Party, ids: list[str]) -> None:
+    store = party.store
+    with store.write():
+        sent = [job_id for job_id in ids if not _cancel_unsent(party, job_id)]
+        numbers = store.add_intents(party.conn, "kill", sent)
+    if not sent:
+        return
+    try:
+        party.pursue(party.served(numbers))
+    except SshJobsError as error:
+        outcomes = store.outcomes(numbers).values()
+        if all(i.sent or i.done for i in outcomes):
+            raise NotYet(f"{error}: sent, and not answered", tuple(sent)) from error
+        store.withdraw([i.id for i in outcomes if not i.sent])
+        raise
+    store.drop_intents(numbers)
+    grace = party.settings.kill_grace + _KILL_BOUND
+    active = party.paced(lambda: store.count_active(sent) > 0)
+    if not party.pursue(active, until=party.clock() + grace):
+        raise NotYet("told to end, and not ended yet", tuple(sent))
+
+
+def _cancel_unsent(party: Party, job_id: str) -> bool:
+    """Cancel a job that no request has named yet; inside a transaction."""
+    store = party.store
+    start = store.start_intent(job_id)
+    if start is None or start.sent:
+        return False
+    store.update(
+        job_id,
+        state=states.CANCELLED,
+        finished_at=party.clock(),
+        log_final=True,
+        reason="cancelled before it was sent",
+    )
+    store.serve([start.id])
+    store.drop_spec(job_id)
+    return True

@@ -1,0 +1,133 @@
+"""Asking how jobs do: once, or until they have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from .. import errors, protocol, states
+from ..model import Job
+from ..rounds import Party
+from .context import Context
+from .finding import Answer, Show, ask_all, by_host, chosen
+
+
+def poll(
+    ctx: Context,
+    names: Sequence[str] = (),
+    *,
+    host: str | None = None,
+    key: str | None = None,
+    adopt: bool = False,
+    sensor: bool = False,
+    show: Show | None = None,
+) -> Answer:
+    """Ask each host once, and return the jobs as they are.
+
+    Args:
+        names: Ids, prefixes or ``key:K``; empty: all that are active.
+        adopt: Take up jobs on ``host`` that the store does not know.
+        sensor: Be content with a round that began ``poll_interval`` ago.
+        show: Takes the jobs of each host when that host has answered.
+    """
+    if adopt:
+        return _adopt(ctx, host, show)
+    jobs = chosen(ctx, names, host, key)
+    active = {job.host for job in jobs if not states.is_final(job.state)}
+
+    def ask(own: Context, name: str) -> None:
+        if name in active:
+            with own.party(name) as party:
+                age = party.settings.poll_interval if sensor else 0.0
+                party.pursue(party.fresh(party.clock() - age))
+
+    return ask_all(ctx, jobs, ask, show)
+
+
+def wait(
+    ctx: Context,
+    names: Sequence[str] = (),
+    *,
+    host: str | None = None,
+    timeout: float | None = None,
+    show: Show | None = None,
+) -> Answer:
+    """Wait until jobs have ended.
+
+    Args:
+        names: Ids, prefixes or ``key:K``; empty: all that are active.
+        timeout: Seconds; the jobs are not touched when they pass.
+        show: Takes the jobs of each host when those of that host have ended.
+    """
+    jobs = chosen(ctx, names, host, None)
+    until = None if timeout is None else time.time() + timeout
+    groups = by_host(job for job in jobs if not states.is_final(job.state))
+
+    def work(own: Context, name: str) -> None:
+        ids = [job.id for job in groups.get(name, ())]
+        if ids:
+            with own.party(name) as party:
+                need = party.paced(lambda: own.store.count_active(ids) > 0)
+                party.pursue(need, until=until)
+
+    return ask_all(ctx, jobs, work, show)
+
+
+def _adopt(ctx: Context, host: str | None, show: Show | None) -> Answer:
+    """Take up what stands on a host and is not in the store."""
+    if not host:
+        raise errors.SpecError("--adopt goes with --host")
+    with ctx.party(host) as party:
+        jobs, notes = take_up(party, lambda listed: True)
+    if show is not None:
+        show(jobs)
+    return Answer(jobs, [], notes)
+
+
+def take_up(
+    party: Party, wanted: Callable[[protocol.Listed], bool]
+) -> tuple[list[Job], list[str]]:
+    """Give the store a row for each wanted directory that it does not know."""
+    listed = listing(party)
+    found = [fact for fact in listed if isinstance(fact, protocol.Listed)]
+    odd = [
+        f"{party.identity.host}: {fact.entry}: {fact.reason}; left as it is"
+        for fact in listed
+        if isinstance(fact, protocol.ListedOdd)
+    ]
+    known = party.store.jobs([fact.job_id for fact in found])
+    new = [f for f in found if f.job_id not in known and wanted(f)]
+    now = party.clock()
+    with party.store.write():
+        party.store.add_jobs(adopted(party, fact, now) for fact in new)
+    party.pursue(party.fresh(party.clock()))
+    jobs = party.store.jobs([fact.job_id for fact in new])
+    return list(jobs.values()), odd
+
+
+def listing(party: Party) -> list[protocol.Event]:
+    """Have one round, led by this process, list what stands on the host."""
+    party.listing, party.listing_done = True, False
+
+    def need() -> float | None:
+        return None if party.listing_done else 0.0
+
+    try:
+        party.pursue(need)
+    finally:
+        party.listing = False
+    return list(party.listed)
+
+
+def adopted(party: Party, fact: protocol.Listed, now: float) -> Job:
+    """Return the row of a job that was found on a host."""
+    return Job(
+        id=fact.job_id,
+        host=party.identity.host,
+        conn=party.conn,
+        state=states.PENDING,
+        key=fact.key,
+        name=fact.name,
+        digest=fact.digest,
+        submitted_at=now - max(0.0, fact.age),
+    )

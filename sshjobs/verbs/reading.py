@@ -1,0 +1,170 @@
+"""The bytes that a job writes, brought here in order, none lost, none twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .. import errors, states
+from ..errors import SshJobsError
+from ..model import Job
+from ..rounds import Party
+from ..store import Store
+from .context import Context
+
+
+class Tap:
+    """Copies a job's log, as it is brought home, to a sink.
+
+    Args:
+        store: The store.
+        job_id: The job.
+        write: Takes bytes; may raise ``BrokenPipeError``.
+        offset: Where to begin, in bytes.
+    """
+
+    def __init__(
+        self, store: Store, job_id: str, write: Callable[[bytes], object], offset: int
+    ) -> None:
+        self._path = store.log_path(job_id)
+        self._write = write
+        self.at = offset
+
+    def copy(self, upto: int) -> None:
+        """Hand over what lies between the last byte given and ``upto``."""
+        if upto <= self.at:
+            return
+        with open(self._path, "rb") as file:
+            file.seek(self.at)
+            while self.at < upto:
+                data = file.read(min(1 << 20, upto - self.at))
+                if not data:
+                    return
+                self._write(data)
+                self.at += len(data)
+
+
+def logs(
+    ctx: Context,
+    job: Job,
+    write: Callable[[bytes], object],
+    *,
+    follow: bool = False,
+    offset: int = 0,
+    tail: int | None = None,
+) -> Job:
+    """Hand over the bytes of a job's log.
+
+    Args:
+        write: Takes each piece, in order, none twice.
+        follow: Go on until the job has ended and its last byte was given.
+        offset: Begin at this byte.
+        tail: Begin with the last so many lines of what there is now.
+
+    Raises:
+        HostUnreachable: after what is here already was given.
+    """
+    if job.log_final or job.reaped_at is not None:
+        _give(ctx.store, job, write, offset, tail)
+        return job
+    with ctx.party(job.host) as party, _wanting_log(party, job.id):
+        if tail is not None or not follow:
+            error = _bring(party, job.id)
+            job = party.store.job(job.id) or job
+            at = _give(party.store, job, write, offset, tail)
+            if error is not None:
+                raise error
+            if not follow:
+                return job
+            offset = at
+        return _follow(party, job.id, Tap(party.store, job.id, write, offset))
+
+
+def _give(
+    store: Store,
+    job: Job,
+    write: Callable[[bytes], object],
+    offset: int,
+    tail: int | None,
+) -> int:
+    """Hand over what is here; return the offset after it."""
+    if tail is not None:
+        offset = max(offset, _tail_offset(store.log_path(job.id), job.log_home, tail))
+    tap = Tap(store, job.id, write, offset)
+    tap.copy(job.log_home)
+    return max(tap.at, offset)
+
+
+def _tail_offset(path: str, size: int, lines: int) -> int:
+    """Return where the last ``lines`` lines of the first ``size`` bytes begin."""
+    if lines <= 0 or not size:
+        return size
+    with open(path, "rb") as file:
+        at = size
+        while at > 0:
+            start = max(0, at - 65536)
+            file.seek(start)
+            block = file.read(at - start)
+            end = len(block) - (at == size)  # a final newline ends the last line
+            while (end := block.rfind(b"\n", 0, end)) >= 0:
+                lines -= 1
+                if not lines:
+                    return start + end + 1
+            at = start
+    return 0
+
+
+@contextmanager
+def _wanting_log(party: Party, job_id: str) -> Iterator[None]:
+    """Have every round bring this job's log, as long as this lasts."""
+    numbers = party.store.add_intents(party.conn, "log", [job_id])
+    try:
+        yield
+    finally:
+        party.store.drop_intents(numbers)
+
+
+def _bring(party: Party, job_id: str) -> SshJobsError | None:
+    """Bring home all of a log that there is now; return what prevented it."""
+    fresh = party.fresh(party.clock())
+
+    def need() -> float | None:
+        due = fresh()
+        if due is not None:
+            return due
+        job = party.store.job(job_id)
+        if job is None or job.reaped_at is not None or job.log_home >= job.log_bytes:
+            return None
+        return 0.0
+
+    try:
+        party.pursue(need)
+    except SshJobsError as error:
+        return error
+    return None
+
+
+def _follow(party: Party, job_id: str, tap: Tap) -> Job:
+    """Copy a log until its job has ended and its last byte is given."""
+
+    def need() -> float | None:
+        job = party.store.job(job_id)
+        if job is None:
+            return None
+        tap.copy(job.log_home)
+        if states.is_final(job.state) and (job.log_final or job.reaped_at is not None):
+            return None
+        if job.log_bytes > job.log_home:
+            return 0.0
+        return pace()
+
+    pace_ = party.paced(lambda: True)
+
+    def pace() -> float:
+        return pace_() or 0.0
+
+    party.pursue(need)
+    job = party.store.job(job_id)
+    if job is None:
+        raise errors.JobError(job_id, "is no longer in the record")
+    return job

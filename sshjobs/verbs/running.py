@@ -1,0 +1,103 @@
+"""A job from its submission to its end, in one call."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .. import states
+from ..model import Job
+from .context import Context
+from .ending import kill
+from .reading import logs
+from .reaping import clean_up
+from .submitting import Order, Submitted, submit
+
+
+class Interrupted(BaseException):
+    """A signal that ends the verb; not an Exception, so that nothing swallows it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def run(
+    ctx: Context,
+    host: str,
+    order: Order,
+    write: Callable[[bytes], object],
+    on_start: Callable[[Submitted], object],
+    *,
+    detach_on_signal: bool = False,
+) -> Job:
+    """Submit a job, hand over its log as it grows, return it when it has ended.
+
+    SIGINT and SIGTERM cancel the job, unless ``detach_on_signal``; a second one
+    ends the verb at once. SIGHUP and a ``BrokenPipeError`` of ``write`` leave it.
+
+    Args:
+        write: Takes each piece of the log.
+        on_start: Called once, when the job is known to have started.
+
+    Raises:
+        Interrupted: with ``detach_on_signal``, after a signal.
+        BrokenPipeError: from ``write``; the job runs on.
+    """
+    job: Job | None = None
+    try:
+        with _signals():
+            done = submit(ctx, host, [order])[0]
+            if done.error is not None:
+                raise done.error
+            job = done.job
+            assert job is not None
+            on_start(done)
+            ended = logs(ctx, job, write, follow=True)
+    except Interrupted:
+        if detach_on_signal or job is None:
+            raise
+        ended = _cancel(ctx, job)
+    return clean_up(ctx, ended)
+
+
+def _cancel(ctx: Context, job: Job) -> Job:
+    """End the job of a ``run`` that was told to end."""
+    with _signals():
+        kill(ctx, [job.id])
+    return ctx.store.job(job.id) or job
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into :class:`Interrupted`, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(signum: int, _frame: object) -> None:
+        raise Interrupted(signum)
+
+    old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for signum in old:
+            signal.signal(signum, handler)
+        yield
+    finally:
+        for signum, before in old.items():
+            signal.signal(signum, before)
+
+
+def exit_status(job: Job) -> int:
+    """Return what ``run`` ends with for a job that has ended."""
+    if job.state == states.TIMEOUT:
+        return 124
+    if job.state == states.CANCELLED:
+        return 143
+    if job.state == states.LOST:
+        return 70
+    if job.signal is not None:
+        return 128 + job.signal
+    return job.exit_status if job.exit_status is not None else 1
