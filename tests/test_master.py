@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -17,7 +18,8 @@ from typing import Any
 import pytest
 
 from sshjobs import errors, transports
-from sshjobs.transports import gate, handshake, master, process
+from sshjobs.transports import dial, gate, master, process
+from sshjobs.transports.identity import local_identity
 from tests.reach import Reach
 from tests.sshd import Sshd
 
@@ -31,6 +33,10 @@ def until(true: Callable[[], object], seconds: float = 15.0) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)
+
+
+def sunk(_piece: bytes) -> None:
+    """Take what a command says and forget it."""
 
 
 def pid_of(reach: Reach) -> int:
@@ -53,7 +59,7 @@ def stopped(pid: int) -> Iterator[None]:
             pass
 
 
-# -- one connection ------------------------------------------------------------------
+# -- one connection
 
 
 def test_racing_processes_make_one_connection(sshd: Sshd, reach: Reach) -> None:
@@ -107,7 +113,7 @@ def test_admit_is_asked_once_before_a_handshake_and_can_forbid_it(
     assert (sshd.connections, reach.counts["handshakes"]) == (0, 0)
 
 
-# -- what lies at the socket's path -----------------------------------------------------
+# -- what lies at the socket's path
 
 
 def test_dead_master_s_socket_is_replaced(sshd: Sshd, reach: Reach) -> None:
@@ -187,7 +193,7 @@ while data := s.recv(65536):
     sshd.write_client_config(f"ProxyCommand sh {script}")
 
 
-# -- the directory ------------------------------------------------------------------
+# -- the directory
 
 
 def test_directory_is_made_for_us_alone(place: Path) -> None:
@@ -228,7 +234,7 @@ def test_directory_is_near_the_store_where_a_socket_fits() -> None:
     far = transports.rundir("/" + "x" * 80)
     assert far.startswith(f"/tmp/sshjobs-{os.geteuid()}/")
     assert far != transports.rundir("/" + "y" * 80)
-    identity = transports.local_identity()
+    identity = local_identity()
     for length in range(1, 120):
         path = identity.socket(transports.rundir("/" + "x" * length))
         assert len(path) <= 90
@@ -247,7 +253,7 @@ def test_connection_from_a_store_with_a_long_path(
     reach.folder.rmdir()
 
 
-# -- masters and connections that hang or die ---------------------------------------------
+# -- masters and connections that hang or die
 
 
 @pytest.mark.parametrize("mux", ["native", "ssh"])
@@ -321,7 +327,7 @@ def test_master_that_ended_before_the_session_ran_nothing(
     mark = reach.folder.parent / "mark"
     process.end(pid_of(reach), process.start_of(pid_of(reach)) or "")
     with pytest.raises(errors.SessionRefused) as caught:
-        transport.run(f"touch {mark}", stdin=b"", timeout=9, sink=lambda piece: None)
+        transport.run(f"touch {mark}", stdin=b"", timeout=9, sink=sunk)
     assert "nothing ran" in str(caught.value)
     assert sshd.connections == 1, "a mux client dialled by itself"
     assert not mark.exists()
@@ -337,7 +343,7 @@ def test_black_hole_ends_in_time_and_the_next_recovers(
     transport = reach.connect()
     hole = int(relay.read_text())
     with stopped(hole), pytest.raises(errors.CommandTimeout) as caught:
-        transport.run("true", stdin=b"", timeout=1.0, sink=lambda piece: None)
+        transport.run("true", stdin=b"", timeout=1.0, sink=sunk)
     assert "no session was opened" in str(caught.value)
     until(lambda: not reach.state().alive)
     assert reach.run("echo x") == (0, b"x\n")
@@ -353,13 +359,13 @@ def test_connection_stays_up_while_its_finder_is_at_work(
     end = time.monotonic() + 4.0
     while time.monotonic() < end:
         time.sleep(0.1)
-    assert transport.run("true", stdin=b"", timeout=9, sink=len).exit_status == 0
+    assert transport.run("true", stdin=b"", timeout=9, sink=sunk).exit_status == 0
     assert sshd.connections == 1
     transport.close()
     until(lambda: not reach.state().alive)
 
 
-# -- the gate ------------------------------------------------------------------------
+# -- the gate
 
 
 def hold_up(sshd: Sshd) -> Path:
@@ -470,12 +476,20 @@ def test_gate_of_a_stopped_holder_goes_to_exactly_one(place: Path) -> None:
     assert sorted(os.listdir(place)) == ["gate.k.1"]
 
 
-def test_usurper_steps_back_if_the_old_holder_woke_up(place: Path) -> None:
+def test_usurper_steps_back_if_the_old_holder_woke_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old, late = gate.Gate(str(place), "k"), gate.Gate(str(place), "k")
     assert old.take()
     os.utime(place / "gate.k.0", (0, 0))
     stale = late._is_stale
-    late._is_stale = lambda number: stale(number) and not old.stamp(0, "")  # type: ignore
+
+    def look_and_wake(number: int) -> bool:
+        found = stale(number)
+        old.stamp(0, "")
+        return found
+
+    monkeypatch.setattr(late, "_is_stale", look_and_wake)
     assert not late.take()
     assert old.mine()
     old.release()
@@ -486,7 +500,7 @@ def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
 
     def pass_through() -> None:
         nonlocal inside, most
-        with gate.hop(str(place), "bastion", lambda: None):
+        with gate.hop(transports.Door(str(place)), "bastion"):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -502,7 +516,7 @@ def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
     assert most == gate.HOP_SLOTS
 
 
-# -- the server's limits -----------------------------------------------------------------
+# -- the server's limits
 
 
 @pytest.mark.parametrize("mux", ["native", "ssh"])
@@ -540,7 +554,7 @@ def test_server_that_drops_logins_is_throttled(
     assert sshd.drops == 1
 
 
-# -- what only a person can mend, and what is down ---------------------------------------
+# -- what only a person can mend, and what is down
 
 
 def test_refused_key(sshd: Sshd, reach: Reach) -> None:
@@ -621,7 +635,7 @@ def test_no_ssh_here(monkeypatch: pytest.MonkeyPatch, reach: Reach) -> None:
     monkeypatch.setenv("PATH", path)
 
 
-# -- configurations that break sessions --------------------------------------------------
+# -- configurations that break sessions
 
 HOSTILE = """
 ControlMaster auto
@@ -679,7 +693,7 @@ def test_percent_and_space_in_the_path(
     assert reach.disconnect(drain=True)
 
 
-# -- jump hosts ----------------------------------------------------------------------
+# -- jump hosts
 
 
 def behind(jump: Sshd, target: Sshd, *lines: str) -> None:
@@ -722,7 +736,7 @@ def test_refusal_by_the_jump_host_is_said(
         new_reach(target).run("true")
 
 
-# -- ending -------------------------------------------------------------------------
+# -- ending
 
 
 def test_drain_lets_a_session_come_to_its_end(sshd: Sshd, reach: Reach) -> None:
@@ -754,7 +768,7 @@ def test_drain_is_bounded(sshd: Sshd, new_reach: NewReach) -> None:
 
 
 def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:
-    argv = handshake.master_argv(reach.identity, reach.settings, "/r")
+    argv = dial.master_argv(reach.identity, reach.settings, "/r/s", "/r/l")
     for word in (
         "BatchMode=yes",
         "ControlMaster=yes",
@@ -771,7 +785,7 @@ def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:
     assert argv[-2:] == ["--", "box"]
 
 
-# -- identities -----------------------------------------------------------------------
+# -- identities
 
 
 def test_identity_survives_its_text(reach: Reach) -> None:
@@ -870,3 +884,57 @@ def agent(path: Path, key: Path) -> Iterator[Path]:
     finally:
         one.terminate()
         one.wait()
+
+
+# -- a person at a terminal
+
+
+def at_a_terminal(reach: Reach, question: bytes, answer: bytes) -> tuple[int, bytes]:
+    """Connect in a process with a terminal of its own and answer what is asked."""
+    code = (
+        "import sys; from pathlib import Path; from tests.reach import Reach; "
+        "reach = Reach(Path(sys.argv[1]), None, ssh_config=sys.argv[2]); "
+        "reach.host = 'box'; reach.connect(interactive=True).close()"
+    )
+    words = [str(reach.folder), reach.values["ssh_config"]]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(Path(__file__).parent.parent)
+        os.execv(sys.executable, [sys.executable, "-c", code, *words])
+    seen = b""
+    try:
+        while piece := _read_terminal(terminal):
+            if question in seen + piece and question not in seen:
+                os.write(terminal, answer)
+            seen += piece
+    finally:
+        os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+
+def _read_terminal(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # EIO: the last process with this terminal has ended
+        return b""
+
+
+def test_person_answers_and_everyone_rides_on_it(sshd: Sshd, reach: Reach) -> None:
+    sshd.known_hosts.write_text("")
+    sshd.write_client_config(before="StrictHostKeyChecking ask")
+    with pytest.raises(errors.AuthenticationError):
+        reach.run("true")
+    status, seen = at_a_terminal(reach, b"(yes/no", b"yes\n")
+    assert status == 0, seen
+    assert reach.run("echo x") == (0, b"x\n")
+    assert sshd.logins == 1
+    assert reach.state().alive
+
+
+def test_person_says_no(sshd: Sshd, reach: Reach) -> None:
+    sshd.known_hosts.write_text("")
+    sshd.write_client_config(before="StrictHostKeyChecking ask")
+    status, seen = at_a_terminal(reach, b"(yes/no", b"no\n")
+    assert status == 1
+    assert b"Host key verification failed" in seen
+    assert (sshd.logins, reach.ssh_pids()) == (0, [])

@@ -16,43 +16,53 @@ from .identity import Identity, check_rundir
 from .master import PATIENCE, Live, probe, record_path, recorded
 from .mux import MuxError
 
-#: Seconds after which a session's own log is nobody's any more; far beyond any.
+#: Seconds after which a log is nobody's any more; far beyond any session.
 _LEFT = 86400.0
 
 
-def log_path(identity: Identity, folder: str) -> str:
-    """Return the log of a handshake; it is also an argument of each ssh of ours."""
-    return os.path.join(folder, f"log.{identity.key}")
+def log_prefix(identity: Identity, folder: str) -> str:
+    """Return what the paths of a connection's logs begin with.
+
+    A log is also an argument of each ssh that writes to it, with the generation of
+    the gate under which it was started at its end: so each can be found and told
+    from those of another holder.
+    """
+    return os.path.join(folder, f"log.{identity.key}.")
 
 
-def clear(identity: Identity, folder: str) -> bool:
+def clear(identity: Identity, door: Door) -> bool:
     """End what is left of an older master; tell whether there was something.
 
     A process that does not answer, one whose socket is gone, one whose starter was
-    killed before it wrote anything down: each has our log among its arguments.
+    killed before it wrote anything down: each has a log of ours as an argument.
     """
+    folder = door.rundir
+    logs = log_prefix(identity, folder)
     found = [process.end(*recorded(identity, folder)[:2])]
-    for pid, start in process.carriers(log_path(identity, folder)):
+    for pid, start in process.carriers(logs):
         found.append(process.end(pid, start))
     for path in (identity.socket(folder), record_path(identity, folder)):
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise StoreError(
-                f"{path}: in the way of the control socket, and cannot be removed: "
-                f"{error.strerror}"
-            ) from error
-    _sweep(identity.socket(folder))
+        door.tick()  # whoever has overtaken us may have a live socket there by now
+        _remove(path)
+    _sweep(identity.socket(folder), logs)
     return any(found)
 
 
-def _sweep(socket: str) -> None:
-    """Remove what sessions that were killed have left beside the socket."""
+def _remove(path: str) -> None:
+    try:
+        unlink(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: in the way of the control socket, and cannot be removed: "
+            f"{error.strerror}"
+        ) from error
+
+
+def _sweep(socket: str, logs: str) -> None:
+    """Remove what sessions and handshakes that were killed have left."""
     with os.scandir(os.path.dirname(socket)) as entries:
         for entry in entries:
-            if entry.path.startswith(f"{socket}.") and _is_old(entry):
+            if entry.path.startswith((f"{socket}.", logs)) and _is_old(entry):
                 unlink(entry.path)
 
 
@@ -73,7 +83,7 @@ def disconnect(
             try:
                 if held is not None:
                     ended = _end(identity, settings, held[1], drain)
-                    return clear(identity, door.rundir) or ended
+                    return clear(identity, held[1]) or ended
             except GateLost:
                 continue
         pause(door.tick)

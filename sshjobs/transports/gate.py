@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from ..errors import StoreError
 from . import process
 from .base import Door
 
@@ -51,29 +52,42 @@ class GateLost(Exception):
     """We were stopped for so long that another process has taken the gate."""
 
 
+@contextmanager
+def seam(path: str) -> Iterator[None]:
+    """Turn what the system says about our own files into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+
+
 class Gate:
     """The gate of one connection, held or wanted.
 
     Args:
         folder: Where the lock files are; exists, and is ours.
         key: The identity of the connection.
+
+    Attributes:
+        number: The generation that it holds.
     """
 
     def __init__(self, folder: str, key: str) -> None:
         self._folder = folder
         self._prefix = f"gate.{key}."
         self._fd = -1
-        self._number = 0
+        self.number = 0
 
     def __repr__(self) -> str:
-        return f"<Gate {self._prefix}{self._number}>"
+        return f"<Gate {self._prefix}{self.number}>"
 
     def _path(self, number: int) -> str:
         return os.path.join(self._folder, f"{self._prefix}{number}")
 
     def _numbers(self) -> list[int]:
         """Return the generations that have a file, highest first."""
-        names = os.listdir(self._folder)
+        with seam(self._folder):
+            names = os.listdir(self._folder)
         ends = [n[len(self._prefix) :] for n in names if n.startswith(self._prefix)]
         return sorted((int(end) for end in ends if end.isdigit()), reverse=True)
 
@@ -89,7 +103,7 @@ class Gate:
         fd = _flock(self._path(number))
         if fd < 0:
             return False
-        self._fd, self._number = fd, number
+        self._fd, self.number = fd, number
         self.stamp(0, "")
         if self.mine():
             return True
@@ -112,32 +126,29 @@ class Gate:
         and well stays, and so does its ssh.
         """
         for number in self._numbers():
-            if number < self._number and self._is_stale(number):
+            if number < self.number and self._is_stale(number):
                 pid, start = _read_stamp(self._path(number))
                 process.end(pid, start)
                 unlink(self._path(number))
 
     def _is_stale(self, number: int) -> bool:
-        try:
-            age = time.time() - os.stat(self._path(number)).st_mtime
-        except FileNotFoundError:
-            return False
-        return abs(age) > STALE  # a clock set back must not lend it a long life
+        return _is_stale(self._path(number))
 
     def mine(self) -> bool:
         """Tell whether this process still holds the gate."""
         try:
             same = os.path.samestat(
-                os.fstat(self._fd), os.stat(self._path(self._number))
+                os.fstat(self._fd), os.stat(self._path(self.number))
             )
         except FileNotFoundError:
             return False
-        return same and self._numbers()[0] == self._number
+        return same and self._numbers()[0] == self.number
 
     def stamp(self, pid: int, start: str) -> None:
         """Write down which ssh is being started, for who may have to end it."""
         text = json.dumps([os.getpid(), pid, start]).encode("ascii")
-        os.pwrite(self._fd, text.ljust(120), 0)
+        with seam(self._path(self.number)):
+            os.pwrite(self._fd, text.ljust(120), 0)
 
     def beat(self) -> None:
         """Show that this process is not stopped.
@@ -145,7 +156,8 @@ class Gate:
         Raises:
             GateLost: it was, and another has taken over.
         """
-        os.utime(self._fd)
+        with seam(self._path(self.number)):
+            os.utime(self._fd)
         if not self.mine():
             raise GateLost
 
@@ -159,7 +171,9 @@ class Gate:
 
 def _flock(path: str) -> int:
     """Return a descriptor of ``path`` that holds its lock, or -1 if another has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    with seam(path):
+        fd = os.open(path, flags, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -167,6 +181,15 @@ def _flock(path: str) -> int:
         return -1
     _held.add(fd)
     return fd
+
+
+def _is_stale(path: str) -> bool:
+    """Tell whether a lock that somebody holds has not been beaten for too long."""
+    try:
+        age = time.time() - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return False
+    return abs(age) > STALE  # a clock set back must not lend it a long life
 
 
 def _read_stamp(path: str) -> tuple[int, str]:
@@ -197,25 +220,38 @@ def _any_of(paths: Iterable[str]) -> int:
     for path in paths:
         fd = _flock(path)
         if fd >= 0:
+            os.utime(fd)
             return fd
     return -1
 
 
 @contextmanager
-def hop(folder: str, first_hop: str, tick: Callable[[], None]) -> Iterator[None]:
-    """Hold one of the few places for a handshake through a jump host."""
+def hop(door: Door, first_hop: str) -> Iterator[Door]:
+    """Hold one of the few places for a handshake through a jump host, if one is used.
+
+    The door that comes with it beats the place at each tick. A holder that is
+    stopped loses its place by that, so that no number of them bars the way.
+    """
     if not first_hop:
-        yield
+        yield door
         return
     name = hashlib.sha256(os.fsencode(first_hop)).hexdigest()[:16]
-    paths = [os.path.join(folder, f"hop.{name}.{slot}") for slot in range(HOP_SLOTS)]
-    while (fd := _any_of(paths)) < 0:
-        pause(tick)
+    base = os.path.join(door.rundir, f"hop.{name}.")
+    paths = [f"{base}{slot}" for slot in range(HOP_SLOTS)]
+    while (fd := _any_of(paths)) < 0 and not any(map(_is_stale, paths)):
+        pause(door.tick)
+
+    def tick() -> None:
+        if fd >= 0:
+            os.utime(fd)
+        door.tick()
+
     try:
-        yield
+        yield door._replace(tick=tick)
     finally:
-        _held.discard(fd)
-        os.close(fd)
+        if fd >= 0:
+            _held.discard(fd)
+            os.close(fd)
 
 
 @contextmanager

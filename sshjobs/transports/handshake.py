@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +12,17 @@ from ..settings import Settings
 from . import process
 from .base import Door
 from .causes import diagnose, words
-from .ending import clear, log_path
+from .dial import master_argv
+from .ending import clear, log_prefix
 from .env import ssh_env
-from .gate import Gate, GateLost, hop, passage, pause, unlink
+from .gate import Gate, GateLost, hop, passage, pause, seam, unlink
 from .identity import Identity
 from .master import Live, look, record
-
-#: Unanswered probes (ServerAliveInterval) that end a connection.
-_PROBES = 3
 
 #: A person who types a password; sshd itself gives 120 s (LoginGraceTime).
 _TYPING = 180.0
 
+_TAIL = 65536
 _ORPHAN = "already exists, disabling multiplexing"
 
 
@@ -56,32 +53,38 @@ def _make(
     live = look(identity, settings, door)
     if live is not None:
         return live
-    clear(identity, door.rundir)
-    with hop(door.rundir, identity.first_hop, door.tick):
-        door.tick()
-        door.admit()
-        door.note("handshakes", 1)
-        status, text = _handshake(identity, settings, door, gate, interactive)
+    clear(identity, door)
+    log = f"{log_prefix(identity, door.rundir)}{gate.number}"
+    try:
+        with hop(door, identity.first_hop) as inside:
+            inside.tick()
+            inside.admit()
+            inside.note("handshakes", 1)
+            status = _handshake(identity, settings, inside, gate, log, interactive)
+        live = _conclude(identity, settings, door, status, _read(log))
+    except BaseException as error:
+        # A master that was made in time for who has overtaken us is theirs now.
+        if not isinstance(error, GateLost) or _ORPHAN in _read(log):
+            _undo(log)
+        raise
+    record(identity, door.rundir, live.pid)
+    return live
+
+
+def _conclude(
+    identity: Identity, settings: Settings, door: Door, status: int, text: str
+) -> Live:
+    """Return the master that answers at our socket, or raise why there is none."""
     if status != 0:
         error = diagnose(identity.host, text, status)
         if isinstance(error, Throttled):
             door.note("drops", 1)
         raise error
-    live = _verify(identity, settings, door, text)
-    record(identity, door.rundir, live.pid)
-    return live
-
-
-def _verify(identity: Identity, settings: Settings, door: Door, text: str) -> Live:
-    """Return the master that answers at our socket, and end one that does not."""
     live = look(identity, settings, door)
     if live is not None and _ORPHAN not in text:
         return live
-    for pid, start in process.carriers(log_path(identity, door.rundir)):
-        if live is None or pid != live.pid:
-            process.end(pid, start)
-    if live is not None:
-        return live
+    if live is not None and live.control is not None:
+        live.control.close()
     raise HostUnreachable(
         identity.host,
         f"the connection ended right after the login: {words(text)}; nothing ran there",
@@ -89,13 +92,24 @@ def _verify(identity: Identity, settings: Settings, door: Door, text: str) -> Li
     )
 
 
+def _undo(log: str) -> None:
+    """End every process of a handshake that came to nothing."""
+    for pid, start in process.carriers(log, whole=True):
+        process.end(pid, start)
+
+
 def _handshake(
-    identity: Identity, settings: Settings, door: Door, gate: Gate, interactive: bool
-) -> tuple[int, str]:
-    """Run ssh until it has authenticated or failed; return its status and its words."""
-    log = log_path(identity, door.rundir)
+    identity: Identity,
+    settings: Settings,
+    door: Door,
+    gate: Gate,
+    log: str,
+    interactive: bool,
+) -> int:
+    """Run ssh until it has authenticated or failed; return its status."""
     limit = _TYPING if interactive else _patience(identity, settings)
-    argv = master_argv(identity, settings, door.rundir, interactive=interactive)
+    socket = identity.socket(door.rundir)
+    argv = master_argv(identity, settings, socket, log, interactive=interactive)
     env = ssh_env(settings, interactive=interactive)
     with _streams(log, interactive) as fds:
         try:
@@ -116,7 +130,7 @@ def _handshake(
         door.tick()
     finally:
         child.kill()
-    return child.status or 0, _read(log)
+    return child.status or 0
 
 
 def _patience(identity: Identity, settings: Settings) -> float:
@@ -142,113 +156,23 @@ def _streams(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
     Never a pipe: some versions keep it open for the life of the master (8.4 and
     older), and who waits for its end waits for ever.
     """
-    if interactive:
-        yield (0, 2, 2)
-        return
-    unlink(log)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    err = os.open(log, flags, 0o600)
+    with seam(log):
+        unlink(log)
+        err = os.open(log, flags, 0o600)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        yield (null, null, err)
+        yield (0, 2, 2) if interactive else (null, null, err)
     finally:
         os.close(null)
         os.close(err)
 
 
-def master_argv(
-    identity: Identity, settings: Settings, folder: str, *, interactive: bool = False
-) -> list[str]:
-    """Return the command that makes the connection.
-
-    What stands on the command line beats ssh_config, which may say anything:
-    RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
-    """
-    log = log_path(identity, folder)
-    ours = _common(settings, interactive) | {
-        "ControlMaster": "yes",
-        "ControlPath": _word(_percent(identity.socket(folder))),
-        "ControlPersist": str(math.ceil(settings.persist)),
-        "ClearAllForwardings": "yes",
-        "PermitLocalCommand": "no",
-        "ForwardX11": "no",
-        "Tunnel": "no",
-    }
-    if identity.version >= (7, 6):
-        ours["RemoteCommand"] = "none"
-    if identity.jump:
-        ours["ProxyCommand"] = jump_command(identity, settings, log, interactive)
-    argv = [identity.ssh, *_with_config(identity), "-N", "-f", "-T", "-E", log]
-    for name, value in ours.items():
-        argv += ["-o", f"{name}={value}"]
-    for option in identity.options:
-        argv += ["-o", option]
-    return [*argv, "--", identity.target]
-
-
-def _common(settings: Settings, interactive: bool) -> dict[str, str]:
-    """Return the options of every ssh that dials.
-
-    ConnectTimeout bounds the connection and the greeting. A server that greets and
-    goes silent is ended by ServerAlive*, which count from there (9.2, ssh.c).
-    """
-    return {
-        "BatchMode": "no" if interactive else "yes",
-        "ConnectTimeout": str(math.ceil(settings.conn_timeout) or 1),
-        "ConnectionAttempts": "1",
-        "ServerAliveInterval": str(math.ceil(settings.keepalive_interval)),
-        "ServerAliveCountMax": str(_PROBES),
-        "LogLevel": "VERBOSE",
-    }
-
-
-def _with_config(identity: Identity) -> list[str]:
-    return ["-F", identity.config] if identity.config else []
-
-
-def _percent(text: str) -> str:
-    """Return ``text`` so that ssh expands nothing in it."""
-    return text.replace("%", "%%")
-
-
-def _word(text: str) -> str:
-    """Return ``text`` as one word of a configuration line (readconf.c, 9.2)."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def jump_command(
-    identity: Identity, settings: Settings, log: str, interactive: bool
-) -> str:
-    """Return what ssh makes of ProxyJump, with its words kept and no questions.
-
-    The command that ssh itself makes (``ssh -W '[%h]:%p' HOP``) is not told
-    BatchMode, and its stderr goes to /dev/null with ControlPersist (since 8.0).
-    """
-    *earlier, last = identity.jump.split(",")
-    user, _, place = last.rpartition("@")
-    found = _PLACE.fullmatch(place)
-    name, port = (found[1] or found[2], found[3]) if found else (place, "")
-    argv = [identity.ssh, *_with_config(identity), "-E", log]
-    for option, value in (_common(settings, interactive)).items():
-        argv += ["-o", f"{option}={value}"]
-    argv += ["-o", "ControlMaster=no"]
-    argv += ["-J", ",".join(earlier)] if earlier else []
-    argv += ["-l", user] if user else []
-    argv += ["-p", port] if port else []
-    quoted = " ".join(_quote(_percent(word)) for word in argv)
-    return f"{quoted} -W '[%h]:%p' -- {_quote(_percent(name))}"
-
-
-_PLACE = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d+))?")
-
-
-def _quote(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
-
-
 def _read(log: str) -> str:
+    """Return the end of a log; a long banner of the host may stand before it."""
     try:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            return file.read(65536)
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            return file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""

@@ -132,6 +132,10 @@ def check_rundir(path: str) -> None:
     Raises:
         StoreError: a symbolic link, somebody else's, or open to others.
     """
+    if len(os.fsencode(path)) > MAX_SOCKET - len(f"/{_SOCKET}") - KEY_LENGTH:
+        raise StoreError(
+            f"{path}: too long for the path of a socket; set a shorter SSHJOBS_HOME"
+        )
     parent = os.path.dirname(path)
     if os.path.basename(parent) == f"sshjobs-{os.geteuid()}":
         _check_folder(parent)

@@ -16,6 +16,7 @@ from ..errors import (
     HostUnreachable,
     SessionRefused,
     SshJobsError,
+    StoreError,
 )
 from ..settings import Settings
 from . import process
@@ -106,7 +107,10 @@ class OpenSSH:
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
         start = process.start_of(self._live.pid) or ""
-        pump = Pump(stdin, sink, timeout)
+        try:
+            pump = Pump(stdin, sink, timeout)
+        except OSError as error:
+            raise StoreError(f"this machine has no pipe: {error.strerror}") from error
         session: Session | None = None
         try:
             session = self._session()

@@ -219,15 +219,19 @@ def end(pid: int, start: str, seconds: float = 2.0) -> bool:
     return found
 
 
-def carriers(word: str) -> list[tuple[int, str]]:
-    """Return (pid, start) of our own processes that have ``word`` as an argument.
+def carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
+    """Return (pid, start) of our own processes that were started with ``-E log``.
 
-    This is how a process is found that nobody wrote down: its starter was killed
-    between the start and the note.
+    This is how an ssh is found that nobody wrote down: its starter was killed between
+    the start and the note. Both words count, so that no ``tail -f`` is taken for one.
+
+    Args:
+        log: The path of a log, or what it begins with.
+        whole: It is all of the path.
     """
     if not os.path.exists("/proc/self/stat"):
-        return _carriers_by_ps(word)
-    mark = b"\0" + os.fsencode(word) + b"\0"
+        return _carriers_by_ps(log, whole)
+    mark = b"\0-E\0" + os.fsencode(log) + b"\0" * whole
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and mark in _cmdline(name):
@@ -247,11 +251,11 @@ def _cmdline(name: str) -> bytes:
         return b""
 
 
-def _carriers_by_ps(word: str) -> list[tuple[int, str]]:
+def _carriers_by_ps(log: str, whole: bool) -> list[tuple[int, str]]:
     found = []
     for line in _ps("-U", str(os.geteuid()), "-o", "pid=", "-o", "args="):
         number, _, args = line.strip().partition(" ")
-        if f" {word} " in f"{args} " and int(number) != os.getpid():
+        if f" -E {log}{' ' * whole}" in args and int(number) != os.getpid():
             start = start_of(int(number))
             if start is not None:
                 found.append((int(number), start))

@@ -47,11 +47,16 @@ class Pump:
         self.stderr = b""
         self.stdout_bytes = 0
         self._ours: set[int] = set()
-        in_theirs, self._in = self._pipe(0)
-        out_theirs, self._out = self._pipe(1)
-        err_theirs, self._err = self._pipe(1)
+        self._unsent: set[int] = set()
+        self._in = self._out = self._err = -1
+        try:
+            in_theirs, self._in = self._pipe(0)
+            out_theirs, self._out = self._pipe(1)
+            err_theirs, self._err = self._pipe(1)
+        except OSError:  # no descriptors left: give back those that there were
+            self.close()
+            raise
         self.theirs = (in_theirs, out_theirs, err_theirs)
-        self._unsent = set(self.theirs)
         self._moved_at = self._sunk_at = time.monotonic()
         if not stdin:
             self._shut(self._in)
@@ -60,6 +65,7 @@ class Pump:
         """Return (their end, our end); they read at end 0, or write at end 1."""
         ends = os.pipe()
         ours = ends[1 - theirs]
+        self._unsent.add(ends[theirs])
         os.set_blocking(ours, False)
         self._ours.add(ours)
         self._poll.register(ours, select.POLLIN if theirs else select.POLLOUT)

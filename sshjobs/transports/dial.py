@@ -1,0 +1,106 @@
+"""The command lines of every ssh that dials: a connection's, and its jump hosts'."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ..settings import Settings
+from .identity import Identity
+
+#: Unanswered probes (ServerAliveInterval) that end a connection.
+_PROBES = 3
+
+
+def master_argv(
+    identity: Identity,
+    settings: Settings,
+    socket: str,
+    log: str,
+    *,
+    interactive: bool = False,
+) -> list[str]:
+    """Return the command that makes the connection.
+
+    What stands on the command line beats ssh_config, which may say anything:
+    RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
+    """
+    ours = _common(settings, interactive) | {
+        "ControlMaster": "yes",
+        "ControlPath": _word(_percent(socket)),
+        "ControlPersist": str(math.ceil(settings.persist)),
+        "ClearAllForwardings": "yes",
+        "PermitLocalCommand": "no",
+        "ForwardX11": "no",
+        "Tunnel": "no",
+    }
+    if identity.version >= (7, 6):
+        ours["RemoteCommand"] = "none"
+    if identity.jump:
+        ours["ProxyCommand"] = jump_command(identity, settings, log, interactive)
+    argv = [identity.ssh, *_with_config(identity), "-N", "-f", "-T", "-E", log]
+    for name, value in ours.items():
+        argv += ["-o", f"{name}={value}"]
+    for option in identity.options:
+        argv += ["-o", option]
+    return [*argv, "--", identity.target]
+
+
+def _common(settings: Settings, interactive: bool) -> dict[str, str]:
+    """Return the options of every ssh that dials.
+
+    ConnectTimeout bounds the connection and the greeting. A server that greets and
+    goes silent is ended by ServerAlive*, which count from there (9.2, ssh.c).
+    """
+    return {
+        "BatchMode": "no" if interactive else "yes",
+        "ConnectTimeout": str(math.ceil(settings.conn_timeout) or 1),
+        "ConnectionAttempts": "1",
+        "ServerAliveInterval": str(math.ceil(settings.keepalive_interval)),
+        "ServerAliveCountMax": str(_PROBES),
+        "LogLevel": "VERBOSE",
+    }
+
+
+def _with_config(identity: Identity) -> list[str]:
+    return ["-F", identity.config] if identity.config else []
+
+
+def _percent(text: str) -> str:
+    """Return ``text`` so that ssh expands nothing in it."""
+    return text.replace("%", "%%")
+
+
+def _word(text: str) -> str:
+    """Return ``text`` as one word of a configuration line (readconf.c, 9.2)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def jump_command(
+    identity: Identity, settings: Settings, log: str, interactive: bool
+) -> str:
+    """Return what ssh makes of ProxyJump, with its words kept and no questions.
+
+    The command that ssh itself makes (``ssh -W '[%h]:%p' HOP``) is not told
+    BatchMode, and its stderr goes to /dev/null with ControlPersist (since 8.0).
+    """
+    *earlier, last = identity.jump.split(",")
+    user, _, place = last.rpartition("@")
+    found = _PLACE.fullmatch(place)
+    name, port = (found[1] or found[2], found[3]) if found else (place, "")
+    argv = [identity.ssh, *_with_config(identity), "-E", log]
+    for option, value in (_common(settings, interactive)).items():
+        argv += ["-o", f"{option}={value}"]
+    argv += ["-o", "ControlMaster=no"]
+    argv += ["-J", ",".join(earlier)] if earlier else []
+    argv += ["-l", user] if user else []
+    argv += ["-p", port] if port else []
+    quoted = " ".join(_quote(_percent(word)) for word in argv)
+    return f"{quoted} -W '[%h]:%p' -- {_quote(_percent(name))}"
+
+
+_PLACE = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d+))?")
+
+
+def _quote(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
