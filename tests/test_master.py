@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -404,6 +404,35 @@ def test_stopped_holder_of_the_gate_is_overtaken(sshd: Sshd, reach: Reach) -> No
     assert len(reach.ssh_pids()) == 1
 
 
+def test_holder_that_wakes_up_too_late_leaves_no_orphan(
+    sshd: Sshd, reach: Reach
+) -> None:
+    """It was stopped just before it started ssh; by then there is another master."""
+    found = []
+
+    def sleep_and_be_overtaken() -> None:
+        if not found:
+            lock = reach.folder / f"gate.{reach.identity.key}.0"
+            os.utime(lock, (0, time.time() - gate.STALE - 1))
+            with reach.process() as other:
+                assert other.wait(30) == 0
+            found.append(pid_of(reach))
+
+    reach.admit = sleep_and_be_overtaken
+    assert reach.run("echo x") == (0, b"x\n")
+    assert reach.ssh_pids() == found
+    assert sshd.connections == 2
+
+
+def test_only_ssh_s_own_log_option_marks_a_process(place: Path) -> None:
+    log = place / "log.k.0"
+    log.touch()
+    with subprocess.Popen(["tail", "-f", log]) as reader:
+        until(lambda: process.start_of(reader.pid))
+        assert process.carriers(str(log)) == []
+        reader.kill()
+
+
 def test_holder_that_is_only_slow_keeps_the_gate(sshd: Sshd, reach: Reach) -> None:
     go = hold_up(sshd)
     crowd = [reach.process("echo x") for _ in range(4)]
@@ -514,6 +543,17 @@ def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
     for one in crowd:
         one.join()
     assert most == gate.HOP_SLOTS
+
+
+def test_stopped_holders_of_all_places_do_not_bar_the_way(place: Path) -> None:
+    door = transports.Door(str(place))
+    with ExitStack() as stack:
+        for _ in range(gate.HOP_SLOTS):
+            stack.enter_context(gate.hop(door, "bastion"))
+        for name in os.listdir(place):
+            os.utime(place / name, (0, 0))
+        with gate.hop(door, "bastion") as inside:
+            inside.tick()
 
 
 # -- the server's limits
@@ -709,6 +749,8 @@ def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> 
     assert reach.identity.first_hop
     assert reach.run("echo x") == (0, b"x\n")
     assert reach.again(mux="ssh").run("echo y") == (0, b"y\n")
+    leave = {name.partition(".")[0] for name in os.listdir(reach.folder)}
+    assert leave == {"gate", "hop", "log", "master", "s"}
     assert (jump.connections, target.connections) == (1, 1)
 
 
