@@ -242,12 +242,15 @@ class Airflow:
                 self._standalone.wait(20)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._standalone.pid, signal.SIGKILL)
+        for pid, _, args in tree():
+            if f"ControlPath={self.env['SSHJOBS_HOME']}/" in args:
+                os.kill(pid, signal.SIGTERM)
 
 
 def tree() -> Iterator[tuple[int, int, str]]:
     """Yield pid, parent and arguments of every process."""
     listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True
     )
     for line in listed.stdout.splitlines():
         pid, parent, args = line.split(None, 2)
