@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sshjobs import errors, transports
-from sshjobs.transports import dial, gate, master, process
+from sshjobs.transports import client, dial, gate, master, process
 from sshjobs.transports.identity import local_identity
 from tests.reach import Reach
 from tests.sshd import Sshd
@@ -158,6 +158,32 @@ def _close_all(listener: socket.socket) -> None:
             listener.accept()[0].close()
         except OSError:
             return
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can play somebody else")
+def test_somebody_else_s_socket_is_told_nothing(sshd: Sshd, reach: Reach) -> None:
+    """ssh itself would greet it and hand it every session."""
+    transports.check_rundir(str(reach.folder))
+    heard = []
+
+    def listen(fake: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = fake.accept()
+            except OSError:
+                return
+            with connection:
+                heard.append(connection.recv(100))
+
+    with socket.socket(socket.AF_UNIX) as fake:
+        fake.bind(str(reach.socket))
+        os.seteuid(65534)  # SO_PEERCRED tells who called listen(2)
+        fake.listen(5)
+        os.seteuid(0)
+        threading.Thread(target=listen, args=(fake,), daemon=True).start()
+        assert reach.run("echo x") == (0, b"x\n")
+        fake.shutdown(socket.SHUT_RDWR)
+    assert set(heard) == {b""}
 
 
 def test_orphan_beside_a_file_that_came_in_between_is_ended(
@@ -408,7 +434,7 @@ def test_holder_that_wakes_up_too_late_leaves_no_orphan(
     sshd: Sshd, reach: Reach
 ) -> None:
     """It was stopped just before it started ssh; by then there is another master."""
-    found = []
+    found: list[int] = []
 
     def sleep_and_be_overtaken() -> None:
         if not found:
@@ -687,7 +713,7 @@ StdinNull yes
 SessionType none
 ForkAfterAuthentication yes
 PermitLocalCommand yes
-LocalCommand echo local-command
+LocalCommand touch {folder}/local-command
 LocalForward {port} 127.0.0.1:1
 RemoteForward {port} 127.0.0.1:1
 ExitOnForwardFailure yes
@@ -719,7 +745,8 @@ def test_hostile_configuration_breaks_no_session(
         status, out = reach.run("tty; env; exit 4")
         assert status == 4
         assert b"not a tty" in out and b"FOO" not in out
-    assert not (sshd.folder / "theirs").exists()
+    for name in ("theirs", "local-command"):
+        assert not (sshd.folder / name).exists()
     assert (sshd.connections, len(reach.ssh_pids())) == (1, 1)
 
 
@@ -807,6 +834,14 @@ def test_drain_is_bounded(sshd: Sshd, new_reach: NewReach) -> None:
     assert reach.ssh_pids() == []
     first.communicate(timeout=30)
     assert first.returncode == errors.ConnectionLost.exit_status
+
+
+def test_client_on_a_socket_can_never_dial(reach: Reach) -> None:
+    argv = client.argv(reach.identity, "/r/s", "-O", "check")
+    for words in (["-F", "/dev/null"], ["-o", "ProxyCommand=false"]):
+        at = argv.index(words[1])
+        assert argv[at - 1 : at + 1] == words
+    assert "ControlMaster=no" in argv
 
 
 def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:

@@ -171,18 +171,6 @@ def test_command_starts_at_home_in_a_session_of_its_own(any_way: Reach) -> None:
     assert int(out.rpartition(b") ")[2].split()[3]) != os.getsid(0)
 
 
-def test_signals_are_as_after_a_login(any_way: Reach) -> None:
-    """A leader blocks what a terminal may send; a job must not inherit that."""
-    import signal
-
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP, signal.SIGTTOU})
-    try:
-        _, out = any_way.run("grep SigBlk /proc/self/status")
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    assert int(out.split()[1], 16) == 0
-
-
 def test_no_descriptor_is_left_open(any_way: Reach) -> None:
     any_way.run("true")
     before = sorted(os.listdir("/dev/fd"))

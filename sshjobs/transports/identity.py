@@ -16,7 +16,7 @@ from ..errors import StoreError
 from ..settings import Settings
 
 #: A socket's path is at most 90 bytes long: ssh adds 17 while it binds, and 107 is
-#: what sockaddr_un holds (OpenSSH 9.2 and 10.5; openssh.md §7).
+#: what sockaddr_un holds (seen with OpenSSH 9.2, 10.5).
 MAX_SOCKET = 90
 _SOCKET = "s."
 KEY_LENGTH = 16
@@ -127,7 +127,7 @@ def check_rundir(path: str) -> None:
     """Make the directory if it is missing, and refuse it unless it is only ours.
 
     The ssh client does not look at a socket's owner: who can write here could take
-    over every session (openssh.md §7).
+    over every session (OpenSSH 9.2 and 10.5).
 
     Raises:
         StoreError: a symbolic link, somebody else's, or open to others.

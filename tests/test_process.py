@@ -1,0 +1,121 @@
+"""Processes: started clean, killed only if proven."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sshjobs.transports import process
+
+
+@contextmanager
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does nothing until it is killed."""
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=-1) as one:
+        yield one
+        one.kill()
+
+
+def said(place: Path, code: str, env: dict[str, str] | None = None) -> str:
+    """Return what a program that is started clean writes."""
+    null = os.open(os.devnull, os.O_RDWR)
+    out = os.open(place / "out", os.O_CREAT | os.O_RDWR)
+    try:
+        argv = (sys.executable, "-S", "-c", code)
+        child = process.Child(process.spawn(argv, env or {}, (null, out, out)))
+    finally:
+        os.close(null)
+        os.close(out)
+    assert child.wait(20)
+    child.close()
+    return (place / "out").read_text().strip()
+
+
+def test_signals_are_at_their_defaults(place: Path) -> None:
+    """sh would hide this: dash clears the mask when it starts."""
+    code = (
+        "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []), "
+        "signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)"
+    )
+    blocked = {signal.SIGTSTP, signal.SIGTTOU, signal.SIGUSR1}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert said(place, code) == "set() True"
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_session_of_its_own_and_no_environment(place: Path) -> None:
+    code = "import os; print(os.getsid(0) == os.getpid(), os.environ.get('HOME'))"
+    assert said(place, code) == "True None"
+
+
+def test_standard_descriptors_may_be_closed_here(place: Path) -> None:
+    """As under a daemon: what is handed over may itself be 0, 1 or 2."""
+    code = (
+        "import os\n"
+        "from sshjobs.transports import process\n"
+        "for fd in (0, 1, 2): os.close(fd)\n"
+        f"out = os.open({str(place / 'inner')!r}, os.O_CREAT | os.O_RDWR)\n"
+        "null = os.open(os.devnull, os.O_RDWR)\n"
+        "argv = ('/bin/sh', '-c', 'echo out; echo err >&2; cat')\n"
+        "child = process.Child(process.spawn(argv, {}, (null, out, out)))\n"
+        "assert child.wait(20) and child.status == 0\n"
+    )
+    root = str(Path(process.__file__).parents[2])
+    said(place, code, {"PYTHONPATH": root})
+    assert (place / "inner").read_text() == "out\nerr\n"
+
+
+def test_program_that_is_not_there_is_an_error(place: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        process.spawn(("/no/such/program",), {}, (0, 1, 2))
+
+
+def test_which_takes_no_relative_path(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "ssh").touch(mode=0o755)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("PATH", f"::relative:{place}")
+    assert process.which("ssh") == str(place / "ssh")
+    monkeypatch.setenv("PATH", ".")
+    assert process.which("ssh") == ""
+
+
+def test_only_the_very_process_is_killed() -> None:
+    with sleeper() as one:
+        start = process.start_of(one.pid)
+        assert start and process.start_of(one.pid) == start
+        assert not process.kill(one.pid, start + "1")
+        assert not process.kill(one.pid, "")
+        assert not process.kill(0, start) and not process.kill(1, start)
+        assert one.poll() is None
+        assert process.end(one.pid, start)
+        assert process.start_of(one.pid) is None  # a zombie counts as gone
+        assert not process.end(one.pid, start)
+
+
+def test_child_is_killed_with_what_it_started(place: Path) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    argv = ("/bin/sh", "-c", f"sleep 60 & echo $! >{place}/pid; wait")
+    child = process.Child(process.spawn(argv, {"PATH": os.defpath}, (null,) * 3))
+    os.close(null)
+    while not (place / "pid").exists() or not (place / "pid").read_text().strip():
+        assert not child.wait(0.05)
+    pid = int((place / "pid").read_text())
+    start = process.start_of(pid)
+    assert start
+    child.kill()
+    assert child.status == -signal.SIGKILL
+    while process.start_of(pid) == start:
+        continue
