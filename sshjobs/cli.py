@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from . import __version__, manual
 from .errors import SpecError
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help that is as wide as the manual's own lines.
+
+    Given a width, argparse does not look for that of the terminal at every argument
+    that is added, which costs an import of shutil (3 ms).
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that ends with 64, as sysexits.h has it."""
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(64, f"sshjobs: {message}\n")
+        self.exit(64, f"{self.prog}: {message}\nsee: {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,34 +52,49 @@ def _carry_out(verb: manual.Verb, values: dict[str, Any]) -> int:
 def read(verb: manual.Verb, words: Sequence[str]) -> dict[str, Any]:
     """Return the values of a verb's arguments; see ``manual.Arg``.
 
-    What stands behind the first ``--`` is never a flag.
+    Flags and positional words may come in any order; what stands behind the first
+    ``--`` is never a flag. argparse reads the flags and leaves the words over: its
+    own way to mix the two formats the usage at every call (Python 3.10 to 3.13).
     """
     words = list(words)
     rest: list[str] = []
     if "--" in words:
         at = words.index("--")
         words, rest = words[:at], words[at + 1 :]
-    parser = _parser(verb)
-    values = vars(parser.parse_intermixed_args(words))
-    many = next((arg for arg in verb.args if arg.positional and arg.many), None)
-    if rest and many is None:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if many is not None:
-        values[many.dest] = [*values[many.dest], *rest]
-        if many.required and not values[many.dest]:
-            parser.error(f"the following arguments are required: {many.metavar}")
+    if {"-h", "--help"} & set(words):
+        _parser(verb, verb.args).parse_args(["--help"])
+    flags = [arg for arg in verb.args if not arg.positional]
+    parser = _parser(verb, flags)
+    found, left = parser.parse_known_args(words)
+    unknown = [word for word in left if word.startswith("-") and word != "-"]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return vars(found) | _place(parser, verb, left + rest)
+
+
+def _place(parser: _Parser, verb: manual.Verb, words: list[str]) -> dict[str, Any]:
+    """Give the positional arguments their words, in order."""
+    values: dict[str, Any] = {}
+    for arg in (arg for arg in verb.args if arg.positional):
+        take = len(words) if arg.many else 1
+        values[arg.dest] = words[:take] if arg.many else (words[:1] or [None])[0]
+        if not words and (arg.required or not arg.many):
+            parser.error(f"the following arguments are required: {arg.metavar}")
+        words = words[take:]
+    if words:
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
     return values
 
 
-def _parser(verb: manual.Verb) -> _Parser:
+def _parser(verb: manual.Verb, args: Iterable[manual.Arg]) -> _Parser:
     parser = _Parser(
         prog=f"sshjobs {verb.name}",
         description=verb.help,
         epilog=_examples(verb),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
-    for arg in verb.args:
+    for arg in args:
         _add(parser, arg)
     return parser
 
@@ -115,7 +140,7 @@ def _top() -> _Parser:
         usage="sshjobs VERB ...",
         description=f"{manual.SUMMARY}\n\nverbs:\n{verbs}",
         epilog=f"exit statuses:\n{statuses}\n\nsshjobs VERB --help says more.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"sshjobs {__version__}")
     parser.add_argument("verb", metavar="VERB", choices=list(manual.BY_NAME))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import display, errors, states, verbs
+from . import errors, states, verbs
 from .errors import SpecError, SshJobsError
 from .model import Job, Spec, printable
 
@@ -92,6 +92,8 @@ def _show_job(values: Values, job: Job) -> None:
     if values.get("json"):
         print(_json(job.public()))
     else:
+        from . import display
+
         print(display.job_line(job, colour=sys.stdout.isatty()))
 
 
@@ -318,6 +320,8 @@ def _run(ctx: verbs.Context, values: Values) -> int:
     if values.get("json"):
         print(_json(job.public()), file=sys.stderr)
     elif job.state != states.COMPLETED:
+        from . import display
+
         _err(display.job_line(job))
     return verbs.exit_status(job)
 
@@ -390,6 +394,8 @@ def _show(ctx: verbs.Context, values: Values) -> int:
     if values.get("json"):
         print(_json(job._asdict()))
     else:
+        from . import display
+
         print("\n".join(display.record(job)))
     return 0
 
@@ -437,6 +443,8 @@ def _disconnect(ctx: verbs.Context, values: Values) -> int:
 
 def _hosts(ctx: verbs.Context, values: Values) -> int:
     import time
+
+    from . import display
 
     hosts = verbs.hosts(ctx)
     if values.get("json"):

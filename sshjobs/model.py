@@ -6,8 +6,6 @@ cheap to import in a process that lives for fifty milliseconds.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import re
@@ -22,6 +20,8 @@ _SHELL = re.compile(r"[A-Za-z0-9_./+-]+\Z")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)\Z")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+
 CLEANUP = ("never", "on_success", "always")
 
 #: The largest command, environment or standard input that one job may carry.
@@ -34,7 +34,7 @@ MAX_ENV_BYTES = 128 * 1024 - 1
 
 def new_job_id() -> str:
     """Return a fresh job id: 80 random bits as 16 characters of base 32."""
-    return base64.b32encode(os.urandom(10)).decode("ascii").lower()
+    return "".join(_BASE32[byte & 31] for byte in os.urandom(16))
 
 
 class Spec(NamedTuple):
@@ -75,6 +75,8 @@ class Spec(NamedTuple):
 
     def digest(self) -> str:
         """Return what tells two commands apart: 16 hex digits of SHA-256."""
+        import hashlib  # 3 ms, of which the loading of libcrypto is most
+
         vector = not isinstance(self.command, bytes)
         words = [self.command] if isinstance(self.command, bytes) else self.command
         parts = [b"v" if vector else b"l", *words, self.cwd.encode(*_FS)]

@@ -17,9 +17,9 @@ Keep in sync with ``remote/posix.sh``, which writes what is read here.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, Union
@@ -347,15 +347,22 @@ def _job(start: Start) -> bytes:
         _env_file(spec.env),
         b"" if spec.stdin is None else _printf_format(spec.stdin),
         key_hash(start.key).encode("ascii") if start.key else b"",
-        spec.digest().encode("ascii"),
+        _digest(start),
         b"1" if start.once else b"",
         b"" if vector else spec.shell.encode(*_FS),
     )
     return b" ".join([b"sj_job", *map(quote, words)])
 
 
+def _digest(start: Start) -> bytes:
+    """Return the digest of a command that a key may be asked about, else ``-``."""
+    return start.spec.digest().encode("ascii") if start.key else b"-"
+
+
 def key_hash(key: str) -> str:
     """Return the name of a key's directory on a host: 64 hex digits."""
+    import hashlib
+
     return hashlib.sha256(key.encode(*_FS)).hexdigest()
 
 
@@ -376,7 +383,7 @@ def _spec_file(start: Start) -> bytes:
     cwd = spec.cwd.encode(*_FS)
     timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}"
     pairs = (
-        ("digest", spec.digest().encode("ascii")),
+        ("digest", _digest(start)),
         ("name", _escape(_WORD, start.name)),
         ("keyword", _escape(_WORD, start.key)),
         ("sha", key_hash(start.key).encode("ascii") if start.key else b""),
@@ -426,7 +433,7 @@ def _remote() -> tuple[bytes, bytes, str]:
         text = file.read()
     _, functions, runner = re.split(rb"(?m)^#: \w+\n", text)
     runner = strip_comments(runner)
-    return strip_comments(functions), runner, hashlib.sha256(runner).hexdigest()[:16]
+    return strip_comments(functions), runner, f"{zlib.crc32(runner):08x}"
 
 
 #: A quoted string, an escaped character, a comment with what stands before it on its

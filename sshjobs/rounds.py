@@ -19,7 +19,6 @@ second counts against ``max_reconnect_attempts``.
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -389,6 +388,8 @@ class _Patience:
 
     def _wait_for_session(self, error: TransportError) -> None:
         """All sessions of the connection are taken: nothing ran, wait a little."""
+        import random
+
         now = self._party.clock()
         self._refusals += 1
         self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
@@ -592,8 +593,8 @@ class Round:
             if intent.kind in ("log", "reap") and job and wants_log(job):
                 wanted[job.id] = job
         chosen = list(wanted.values())
-        random.shuffle(chosen)
-        chosen = chosen[:MAX_LOGS]
+        turn = self._party.row().rounds * MAX_LOGS % max(1, len(chosen))
+        chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
         piece = self._settings.log_chunk_size
         share = max(piece, MAX_LOG_BYTES // max(1, len(chosen)))
         return tuple(

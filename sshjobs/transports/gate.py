@@ -16,10 +16,8 @@ usurper makes its file and then looks at the stamp. One of them sees the other.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -212,7 +210,7 @@ def unlink(path: str) -> None:
 def pause(tick: Callable[[], None]) -> None:
     """Wait a little for a lock; unevenly, so that a crowd does not march in step."""
     tick()
-    time.sleep(random.uniform(0.02, 0.08))
+    time.sleep(0.02 + os.urandom(1)[0] / 4096)
 
 
 def _any_of(paths: Iterable[str]) -> int:
@@ -235,6 +233,8 @@ def hop(door: Door, first_hop: str) -> Iterator[Door]:
     if not first_hop:
         yield door
         return
+    import hashlib
+
     name = hashlib.sha256(os.fsencode(first_hop)).hexdigest()[:16]
     base = os.path.join(door.rundir, f"hop.{name}.")
     paths = [f"{base}{slot}" for slot in range(HOP_SLOTS)]

@@ -6,7 +6,6 @@ they are read from the same configuration; nothing else makes them one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -96,6 +95,8 @@ def cache_name(host: str, settings: Settings) -> str:
 
 
 def local_identity() -> Identity:
+    import hashlib
+
     key = hashlib.sha256(b"local").hexdigest()[:KEY_LENGTH]
     return Identity(key, "local", "", os.uname().nodename, str(os.geteuid()), 0)
 
@@ -119,6 +120,8 @@ def rundir(home: str) -> str:
     longest = len(os.fsencode(near)) + len(f"/{_SOCKET}") + KEY_LENGTH
     if longest <= MAX_SOCKET:
         return near
+    import hashlib
+
     digest = hashlib.sha256(os.fsencode(os.path.realpath(home))).hexdigest()[:12]
     return f"/tmp/sshjobs-{os.geteuid()}/{digest}"
 

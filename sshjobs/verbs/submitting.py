@@ -124,7 +124,7 @@ def _job_of(party: Party, order: Order, now: float) -> Job:
         name=order.name,
         once=order.once,
         command=_storable(spec.text()[:_COMMAND_SHOWN]),
-        digest=spec.digest(),
+        digest=spec.digest() if order.key else "",
         cwd=_storable(spec.cwd),
         shell=spec.shell,
         env_names=" ".join(name for name, _ in spec.env),
