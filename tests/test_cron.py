@@ -21,7 +21,7 @@ USER = os.environ.get("SSHJOBS_TEST_USER", "tester")
 BIN = Path(sys.executable).parent
 PAGE = Path(__file__).parent.parent / "docs/how-to/cron.md"
 _BLOCK = r"<!-- {} -->\n```\w+\n(.*?)^```"
-_WHEN = re.compile(r"^(\S+ ){4}\S+ +(?=\S)", re.MULTILINE)
+_WHEN = re.compile(r"^([0-9*]\S* ){4}\S+ +", re.MULTILINE)
 
 # A cron of our own: in a mount namespace, so that the machine's crontabs, its
 # sendmail and its pid file are neither read nor touched.

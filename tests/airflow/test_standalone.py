@@ -59,6 +59,7 @@ with DAG("ends", schedule=None, default_args={{"ssh_conn_id": "target"}}):
         command=LONG.format(7002),
         execution_timeout=timedelta(seconds=12),
     )
+    SSHJobOperator(task_id="stopped", command=LONG.format(7003))
     SSHJobOperator(
         task_id="lost",
         command="echo lost >>{mark}/lost; sleep 25; echo lost $SSHJOBS_ATTEMPT",
@@ -144,14 +145,18 @@ def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
     airflow.mark_failed("ends", "marked")
     eventually(lambda: (mark / "lost").exists())
     eventually(lambda: _kill_worker("ends.lost"))
+    eventually(lambda: _asleep(7003))
+    eventually(lambda: _stop_worker("ends.stopped"))
 
     eventually(lambda: not _asleep(7001), 60)
-    eventually(lambda: _ended(airflow, "ends", 10), 240)
+    eventually(lambda: not _asleep(7003), 30)
+    eventually(lambda: _ended(airflow, "ends", 11), 240)
     assert not _asleep(7002)
     states = {task: state for (task, _), (state, _) in airflow.tasks("ends").items()}
     assert states == {
         "marked": "failed",
         "timed": "failed",
+        "stopped": "failed",
         "lost": "success",
         "again": "success",
         "cleared": "success",
@@ -189,11 +194,27 @@ def _asleep(seconds: int) -> list[int]:
     return [int(pid) for pid in listed.stdout.split()]
 
 
-def _kill_worker(name: str) -> bool:
-    """Kill -9 the task's process and the sshjobs that it started."""
+def _sshjobs(name: str) -> tuple[int, int] | None:
+    """Return pid and parent of the sshjobs that runs for a task."""
     for pid, parent, args in tree():
         if "sshjobs run" in args and f"--name {name} " in args:
-            os.kill(parent, signal.SIGKILL)
-            os.kill(pid, signal.SIGKILL)
-            return True
-    return False
+            return pid, parent
+    return None
+
+
+def _kill_worker(name: str) -> bool:
+    """Kill -9 the task's process and the sshjobs that it started."""
+    found = _sshjobs(name)
+    if found:
+        os.kill(found[1], signal.SIGKILL)
+        os.kill(found[0], signal.SIGKILL)
+    return bool(found)
+
+
+def _stop_worker(name: str) -> bool:
+    """Send SIGTERM to the worker of a task: it is the parent of the task's process."""
+    found = _sshjobs(name)
+    parents = {pid: parent for pid, parent, _ in tree()}
+    if found:
+        os.kill(parents[found[1]], signal.SIGTERM)
+    return bool(found)
