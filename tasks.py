@@ -83,6 +83,25 @@ def test(
 
 @task(
     help={
+        "schedules": "how many",
+        "seed": "the first one's seed, to see it again; the next are + 1",
+        "verbose": "say every step",
+    },
+    auto_shortflags=False,
+)
+def faults(
+    context: Context, schedules: int = 20, seed: int = -1, verbose: bool = False
+) -> None:
+    """Kill, stop and cut everything at random, and look for a broken promise."""
+    line = f"python -m tests.faults --schedules {schedules}"
+    line += f" --seed {seed}" if seed >= 0 else ""
+    line += " --verbose" if verbose else ""
+    if not _run(context, line):
+        raise Exit(code=1)
+
+
+@task(
+    help={
         "check": "change nothing; fail if a page is not up to date",
         "html": "also make a site of all pages in build/docs (extra: docs)",
     },
@@ -99,6 +118,6 @@ def docs(context: Context, check: bool = False, html: bool = False) -> None:
         raise Exit(code=1)
 
 
-ns = Collection(check, test, docs)
+ns = Collection(check, test, faults, docs)
 for verb in verbs.TASKS:
     ns.add_task(verb)
