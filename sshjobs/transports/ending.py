@@ -44,7 +44,7 @@ def clear(identity: Identity, door: Door) -> bool:
     for path in (identity.socket(folder), record_path(identity, folder)):
         door.tick()  # whoever has overtaken us may have a live socket there by now
         _remove(path)
-    _sweep(identity.socket(folder), logs)
+    _sweep(folder, (f"{identity.socket(folder)}.", logs), age=_LEFT)
     return any(found)
 
 
@@ -58,19 +58,20 @@ def _remove(path: str) -> None:
         ) from error
 
 
-def _sweep(socket: str, logs: str) -> None:
-    """Remove what sessions and handshakes that were killed have left."""
-    with os.scandir(os.path.dirname(socket)) as entries:
+def _sweep(folder: str, prefixes: tuple[str, ...], *, age: float) -> None:
+    """Remove what sessions and handshakes have left so many seconds ago."""
+    with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.path.startswith((f"{socket}.", logs)) and _is_old(entry):
+            if entry.path.startswith(prefixes) and _age(entry) >= age:
                 unlink(entry.path)
 
 
-def _is_old(entry: os.DirEntry[str]) -> bool:
+def _age(entry: os.DirEntry[str]) -> float:
+    """Return the seconds since a file was written to; below 0 if it is gone."""
     try:
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime
     except FileNotFoundError:
-        return False
+        return -1.0
 
 
 def disconnect(
@@ -83,7 +84,10 @@ def disconnect(
             try:
                 if held is not None:
                     ended = _end(identity, settings, held[1], drain)
-                    return clear(identity, held[1]) or ended
+                    ended = clear(identity, held[1]) or ended
+                    logs = log_prefix(identity, door.rundir)
+                    _sweep(door.rundir, (logs,), age=0.0)
+                    return ended
             except GateLost:
                 continue
         pause(door.tick)
