@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from sshjobs import errors, transports
-from sshjobs.transports import client, dial, gate, master, process
+from sshjobs.transports import client, dial, gate, master, mux, process
 from sshjobs.transports.identity import local_identity
 from tests.reach import Reach
 from tests.sshd import Sshd
@@ -160,6 +161,77 @@ def _close_all(listener: socket.socket) -> None:
             return
 
 
+@contextmanager
+def other_protocol(reach: Reach) -> Iterator[None]:
+    """Put something at the socket that speaks version 5 of the protocol."""
+
+    def answer() -> None:
+        while True:
+            try:
+                connection, _ = fake.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall(mux.pack(mux.MSG_HELLO, 5))
+                connection.recv(100)
+
+    transports.check_rundir(str(reach.folder))
+    with socket.socket(socket.AF_UNIX) as fake:
+        fake.bind(str(reach.socket))
+        fake.listen(5)
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield
+        fake.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_other_protocol_is_left_to_ssh(sshd: Sshd, reach: Reach) -> None:
+    with other_protocol(reach):
+        assert reach.run("echo x") == (0, b"x\n")
+    assert sshd.connections == 1
+
+
+def test_other_protocol_is_an_error_if_ssh_may_not_help(
+    sshd: Sshd, new_reach: NewReach
+) -> None:
+    reach = new_reach(sshd, mux="native")
+    with other_protocol(reach):
+        with pytest.raises(errors.HostUnreachable, match="mux=auto"):
+            reach.run("true")
+    assert sshd.connections == 0
+    reach.socket.unlink()
+
+
+def test_transport_that_is_not_here(sshd: Sshd, new_reach: NewReach) -> None:
+    with pytest.raises(errors.SpecError, match="fabric"):
+        new_reach(sshd, transport="fabric").run("true")
+
+
+@pytest.mark.parametrize("spare", range(1, 8))
+def test_no_descriptors_left_is_said_and_leaks_none(reach: Reach, spare: int) -> None:
+    reach.run("true")
+    transport = reach.connect()
+    fds = set(os.listdir("/dev/fd"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0) for _ in range(20)]  # fills the gaps below
+    for fd in taken[20 - spare :]:
+        os.close(fd)
+    top = max(taken[: 20 - spare]) + spare + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (top, limits[1]))
+    try:
+        with pytest.raises(errors.StoreError, match="Too many open files"):
+            transport.run("true", stdin=b"x", timeout=9, sink=sunk)
+    except pytest.fail.Exception:
+        assert spare > 5, "that many descriptors are not enough for three pipes"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in taken[: 20 - spare]:
+            os.close(fd)
+    transport.close()
+    assert len(os.listdir("/dev/fd")) <= len(fds)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can play somebody else")
 def test_somebody_else_s_socket_is_told_nothing(sshd: Sshd, reach: Reach) -> None:
     """ssh itself would greet it and hand it every session."""
@@ -282,13 +354,13 @@ def test_connection_from_a_store_with_a_long_path(
 # -- masters and connections that hang or die
 
 
-@pytest.mark.parametrize("mux", ["native", "ssh"])
+@pytest.mark.parametrize("way", ["native", "ssh"])
 def test_stopped_master_is_ended_and_replaced(
-    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch, mux: str
+    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(master, "PATIENCE", 0.3)
     monkeypatch.setattr(master.probe, "__defaults__", (0.3,))
-    reach = new_reach(sshd, mux=mux)
+    reach = new_reach(sshd, mux=way)
     reach.run("true")
     old = pid_of(reach)
     with stopped(old):
@@ -309,11 +381,11 @@ def test_stopped_master_is_no_bound_to_disconnect(
     assert reach.ssh_pids() == []
 
 
-@pytest.mark.parametrize("mux", ["native", "ssh"])
+@pytest.mark.parametrize("way", ["native", "ssh"])
 def test_master_killed_in_the_middle_of_a_session(
-    sshd: Sshd, new_reach: NewReach, mux: str
+    sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
-    reach = new_reach(sshd, mux=mux)
+    reach = new_reach(sshd, mux=way)
     transport = reach.connect()
     pid = pid_of(reach)
 
@@ -327,11 +399,11 @@ def test_master_killed_in_the_middle_of_a_session(
     assert reach.run("echo y") == (0, b"y\n")
 
 
-@pytest.mark.parametrize("mux", ["native", "ssh"])
+@pytest.mark.parametrize("way", ["native", "ssh"])
 def test_server_s_process_killed_in_the_middle_of_a_session(
-    sshd: Sshd, new_reach: NewReach, mux: str
+    sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
-    reach = new_reach(sshd, mux=mux)
+    reach = new_reach(sshd, mux=way)
     transport = reach.connect()
 
     def sink(piece: bytes) -> None:
@@ -344,11 +416,11 @@ def test_server_s_process_killed_in_the_middle_of_a_session(
     assert reach.run("echo y") == (0, b"y\n")
 
 
-@pytest.mark.parametrize("mux", ["native", "ssh"])
+@pytest.mark.parametrize("way", ["native", "ssh"])
 def test_master_that_ended_before_the_session_ran_nothing(
-    sshd: Sshd, new_reach: NewReach, mux: str
+    sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
-    reach = new_reach(sshd, mux=mux)
+    reach = new_reach(sshd, mux=way)
     transport = reach.connect()
     mark = reach.folder.parent / "mark"
     process.end(pid_of(reach), process.start_of(pid_of(reach)) or "")
@@ -359,13 +431,13 @@ def test_master_that_ended_before_the_session_ran_nothing(
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("mux", ["native", "ssh"])
+@pytest.mark.parametrize("way", ["native", "ssh"])
 def test_black_hole_ends_in_time_and_the_next_recovers(
-    sshd: Sshd, new_reach: NewReach, mux: str
+    sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
     relay = sshd.folder / "relay"
     through_a_script(sshd, f"echo $$ >{relay}")
-    reach = new_reach(sshd, mux=mux)
+    reach = new_reach(sshd, mux=way)
     transport = reach.connect()
     hole = int(relay.read_text())
     with stopped(hole), pytest.raises(errors.CommandTimeout) as caught:
@@ -585,12 +657,12 @@ def test_stopped_holders_of_all_places_do_not_bar_the_way(place: Path) -> None:
 # -- the server's limits
 
 
-@pytest.mark.parametrize("mux", ["native", "ssh"])
+@pytest.mark.parametrize("way", ["native", "ssh"])
 def test_max_sessions_is_a_refusal_and_never_a_second_connection(
-    new_sshd: NewSshd, new_reach: NewReach, mux: str
+    new_sshd: NewSshd, new_reach: NewReach, way: str
 ) -> None:
     sshd = new_sshd(MaxSessions=1)
-    reach = new_reach(sshd, mux=mux)
+    reach = new_reach(sshd, mux=way)
     go = reach.folder.parent / "go"
     first = reach.process(f"until test -e {go}; do sleep 0.05; done; echo x")
     until(lambda: sshd.sessions)
@@ -730,9 +802,9 @@ VisualHostKey yes
 """
 
 
-@pytest.mark.parametrize("mux", ["native", "ssh"])
+@pytest.mark.parametrize("way", ["native", "ssh"])
 def test_hostile_configuration_breaks_no_session(
-    sshd: Sshd, new_reach: NewReach, mux: str
+    sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -740,7 +812,7 @@ def test_hostile_configuration_breaks_no_session(
         port = taken.getsockname()[1]
         text = HOSTILE.format(folder=sshd.folder, port=port)
         sshd.write_client_config(*text.strip().splitlines())
-        reach = new_reach(sshd, mux=mux)
+        reach = new_reach(sshd, mux=way)
         assert reach.run("cat; exit 3", b"in") == (3, b"in")
         status, out = reach.run("tty; env; exit 4")
         assert status == 4
@@ -867,8 +939,7 @@ def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:
 
 def test_identity_survives_its_text(reach: Reach) -> None:
     assert transports.Identity.loads(reach.identity.dumps()) == reach.identity
-    with pytest.raises(ValueError):
-        transports.Identity.loads('["of", "another", "version"]')
+    assert not transports.Identity.loads('["of", "another", "version"]').fresh()
 
 
 def test_identity_is_fresh_until_a_file_changes(sshd: Sshd, reach: Reach) -> None:

@@ -119,3 +119,21 @@ def test_child_is_killed_with_what_it_started(place: Path) -> None:
     assert child.status == -signal.SIGKILL
     while process.start_of(pid) == start:
         continue
+
+
+@pytest.mark.skipif(not os.access("/bin/ps", os.X_OK), reason="no /bin/ps")
+def test_systems_without_proc_are_asked_through_ps(place: Path) -> None:
+    """macOS and BSD; the same words work with Linux' ps."""
+    log = place / "log.k.0"
+    code = "import time; time.sleep(60)"
+    argv = [sys.executable, "-S", "-c", code, "-E", str(log), "box"]
+    with subprocess.Popen(argv) as one:
+        start = process._start_by_ps(one.pid)
+        assert start and start == process._start_by_ps(one.pid)
+        for words in ((str(log), True), (str(place / "log.k."), False)):
+            found = process._carriers_by_ps(*words)
+            assert [pid for pid, _ in found] == [one.pid]
+        assert process._carriers_by_ps(str(place / "log"), True) == []
+        one.kill()
+        one.wait()
+        assert process._start_by_ps(one.pid) is None

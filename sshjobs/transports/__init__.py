@@ -7,6 +7,7 @@ under the gate, where there is none.
 
 from __future__ import annotations
 
+from ..errors import SpecError
 from ..settings import Settings
 from .base import Completed, ConnState, Door, Sink, Transport
 from .identity import Identity, cache_name, check_rundir, local_identity, rundir
@@ -72,12 +73,15 @@ def connect(
         HostUnreachable: no connection; nothing ran.
         Throttled: the host closed the door before authentication.
         AuthenticationError: the key or the host key was refused.
+        SpecError: a transport that is not to be had here.
         StoreError: ``door.rundir`` cannot be used.
     """
     if identity.is_local:
         from .local import Local
 
         return Local(identity)
+    if settings.transport == "fabric":
+        raise SpecError(f"{identity.host}: transport=fabric is not in this version")
     from .openssh import connect as connect_openssh
 
     return connect_openssh(identity, settings, door, interactive=interactive)
