@@ -31,7 +31,9 @@ def traces() -> set[str]:
     return found
 
 
-def start(*words: str, path: str = "", user: str = "") -> subprocess.Popen[bytes]:
+def start(
+    *words: str, path: str = "", user: str = "", program: str = "sshjobs"
+) -> subprocess.Popen[bytes]:
     """Start the demonstration, as another user if one is named."""
     env = {"PYTHONPATH": str(TOP), "PATH": path or os.environ["PATH"], "LANG": "C"}
     python = sys.executable
@@ -39,9 +41,9 @@ def start(*words: str, path: str = "", user: str = "") -> subprocess.Popen[bytes
         python = "/usr/bin/python3"
         env["HOME"] = pwd.getpwnam(user).pw_dir
     return subprocess.Popen(
-        [python, "-m", "sshjobs", "demo", *words],
+        [python, "-m", program, "demo", *words],
         env=env,
-        cwd="/",
+        cwd="/" if program == "sshjobs" else TOP,  # where inv finds its tasks.py
         user=user or None,
         group=pwd.getpwnam(user).pw_gid if user else None,
         extra_groups=[] if user else None,
@@ -103,7 +105,7 @@ def test_without_ssh_the_host_is_this_machine(tmp_path: Path) -> None:
             if not program.name.startswith("ssh") and not link.is_symlink():
                 link.symlink_to(program)
     before = traces()
-    result = outcome(start("--json", path=str(tmp_path)))
+    result = outcome(start("--json", path=str(tmp_path), program="invoke"))
     assert result["host"] == "local"
     assert result["states"] == WANTED
     assert traces() <= before
