@@ -87,7 +87,7 @@ def _body(verb: manual.Verb) -> Callable[..., None]:
 
 
 def _carry_out(verb: manual.Verb, asked: dict[str, Any]) -> int:
-    # Keep in sync with cli.py: the demonstration is a user of the verbs, not one of them.
+    # Keep in sync with cli.py: the demonstration is a user of the verbs, no part.
     if verb.name == "demo":
         from .demo import main as demo
 
