@@ -97,19 +97,19 @@ sj_where() {
 }
 
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
-# sj_env (command words or -), sj_dd, sj_grepz (1 or 0).
+# sj_env (command words or -), sj_dd, sj_grepz, sj_wc (1 or 0).
 sj_tools() {
     sj_line=
     sj_read_line "$sj_machine/tools"
-    case $sj_line in "$sj_boot 1 "*) ;; *) sj_probe ;; esac
+    case $sj_line in "$sj_boot 2 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
-    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6
+    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
 }
 
 sj_probe() {
     sj_setsid=$(command -v setsid) || sj_setsid=-
     sj_env=-
-    if [ "${BASH_VERSION-}${KSH_VERSION-}" = '' ] &&
+    if [ -z "${BASH_VERSION-}" ] &&
         env --default-signal=INT true 2>/dev/null; then
         sj_env=$(command -v env)
     fi
@@ -119,7 +119,9 @@ sj_probe() {
     sj_grepz=0
     printf 'a\000b=1\000c\000' | grep -szxo 'b=[0-9]*' 2>/dev/null | tr '\000' ' ' |
         grep -q '^b=1 *$' && [ -r /proc/self/environ ] && sj_grepz=1
-    sj_line="$sj_boot 1 $sj_setsid $sj_env $sj_dd $sj_grepz"
+    sj_wc=0
+    case $(wc --version 2>/dev/null) in *GNU*) sj_wc=1 ;; esac
+    sj_line="$sj_boot 2 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
     { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
     return 0
 }
@@ -278,7 +280,7 @@ function look(  c, l, a, p, m) {
 function tree(id, g, gs) {
     look()
     if (id in MK) return 1
-    return g > 1 && (g in GR) && (!(g in ST) || ST[g] == gs)
+    return g > 1 && (g in GR) && (!(g in ST) || !proc || (ST[g] - gs >= 0 && ST[g] - gs < 3000))
 }
 function started(id, at) {
     say("started " id " " val("pid") " " (("pgid" in F) ? val("pgid") : 0) " " word("start") " " word("boot_id") " " word("node") " " word("started_at"))
@@ -298,10 +300,10 @@ function endword() {
 }
 function finish(id, d, new) {
     if (rd(d "lost") >= 0) { state = quiet ? "LOST" : lost(id); return 1 }
-    if (rd(d "exit") >= 0 && ("end" in F)) {
+    if (rd(d "exit") >= 0 && ("end" in F) || rd(d "run") >= 0 && ("end" in F)) {
         state = endword()
         if (quiet) return 1
-        if (new && rd(d "run") >= 0) { started(id); rd(d "exit") }
+        if (new && val("pid") != "-") started(id)
         ended(id)
         return 1
     }
@@ -312,8 +314,7 @@ function suspect(id, why, new) {
     SU[id] = why
     SN[id] = new
     PG[id] = val("pgid")
-    JS[id] = val("job_start")
-    AL[id] = ""
+    JS[id] = val("start")
 }
 # The state of one job, said as frames unless quiet.
 function judge(id, pid, start,  d, new, p, s) {
@@ -358,6 +359,15 @@ function judge(id, pid, start,  d, new, p, s) {
     }
     doubt(id, "gone", new)
 }
+function buried(id) {
+    if (rd("gone/" id) < 0) return 0
+    state = "GONE"
+    if (!quiet) {
+        if (("status" in F) || word("cause") == "cancelled") ended(id)
+        say("reaped " id)
+    }
+    return 1
+}
 function unstarted(id, d) {
     if (finish(id, d, 0)) return
     if (rd(d "spec") >= 0) {
@@ -365,11 +375,7 @@ function unstarted(id, d) {
         if (!quiet) say("prepared " id)
         return
     }
-    if (rd("gone/" id) >= 0) {
-        state = "GONE"
-        if (!quiet) { if ("status" in F) ended(id); say("reaped " id) }
-        return
-    }
+    if (buried(id)) return
     state = "MISSING"
     if (!quiet) say("missing " id)
 }
@@ -391,6 +397,8 @@ function settle(  i, id, d, why) {
             continue
         }
         if (finish(id, d, SN[id])) { VERDICT[id] = state; continue }
+        # Reaped by somebody else meanwhile: the tombstone knows more than what is left.
+        if (buried(id)) { VERDICT[id] = state; continue }
         VERDICT[id] = has(d "cancel") ? "CANCELLED" : "LOST"
         if (SN[id] && !quiet && rd(d "run") >= 0 && ("pid" in F)) started(id)
         print id, why | ENVIRON["SJ_LOSER"]
@@ -498,7 +506,7 @@ sj_detach() { # MODE LINES
         }
     fi
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
-    printf '%s\n' "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_proc" \
+    printf '%s\n' "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_wc $sj_proc" \
         "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" "$sj_sh" $2 |
         ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1
 }
@@ -584,7 +592,7 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
 }
 
 sj_unwritten() { # ID: its files could not be written; say why, leave nothing
-    [ "$sj_err" ] || sj_err=$(LC_ALL=C sh -c 'printf %1000s x >"$1"' sh "$sj_t/probe" 2>&1)
+    [ "$sj_err" ] || sj_whynot
     sj_code "$sj_err"
     sj_err=${sj_err##*: }
     printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-cannot be written}"
@@ -607,9 +615,13 @@ sj_start() {
     return 0
 }
 
-sj_norunner() {
+sj_whynot() { # why nothing can be written, in the words of the system
     sj_err=$(LC_ALL=C sh -c 'printf %9000s x >"$1"' sh "new/probe.$sj_nonce" 2>&1)
     rm -f "new/probe.$sj_nonce"
+}
+
+sj_norunner() {
+    sj_whynot
     sj_code "$sj_err"
     sj_err=${sj_err##*: }
     for sj_i in $sj_go; do
@@ -966,8 +978,8 @@ sj_close() {
 set +aeCfnuvx
 umask 077
 sj_mode=$1 sj_me=0
-hash ls mv rm sleep 2>/dev/null
-read -r sj_machine sj_boot sj_node sj_offset sj_umask sj_setsid sj_tool sj_grepz sj_proc
+hash ln rm sleep 2>/dev/null
+read -r sj_machine sj_boot sj_node sj_offset sj_umask sj_setsid sj_tool sj_grepz sj_wc sj_proc
 IFS= read -r sj_shell
 IFS= read -r sj_home
 IFS= read -r sj_dir
@@ -1003,44 +1015,45 @@ sj_clock() { # sj_cs hundredths, sj_t seconds
     sj_t=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
 }
 
-# Publishes the end. The record is written to a new file; on a full disk it goes into the
-# block that `spec` has had since the start, and `spec` becomes `exit`. So it says all
-# that a reader of `spec` may still want.
+# Publishes the end: the record is appended to `run`, in one write to a block that the file
+# has had since the claim, so that a full disk loses no end; then `run` is linked to `exit`.
+# link(2) is as atomic as rename, and ln starts faster than mv (fewer libraries).
 sj_publish() { # STATUS SIGNAL CAUSE REASON
     sj_bytes=0
     if [ -s "$sj_d/log" ]; then
-        sj_line=$(ls -lnd "$sj_d/log")
-        sj_word5 $sj_line
+        sj_size "$sj_d/log"
     fi
     sj_rec="id=$sj_id
 status=$1
 signal=$2
 cause=$3
-started_at=$sj_t0
 finished_at=$sj_t
 log_bytes=$sj_bytes
 reason=$4
-attempt=$sj_a
-digest=$sj_digest
-sj_sha=$sj_sha
-sj_name='$sj_name'
-sj_keyword='$sj_keyword'
 end="
-    if { printf '%s\n' "$sj_rec" >"$sj_d/exit.t"; } 2>/dev/null; then
-        mv -f "$sj_d/exit.t" "$sj_d/exit"
-    else
-        { printf '%s\n' "$sj_rec" 1<>"$sj_d/spec"; } 2>/dev/null
-        mv -f "$sj_d/spec" "$sj_d/exit"
-    fi
-    { printf '\nE %s .\n' "$sj_id" >>"$sj_machine/journal"; } 2>/dev/null
+    printf '%s\n' "$sj_rec" >>"$sj_d/run"
+    ln "$sj_d/run" "$sj_d/exit" || {
+        [ -e "$sj_d/exit" ] && return
+        printf 'attempt=%s\nstarted_at=%s\n%s\n' "$sj_a" "$sj_t0" "$sj_rec" >"$sj_d/exit.t" &&
+            mv -f "$sj_d/exit.t" "$sj_d/exit"
+    }
+    printf '\nE %s .\n' "$sj_id" >>"$sj_machine/journal"
     return 0
 }
 
-sj_word5() { sj_bytes=$5; }
+# BusyBox wc reads the whole file to count, its ls is the same binary.
+sj_size() {
+    if [ "$sj_wc" = 1 ]; then
+        sj_bytes=$(wc -c <"$1")
+    else
+        set -- $(ls -lnd "$1")
+        sj_bytes=$5
+    fi
+}
 
 # One job: its runner, and with a timeout the process that keeps the time beside it.
 sj_one() { # ID ATTEMPT
-    sj_id=$1 sj_a=$2 sj_d=jobs/$1 sj_ok='' sj_s=''
+    sj_id=$1 sj_a=$2 sj_d=jobs/$1 sj_ok=''
     [ -r "$sj_d/spec" ] && [ ! -e "$sj_d/run" ] || return 0
     . "./$sj_d/spec"
     [ "$sj_ok" = "$sj_id" ] || return 0
@@ -1057,27 +1070,26 @@ sj_one() { # ID ATTEMPT
     sleep "$sj_timeout" &
     sj_s=$!
     {
+        trap 'kill -9 "$sj_s"' EXIT
         sj_main
-        kill -9 "$sj_s"
     } &
     sj_g=$!
     wait "$sj_s"
     if [ $? -eq 0 ]; then
-        [ -e "$sj_d/cancel" ] || [ -e "$sj_d/exit" ] || { printf '' >"$sj_d/expire"; }
+        [ -e "$sj_d/cancel" ] || [ -e "$sj_d/exit" ] || printf '' >"$sj_d/expire"
         sj_end_trees tree "$sj_id"
     fi
     wait "$sj_g"
 }
 
+# The claim is the O_EXCL creation of `run`, which becomes stdout; who comes second ends
+# here. The record is whole before the job is started. J, forked next, will be the leader
+# of its session and group: setsid does not fork for who leads no group.
 sj_main() {
     set -C
-    { printf '' >"$sj_d/run"; } 2>/dev/null || {
-        set +C
-        return 0
-    }
+    exec >"$sj_d/run"
     set +C
     sj_self
-    sj_clock
     sj_t0=$sj_t
     sj_record="machine=$sj_machine
 boot_id=$sj_boot
@@ -1085,8 +1097,8 @@ pid=$sj_pid
 start=$sj_start
 node=$sj_node
 attempt=$sj_a
-started_at=$sj_t0"
-    { printf '%s\n' "$sj_record" >>"$sj_d/run"; } 2>/dev/null || {
+started_at=$sj_t"
+    printf '%s\n' "$sj_record" || {
         rm -f "$sj_d/run"
         return 0
     }
@@ -1098,7 +1110,7 @@ started_at=$sj_t0"
     sj_place || return 0
     sj_child &
     sj_j=$!
-    { printf '\nS %s .\n' "$sj_id" >>"$sj_machine/journal"; } 2>/dev/null
+    if [ "$sj_setsid" ]; then printf 'pgid=%s\n' $sj_j; else printf 'pgid=0\njob_pid=%s\n' $sj_j; fi
     sj_wait
     sj_clock
     sj_cause=''
@@ -1107,42 +1119,28 @@ started_at=$sj_t0"
     elif [ -e "$sj_d/expire" ]; then
         sj_cause=timeout
     fi
-    sj_t1=$sj_t
     if [ "$sj_cause" ]; then sj_stopped; else sj_leftover; fi
-    sj_t=$sj_t1
+    [ -e "$sj_d/log" ] || sj_why='the log could not be written'
     sj_publish "$sj_status" "$sj_signal" "$sj_cause" "$sj_why"
 }
 
-# Where the job is to run and what it needs there; what is missing ends it here.
+# Where the job is to run; what is missing ends it here.
 sj_place() {
     case $sj_cwd in
-    '') sj_cwd=$sj_home ;;
-    '~') sj_cwd=$sj_home ;;
+    '' | '~') sj_cwd=$sj_home ;;
     '~/'*) sj_cwd=$sj_home/${sj_cwd#??} ;;
     /*) ;;
     *) sj_cwd=$sj_home/$sj_cwd ;;
     esac
-    if [ ! -d "$sj_cwd" ]; then
-        sj_publish 126 '' '' "cwd: no such directory: ${sj_cwdtext:-the login directory}"
-    elif [ ! -x "$sj_cwd" ]; then
-        sj_publish 126 '' '' "cwd: permission denied: ${sj_cwdtext:-the login directory}"
-    elif ! { printf '' >>"$sj_d/log"; } 2>/dev/null; then
-        sj_publish 126 '' '' 'the log cannot be written'
-    else
-        return 0
-    fi
+    [ -d "$sj_cwd" ] && [ -x "$sj_cwd" ] && return 0
+    sj_l='no such directory'
+    [ -d "$sj_cwd" ] && sj_l='permission denied'
+    sj_publish 126 '' '' "cwd: $sj_l: ${sj_cwdtext:-the login directory}"
     return 1
 }
 
-# The job itself. What is exported, is exported only here. The pid of this process stays
-# that of the job, its session and its group: setsid does not fork for who leads no group.
+# The job itself. What is exported, is exported only here.
 sj_child() {
-    sj_self
-    if [ "$sj_setsid" ]; then
-        printf 'pgid=%s\njob_start=%s\n' "$sj_pid" "$sj_start" >>"$sj_d/run"
-    else
-        printf 'pgid=0\njob_pid=%s\njob_start=%s\n' "$sj_pid" "$sj_start" >>"$sj_d/run"
-    fi
     exec >>"$sj_d/log" 2>&1
     [ "$sj_hasin" ] && exec <"$sj_d/stdin"
     PATH=$sj_path
@@ -1169,7 +1167,7 @@ sj_wait() {
     else
         wait "$sj_j"
         sj_status=$?
-        [ "$sj_status" -gt 128 ] && jobs >>"$sj_d/run" 2>/dev/null
+        [ "$sj_status" -gt 128 ] && jobs
     fi
     [ "$sj_status" -gt 128 ] || return 0
     sj_how
@@ -1192,11 +1190,11 @@ sj_wait() {
 sj_wait_bash() {
     set -o posix
     trap : CHLD
-    while kill -0 "$sj_j" 2>/dev/null; do
+    while kill -0 "$sj_j"; do
         wait "$sj_j"
-        jobs >>"$sj_d/run"
+        jobs
     done
-    jobs >>"$sj_d/run"
+    jobs
     wait "$sj_j"
     sj_status=$?
     trap - CHLD
@@ -1227,14 +1225,15 @@ sj_stopped() {
 # is nothing, which is the common case.
 sj_leftover() {
     [ "$sj_setsid" ] || return 0
-    kill -s 0 -- "-$sj_j" 2>/dev/null || return 0
+    kill -0 "-$sj_j" || return 0
     sj_end_trees group "$sj_id"
 }
 
 # Who belongs to which of the jobs ID, and what is due to them after E seconds: soft (TERM,
 # once each) before the grace of the job has passed, hard after it. Never the runners; nor
 # the killer ME with its children, should a job have asked for its own end. A recorded
-# group counts unless a process of that number and another start time leads it.
+# group counts unless its leader was not started soon after the runner (30 s, in ticks of
+# 10 ms): then the number was given to somebody else since.
 sj_tree_awk='
 function rd(f,  l, k) {
     split("", F)
@@ -1245,6 +1244,7 @@ function rd(f,  l, k) {
     close(f)
 }
 function has(f,  l, r) { r = (getline l < f); close(f); return r >= 0 }
+function near(s, r) { return proc ? (s - r >= 0 && s - r < 3000) : 1 }
 function stats(  c, l, a, p) {
     c = proc ? "cat /proc/[0-9]*/stat 2>/dev/null" : "ps -A -o pid= -o ppid= -o pgid= -o lstart= 2>/dev/null"
     while ((c | getline l) > 0) {
@@ -1283,8 +1283,8 @@ function marks(  c, l, m) {
     grace[id] = F["sj_grace"] + 0
     rd("jobs/" id "/run")
     g = F["pgid"] + 0
-    if (g > 1) { G[g] = id; GS[g] = F["job_start"] }
-    if (F["job_pid"] + 0 > 1) { LP[F["job_pid"]] = id; LS[F["job_pid"]] = F["job_start"] }
+    if (g > 1) { G[g] = id; GS[g] = F["start"] }
+    if (F["job_pid"] + 0 > 1) { LP[F["job_pid"]] = id; LS[F["job_pid"]] = F["start"] }
     RP[id] = F["pid"]
     RB[id] = F["start"]
     known[id] = ("pgid" in F)
@@ -1292,8 +1292,8 @@ function marks(  c, l, m) {
 }
 END {
     stats()
-    for (g in G) if ((g in ST) && ST[g] != GS[g]) delete G[g]
-    for (p in LP) if ((p in ST) && ST[p] == LS[p]) OW[p] = LP[p]
+    for (g in G) if ((g in ST) && !near(ST[g], GS[g])) delete G[g]
+    for (p in LP) if ((p in ST) && near(ST[p], LS[p])) OW[p] = LP[p]
     for (p in ST) {
         if (GR[p] in G) OW[p] = G[GR[p]]
         else if (scope != "group" && (SE[p] in G)) OW[p] = G[SE[p]]
@@ -1362,30 +1362,46 @@ sj_end_trees() { # SCOPE IDS
         sj_e=$((sj_e / 100)).$((sj_e / 10 % 10))
         sj_scan
         if [ "$sj_soft" ]; then
-            kill -s TERM $sj_soft 2>/dev/null
-            kill -s CONT $sj_soft 2>/dev/null
+            kill -s TERM $sj_soft
+            kill -s CONT $sj_soft
             sj_termed="$sj_termed$sj_soft "
         fi
         if [ "$sj_hard" ]; then
-            kill -s STOP $sj_hard 2>/dev/null
+            kill -s STOP $sj_hard
             sj_scan
-            [ "$sj_hard" ] && kill -s KILL $sj_hard 2>/dev/null
+            [ "$sj_hard" ] && kill -s KILL $sj_hard
             sj_nap=0.05
         fi
-        for sj_i in $sj_done; do { printf '' >"jobs/$sj_i/killed"; } 2>/dev/null; done
+        for sj_i in $sj_done; do printf '' >"jobs/$sj_i/killed"; done
         sj_left=$sj_live
         [ "$sj_left" ] || break
         case $sj_rounds in [1-4]) sj_nap=0.05 ;; esac
-        sleep "$sj_nap" 2>/dev/null || sleep 1
+        sleep "$sj_nap" || sleep 1
     done
 }
 
-case $sj_mode in
-s)
+# The jobs of a batch share the instant of their start to a few milliseconds, and a line of
+# the journal: both are read and written once for sixteen.
+sj_batch() {
+    sj_n=0 sj_l=''
     while read -r sj_line; do
-        sj_one "${sj_line%%:*}" "${sj_line#*:}" </dev/null >/dev/null 2>&1 &
+        [ $((sj_n % 16)) -eq 0 ] && {
+            [ "$sj_l" ] && printf '\nS%s .\n' "$sj_l" >>"$sj_machine/journal"
+            sj_l=''
+            sj_w=$sj_line
+            sj_clock
+            sj_line=$sj_w
+        }
+        sj_n=$((sj_n + 1))
+        sj_l="$sj_l ${sj_line%%:*}"
+        sj_one "${sj_line%%:*}" "${sj_line#*:}" &
     done
-    ;;
+    [ "$sj_l" ] && printf '\nS%s .\n' "$sj_l" >>"$sj_machine/journal"
+}
+
+exec >/dev/null 2>&1
+case $sj_mode in
+s) sj_batch ;;
 k)
     set --
     while read -r sj_line; do set -- "$@" "$sj_line"; done
@@ -1393,7 +1409,7 @@ k)
         sj_self
         sj_me=$sj_pid
         sj_end_trees tree "$@"
-    } </dev/null >/dev/null 2>&1 &
+    } &
     ;;
 esac
 exit 0
