@@ -103,6 +103,7 @@ class Airflow:
         }
         self._standalone: subprocess.Popen[bytes] | None = None
         self.output = base / "standalone.log"
+        self.printed = ""
 
     def _url(self, path: str) -> str:
         return f"http://localhost:{self.port}/{path}"
@@ -139,6 +140,12 @@ class Airflow:
         """Return the record of sshjobs, a job an entry."""
         return [
             json.loads(line) for line in self.sshjobs("list", "--json").splitlines()
+        ]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return all that sshjobs knows of each job."""
+        return [
+            json.loads(self.sshjobs("show", j["id"], "--json")) for j in self.jobs()
         ]
 
     def migrate(self) -> None:
@@ -255,3 +262,8 @@ def tree() -> Iterator[tuple[int, int, str]]:
     for line in listed.stdout.splitlines():
         pid, parent, args = line.split(None, 2)
         yield int(pid), int(parent), args
+
+
+def asleep(seconds: int) -> list[int]:
+    """Return the pids of the sleeps of one job."""
+    return [pid for pid, _, args in tree() if args == f"sleep {seconds}"]

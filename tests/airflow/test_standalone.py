@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from tests.sshd import Sshd, sshd_path
 
-from .real import Airflow, eventually, login, tree
+from .real import Airflow, asleep, eventually, login, tree
 
 pytest.importorskip("airflow.sdk")
 pytestmark = [
@@ -141,17 +140,17 @@ def _ended(airflow: Airflow, dag: str, count: int) -> bool:
 def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
     airflow.trigger("ends")
     eventually(lambda: airflow.state("ends", "marked")[0] == "running", 120)
-    eventually(lambda: _asleep(7001))
+    eventually(lambda: asleep(7001))
     airflow.mark_failed("ends", "marked")
     eventually(lambda: (mark / "lost").exists())
     eventually(lambda: _kill_worker("ends.lost"))
-    eventually(lambda: _asleep(7003))
+    eventually(lambda: asleep(7003))
     eventually(lambda: _stop_worker("ends.stopped"))
 
-    eventually(lambda: not _asleep(7001), 60)
-    eventually(lambda: not _asleep(7003), 30)
+    eventually(lambda: not asleep(7001), 60)
+    eventually(lambda: not asleep(7003), 30)
     eventually(lambda: _ended(airflow, "ends", 11), 240)
-    assert not _asleep(7002)
+    assert not asleep(7002)
     states = {task: state for (task, _), (state, _) in airflow.tasks("ends").items()}
     assert states == {
         "marked": "failed",
@@ -184,14 +183,6 @@ def test_clearing_runs_anew(airflow: Airflow, mark: Path) -> None:
     airflow.clear("ends", "cleared")
     eventually(lambda: (mark / "cleared").read_text() == "x\nx\n", 120)
     eventually(lambda: airflow.state("ends", "cleared") == ("success", 2), 60)
-
-
-def _asleep(seconds: int) -> list[int]:
-    """Return the pids of the sleeps of one job."""
-    listed = subprocess.run(
-        ["pgrep", "-fx", f"sleep {seconds}"], capture_output=True, text=True
-    )
-    return [int(pid) for pid in listed.stdout.split()]
 
 
 def _sshjobs(name: str) -> tuple[int, int] | None:

@@ -1,0 +1,143 @@
+"""One DAG, run by ``airflow dags test``: what a task makes of each way a job ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.sshd import Sshd, sshd_path
+
+from .real import AIRFLOW_3, Airflow, asleep, eventually, login
+
+pytest.importorskip("airflow")
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not sshd_path(), reason="no sshd"),
+]
+
+DAG = r"""
+from datetime import timedelta
+
+from airflow.sdk import DAG
+from sshjobs.airflow import SSHJobOperator, SSHJobSensor, SSHSubmitOperator
+
+with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
+    SSHJobOperator(task_id="skip99", command="exit 99")
+    SSHJobOperator(task_id="skip3", command="exit 3", skip_on_exit_code=[3, 4])
+    SSHJobOperator(task_id="fails99", command="exit 99", skip_on_exit_code=None)
+    SSHJobOperator(
+        task_id="bad", command="echo first; echo last words; exit 5", cleanup="always"
+    )
+    SSHJobOperator(
+        task_id="timed",
+        command="setsid sleep 7101 & echo began; sleep 7101",
+        execution_timeout=timedelta(seconds=6),
+    )
+    SSHJobOperator(task_id="limited", command="sleep 7102", timeout=2)
+    SSHJobOperator(
+        task_id="variables",
+        command='printf "%s|" "$A" "$B_1" "${PATH%%:*}"; echo; pwd',
+        environment={
+            "A": "it's \"$(x)\"",
+            "B_1": "{{ ti.task_id }}",
+            "PATH": "/x:/usr/bin:/bin",
+        },
+        cwd="/usr",
+    )
+    SSHJobOperator(
+        task_id="big",
+        command=": " + "x" * 300000 + "\nprintf 'h\\303\\244\\377 '; echo two",
+    )
+    SSHJobOperator(
+        task_id="nobody",
+        command="true",
+        ssh_conn_id=None,
+        remote_host="no.such.host.invalid",
+        wait_host=1,
+        conn_retry_attempts=1,
+    )
+    SSHJobOperator(task_id="secret", ssh_conn_id="password", command="true")
+    submit = SSHSubmitOperator.partial(task_id="submit", cleanup="always").expand(
+        command=["echo one; exit 99", "echo two"]
+    )
+    SSHJobSensor.partial(task_id="sensor", poke_interval=1).expand(job=submit.output)
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    base = tmp_path_factory.mktemp("ways")
+    for folder in (base, base.parent):
+        os.chmod(folder, 0o755)
+    (base / "sshd").mkdir()
+    with Sshd(base / "sshd", login()) as sshd:
+        made = Airflow(base, sshd)
+        made.env["AIRFLOW_CONN_PASSWORD"] = "ssh://ann:sw0rdfish@127.0.0.1:1"
+        # In Airflow 2 a task that is over its time ends the whole of "dags test" (2.10).
+        over = "execution_timeout=timedelta(seconds=6)"
+        made.dag("ways", DAG if AIRFLOW_3 else DAG.replace(over, "timeout=6"))
+        made.migrate()
+        made.printed = made.test("ways")
+        yield made
+        made.stop()
+
+
+def test_the_states_of_the_tasks(airflow: Airflow) -> None:
+    states = {task: state for task, (state, _) in airflow.tasks("ways").items()}
+    assert states == {
+        ("skip99", -1): "skipped",
+        ("skip3", -1): "skipped",
+        ("fails99", -1): "failed",
+        ("bad", -1): "failed",
+        ("timed", -1): "failed",
+        ("limited", -1): "failed",
+        ("variables", -1): "success",
+        ("big", -1): "success",
+        ("nobody", -1): "failed",
+        ("secret", -1): "failed",
+        ("submit", 0): "success",
+        ("submit", 1): "success",
+        ("sensor", 0): "skipped",
+        ("sensor", 1): "success",
+    }, airflow.printed[-8000:]
+
+
+def test_a_failure_says_how_and_the_last_lines(airflow: Airflow) -> None:
+    message = airflow.printed.partition("FAILED with exit status 5")[2]
+    assert message.startswith("; the last lines of its log:\nfirst\nlast words\n")
+    assert "FAILED with exit status 99; its log is empty" in airflow.printed
+    assert ": TIMEOUT" in airflow.printed
+
+
+def test_the_tree_of_a_task_that_was_ended_is_gone(airflow: Airflow) -> None:
+    assert "began" in airflow.printed
+    eventually(lambda: not asleep(7101) and not asleep(7102), 30)
+
+
+def test_values_arrive_and_stand_in_no_line(airflow: Airflow) -> None:
+    assert """it's "$(x)"|variables|/x|""" in airflow.printed
+    assert "/usr" in airflow.printed.partition("|variables|/x|")[2][:400]
+    lines = [line for line in airflow.printed.splitlines() if "--env-from A" in line]
+    assert lines and not any("$(x)" in line for line in lines)
+
+
+def test_a_big_command_and_odd_bytes(airflow: Airflow) -> None:
+    assert r"hä\xff two" in airflow.printed
+
+
+def test_an_unreachable_host_is_named(airflow: Airflow) -> None:
+    assert "sshjobs ended with 69" in airflow.printed
+    assert "no.such.host.invalid" in airflow.printed.partition("ended with 69")[2]
+
+
+def test_a_password_is_refused_and_not_shown(airflow: Airflow) -> None:
+    assert "has a password and no key" in airflow.printed
+    assert "sw0rdfish" not in airflow.printed
+
+
+def test_what_was_to_be_cleaned_up_is_gone(airflow: Airflow) -> None:
+    cleaned = [job for job in airflow.records() if job["cleanup"] == "always"]
+    assert len(cleaned) == 3
+    assert all(job["reaped_at"] for job in cleaned)
