@@ -359,7 +359,6 @@ def test_stopped_master_is_ended_and_replaced(
     sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(master, "PATIENCE", 0.3)
-    monkeypatch.setattr(master.probe, "__defaults__", (0.3,))
     reach = new_reach(sshd, mux=way)
     reach.run("true")
     old = pid_of(reach)
@@ -373,7 +372,7 @@ def test_stopped_master_is_ended_and_replaced(
 def test_stopped_master_is_no_bound_to_disconnect(
     sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(master.probe, "__defaults__", (0.3,))
+    monkeypatch.setattr(master, "PATIENCE", 0.3)
     reach.run("true")
     with stopped(pid_of(reach)):
         assert not reach.state().alive

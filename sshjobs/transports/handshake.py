@@ -67,7 +67,8 @@ def _make(
         if not isinstance(error, GateLost) or _ORPHAN in _read(log):
             _undo(log)
         raise
-    record(identity, door.rundir, live.pid)
+    with seam(door.rundir):
+        record(identity, door.rundir, live.pid)
     return live
 
 

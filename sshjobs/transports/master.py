@@ -46,32 +46,29 @@ class Live(NamedTuple):
     control: Control | None
 
 
-def probe(
-    identity: Identity, mux: str, door: Door, patience: float = PATIENCE
-) -> Live | None:
+def probe(identity: Identity, mux: str, door: Door) -> Live | None:
     """Return the live master, or ``None`` if nobody answers at the socket.
 
     Args:
         mux: The setting of that name.
-        patience: Seconds for each step of asking.
 
     Raises:
         Stuck: a master is there and does not answer.
     """
     if mux == "ssh":
-        return _probe_by_ssh(identity, door, patience)
+        return _probe_by_ssh(identity, door)
     try:
-        return _probe(identity, door, patience)
+        return _probe(identity, door)
     except (Gone, Foreign):
         return None
     except Unfit:
         if mux == "native":
             raise
-        return _probe_by_ssh(identity, door, patience)
+        return _probe_by_ssh(identity, door)
 
 
-def _probe(identity: Identity, door: Door, patience: float) -> Live:
-    control = Control(identity.socket(door.rundir), patience, door.tick)
+def _probe(identity: Identity, door: Door) -> Live:
+    control = Control(identity.socket(door.rundir), PATIENCE, door.tick)
     try:
         return Live(control.alive(), control)
     except BaseException:
@@ -79,12 +76,12 @@ def _probe(identity: Identity, door: Door, patience: float) -> Live:
         raise
 
 
-def _probe_by_ssh(identity: Identity, door: Door, patience: float) -> Live | None:
+def _probe_by_ssh(identity: Identity, door: Door) -> Live | None:
     if not os.path.lexists(identity.socket(door.rundir)):
         return None
     from .client import order
 
-    said = order(identity, identity.socket(door.rundir), "check", patience)
+    said = order(identity, identity.socket(door.rundir), "check", PATIENCE)
     found = re.search(rb"Master running \(pid=(\d+)\)", said)
     return Live(int(found[1]), None) if found else None
 
