@@ -63,7 +63,10 @@ except ImportError:  # Airflow 2.9 to 3.1
         AirflowSkipException,
     )
 
-#: What a task's job is called; a Jinja template, which fits a BashOperator too.
+from .states import ACTIVE
+
+#: What a task's job is called; a Jinja template, which fits a BashOperator too. Keep in
+#: sync with _left_over.
 KEY = (
     "airflow/{{ ti.dag_id }}/{{ ti.run_id }}/{{ ti.task_id }}/{{ ti.map_index }}"
     "/{{ ti.max_tries }}/{{ dag_run.start_date | ts }}"
@@ -438,20 +441,40 @@ def _start(line: str, env: Mapping[str, str], stdin: str) -> Any:
         )
 
 
-def _record(job: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """Return what this machine knows of a job; empty if it knows none."""
-    shown = subprocess.run(
-        [*_program(), "show", job, "--json"],
+def _ask(env: Mapping[str, str], *words: str) -> list[dict[str, Any]]:
+    """Return what a verb of sshjobs says of jobs, from the record on this machine."""
+    said = subprocess.run(
+        [*_program(), *words, "--json"],
         env=dict(env),
         cwd="/",
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=60,
         check=False,
     )
-    if shown.returncode or not shown.stdout.strip():
-        return {}
-    record: dict[str, Any] = json.loads(shown.stdout.splitlines()[0])
-    return record
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+def _record(job: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return what this machine knows of a job; empty if it knows none."""
+    return next(iter(_ask(env, "show", job)), {})
+
+
+def _left_over(ti: Any, key: str, env: Mapping[str, str]) -> list[str]:
+    """Return the jobs of a task that run still although the task was cleared.
+
+    Airflow took them for dead (a worker that was lost for good). What runs anew must
+    not run beside them. The first try has none.
+    """
+    if ti.try_number < 2:
+        return []
+    mine = f"airflow/{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/"
+    return [
+        job["id"]
+        for state in ACTIVE
+        for job in _ask(env, "list", "--state", state)
+        if job["key"].startswith(mine) and job["key"] != key
+    ]
 
 
 def _is_skip(record: Mapping[str, Any], codes: Container[int]) -> bool:
@@ -599,6 +622,10 @@ class SSHJobOperator(BashOperator):
         where = self._where()
         env = self.get_env(context) | self._settings(where) | self._variables()
         self.bash_command = f"exec {shlex.join(self._words(where, context))}"
+        left = _left_over(context["ti"], self.key, env)
+        if left:
+            kill = shlex.join([*_program(), "kill", *left])
+            self.bash_command = f"{kill} >&2 && {self.bash_command}"
         # The command is read from stdin: an argument would show in ps on the worker,
         # and ends at 128 KiB (execve(2), MAX_ARG_STRLEN).
         ended = self.subprocess_hook.follow(

@@ -27,6 +27,12 @@ from tests.sshd import Sshd
 
 BIN = Path(sys.executable).parent
 AIRFLOW_3 = importlib.util.find_spec("airflow.sdk") is not None
+# Where Airflow 2 has what a DAG of Airflow 3 imports.
+_AIRFLOW_2 = (
+    ("sdk", ""),
+    ("providers.standard.operators.bash", ".operators.bash"),
+    ("providers.standard.sensors.bash", ".sensors.bash"),
+)
 
 
 def login() -> str:
@@ -92,10 +98,6 @@ class Airflow:
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": (
-                "5"
-            ),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
             "AIRFLOW_CONN_TARGET": connection(sshd),
             "SSHJOBS_HOME": str(base / "record"),

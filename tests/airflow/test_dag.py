@@ -75,7 +75,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     with Sshd(base / "sshd", login()) as sshd:
         made = Airflow(base, sshd)
         made.env["AIRFLOW_CONN_PASSWORD"] = "ssh://ann:sw0rdfish@127.0.0.1:1"
-        # In Airflow 2 a task that is over its time ends the whole of "dags test" (2.10).
+        # In Airflow 2.10 a task that is over its time ends all of "dags test".
         over = "execution_timeout=timedelta(seconds=6)"
         made.dag("ways", DAG if AIRFLOW_3 else DAG.replace(over, "timeout=6"))
         made.migrate()
