@@ -63,7 +63,11 @@ def stopped(pid: int) -> Iterator[None]:
 # -- one connection
 
 
-def test_racing_processes_make_one_connection(sshd: Sshd, reach: Reach) -> None:
+def test_racing_processes_make_one_connection(
+    new_sshd: NewSshd, new_reach: NewReach
+) -> None:
+    sshd = new_sshd(MaxSessions=100)
+    reach = new_reach(sshd)
     crowd = [reach.process(f"echo {number}") for number in range(24)]
     for number, one in enumerate(crowd):
         out, err = one.communicate(timeout=60)
@@ -131,6 +135,25 @@ def test_regular_file_at_the_socket_s_path(sshd: Sshd, reach: Reach) -> None:
     reach.socket.write_text("in the way")
     assert reach.run("echo x") == (0, b"x\n")
     assert (sshd.connections, len(reach.ssh_pids())) == (1, 1)
+
+
+class Impatient(BrokenPipeError):
+    """What a caller's own tick may raise; OSErrors of ours must not swallow it."""
+
+
+def test_what_tick_raises_while_a_master_hangs_goes_through(
+    sshd: Sshd, reach: Reach
+) -> None:
+    reach.run("true")
+
+    def tick() -> None:
+        raise Impatient
+
+    with stopped(pid_of(reach)):
+        reach.tick = tick
+        with pytest.raises(Impatient):
+            reach.run("true")
+        reach.tick = lambda: None
 
 
 def test_directory_at_the_socket_s_path_is_named(sshd: Sshd, reach: Reach) -> None:

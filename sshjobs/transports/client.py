@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from . import process
 from .identity import Identity
-from .mux import Cut, Gone, Refused, Stuck
+from .mux import Cut, Gone, Refused, Stuck, Unfit
 from .pump import Pump, Silence
 
 _NEVER_DIAL = ("-o", "ControlMaster=no", "-o", "ProxyCommand=false")
@@ -50,12 +50,18 @@ def order(identity: Identity, socket: str, word: str, seconds: float) -> bytes:
     return b"".join(pieces) + pump.stderr
 
 
+def _start(command: Sequence[str], pump: Pump) -> int:
+    env = {"PATH": os.defpath}  # bare: what a session sends is its own, by SendEnv
+    try:
+        return process.spawn(command, env, pump.theirs, cwd="/")
+    except OSError as error:
+        raise Unfit(f"{command[0]}: {error.strerror}") from error
+
+
 def _run(command: Sequence[str], pump: Pump) -> None:
     child = None
     try:
-        # A bare environment: what a session sends is its own, by SendEnv.
-        env = {"PATH": os.defpath}
-        child = process.Child(process.spawn(command, env, pump.theirs, cwd="/"))
+        child = process.Child(_start(command, pump))
         pump.handed_over()
         pump.run(child.fd, child.poll)
     finally:

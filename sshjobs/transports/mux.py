@@ -170,7 +170,10 @@ class Control:
         self._frames = Frames()
         self._packets: list[Packet] = []
         self._request = 0
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unfit(f"no socket to be had here: {error.strerror}") from error
         try:
             self._dial()
             self._greet()
@@ -195,10 +198,7 @@ class Control:
         span = struct.pack("@ll", int(_SLICE), int(_SLICE % 1 * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
-        try:
-            self._patiently(lambda: self._socket.connect(self.path))
-        except OSError as error:
-            raise Gone(error.strerror or "no socket") from error
+        self._patiently(lambda: self._socket.connect(self.path))
         if peer_uid(self._socket, self.path) != os.geteuid():
             raise Foreign("the socket belongs to somebody else")
 
@@ -218,7 +218,9 @@ class Control:
             except BlockingIOError as error:
                 if time.monotonic() >= end:
                     raise Stuck("the master does not answer") from error
-                self._tick()
+            except OSError as error:
+                raise Gone(error.strerror or "no socket") from error
+            self._tick()
 
     def _send(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -228,18 +230,12 @@ class Control:
             while rest:
                 rest = rest[self._socket.send(rest) :]
 
-        try:
-            self._patiently(step)
-        except OSError as error:
-            raise Gone(error.strerror or "closed") from error
+        self._patiently(step)
 
     def _next(self) -> Packet:
         while not self._packets:
             pieces: list[bytes] = []
-            try:
-                self._patiently(lambda: pieces.append(self._socket.recv(65536)))
-            except OSError as error:
-                raise Gone(error.strerror or "closed") from error
+            self._patiently(lambda: pieces.append(self._socket.recv(65536)))
             if not pieces[0]:
                 raise Gone("the master closed the connection")
             self._packets += self._frames.feed(pieces[0])
@@ -296,11 +292,8 @@ class Control:
         # Nothing may come between: from the packet to the third descriptor the master
         # waits for us alone, without a timeout (mm_receive_fd, 9.2 and 10.5).
         self._send(packet)
-        try:
-            for right in rights:
-                self._pass(right)
-        except OSError as error:
-            raise Gone(error.strerror or "closed") from error
+        for right in rights:
+            self._pass(right)
 
     def _pass(self, right: list[tuple[int, int, bytes]]) -> None:
         self._patiently(lambda: self._socket.sendmsg([b"\0"], right))

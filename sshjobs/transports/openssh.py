@@ -106,11 +106,11 @@ class OpenSSH:
         self, script: str, *, stdin: bytes, timeout: float, sink: Sink
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
-        start = process.start_of(self._live.pid) or ""
         try:
+            start = process.start_of(self._live.pid) or ""
             pump = Pump(stdin, sink, timeout)
         except OSError as error:
-            raise StoreError(f"this machine has no pipe: {error.strerror}") from error
+            raise StoreError(f"no pipes to be had here: {error.strerror}") from error
         session: Session | None = None
         try:
             session = self._session()
