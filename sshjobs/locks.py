@@ -21,7 +21,8 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .errors import StoreError
 
@@ -91,28 +92,30 @@ class Lead:
 
     def _try(self, generation: int) -> bool:
         path = f"{self._base}.{generation}"
-        try:
+        with _seam(path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            return False
-        if self._current() != generation or not _same_file(fd, path):
+            try:
+                won = _flock(fd) and self._in_force(fd, path, generation)
+            except BaseException:
+                os.close(fd)
+                raise
+        if not won:
             os.close(fd)
             return False
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         self._fd, self.generation = fd, generation
+        self._beat_at = time.monotonic()
         _held.add(fd)
-        self._stamp()
         return True
 
-    def _stamp(self) -> None:
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
-        self._beat_at = time.monotonic()
+    def _in_force(self, fd: int, path: str, generation: int) -> bool:
+        """Tell whether the lock that was just taken is the one that counts.
+
+        It is stamped first: the last beat of who led before may be old, and whoever
+        looks at it meanwhile would take us for stopped.
+        """
+        _stamp(fd)
+        return self._current() == generation and _same_file(fd, path)
 
     def beat(self) -> None:
         """Show that this process is not stopped; cheap enough for any loop."""
@@ -135,6 +138,28 @@ class Lead:
             os.close(self._fd)
             self._fd = -1
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+@contextmanager
+def _seam(path: str) -> Iterator[None]:
+    """Turn what the system says about our own files into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+
+
+def _flock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _stamp(fd: int) -> None:
+    """Say who leads, and beat; never shrink the file, so that a full disk suffices."""
+    os.pwrite(fd, f"{os.getpid():<15}\n".encode("ascii"), 0)
 
 
 def _same_file(fd: int, path: str) -> bool:
@@ -177,12 +202,12 @@ class Bell:
         """Be reachable from now on."""
         if self._socket is not None:
             return
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
         self._path = os.path.join(self._folder, os.urandom(6).hex())
-        bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        bell.setblocking(False)
-        bell.bind(self._path)
-        self._socket = bell
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        with _seam(self._folder):
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            self._socket.bind(self._path)
 
     def wait(self, timeout: float) -> bool:
         """Sleep until somebody rings or seconds have passed; tell which."""
