@@ -490,6 +490,7 @@ class Round:
             self._files.close()
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
+        store.sweep()  # a leader may have been killed right before that
         self._judge(reply)
 
     def _judge(self, reply: protocol.Reply) -> None:

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from .errors import SpecError, StoreError
 from .model import Job, Spec
-from .states import ACTIVE
+from .states import ACTIVE, PENDING
 
 VERSION = 1
 
@@ -475,19 +475,24 @@ class Store:
         _unlink(self._spec_path(job_id))
 
     def sweep(self) -> int:
-        """Delete specs without a row, which a crash left; return how many."""
-        count = 0
-        with _seam(self.home):
-            horizon = time.time() - 600
-            for entry in list(os.scandir(os.path.join(self.home, "specs"))):
-                if entry.stat().st_mtime < horizon and self._spec_is_orphan(entry.name):
-                    self.drop_spec(entry.name)
-                    count += 1
-        return count
+        """Delete specs that a crash has left; return how many.
 
-    def _spec_is_orphan(self, job_id: str) -> bool:
-        job = self.job(job_id)
-        return job is None or job.state != "PENDING"
+        They are those of jobs that have started, and old ones without a row.
+        """
+        with _seam(self.home):
+            with os.scandir(os.path.join(self.home, "specs")) as entries:
+                ages = {entry.name: _mtime(entry) for entry in entries}
+            if not ages:
+                return 0
+            jobs, horizon = self.jobs(ages), time.time() - 600
+            left = [
+                name
+                for name, mtime in ages.items()
+                if (jobs[name].state != PENDING if name in jobs else mtime < horizon)
+            ]
+        for name in left:
+            self.drop_spec(name)
+        return len(left)
 
     # -- intents ---------------------------------------------------------------
 
@@ -664,6 +669,13 @@ class Store:
 def _job(row: Sequence[Any]) -> Job:
     job = Job(*row)
     return job._replace(once=bool(job.once), log_final=bool(job.log_final))
+
+
+def _mtime(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _unlink(path: str) -> None:
