@@ -66,6 +66,20 @@ def _sweep(folder: str, prefixes: tuple[str, ...], *, age: float) -> None:
                 unlink(entry.path)
 
 
+def _tidy(identity: Identity, folder: str) -> None:
+    """Remove the logs of a connection that has ended; see :class:`~.client.ByClient`.
+
+    The log of a session is its process's own, which may be about to read it.
+    """
+    _sweep(folder, (log_prefix(identity, folder),), age=0.0)
+    session = f"{os.path.basename(identity.socket(folder))}."
+    for name in os.listdir(folder):
+        pid = name.removeprefix(session).partition(".")[0]
+        if name.startswith(session) and pid.isdigit():
+            if process.start_of(int(pid)) is None:
+                unlink(os.path.join(folder, name))
+
+
 def _age(entry: os.DirEntry[str]) -> float:
     """Return the seconds since a file was written to; below 0 if it is gone."""
     try:
@@ -85,8 +99,7 @@ def disconnect(
                 if held is not None:
                     ended = _end(identity, settings, held[1], drain)
                     ended = clear(identity, held[1]) or ended
-                    logs = log_prefix(identity, door.rundir)
-                    _sweep(door.rundir, (logs,), age=0.0)
+                    _tidy(identity, door.rundir)
                     return ended
             except GateLost:
                 continue
