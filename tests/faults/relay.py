@@ -1,0 +1,157 @@
+"""A TCP relay between ssh and sshd that can lose, delay and swallow."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+import time
+
+_ESTABLISHED = 1  # tcp_states.h
+
+
+class _Way:
+    """One direction of one connection: what was read here and is owed there."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+        self.source = source
+        self.sink = sink
+        self.owed: list[tuple[float, bytes]] = []
+        self.ended = False
+
+
+class Relay:
+    """Forwards connections to a port of this machine, in a thread of its own.
+
+    Args:
+        target: The port.
+
+    Attributes:
+        port: Where it listens.
+        delay: Seconds by which every byte is late.
+        hole: Nothing is forwarded while this is true; connections stay open.
+        shut: New connections are closed at once while this is true.
+        most: The most connections that were open at once, as seen from the client.
+        accepted: How many there were in all.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._ways: list[_Way] = []
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+        self.delay = 0.0
+        self.hole = False
+        self.shut = False
+        self.most = 0
+        self.accepted = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Relay {self.port} to {self._target}>"
+
+    def heal(self) -> None:
+        """Forward as if nothing had been."""
+        self.delay, self.hole, self.shut = 0.0, False, False
+
+    def drop(self) -> None:
+        """Reset every connection, at both ends."""
+        with self._lock:
+            for way in self._ways:
+                _reset(way.source)
+            self._ways.clear()
+
+    def close(self) -> None:
+        """Drop everything and end the thread."""
+        self._stopping = True
+        self._thread.join(10)
+        self.drop()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            with self._lock:
+                readers = [self._listener] if not self.hole else []
+                if not self.hole:
+                    readers += [w.source for w in self._ways if _hungry(w)]
+            ready, _, _ = select.select(_open(readers), [], [], 0.01)
+            with self._lock:
+                self._step(set(ready))
+
+    def _step(self, ready: set[socket.socket]) -> None:
+        if self._listener in ready:
+            self._accept()
+        if self.hole:
+            return
+        for way in list(self._ways):
+            try:
+                if way.source in ready and _hungry(way):
+                    self._read(way)
+                self._pay(way)
+            except OSError:
+                self._end(way)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        if self.shut:
+            client.close()
+            return
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target), 2)
+        except OSError:
+            client.close()
+            return
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            end.settimeout(2)
+        self.accepted += 1
+        alive = sum(_established(way.source) for way in self._ways[::2])
+        self.most = max(self.most, alive + 1)
+        self._ways += [_Way(client, server), _Way(server, client)]
+
+    def _read(self, way: _Way) -> None:
+        data = way.source.recv(65536)
+        way.ended = not data
+        way.owed.append((time.monotonic() + self.delay, data))
+
+    def _pay(self, way: _Way) -> None:
+        while way.owed and way.owed[0][0] <= time.monotonic():
+            _, data = way.owed.pop(0)
+            if data:
+                way.sink.sendall(data)
+            else:
+                self._end(way)
+
+    def _end(self, way: _Way) -> None:
+        """Close both ends once one of them has closed: ssh never half closes."""
+        for end in (way.source, way.sink):
+            end.close()
+        self._ways = [w for w in self._ways if w.source not in (way.source, way.sink)]
+
+
+def _hungry(way: _Way) -> bool:
+    return not way.ended and len(way.owed) < 64
+
+
+def _open(ends: list[socket.socket]) -> list[socket.socket]:
+    return [end for end in ends if end.fileno() >= 0]
+
+
+def _established(end: socket.socket) -> bool:
+    """Tell whether the client still has this connection; it need not be read."""
+    try:
+        return end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+    except OSError:
+        return False
+
+
+def _reset(end: socket.socket) -> None:
+    try:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        return
+    end.close()

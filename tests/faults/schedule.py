@@ -1,0 +1,308 @@
+"""What a schedule does: drawn from a seed, then done, step by step."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.faults.world import Command, Home, World, signal_to
+
+
+class Work(NamedTuple):
+    """A job whose log and end are known beforehand."""
+
+    tag: str
+    lines: int
+    pause: float
+    status: int
+
+    def command(self, ran: Path) -> str:
+        """Return the shell line; it tells that it ran in a file named by its id."""
+        loop = (
+            f"while [ $i -lt {self.lines} ]; do echo {self.tag} $i; "
+            f"i=$((i+1)); sleep {self.pause}; done"
+        )
+        if not self.pause:
+            loop = f"awk 'BEGIN{{for(i=0;i<{self.lines};i++)print \"{self.tag}\",i}}'"
+        return (
+            f": {self.tag}; echo {self.tag} >>{ran}/$SSHJOBS_JOB_ID; "
+            f"i=0; {loop}; exit {self.status}"
+        )
+
+    @property
+    def log(self) -> bytes:
+        """All that it writes."""
+        lines = (f"{self.tag} {number}\n" for number in range(self.lines))
+        return "".join(lines).encode()
+
+
+class Step(NamedTuple):
+    """Wait a little, then do this."""
+
+    pause: float
+    name: str
+    home: int
+    rng: int
+
+
+class Plan(NamedTuple):
+    """A schedule that has not been done yet."""
+
+    seed: int
+    options: dict[str, Any]
+    small: bool
+    mux: str
+    steps: list[Step]
+
+
+_VERBS = (
+    ("submit", 6),
+    ("submit_key", 5),
+    ("submit_from", 2),
+    ("run", 4),
+    ("poll", 3),
+    ("wait", 3),
+    ("logs", 3),
+    ("kill", 2),
+    ("reap", 2),
+    ("disconnect", 1),
+)
+_FAULTS = (
+    ("kill_leader", 4),
+    ("kill_any", 4),
+    ("term_any", 1),
+    ("kill_master", 3),
+    ("kill_session", 3),
+    ("restart_sshd", 1),
+    ("stop_leader", 2),
+    ("stop_holder", 1),
+    ("stop_master", 2),
+    ("go_on", 3),
+    ("drop", 3),
+    ("hole", 2),
+    ("shut", 1),
+    ("delay", 2),
+    ("mend", 4),
+)
+_DISKS = (("fill_host", 2), ("fill_home", 2), ("free", 3))
+
+
+def draw(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    rng = random.Random(seed)
+    options: dict[str, Any] = {"MaxSessions": rng.choice((10, 10, 1, 2))}
+    options["MaxStartups"] = rng.choice(("10:30:100", "10:30:100", "1", "2:50:4"))
+    small = rng.random() < 0.25
+    faults = _FAULTS + (_DISKS if small else ())
+    if rng.random() < 0.15:
+        faults += (("stop_for_long", 2),)
+    steps = []
+    for _ in range(rng.randint(8, 26)):
+        table = _VERBS if rng.random() < 0.6 else faults
+        names, weights = zip(*table)
+        pause = rng.choice((0.0, 0.0, rng.uniform(0, 0.15), rng.uniform(0, 0.6)))
+        (name,) = rng.choices(names, weights)
+        steps.append(Step(pause, name, int(rng.random() < 0.3), rng.getrandbits(32)))
+    mux = rng.choice(("auto", "auto", "auto", "ssh"))
+    return Plan(seed, options, small, mux, steps)
+
+
+class Doing:
+    """A plan while it is done.
+
+    Attributes:
+        works: What was asked for, by tag.
+        killed: Ids and tags that somebody may have cancelled.
+        leaks: Command lines in which a secret was seen.
+    """
+
+    def __init__(self, plan: Plan, world: World) -> None:
+        self.plan = plan
+        self.world = world
+        self.works: dict[str, Work] = {}
+        self.killed: set[str] = set()
+        self.leaks: list[str] = []
+        self._rng = random.Random(0)
+        for home in world.homes:
+            home.box.env["SSHJOBS_MUX"] = plan.mux
+        keys = random.Random(plan.seed)
+        self._keyed = {f"k{n}": self._draw(keys, f"key{n}") for n in range(3)}
+
+    def __repr__(self) -> str:
+        return f"<Doing seed {self.plan.seed}>"
+
+    def do(self, say: Callable[[str], None]) -> None:
+        """Do every step, then take every fault back."""
+        for step in self.plan.steps:
+            time.sleep(step.pause)
+            self._rng = random.Random(step.rng)
+            home = self.world.homes[step.home]
+            result = getattr(self, f"_{step.name}")(home)
+            say(f"{step.name} {home.name} {result if result is not None else ''}")
+            self.leaks += self.world.secrets()
+        self.world.heal()
+
+    def _draw(self, rng: random.Random, tag: str) -> Work:
+        shape = rng.choice(((1, 0.0), (3, 0.3), (8, 0.1), (5000, 0.0), (12, 0.4)))
+        work = Work(tag, shape[0], shape[1], rng.choice((0, 0, 0, 3)))
+        self.works[tag] = work
+        return work
+
+    def _new(self) -> Work:
+        return self._draw(self._rng, f"job{len(self.works)}")
+
+    # -- verbs -------------------------------------------------------------------
+
+    def _flags(self) -> list[str]:
+        flags = ["--env-from", "SECRET"] if self._rng.random() < 0.3 else []
+        if self._rng.random() < 0.2:
+            flags += ["--cleanup", self._rng.choice(("always", "on_success"))]
+        return flags
+
+    def _line(self, work: Work) -> str:
+        return work.command(self.world.ran)
+
+    def _submit(self, home: Home) -> Command:
+        line = self._line(self._new())
+        return home.start("submit", home.box.host, *self._flags(), "--", line)
+
+    def _submit_key(self, home: Home) -> Command:
+        key = self._rng.choice(sorted(self._keyed))
+        line = self._line(self._keyed[key])
+        return home.start("submit", home.box.host, "--key", key, "--", line)
+
+    def _submit_from(self, home: Home) -> Command:
+        works = [self._new() for _ in range(self._rng.randint(2, 20))]
+        text = "".join(f"{self._line(work)}\n" for work in works)
+        flags = self._flags()
+        words = ("submit", home.box.host, *flags, "--from", "-")
+        return home.start(*words, stdin=text.encode())
+
+    def _run(self, home: Home) -> Command:
+        line = self._line(self._new())
+        return home.start("run", home.box.host, *self._flags(), "--json", "--", line)
+
+    def _poll(self, home: Home) -> Command:
+        return home.start("poll", "--json")
+
+    def _wait(self, home: Home) -> Command:
+        return home.start("wait", "--json", "--timeout", "6")
+
+    def _logs(self, home: Home) -> Command | None:
+        ids = home.ids()
+        if not ids:
+            return None
+        flags = ["--follow"] if self._rng.random() < 0.5 else []
+        return home.start("logs", self._rng.choice(ids), *flags)
+
+    def _kill(self, home: Home) -> Command | None:
+        ids = home.ids()
+        if not ids:
+            return None
+        job_id = self._rng.choice(ids)
+        self.killed.add(job_id)
+        return home.start("kill", job_id, "--json")
+
+    def _reap(self, home: Home) -> Command:
+        flags = ["--orphans"] if self._rng.random() < 0.2 else []
+        return home.start("reap", *flags, "--json")
+
+    def _disconnect(self, home: Home) -> Command:
+        return home.start("disconnect", home.box.host)
+
+    # -- faults ------------------------------------------------------------------
+
+    def _strike(self, command: Command | None, number: int) -> Command | None:
+        if command is not None:
+            command.hit(number)
+            if number != signal.SIGKILL and command.words[0] == "run":
+                self.killed.add(command.words[-1].split(";")[0][2:])
+        return command
+
+    def _kill_leader(self, home: Home) -> Command | None:
+        return self._strike(home.command_of(home.leader()), signal.SIGKILL)
+
+    def _any(self, home: Home) -> Command | None:
+        alive = [command for command in home.commands if command.alive]
+        return self._rng.choice(alive) if alive else None
+
+    def _kill_any(self, home: Home) -> Command | None:
+        return self._strike(self._any(home), signal.SIGKILL)
+
+    def _term_any(self, home: Home) -> Command | None:
+        number = self._rng.choice((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        return self._strike(self._any(home), number)
+
+    def _kill_master(self, home: Home) -> list[int]:
+        pids = home.masters()
+        for pid in pids:
+            signal_to(pid, signal.SIGKILL)
+        return pids
+
+    def _kill_session(self, home: Home) -> list[int]:
+        pids = self.world.sshd.session_pids()
+        for pid in pids:
+            signal_to(pid, signal.SIGKILL)
+        return pids
+
+    def _restart_sshd(self, home: Home) -> None:
+        self._kill_session(home)
+        self.world.sshd.stop()
+        time.sleep(self._rng.uniform(0, 0.5))
+        self.world.sshd.start()
+
+    def _stop_leader(self, home: Home) -> Command | None:
+        command = home.command_of(home.leader())
+        if command is not None:
+            self.world.stop(command.process.pid)
+        return command
+
+    def _stop_holder(self, home: Home) -> Command | None:
+        command = home.command_of(home.holder())
+        if command is not None:
+            self.world.stop(command.process.pid)
+        return command
+
+    def _stop_for_long(self, home: Home) -> Command | None:
+        command = self._stop_leader(home)
+        if command is not None:
+            time.sleep(18)
+        return command
+
+    def _stop_master(self, home: Home) -> list[int]:
+        pids = home.masters()
+        for pid in pids:
+            self.world.stop(pid)
+        return pids
+
+    def _go_on(self, home: Home) -> None:
+        self.world.go_on()
+
+    def _drop(self, home: Home) -> None:
+        home.relay.drop()
+
+    def _hole(self, home: Home) -> None:
+        home.relay.hole = True
+
+    def _shut(self, home: Home) -> None:
+        home.relay.shut = True
+
+    def _delay(self, home: Home) -> None:
+        home.relay.delay = self._rng.uniform(0.02, 0.4)
+
+    def _mend(self, home: Home) -> None:
+        time.sleep(self._rng.choice((0.3, 1.0, 3.0)))
+        home.relay.heal()
+
+    def _fill_host(self, home: Home) -> None:
+        self.world.fill(self.world.disks[0])
+
+    def _fill_home(self, home: Home) -> None:
+        self.world.fill(self.world.disks[1])
+
+    def _free(self, home: Home) -> None:
+        self.world.free()

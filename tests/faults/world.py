@@ -1,0 +1,325 @@
+"""One sshd, two homes of ours, a relay before each, and all that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from sshjobs import transports
+from tests.box import Box, Ended, end_jobs
+from tests.faults.relay import Relay
+from tests.sshd import Sshd
+
+#: Short bounds, so that a schedule is over in seconds.
+SETTINGS = {
+    "SSHJOBS_POLL_INTERVAL": "0.2",
+    "SSHJOBS_WAIT_HOST": "20",
+    "SSHJOBS_CONN_TIMEOUT": "3",
+    "SSHJOBS_BANNER_TIMEOUT": "5",
+    "SSHJOBS_COMMAND_TIMEOUT": "5",
+    "SSHJOBS_KILL_GRACE": "1",
+    "SSHJOBS_KEEPALIVE_INTERVAL": "1",
+}
+
+#: The value of an environment variable of some jobs; it may be seen nowhere.
+SECRET = "fau1t-5ecret-va1ue"
+
+
+class Command:
+    """A command of ours that runs, or has run."""
+
+    def __init__(self, home: Home, words: tuple[str, ...], stdin: bytes | None) -> None:
+        self.home = home
+        self.words = words
+        self.number = len(home.commands)
+        self.blow = 0
+        stem = home.box.home.parent / f"{home.name}-{self.number}"
+        self._out, self._err = stem.with_suffix(".out"), stem.with_suffix(".err")
+        source: Any = subprocess.DEVNULL
+        if stdin is not None:
+            stem.with_suffix(".in").write_bytes(stdin)
+            source = open(stem.with_suffix(".in"), "rb")
+        self.started_at = time.monotonic()
+        with open(self._out, "wb") as out, open(self._err, "wb") as err:
+            self.process = home.box.start(
+                *words, stdin=source, stdout=out, stderr=err, env={"SECRET": SECRET}
+            )
+        if stdin is not None:
+            source.close()
+        home.commands.append(self)
+
+    def __repr__(self) -> str:
+        return f"<{self.home.name}.{self.number} {' '.join(self.words)[:60]}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.process.poll() is None
+
+    def hit(self, number: int) -> None:
+        """Send it a signal, once and for all."""
+        if self.alive:
+            self.blow = number
+            self.process.send_signal(number)
+
+    def wait(self, until: float) -> bool:
+        """Wait for its end until an instant of the monotonic clock."""
+        try:
+            self.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    @property
+    def ended(self) -> Ended:
+        """What it has printed and ended with."""
+        status = self.process.poll()
+        out, err = self._out.read_bytes(), self._err.read_bytes()
+        return Ended(-999 if status is None else status, out, err)
+
+
+class Home:
+    """One ``SSHJOBS_HOME``, with its own way to the server."""
+
+    def __init__(self, name: str, sshd: Sshd, folder: Path, base: Path) -> None:
+        self.name = name
+        self.relay = Relay(sshd.port)
+        self.box = Box(sshd, folder / name, base)
+        self.box.env |= SETTINGS | {"SSHJOBS_SSH_CONFIG": str(self._config(folder))}
+        self.rundir = Path(transports.rundir(str(self.box.home)))
+        self.commands: list[Command] = []
+
+    def __repr__(self) -> str:
+        return f"<Home {self.name}>"
+
+    def _config(self, folder: Path) -> Path:
+        sshd = self.box.sshd
+        assert sshd is not None
+        known = folder / f"{self.name}.known_hosts"
+        known.write_text(f"box {(sshd.folder / 'host.pub').read_text()}")
+        path = folder / f"{self.name}.ssh_config"
+        path.write_text(f"""Host {sshd.alias}
+    HostName 127.0.0.1
+    HostKeyAlias box
+    Port {self.relay.port}
+    User {sshd.user}
+    IdentityFile {sshd.key}
+    IdentitiesOnly yes
+    UserKnownHostsFile {known}
+    StrictHostKeyChecking yes
+""")
+        return path
+
+    def start(self, *words: str, stdin: bytes | None = None) -> Command:
+        """Start a command and leave it running."""
+        return Command(self, words, stdin)
+
+    def run(self, *words: str, seconds: float = 120.0) -> Command:
+        """Run a command to its end, within a bound."""
+        command = self.start(*words)
+        command.wait(time.monotonic() + seconds)
+        return command
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask the store, without changing it."""
+        path = self.box.home / "store.db"
+        if not path.exists():
+            return []
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        try:
+            return db.execute(sql).fetchall()
+        except sqlite3.OperationalError:
+            return []
+        finally:
+            db.close()
+
+    def ids(self) -> list[str]:
+        """Return the ids of all jobs of the record, oldest first."""
+        return [r[0] for r in self.rows("SELECT id FROM jobs ORDER BY submitted_at")]
+
+    def masters(self) -> list[int]:
+        """Return the ssh processes that belong to this home."""
+        return [pid for pid, line in processes() if str(self.rundir) in line]
+
+    def leader(self) -> int:
+        """Return the process that has last led a round here, 0 if there is none."""
+        locks = self.box.home / "locks"
+        paths = sorted(locks.glob("round.*"), key=lambda p: int(p.suffix[1:]))
+        return _first_number(paths[-1].read_text()) if paths else 0
+
+    def holder(self) -> int:
+        """Return the process that has last held the gate here, 0 if there is none."""
+        paths = sorted(self.rundir.glob("gate.*"), key=lambda p: int(p.suffix[1:]))
+        return _first_number(paths[-1].read_text()) if paths else 0
+
+    def command_of(self, pid: int) -> Command | None:
+        """Return the live command whose process has this number."""
+        for command in self.commands:
+            if command.process.pid == pid and command.alive:
+                return command
+        return None
+
+
+def _first_number(text: str) -> int:
+    found = re.search(r"\d+", text)
+    return int(found[0]) if found else 0
+
+
+def processes() -> list[tuple[int, str]]:
+    """Return all ssh processes and their command lines."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if os.path.basename(words[0]) in (b"ssh", b"ssh:"):
+            line = b" ".join(words).decode(errors="replace")
+            found.append((int(path.parent.name), line))
+    return found
+
+
+def signal_to(pid: int, number: int) -> None:
+    """Send a signal to a process that may be gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+class World:
+    """Everything that one schedule needs, and its end.
+
+    Args:
+        options: Of sshd.
+        small: Put the base directory and the first home on small file systems of
+            their own, where we are root.
+    """
+
+    def __init__(self, options: dict[str, Any], small: bool) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sf", dir="/tmp"))
+        self.folder.chmod(0o755)
+        (self.folder / "sshd").mkdir()
+        self.sshd = Sshd(self.folder / "sshd", _login(), **options).start()
+        login = pwd.getpwnam(self.sshd.user)
+        self.ran = self.folder / "ran"
+        self.ran.mkdir()
+        self.ran.chmod(0o777)
+        outer = self.folder / "host"
+        outer.mkdir()
+        self.disks: list[Path] = []
+        if small and os.geteuid() == 0:
+            self._mount(outer, "2m")
+            (self.folder / "h0").mkdir()
+            self._mount(self.folder / "h0", "3m")
+        os.chown(outer, login.pw_uid, login.pw_gid)
+        self.base = outer / "base"
+        self.homes = [
+            Home(name, self.sshd, self.folder, self.base) for name in ("h0", "h1")
+        ]
+        self.was_full: set[Path] = set()
+        self._stopped: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"<World {self.folder}>"
+
+    def _mount(self, path: Path, size: str) -> None:
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "none"]
+        subprocess.run([*words, str(path)], check=True)
+        self.disks.append(path)
+
+    # -- faults ------------------------------------------------------------------
+
+    def stop(self, pid: int) -> None:
+        """Stop a process until the world is healed."""
+        self._stopped.add(pid)
+        signal_to(pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let every stopped process go on."""
+        for pid in self._stopped:
+            signal_to(pid, signal.SIGCONT)
+        self._stopped.clear()
+
+    def fill(self, disk: Path) -> None:
+        """Leave no byte on a small disk."""
+        self.was_full.add(disk)
+        with open(disk / "ballast", "ab", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096):
+                    pass
+            except OSError:
+                return
+
+    def free(self) -> None:
+        """Make room again."""
+        for disk in self.disks:
+            (disk / "ballast").unlink(missing_ok=True)
+
+    def heal(self) -> None:
+        """Take every fault back."""
+        self.go_on()
+        self.free()
+        for home in self.homes:
+            home.relay.heal()
+
+    def secrets(self) -> list[str]:
+        """Return the command lines in which the secret shows now."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                text = path.read_bytes()
+            except OSError:
+                continue
+            if SECRET.encode() in text:
+                found.append(text.decode(errors="replace"))
+        return found
+
+    def close(self, keep: bool = False) -> None:
+        """End all that still runs, and leave nothing behind."""
+        self.heal()
+        for home in self.homes:
+            for command in home.commands:
+                if command.alive:
+                    command.process.kill()
+                    command.process.wait()
+            for pid in home.masters():
+                signal_to(pid, signal.SIGKILL)
+            home.relay.close()
+        self.sshd.close()
+        end_jobs(self.base)
+        if keep:
+            return
+        for disk in self.disks:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _login() -> str:
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    named = os.environ.get("SSHJOBS_TEST_USER", "tester")
+    return named if any(user.pw_name == named for user in pwd.getpwall()) else "root"
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    """Return the JSON objects among the lines of an output that may be cut."""
+    found = []
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
