@@ -205,6 +205,9 @@ sj_journal() { # GENERATION OFFSET of what was read so far
 # it is no zombie. The runner is looked at first and `exit` after it, so that a runner
 # that ends in between is not taken for lost. Only for those whose runner is gone without
 # an `exit` are all processes listed, once for all of them: by session, group and mark.
+# For a job that is as it was (the first lines of `run` as the asker knows them) that is
+# all that is read. judge() says the state of one job as frames, unless quiet; settle()
+# follows it for those that needed the listing.
 sj_evidence='
 function rd(f,  l, i, k) {
     split("", F)
@@ -316,10 +319,18 @@ function suspect(id, why, new) {
     PG[id] = val("pgid")
     JS[id] = val("start")
 }
-# The state of one job, said as frames unless quiet.
+function line(f, want,  l) { return (getline l < f) > 0 && l == want }
+function asked(id, pid, start,  f, r) {
+    f = "jobs/" id "/run"
+    r = line(f, "machine=" machine) && line(f, "boot_id=" boot) && line(f, "pid=" pid) && line(f, "start=" start)
+    close(f)
+    return r
+}
 function judge(id, pid, start,  d, new, p, s) {
     d = "jobs/" id "/"
     new = (pid == "-")
+    state = "RUNNING"
+    if (!new && !sweep && !(id in J) && asked(id, pid, start) && alive(pid, start)) return
     state = ""
     if (rd(d "run") < 0) { unstarted(id, d); return }
     if (new || sweep || (id in J) || F["pid"] != pid) {
@@ -383,7 +394,6 @@ function doubt(id, why, new) {
     state = "DOUBT"
     suspect(id, why, new)
 }
-# After the listing of processes: lost, or alive without its runner.
 function settle(  i, id, d, why) {
     for (i = 1; i <= sus; i++) {
         id = order[i]
@@ -414,7 +424,7 @@ BEGIN {
         close(tail)
     }
 }
-{ if (++asked - beaten > 50) { beaten = asked; if (!keys) print "beat" } }
+{ if (NR % 50 == 0 && !keys) print "beat" }
 $1 == "c" || $1 == "s" { judge($2, $3, $4) }
 $1 == "w" {
     quiet = 1
@@ -1233,7 +1243,8 @@ sj_leftover() {
 # once each) before the grace of the job has passed, hard after it. Never the runners; nor
 # the killer ME with its children, should a job have asked for its own end. A recorded
 # group counts unless its leader was not started soon after the runner (30 s, in ticks of
-# 10 ms): then the number was given to somebody else since.
+# 10 ms): then the number was given to somebody else since. The leader comes first, so that
+# it does not live to end of its child's end.
 sj_tree_awk='
 function rd(f,  l, k) {
     split("", F)
@@ -1314,7 +1325,9 @@ END {
         id = OW[p]
         left[id]++
         if (e >= grace[id]) hard = hard " " p
-        else if (!index(termed, " " p " ")) soft = soft " " p
+        else if (!index(termed, " " p " ")) {
+            if (p in G) lead = lead " " p; else soft = soft " " p
+        }
     }
     for (i = 1; i <= n; i++) {
         id = ids[i]
@@ -1323,7 +1336,7 @@ END {
             if (grace[id] > e && grace[id] - e < nap) nap = grace[id] - e
         } else done = done " " id
     }
-    print soft; print hard; print live; print done
+    print "soft" lead substr(soft, 5); print hard; print live; print done
     printf "nap %.2f\n", nap
 }'
 
