@@ -112,9 +112,9 @@ class Airflow:
 
     def dag(self, name: str, text: str) -> None:
         """Write a DAG file, which is as Airflow 3 has it."""
-        if not AIRFLOW_3:
+        for new, old in () if AIRFLOW_3 else _AIRFLOW_2:
             text = text.replace(
-                "from airflow.sdk import DAG", "from airflow import DAG"
+                f"from airflow.{new} import", f"from airflow{old} import"
             )
         (self.dags / f"{name}.py").write_text(text)
 
