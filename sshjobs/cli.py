@@ -77,7 +77,7 @@ def _place(parser: _Parser, verb: manual.Verb, words: list[str]) -> dict[str, An
     values: dict[str, Any] = {}
     for arg in (arg for arg in verb.args if arg.positional):
         take = len(words) if arg.many else 1
-        values[arg.dest] = words[:take] if arg.many else (words[:1] or [None])[0]
+        values[arg.dest] = words[:take] if arg.many else "".join(words[:1])
         if not words and (arg.required or not arg.many):
             parser.error(f"the following arguments are required: {arg.metavar}")
         words = words[take:]

@@ -29,6 +29,9 @@ from .model import Spec, printable
 
 PROTOCOL_VERSION = 1
 
+#: A watch ends after so many beats of two seconds, and is made anew if still wanted.
+WATCH_BEATS = 150
+
 
 class Start(NamedTuple):
     """Run this job, once, whatever is repeated."""
@@ -319,6 +322,51 @@ def build(request: Request, nonce: str) -> bytes:
     return b"\n".join([*parts, b"sj_close", b"}", b"exit", b""])
 
 
+def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
+    """Return the program that says at once when something ends on the host.
+
+    Its reply is for :class:`WatchReply`.
+
+    Args:
+        journal: Up to where rounds have read it, as (generation, offset).
+    """
+    functions, _, runner_hash = _remote()
+    opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
+    life = b"sj_life=%d" % WATCH_BEATS
+    parts = [b"{", _PROLOGUE + functions, opening, life, _watch(), b"}", b"exit", b""]
+    return b"\n".join(parts)
+
+
+class WatchReply:
+    """Reads what a watch says.
+
+    Attributes:
+        beats: How many signs of life have come.
+        stirs: How many jobs have ended since it began.
+    """
+
+    def __init__(self, nonce: str) -> None:
+        self.beats = 0
+        self.stirs = 0
+        self._fence = f"\nsshjobs-reply {PROTOCOL_VERSION} {nonce}\n".encode("ascii")
+        self._begun = False
+        self._buffer = b"\n"
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes; lines that are not understood are passed over."""
+        self._buffer += data
+        if not self._begun:
+            _, fence, rest = self._buffer.partition(self._fence)
+            if not fence:
+                self._buffer = self._buffer[-len(self._fence) :]
+                return
+            self._begun, self._buffer = True, rest
+        lines = self._buffer.split(b"\n")
+        self._buffer = lines.pop()[-_MAX_LINE:]
+        self.beats += lines.count(b"beat")
+        self.stirs += sum(line.startswith(b"E ") for line in lines)
+
+
 def quote(data: bytes) -> bytes:
     """Return ``data`` as one word of POSIX sh."""
     return b"'" + data.replace(b"'", b"'\\''") + b"'"
@@ -434,6 +482,13 @@ def _remote() -> tuple[bytes, bytes, str]:
     _, functions, runner = re.split(rb"(?m)^#: \w+\n", text)
     runner = strip_comments(runner)
     return strip_comments(functions), runner, f"{zlib.crc32(runner):08x}"
+
+
+@lru_cache(maxsize=1)
+def _watch() -> bytes:
+    path = os.path.join(os.path.dirname(__file__), "remote", "watch.sh")
+    with open(path, "rb") as file:
+        return strip_comments(file.read())
 
 
 #: A quoted string, an escaped character, a comment with what stands before it on its

@@ -31,6 +31,7 @@ from .locks import Bell, Lead
 from .model import Job
 from .settings import Settings
 from .store import HostRow, Intent, Store
+from .watch import Watch, is_watched
 
 #: Bounds of one request (docs/reference/wire-format.md); the rest waits for the next.
 MAX_STARTS = 500
@@ -50,6 +51,18 @@ _GATHER = 1.0
 
 #: A look at the store without a bell, should the leader have died.
 _SAFETY = 0.5
+
+#: While a watch is on and tells of nothing, a round this often; and who waits looks
+#: this often whether the watch is still there.
+_IDLE = 30.0
+_LOOK = 3.0
+
+#: With so few jobs, an end that was heard of is asked about at once; with more, their
+#: ends share the usual rounds.
+_FEW = 4
+
+#: How long a host that refused a session is not watched.
+_UNWATCHED = 600.0
 
 #: Between two looks at a job that is prepared and whose process is slow to start.
 _PACE = 0.2
@@ -96,12 +109,16 @@ class Party:
         )
         self._transport: transports.Transport | None = None
         self._contended = False
+        self._waiting = False
+        self._watch: Watch | None = None
         store.know_host(self.conn, identity.host)
 
     def __enter__(self) -> Party:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._watch is not None:
+            self._watch.stop(self.store)
         self._lead.release()
         self._bell.__exit__()
         self._hang_up()
@@ -137,14 +154,28 @@ class Party:
 
         return need
 
-    def paced(self, more: Callable[[], bool]) -> Callable[[], float | None]:
-        """Return the need of a round per ``poll_interval`` while ``more()``."""
+    def paced(
+        self, more: Callable[[], bool], *, live: bool = False
+    ) -> Callable[[], float | None]:
+        """Return the need of a round per ``poll_interval`` while ``more()``.
+
+        Args:
+            live: What is waited for also grows without an end (a log); otherwise
+                a watch that hears of no end makes rounds rare.
+        """
 
         def need() -> float | None:
             if not more():
                 return None
-            started = self._void(self.row().round_started_at)
-            return started + self.settings.poll_interval
+            self._waiting = True
+            row = self.row()
+            usual = self._void(row.round_started_at) + self.settings.poll_interval
+            if not is_watched(row, self.clock()):
+                return usual
+            if self._void(row.stirred_at) >= row.round_started_at:
+                lone = self.store.few_active(self.conn, _FEW)
+                return row.stirred_at + _LULL / 4 if lone else usual
+            return usual if live else row.round_started_at + _IDLE
 
         return need
 
@@ -185,8 +216,19 @@ class Party:
             due = max(due, patience.next_try(now))
             if now >= due and self._lead_once(patience):
                 continue
-            limit = _SAFETY if now >= due else min(due - now, 30.0)
+            if self._waiting:
+                self._listen()
+            limit = _SAFETY if now >= due else min(due - now, _LOOK)
             self._bell.wait(limit if until is None else min(limit, until - now))
+
+    def _listen(self) -> None:
+        """See to it that one process of this machine hears at once of ends."""
+        if self._watch is None and self.settings.watch == "auto":
+            self._watch = Watch(
+                self.store.home, self.identity, self.settings, self._rundir
+            )
+        if self._watch is not None:
+            self._watch.start(self.row(), self.clock())
 
     def _lead_once(self, patience: _Patience) -> bool:
         """Run one round if nobody else leads; tell whether to look again at once."""
@@ -334,6 +376,7 @@ class _Patience:
         self._deadline = party.clock() + settings.wait_host
         self._refusals = 0
         self._not_before = 0.0
+        self._refusal: SshJobsError | None = None
 
     def next_try(self, now: float) -> float:
         """Return from when on a round may be tried; raise if patience is out."""
@@ -345,7 +388,7 @@ class _Patience:
         self._bad_rounds = min(self._bad_rounds, row.bad_rounds)
         end = max(cooldown_end(row, now), self._not_before)
         settings = self._party.settings
-        cause = cause_of(row)
+        cause = self._refusal or cause_of(row)
         spent = row.failures - self._failures >= settings.conn_retry_attempts
         if spent and not isinstance(cause, errors.Throttled):
             raise cause
@@ -369,6 +412,7 @@ class _Patience:
         self._deadline = self._party.clock() + self._party.settings.wait_host
         self._refusals = 0
         self._not_before = 0.0
+        self._refusal = None
 
     def failed(self, error: TransportError) -> None:
         """Take note of a failure of a round that this process led."""
@@ -387,11 +431,17 @@ class _Patience:
             raise error
 
     def _wait_for_session(self, error: TransportError) -> None:
-        """All sessions of the connection are taken: nothing ran, wait a little."""
+        """All sessions of the connection are taken: nothing ran, wait a little.
+
+        Should one of them be our own watch, it gives way, for a while.
+        """
         import random
 
         now = self._party.clock()
+        until = now + _UNWATCHED
+        self._party.store.set_host(self._party.conn, unwatched_until=until)
         self._refusals += 1
+        self._refusal = error
         self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
         if now > self._deadline:
             raise error

@@ -133,6 +133,12 @@ SETTINGS = (
         "remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW
     ),
     Setting("ssh_config", "text", "", "an ssh_config to use, as in ssh -F"),
+    Setting(
+        "watch",
+        "choice",
+        "auto",
+        "auto: while somebody waits, one more session hears of ends; off: only polls",
+    ),
     Setting("transport", "choice", "auto", "auto, openssh or fabric"),
     Setting("mux", "choice", "auto", "how sessions are opened: auto, native or ssh"),
     Setting(
@@ -148,6 +154,7 @@ SETTINGS = (
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 _CHOICES = {
     "cleanup": CLEANUP,
+    "watch": ("auto", "off"),
     "transport": ("auto", "openssh", "fabric"),
     "mux": ("auto", "native", "ssh"),
 }
@@ -176,6 +183,7 @@ class Settings:
     key_ttl: float
     remote_base_dir: str
     ssh_config: str
+    watch: str
     transport: str
     mux: str
     master_env: str

@@ -65,6 +65,8 @@ CREATE TABLE hosts (
     since REAL NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
     journal_gen TEXT NOT NULL DEFAULT '', journal_at INTEGER NOT NULL DEFAULT 0,
     round_started_at REAL NOT NULL DEFAULT 0, round_ended_at REAL NOT NULL DEFAULT 0,
+    watched_at REAL NOT NULL DEFAULT 0, stirred_at REAL NOT NULL DEFAULT 0,
+    unwatched_until REAL NOT NULL DEFAULT 0,
     cooldown_until REAL NOT NULL DEFAULT 0, cooldown_set_at REAL NOT NULL DEFAULT 0,
     cause TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
     bad_rounds INTEGER NOT NULL DEFAULT 0, refused TEXT NOT NULL DEFAULT '{}',
@@ -118,6 +120,9 @@ class HostRow(NamedTuple):
     journal_at: int
     round_started_at: float
     round_ended_at: float
+    watched_at: float
+    stirred_at: float
+    unwatched_until: float
     cooldown_until: float
     cooldown_set_at: float
     cause: str
@@ -379,6 +384,14 @@ class Store:
             "AND id IN (SELECT value FROM json_each(?))"
         )
         return int(self._rows(sql, [json.dumps(list(ids))])[0][0])
+
+    def few_active(self, conn: str, few: int) -> bool:
+        """Tell whether a connection has at most ``few`` jobs that may change."""
+        sql = (
+            "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE conn = ? "
+            "AND state IN ('PENDING', 'RUNNING') LIMIT ?)"
+        )
+        return int(self._rows(sql, [conn, few + 1])[0][0]) <= few
 
     def unreaped(self, conn: str, before: float) -> list[Job]:
         """Return final jobs that ended before an instant and are not reaped."""

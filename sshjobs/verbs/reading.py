@@ -158,7 +158,7 @@ def _follow(party: Party, job_id: str, tap: Tap) -> Job:
             return 0.0
         return pace()
 
-    pace_ = party.paced(lambda: True)
+    pace_ = party.paced(lambda: True, live=True)
 
     def pace() -> float:
         return pace_() or 0.0

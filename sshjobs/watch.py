@@ -1,0 +1,150 @@
+"""The watch: one session that listens to a host's journal and wakes who waits.
+
+Theory of operation: while processes wait for jobs of a host, the first of them that
+gets ``watch.<conn>`` keeps one more session open on the shared connection. The host
+says there when a job has ended; the watch writes that instant into the store and
+rings the bell; who waits then runs a round, which alone says how the job is.
+Nothing is learnt from the watch itself: with it refused, cut or silent, polling
+goes on as without it. It makes no connection, it only rides on one. When its
+process ends, the next one that waits takes over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+
+from . import errors, protocol, transports
+from .errors import SshJobsError
+from .locks import Bell
+from .settings import Settings
+from .store import HostRow, Store
+
+#: A watch is there if it gave a sign so many seconds ago; it beats every two.
+_FRESH = 6.0
+
+#: Between two tries of one process to become the watch.
+_RETRY = 5.0
+
+
+def is_watched(row: HostRow, now: float) -> bool:
+    """Tell whether somebody hears of ends on this host at once."""
+    return 0.0 <= now - row.watched_at < _FRESH
+
+
+class _Stop(Exception):
+    """The process that watched has no more need of it."""
+
+
+class Watch:
+    """One process's try to be the watch of a connection, in a thread of its own."""
+
+    def __init__(
+        self,
+        home: str,
+        identity: transports.Identity,
+        settings: Settings,
+        rundir: str,
+    ) -> None:
+        self._home = home
+        self._identity = identity
+        self._settings = settings
+        self._rundir = rundir
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._tried_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Watch {self._identity.host}>"
+
+    def start(self, row: HostRow, now: float) -> None:
+        """Become the watch unless there is one, or this host is not to be watched."""
+        unwanted = now < row.unwatched_until < now + 3600.0
+        if self._thread is not None and self._thread.is_alive():
+            if unwanted:
+                self._stop.set()
+            return
+        if unwanted or is_watched(row, now):
+            return
+        if not row.round_ended_at or time.monotonic() - self._tried_at < _RETRY:
+            return
+        self._tried_at = time.monotonic()
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self, store: Store) -> None:
+        """Let go of it, and tell the others so that one of them takes over.
+
+        The session ends within two seconds, on both sides.
+        """
+        self._stop.set()
+        if self._thread is not None and self._thread.is_alive():
+            store.set_host(self._identity.key, watched_at=0.0)
+            Bell(self._rundir, self._identity.key).ring()
+
+    def _run(self) -> None:
+        path = os.path.join(self._home, "locks", f"watch.{self._identity.key}")
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return  # a hint that cannot be had; polling goes on
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._watch()
+        except (OSError, SshJobsError, _Stop):
+            return  # refused, cut or not wanted any more; polling goes on
+        finally:
+            os.close(fd)
+
+    def _watch(self) -> None:
+        store = Store(self._home)
+        try:
+            door = self._door(store)
+            transport = transports.connect(self._identity, self._settings, door)
+            try:
+                self._listen(store, transport)
+            finally:
+                transport.close()
+        finally:
+            store.set_host(self._identity.key, watched_at=0.0)
+            store.close()
+
+    def _door(self, store: Store) -> transports.Door:
+        def note(name: str, count: int) -> None:
+            store.count(self._identity.key, **{name: count})
+
+        return transports.Door(self._rundir, self._never, note, self._check)
+
+    def _never(self) -> None:
+        """Refuse every handshake: the watch only rides along."""
+        raise errors.HostUnreachable(self._identity.host, "the connection has ended")
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _Stop
+
+    def _listen(self, store: Store, transport: transports.Transport) -> None:
+        nonce = os.urandom(8).hex()
+        reply = protocol.WatchReply(nonce)
+        bell = Bell(self._rundir, self._identity.key)
+        heard = [0, 0]
+
+        def sink(data: bytes) -> None:
+            self._check()
+            reply.feed(data)
+            if reply.beats > heard[0]:
+                heard[0] = reply.beats
+                store.set_host(self._identity.key, watched_at=time.time())
+            if reply.stirs > heard[1]:
+                heard[1] = reply.stirs
+                store.set_host(self._identity.key, stirred_at=time.time())
+                bell.ring()
+
+        row = store.know_host(self._identity.key, self._identity.host)
+        journal = (row.journal_gen or "-", row.journal_at)
+        base = self._settings.remote_base_dir
+        program = protocol.build_watch(base, journal, nonce)
+        transport.run("exec sh", stdin=program, timeout=20.0, sink=sink)
