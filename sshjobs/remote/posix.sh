@@ -29,11 +29,13 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154,SC2034 # variables cross from one part to the other
 # shellcheck disable=SC2016        # awk programs stand in single quotes
-# shellcheck disable=SC2086        # lists of ids, numbers and tool words are split
+# shellcheck disable=SC2086,SC2046 # lists of ids, numbers and tool words are split
 # shellcheck disable=SC1090,SC1091 # a job's spec and env are sourced
 # shellcheck disable=SC2059        # stdin travels as a printf format
 # shellcheck disable=SC3013        # [ -O ]: dash, bash, ksh and BusyBox have it
 # shellcheck disable=SC2317        # the request calls the functions
+# shellcheck disable=SC2015        # A && B || C, where B is an assignment or ends in success
+# shellcheck disable=SC2030,SC2031 # what a pipeline assigns is used inside it only
 
 #: round
 
@@ -137,8 +139,8 @@ sj_base() {
         ;;
     esac
     case $1 in
-    '~') sj_dir=$sj_home ;;
-    '~/'*) sj_dir=$sj_home/${1#??} ;;
+    \~) sj_dir=$sj_home ;;
+    \~/*) sj_dir=$sj_home/${1#??} ;;
     /*) sj_dir=$1 ;;
     *) sj_dir=$sj_home/$1 ;;
     esac
@@ -209,11 +211,12 @@ sj_journal() { # GENERATION OFFSET of what was read so far
 # all that is read. judge() says the state of one job as frames, unless quiet; settle()
 # follows it for those that needed the listing.
 sj_evidence='
-function rd(f,  l, i, k) {
+function rd(f,  l, i, k, r) {
     split("", F)
     i = -1
-    while ((getline l < f) > 0) {
+    while ((r = (getline l < f)) >= 0) {
         i = 1
+        if (!r) break
         if (l == "end=") { F["end"] = 1; break }
         k = index(l, "=")
         if (k > 1 && !(substr(l, 1, k - 1) in F)) {
@@ -338,7 +341,7 @@ function judge(id, pid, start,  d, new, p, s) {
         rd(d "run")
     }
     new = new || F["pid"] != pid
-    if (F["machine"] != machine && ("machine" in F)) {
+    if (("machine" in F) && F["machine"] != machine) {
         if (!finish(id, d, new)) {
             rd(d "run")
             state = "RUNNING"
@@ -561,7 +564,7 @@ s $sj_i - -"
 # each, one mv that renames all into place (it refuses to replace one that is there).
 sj_mkdir() { # IDS
     sj_t=new/$sj_nonce
-    sj_mk=$sj_t sj_ids=$*
+    sj_mk=$sj_t
     for sj_i; do
         if [ -d "jobs/$sj_i" ]; then :; elif [ -e "gone/$sj_i" ]; then
             printf 'refused %s EGONE cancelled or reaped before\n' "$sj_i"
@@ -569,29 +572,24 @@ sj_mkdir() { # IDS
             sj_mk="$sj_mk $sj_t/$sj_i"
         fi
     done
-    sj_err=$(LC_ALL=C mkdir $sj_mk 2>&1)
+    mkdir $sj_mk 2>/dev/null
+    return 0
 }
 
 sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
     sj_beat
-    [ -e "gone/$1" ] && [ ! -d "jobs/$1" ] && return
-    if [ "$9" ] && [ ! -d "jobs/$1" ] && ! command -v -- "$9" >/dev/null 2>&1; then
-        printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
-        rm -rf "$sj_t/$1"
-        return
-    fi
-    sj_d=$sj_t/$1
-    if [ -d "$sj_d" ]; then
-        {
-            printf '%s\n' "$3" >"$sj_d/script" &&
-                printf '%s\nsj_at=%s\nsj_ok=%s\n' "$2" "$sj_now" "$1" >"$sj_d/spec"
-        } 2>/dev/null &&
-            { [ -z "$4" ] || { printf '%s\n' "$4" >"$sj_d/env"; } 2>/dev/null; } &&
-            { [ -z "$5" ] || { printf "$5" >"$sj_d/stdin"; } 2>/dev/null; } &&
-            { [ -z "$6" ] || { printf 'id=%s\ndigest=%s\n' "$1" "$7" >"$sj_d/claim"; } 2>/dev/null; } ||
-            sj_unwritten "$1"
-    elif [ ! -d "jobs/$1" ]; then
-        sj_unwritten "$1"
+    if [ ! -d "jobs/$1" ]; then
+        [ -e "gone/$1" ] && return
+        if [ "$9" ] && ! command -v -- "$9" >/dev/null 2>&1; then
+            printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
+            rm -rf "new/$sj_nonce/$1"
+            return
+        fi
+        sj_write "$@" || {
+            sj_refuse "$1" "$sj_t"
+            rm -rf "new/$sj_nonce/$1"
+            return
+        }
     fi
     if [ "$6" ]; then
         sj_keyed="$sj_keyed $1:$6:$7:$8"
@@ -601,12 +599,27 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
     fi
 }
 
-sj_unwritten() { # ID: its files could not be written; say why, leave nothing
-    [ "$sj_err" ] || sj_whynot
+sj_write() { # the arguments of sj_job
+    sj_d=$sj_t/$1
+    {
+        printf '%s\n' "$3" >"$sj_d/script" || return
+        [ -z "$4" ] || printf '%s\n' "$4" >"$sj_d/env" || return
+        [ -z "$5" ] || printf "$5" >"$sj_d/stdin" || return
+        [ -z "$6" ] || printf 'id=%s\ndigest=%s\n' "$1" "$7" >"$sj_d/claim" || return
+        printf '%s\nsj_at=%s\nsj_ok=%s\n' "$2" "$sj_now" "$1" >"$sj_d/spec"
+    } 2>/dev/null
+}
+
+# Says of a job that it cannot be written, and why. The printf of dash only knows "I/O
+# error" (0.5.12), so dd is asked what is wrong with the place.
+sj_refuse() { # ID DIRECTORY
+    sj_err=$(LC_ALL=C dd if=/dev/zero of="$2/probe" bs=9000 count=1 2>&1) && sj_err=''
+    rm -f "$2/probe"
+    sj_err=${sj_err%%"
+"*}
     sj_code "$sj_err"
     sj_err=${sj_err##*: }
-    printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-cannot be written}"
-    rm -rf "$sj_t/$1"
+    printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-its files cannot be written}"
 }
 
 sj_start() {
@@ -620,7 +633,11 @@ sj_start() {
         sj_keys
     }
     [ "$sj_go" ] && {
-        if sj_detach s "$sj_go"; then sj_await $sj_go; else sj_norunner; fi
+        if sj_detach s "$sj_go"; then
+            sj_await $sj_go
+        else
+            for sj_i in $sj_go; do sj_refuse "${sj_i%%:*}" .; done
+        fi
     }
     return 0
 }
@@ -630,23 +647,14 @@ sj_whynot() { # why nothing can be written, in the words of the system
     rm -f "new/probe.$sj_nonce"
 }
 
-sj_norunner() {
-    sj_whynot
-    sj_code "$sj_err"
-    sj_err=${sj_err##*: }
-    for sj_i in $sj_go; do
-        printf 'refused %s %s %s\n' "${sj_i%%:*}" "$sj_code" "${sj_err:-the runner cannot be written}"
-    done
-}
-
 sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
-    if [ ! -d "jobs/$1" ]; then
-        case " $sj_mk " in *" $sj_t/$1 "*) sj_unwritten "$1" ;; esac
-        return
-    fi
-    [ -e "jobs/$1/run" ] || sj_go="$sj_go $1:$2"
-    sj_ask="$sj_ask
+    if [ -d "jobs/$1" ]; then
+        [ -e "jobs/$1/run" ] || sj_go="$sj_go $1:$2"
+        sj_ask="$sj_ask
 s $1 - -"
+    else
+        sj_refuse "$1" jobs
+    fi
 }
 
 # Runners claim within milliseconds; a short wait saves the next round.
@@ -717,8 +725,7 @@ sj_key_take() { # ID SHA ATTEMPT
             sj_key_won "$1" "$3"
         else
             set +C
-            sj_err='' sj_t=new
-            sj_unwritten "$1"
+            sj_refuse "$1" keys
         fi
     fi
 }
@@ -890,6 +897,7 @@ sj_piece() { # FILE OFFSET COUNT
 
 # Every directory entry; ls -R does not follow symbolic links.
 sj_list() {
+    # shellcheck disable=SC2012 # names that are not ours are only counted as odd
     sj_out=$(LC_ALL=C ls -lnR jobs 2>/dev/null | awk '
         /^jobs\/[^\/]*:$/ { d = substr($0, 6, length($0) - 6); next }
         /^jobs:$/ { d = ""; next }
@@ -1084,8 +1092,7 @@ sj_one() { # ID ATTEMPT
         sj_main
     } &
     sj_g=$!
-    wait "$sj_s"
-    if [ $? -eq 0 ]; then
+    if wait "$sj_s"; then
         [ -e "$sj_d/cancel" ] || [ -e "$sj_d/exit" ] || printf '' >"$sj_d/expire"
         sj_end_trees tree "$sj_id"
     fi
@@ -1137,8 +1144,8 @@ started_at=$sj_t"
 # Where the job is to run; what is missing ends it here.
 sj_place() {
     case $sj_cwd in
-    '' | '~') sj_cwd=$sj_home ;;
-    '~/'*) sj_cwd=$sj_home/${sj_cwd#??} ;;
+    '' | \~) sj_cwd=$sj_home ;;
+    \~/*) sj_cwd=$sj_home/${sj_cwd#??} ;;
     /*) ;;
     *) sj_cwd=$sj_home/$sj_cwd ;;
     esac
@@ -1198,6 +1205,7 @@ sj_wait() {
 }
 
 sj_wait_bash() {
+    # shellcheck disable=SC3040 # only bash comes here
     set -o posix
     trap : CHLD
     while kill -0 "$sj_j"; do
