@@ -400,6 +400,12 @@ def test_reap_brings_home_before_it_deletes(box: Box) -> None:
     box.ok("kill", running)
 
 
+def test_reap_asks_before_it_chooses(box: Box) -> None:
+    job = box.submit("--", "sleep 0.5")
+    eventually(lambda: (box.directory(job) / "exit").exists(), "the end")
+    assert [row["id"] for row in box.ok("reap", "--json").objects] == [job]
+
+
 def test_reap_leaves_what_is_not_a_job_of_ours(box: Box, tmp_path: Path) -> None:
     linked, odd = box.submit("--", "true"), box.submit("--", "true")
     box.ok("wait")

@@ -35,12 +35,14 @@ def reap(
         show: Takes the jobs of each host when that host is done.
     """
     names = [host] if host else [row.host for row in ctx.store.hosts()]
-    before = time.time() - older_than
+    before = time.time() - older_than if older_than else float("inf")
     notes: list[str] = []
     refused: list[SshJobsError] = []
 
     def work(own: Context, name: str) -> list[Job]:
         with own.party(name) as party:
+            if own.store.active(party.conn):  # some may have ended since
+                party.pursue(party.fresh(party.clock()))
             jobs = own.store.unreaped(party.conn, before)
             extra = _orphans(party, older_than, notes, dry_run) if orphans else []
         jobs += [job for job in extra if job.id not in {known.id for known in jobs}]
