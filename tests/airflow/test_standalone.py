@@ -66,6 +66,14 @@ with DAG("ends", schedule=None, default_args={{"ssh_conn_id": "target"}}):
         retry_delay=timedelta(seconds=1),
     )
     SSHJobOperator(
+        task_id="torn",
+        command="echo torn >>{mark}/torn; "
+        "for i in 1 2 3 4 5; do sleep 4; echo $i; done",
+        retries=2,
+        retry_delay=timedelta(seconds=1),
+        cleanup="always",
+    )
+    SSHJobOperator(
         task_id="again",
         command="echo x >>{mark}/again; test $SSHJOBS_ATTEMPT = 2",
         retries=1,
@@ -140,15 +148,17 @@ def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
     eventually(lambda: asleep(7001))
     airflow.mark_failed("ends", "marked")
     eventually(lambda: (mark / "lost").exists())
-    eventually(lambda: _kill_worker("ends.lost"))
+    eventually(lambda: _kill_worker("ends.lost", whole=True))
+    eventually(lambda: (mark / "torn").exists())
+    eventually(lambda: _kill_worker("ends.torn", whole=False))
     eventually(lambda: asleep(7004))
-    eventually(lambda: _kill_worker("ends.orphan"))
+    eventually(lambda: _kill_worker("ends.orphan", whole=True))
     eventually(lambda: asleep(7003))
     eventually(lambda: _stop_worker("ends.stopped"))
 
     eventually(lambda: not asleep(7001), 60)
     eventually(lambda: not asleep(7003), 30)
-    eventually(lambda: _ended(airflow, "ends", 9), 240)
+    eventually(lambda: _ended(airflow, "ends", 10), 240)
     assert not asleep(7002)
     states = {task: state for (task, _), (state, _) in airflow.tasks("ends").items()}
     assert states == {
@@ -156,6 +166,7 @@ def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
         "timed": "failed",
         "stopped": "failed",
         "lost": "success",
+        "torn": "success",
         "again": "success",
         "cleared": "success",
         "orphan": "failed",
@@ -166,6 +177,11 @@ def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
     assert airflow.state("ends", "lost")[1] == 2
     assert (mark / "lost").read_text() == "lost\n"
     assert "lost 1" in airflow.log("ends", "lost")
+    # Likewise where sshjobs outlived it; the log is whole all the same.
+    assert airflow.state("ends", "torn")[1] == 2
+    assert (mark / "torn").read_text() == "torn\n"
+    text = airflow.log("ends", "torn")
+    assert all(f'"event":"{i}"' in text for i in range(1, 6))
     # A job that failed is run anew by the retry.
     assert airflow.state("ends", "again")[1] == 2
     assert (mark / "again").read_text() == "x\nx\n"
@@ -195,11 +211,12 @@ def _sshjobs(name: str) -> tuple[int, int] | None:
     return None
 
 
-def _kill_worker(name: str) -> bool:
-    """Kill -9 the task's process and the sshjobs that it started."""
+def _kill_worker(name: str, *, whole: bool) -> bool:
+    """Kill -9 the task's process; if ``whole`` the sshjobs that it started, too."""
     found = _sshjobs(name)
     if found:
         os.kill(found[1], signal.SIGKILL)
+    if found and whole:
         os.kill(found[0], signal.SIGKILL)
     return bool(found)
 
