@@ -1,0 +1,118 @@
+"""The command line: what it reads, what it prints when it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from sshjobs import cli, manual
+from sshjobs.manual import BY_NAME
+from tests.box import Box
+
+
+def read(text: str) -> dict[str, object]:
+    verb, *words = text.split(" ")
+    return cli.read(BY_NAME[verb], words)
+
+
+def test_flags_and_words_come_in_any_order() -> None:
+    for text in (
+        "submit --name n h --env A=1 --env B=2 -- echo hi",
+        "submit h --env A=1 --name n --env B=2 -- echo hi",
+        "submit h echo hi --name n --env A=1 --env B=2",
+    ):
+        values = read(text)
+        assert values["host"] == "h"
+        assert values["command"] == ["echo", "hi"]
+        assert values["name"] == "n"
+        assert values["env"] == ["A=1", "B=2"]
+
+
+def test_what_follows_the_dashes_is_no_flag() -> None:
+    values = read("run h -- prog --name x -- -v")
+    assert values["command"] == ["prog", "--name", "x", "--", "-v"]
+    assert values["name"] is None
+
+
+def test_every_argument_has_a_value() -> None:
+    for verb in manual.VERBS:
+        words = ["x" for arg in verb.args if arg.positional and not arg.many]
+        words += ["x" for arg in verb.args if arg.required]
+        values = cli.read(verb, words)
+        assert set(values) == {arg.dest for arg in verb.args}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "submit",
+        "submit h --nope",
+        "submit h --timeout soon -- x",
+        "submit h --cleanup maybe -- x",
+        "show",
+        "show a b",
+        "kill",
+        "hosts x",
+        "logs j --offset -1",
+        "list --state DONE",
+    ],
+)
+def test_a_mistake_ends_with_64(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(text)
+    assert ended.value.code == 64
+    verb = text.split()[0]
+    assert f"see: sshjobs {verb} --help" in capsys.readouterr().err
+
+
+def test_help_reads_like_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert all(verb.brief in out for verb in manual.VERBS)
+    for verb in manual.VERBS:
+        with pytest.raises(SystemExit):
+            cli.main([verb.name, "--help"])
+        out = capsys.readouterr().out
+        assert all(arg.name in out for arg in verb.args if not arg.positional)
+        assert max(map(len, out.splitlines())) <= 90
+
+
+def test_an_unknown_verb_ends_with_64(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["frobnicate"])
+    assert ended.value.code == 64
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["submit", "-x", "--", "true"], "unrecognized"),
+        (["submit", "a b", "--", "true"], "not a host name"),
+        (["submit", "box", "--", ""], "empty"),
+        (["submit", "box", "--env", "A", "--", "true"], "--env-from"),
+        (["submit", "box", "--env", "1=2", "--", "true"], "1"),
+        (["submit", "box", "--env-from", "NO_SUCH", "--", "true"], "NO_SUCH"),
+        (["submit", "box", "--once", "--", "true"], "--key"),
+        (["submit", "box", "--from", "/no/such"], "/no/such"),
+        (["submit", "box", "--stdin", "/no/such", "--", "true"], "/no/such"),
+        (["show", "zzzz"], "no such job"),
+        (["show", "key:zzzz"], "no job of that key"),
+        (["logs", "zzzz"], "no such job"),
+        (["poll", "--adopt"], "--host"),
+    ],
+)
+def test_a_wrong_call_does_nothing(box: Box, words: list[str], part: str) -> None:
+    ended = box(*words)
+    assert ended.status == 64, ended
+    assert part in ended.err
+    assert len(ended.err.splitlines()) <= 2
+    assert box.ok("list").out == ""
+    assert box.sshd is not None and box.sshd.connections == 0
+
+
+def test_nothing_printed_drives_a_terminal(box: Box) -> None:
+    job = box.submit("--name", "a\x1b[31mb\nc", "--", "true")
+    for words in (("poll", job), ("show", job), ("list",)):
+        assert "\x1b" not in box.ok(*words).out
+    assert box.job(job)["name"] == "a\x1b[31mb\nc"

@@ -1,0 +1,164 @@
+"""What a host says, brought into the store, in any order and any number of times."""
+
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sshjobs import errors, protocol, states
+from sshjobs.facts import Ledger, is_home
+from sshjobs.model import Job, Spec
+from sshjobs.store import Store
+
+ID, OTHER = "a" * 16, "b" * 16
+NOW = 1000.0
+
+
+def ledger(store: Store, skew: float = 0.0) -> Ledger:
+    return Ledger(store, "c", "h", store.intents("c"), skew, NOW)
+
+
+def begin(store: Store, **changes: object) -> Job:
+    job = Job(id=ID, host="h", conn="c", state=states.PENDING, key="k")
+    job = job._replace(**changes)  # type: ignore[arg-type]
+    store.save_spec(ID, Spec(b"true"))
+    store.know_host("c", "h")
+    with store.write():
+        store.add_jobs([job])
+        store.add_intents("c", "start", [ID])
+    return job
+
+
+@pytest.fixture
+def store(tmp_path: object) -> Store:
+    return Store(f"{tmp_path}/home")
+
+
+def tell(store: Store, *facts: protocol.Event) -> Job | None:
+    with store.write():
+        ledger(store).apply(list(facts))
+    return store.job(ID)
+
+
+STARTED = protocol.Started(ID, 7, 8, "99", "boot", "node", 5.0)
+GOOD = protocol.Ended(ID, 0, None, "", "", 5.0, 6.0, 3)
+FACTS = st.sampled_from(
+    [
+        STARTED,
+        GOOD,
+        protocol.Ended(ID, 3, None, "", "x", None, None, 0),
+        protocol.Ended(ID, None, 9, "", "", 5.0, 6.0, 3),
+        protocol.Ended(ID, None, 15, "cancelled", "", 5.0, 6.0, 3),
+        protocol.Ended(ID, None, 15, "timeout", "", 5.0, 6.0, 3),
+        protocol.Lost(ID, "rebooted"),
+        protocol.Missing(ID),
+        protocol.Prepared(ID),
+        protocol.KillSent(ID),
+        protocol.KillMissing(ID),
+        protocol.Elsewhere(ID, "n"),
+        protocol.Unsupervised(ID),
+        protocol.Reaped(ID),
+        protocol.ReapRefused(ID, "no"),
+        protocol.LogEnd(ID, 0, 3, 3),
+        protocol.LogEnd(ID, 3, 2, 5),
+        protocol.LogEnd(ID, 9, 2, 11),
+        protocol.Refused(ID, "EGONE", "gone"),
+        protocol.Beat(),
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(FACTS, max_size=4), max_size=6))
+def test_an_end_stays_and_logs_only_grow(replies: list[list[protocol.Event]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder + "/home")
+        before = begin(store)
+        for facts in replies:
+            job = tell(store, *facts)
+            assert job is not None
+            if states.is_final(before.state):
+                assert job.state == before.state
+                assert job.exit_status == before.exit_status
+                assert job.finished_at == before.finished_at
+            assert job.log_home >= before.log_home
+            before = job
+        store.close()
+
+
+def test_a_job_that_started_needs_its_spec_no_more(store: Store) -> None:
+    begin(store)
+    with store.write():
+        useless = ledger(store).apply([STARTED])
+    assert useless == [ID]
+    assert store.intents("c") == []
+
+
+def test_a_job_that_is_only_prepared_is_still_wanted(store: Store) -> None:
+    begin(store)
+    with store.write():
+        assert ledger(store).apply([protocol.Prepared(ID)]) == []
+    assert [intent.job_id for intent in store.intents("c")] == [ID]
+
+
+def test_an_ended_job_is_home_with_its_last_byte(store: Store) -> None:
+    begin(store)
+    assert not is_home(tell(store, STARTED, GOOD))
+    assert not is_home(tell(store, protocol.LogEnd(ID, 0, 2, 3)))
+    assert is_home(tell(store, protocol.LogEnd(ID, 2, 1, 3)))
+
+
+def test_a_gap_in_a_log_does_not_count(store: Store) -> None:
+    begin(store)
+    job = tell(store, STARTED, protocol.LogEnd(ID, 5, 5, 10))
+    assert job is not None and job.log_home == 0
+
+
+def test_a_start_that_was_refused_leaves_its_reason(store: Store) -> None:
+    begin(store)
+    (intent,) = store.intents("c")
+    assert tell(store, protocol.Refused(ID, "ENOSPC", "no space left")) is None
+    error = errors.load(store.outcomes([intent.id])[intent.id].note)
+    assert isinstance(error, errors.HostError)
+    assert "no space left" in str(error) and "make room" in str(error)
+
+
+def test_a_key_that_another_holds_leads_to_its_job(store: Store) -> None:
+    begin(store)
+    (intent,) = store.intents("c")
+    claimed = protocol.Claimed(ID, OTHER, 2, states.FAILED, False)
+    ended = protocol.Ended(OTHER, 3, None, "", "", 1.0, 2.0, 9)
+    tell(store, claimed, ended)
+    assert store.job(ID) is None
+    assert store.spec(ID) is None
+    winner = store.job(OTHER)
+    assert winner is not None
+    assert (winner.state, winner.exit_status, winner.attempt) == ("FAILED", 3, 2)
+    outcome = store.outcomes([intent.id])[intent.id]
+    assert (outcome.job_id, outcome.done) == (OTHER, 1)
+
+
+def test_the_clock_of_the_host_is_set_right(store: Store) -> None:
+    begin(store)
+    with store.write():
+        ledger(store, skew=100.0).apply([STARTED, GOOD])
+    job = store.job(ID)
+    assert job is not None
+    assert (job.started_at, job.finished_at) == (105.0, 106.0)
+
+
+@pytest.mark.parametrize(
+    ("cleanup", "end", "wanted"),
+    [("always", 3, 1), ("on_success", 3, 0), ("on_success", 0, 1), ("never", 0, 0)],
+)
+def test_an_end_may_want_its_directory_gone(
+    store: Store, cleanup: str, end: int, wanted: int
+) -> None:
+    begin(store, cleanup=cleanup)
+    tell(store, protocol.Ended(ID, end, None, "", "", 5.0, 6.0, 0))
+    reaps = [intent for intent in store.intents("c") if intent.kind == "reap"]
+    assert len(reaps) == wanted
+    assert store.unowned_intents("c") == bool(wanted)

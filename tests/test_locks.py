@@ -1,0 +1,158 @@
+"""The leader's lock and the bell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sshjobs import locks
+from sshjobs.locks import Bell, Lead
+
+
+class Generation:
+    """What the store keeps."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def current(self) -> int:
+        return self.number
+
+    def advance(self, seen: int) -> bool:
+        if seen != self.number:
+            return False
+        self.number += 1
+        return True
+
+
+@pytest.fixture
+def generation() -> Generation:
+    return Generation()
+
+
+def lead(folder: Path, generation: Generation) -> Lead:
+    return Lead(str(folder), "c", generation.current, generation.advance)
+
+
+def test_one_leads(tmp_path: Path, generation: Generation) -> None:
+    one, two = lead(tmp_path, generation), lead(tmp_path, generation)
+    assert one.acquire() and one.held
+    assert not two.acquire()
+    one.release()
+    assert two.acquire()
+    two.release()
+
+
+def test_a_leader_without_a_beat_is_overtaken(
+    tmp_path: Path, generation: Generation
+) -> None:
+    one, two, three = (lead(tmp_path, generation) for _ in range(3))
+    assert one.acquire()
+    os.utime(tmp_path / "round.c.0", (0, 0))
+    assert two.acquire()
+    assert (two.generation, generation.number) == (1, 1)
+    assert not three.acquire()
+    assert not (tmp_path / "round.c.0").exists()
+    one.release()
+    two.release()
+
+
+def test_a_beat_from_the_future_is_none(tmp_path: Path, generation: Generation) -> None:
+    one, two = lead(tmp_path, generation), lead(tmp_path, generation)
+    assert one.acquire()
+    os.utime(tmp_path / "round.c.0", (4e9, 4e9))
+    assert two.acquire()
+    one.release()
+    two.release()
+
+
+def test_who_looked_too_early_does_not_lead(
+    tmp_path: Path, generation: Generation
+) -> None:
+    late = Lead(str(tmp_path), "c", lambda: next(answers), generation.advance)
+    answers = iter([0, 1, 1])
+    assert not late.acquire()
+
+
+def test_a_leader_cannot_be_stopped_from_the_terminal(
+    tmp_path: Path, generation: Generation
+) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    one = lead(tmp_path, generation)
+    assert one.acquire()
+    assert signal.SIGTSTP in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    one.release()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+FORKS = """
+import os, sys, time
+from sshjobs.locks import Lead
+one = Lead(sys.argv[1], "c", lambda: 0, lambda seen: False)
+assert one.acquire()
+if os.fork() == 0:
+    print("child", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lock_does_not_span_a_fork(tmp_path: Path, generation: Generation) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", FORKS, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"child\n"
+    parent.wait()
+    one = lead(tmp_path, generation)
+    assert one.acquire()
+    one.release()
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.stdout.close()
+
+
+def test_a_bell_wakes_who_waits(tmp_path: Path) -> None:
+    with Bell(str(tmp_path), "c") as one, Bell(str(tmp_path), "c") as two:
+        one.hang()
+        assert not one.wait(0)
+        two.ring()
+        two.ring()
+        assert one.wait(60)
+        assert not one.wait(0)
+
+
+def test_a_bell_is_deaf_to_itself_and_leaves_nothing(tmp_path: Path) -> None:
+    with Bell(str(tmp_path), "c") as one:
+        one.hang()
+        one.ring()
+        assert not one.wait(0)
+    assert os.listdir(tmp_path / "w-c") == []
+
+
+def test_the_bells_of_the_dead_are_taken_down(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from sshjobs.locks import Bell\n"
+        "bell = Bell(sys.argv[1], 'c'); bell.hang(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    assert len(os.listdir(tmp_path / "w-c")) == 1
+    Bell(str(tmp_path), "c").ring()
+    assert os.listdir(tmp_path / "w-c") == []
+
+
+def test_beats_are_rare(tmp_path: Path, generation: Generation) -> None:
+    one = lead(tmp_path, generation)
+    assert one.acquire()
+    os.utime(tmp_path / "round.c.0", (0, 0))
+    one.beat()
+    assert os.stat(tmp_path / "round.c.0").st_mtime == 0
+    one._beat_at -= locks._BEAT
+    one.beat()
+    assert os.stat(tmp_path / "round.c.0").st_mtime > 0
+    one.release()
