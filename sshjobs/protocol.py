@@ -429,7 +429,8 @@ def _spec_file(start: Start) -> bytes:
     """
     spec = start.spec
     cwd = spec.cwd.encode(*_FS)
-    timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}"
+    # A whole number is taken by every sleep(1), a fraction by most.
+    timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}".rstrip("0")
     pairs = (
         ("digest", _digest(start)),
         ("name", _escape(_WORD, start.name)),
@@ -438,7 +439,7 @@ def _spec_file(start: Start) -> bytes:
         ("kind", b"line" if isinstance(spec.command, bytes) else b"vector"),
         ("grace", b"%.2f" % spec.kill_grace),
         ("gracecs", b"%d" % round(spec.kill_grace * 100)),
-        ("timeout", timeout.encode("ascii")),
+        ("timeout", timeout.rstrip(".").encode("ascii")),
         ("useshell", spec.shell.encode(*_FS)),
         ("hasenv", b"1" if spec.env else b""),
         ("hasin", b"" if spec.stdin is None else b"1"),
@@ -479,9 +480,10 @@ def _remote() -> tuple[bytes, bytes, str]:
     path = os.path.join(os.path.dirname(__file__), "remote", "posix.sh")
     with open(path, "rb") as file:
         text = file.read()
-    _, functions, runner = re.split(rb"(?m)^#: \w+\n", text)
-    runner = strip_comments(runner)
-    return strip_comments(functions), runner, f"{zlib.crc32(runner):08x}"
+    _, *parts = re.split(rb"(?m)^#: \w+\n", text)
+    # No string there depends on its indentation; most of the text is awk.
+    functions, runner = (re.sub(rb"\n +", b"\n", strip_comments(p)) for p in parts)
+    return functions, runner, f"{zlib.crc32(runner):08x}"
 
 
 @lru_cache(maxsize=1)

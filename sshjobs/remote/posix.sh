@@ -427,7 +427,7 @@ BEGIN {
         close(tail)
     }
 }
-{ if (NR % 50 == 0 && !keys) print "beat" }
+{ if (NR % 50 == 0 && !keys) { print "beat"; fflush() } }
 $1 == "c" || $1 == "s" { judge($2, $3, $4) }
 $1 == "w" {
     quiet = 1
@@ -540,12 +540,12 @@ sj_kill() { # IDS
             }
         fi
         if [ ! -e "$sj_d/exit" ] && [ ! -e "$sj_d/lost" ]; then
-            [ -e "$sj_d/cancel" ] || { printf '' >"$sj_d/cancel"; } 2>/dev/null
-            if [ ! -e "$sj_d/cancel" ]; then
-                printf 'beat\n'
+            if [ -h "$sj_d" ]; then
+                sj_k="$sj_k $sj_i" # whoever moved it gets no file of ours
+            elif ! { printf '' >>"$sj_d/cancel"; } 2>/dev/null; then
+                printf 'beat\n' # no room for the marker: asked again
                 continue
-            fi
-            if [ -e "$sj_d/run" ]; then
+            elif [ -e "$sj_d/run" ]; then
                 sj_k="$sj_k $sj_i"
             else
                 sj_claim="$sj_claim $sj_i:1"
@@ -563,7 +563,7 @@ s $sj_i - -"
 # Starting: one mkdir for all directories under a temporary name, a few builtin writes
 # each, one mv that renames all into place (it refuses to replace one that is there).
 sj_mkdir() { # IDS
-    sj_t=new/$sj_nonce
+    sj_t=new/$sj_machine.$$.$sj_nonce
     sj_mk=$sj_t
     for sj_i; do
         if [ -d "jobs/$sj_i" ]; then :; elif [ -e "gone/$sj_i" ]; then
@@ -582,12 +582,12 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
         [ -e "gone/$1" ] && return
         if [ "$9" ] && ! command -v -- "$9" >/dev/null 2>&1; then
             printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
-            rm -rf "new/$sj_nonce/$1"
+            rm -rf "${sj_t:?}/$1"
             return
         fi
         sj_write "$@" || {
             sj_refuse "$1" "$sj_t"
-            rm -rf "new/$sj_nonce/$1"
+            rm -rf "${sj_t:?}/$1"
             return
         }
     fi
@@ -924,8 +924,15 @@ sj_list() {
     printf '%s\n' "$sj_out" | sed -n '/^l /p' | sj_tail='' sj_judge ''
 }
 
-# Expired tombstones, records of keys and half-made directories, at most once an hour.
+# Directories that a launcher left half-made which is no more (their files may hold
+# secrets), on every round; expired tombstones and records of keys, at most once an hour.
 sj_sweep_old() {
+    for sj_i in new/"$sj_machine".*; do
+        sj_n=${sj_i#"new/$sj_machine."}
+        sj_n=${sj_n%%.*}
+        case $sj_n in '' | *[!0-9]*) continue ;; esac
+        kill -0 "$sj_n" 2>/dev/null || rm -rf -- "$sj_i"
+    done
     sj_read_line "$sj_machine/swept"
     case $sj_line in *[!0-9]* | '') sj_line=0 ;; esac
     [ $((${sj_now%.*} - sj_line)) -lt 3600 ] && [ "$sj_line" -le "${sj_now%.*}" ] && return
@@ -950,7 +957,7 @@ sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
     unset -f awk cat date dd find grep head id ln ls mkdir mv rm sed sleep tail tr uname 2>/dev/null
     sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
     PATH=/usr/bin:/bin:$sj_path
-    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_t=new/$1
+    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk=''
     sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
     sj_where
@@ -1240,10 +1247,17 @@ sj_stopped() {
 }
 
 # What a job leaves behind in its group ends with it. One builtin kill tells that there
-# is nothing, which is the common case.
+# is nothing, which is the common case; what is there mostly ends at once. A group of
+# zombies alone looks alive to kill: only the listing tells.
 sj_leftover() {
     [ "$sj_setsid" ] || return 0
     kill -0 "-$sj_j" || return 0
+    kill -TERM "-$sj_j"
+    kill -CONT "-$sj_j"
+    for sj_n in 0.01 0.05 0.1; do
+        sleep $sj_n || break
+        kill -0 "-$sj_j" || return 0
+    done
     sj_end_trees group "$sj_id"
 }
 
@@ -1382,7 +1396,7 @@ sj_end_trees() { # SCOPE IDS
         sj_e=$((sj_cs - sj_from))
         sj_e=$((sj_e / 100)).$((sj_e / 10 % 10))
         sj_scan
-        if [ "$sj_soft" ]; then
+        if [ "$sj_soft" ] && [ "$sj_scope" = tree ]; then
             kill -s TERM $sj_soft
             kill -s CONT $sj_soft
             sj_termed="$sj_termed$sj_soft "
@@ -1393,7 +1407,7 @@ sj_end_trees() { # SCOPE IDS
             [ "$sj_hard" ] && kill -s KILL $sj_hard
             sj_nap=0.05
         fi
-        for sj_i in $sj_done; do printf '' >"jobs/$sj_i/killed"; done
+        for sj_i in $sj_done; do [ -h "jobs/$sj_i" ] || printf '' >"jobs/$sj_i/killed"; done
         sj_left=$sj_live
         [ "$sj_left" ] || break
         case $sj_rounds in [1-4]) sj_nap=0.05 ;; esac
