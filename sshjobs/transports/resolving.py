@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -13,23 +11,12 @@ from ..model import check_host
 from ..settings import Settings
 from .causes import words
 from .env import home, ssh_env
-from .identity import KEY_LENGTH, Identity, seen
+from .identity import Identity, seen
 from .process import Child, spawn, which
 from .pump import Pump, Silence
+from .telling import NAMES, digest
 
-#: What tells two connections apart; names as ``ssh -G`` prints them (8.0 to 10.5).
-_TELLING = (
-    "hostname user port addressfamily bindaddress bindinterface proxyjump "
-    "proxycommand proxyusefdpass identityfile identityagent identitiesonly "
-    "certificatefile hostkeyalias userknownhostsfile globalknownhostsfile "
-    "knownhostscommand stricthostkeychecking verifyhostkeydns "
-    "nohostauthenticationforlocalhost pkcs11provider securitykeyprovider "
-    "preferredauthentications pubkeyauthentication passwordauthentication "
-    "kbdinteractiveauthentication hostbasedauthentication gssapiauthentication "
-    "gssapidelegatecredentials gssapiclientidentity gssapiserveridentity"
-).split()
-
-#: Those of them that name files which decide whether a login succeeds.
+#: Values that name files which decide whether a login succeeds.
 _KEYS = "identityfile certificatefile userknownhostsfile globalknownhostsfile".split()
 
 # A configuration whose meaning depends on more than its files: a command, the
@@ -82,13 +69,12 @@ def _build(
     values: Mapping[str, list[str]],
     err: str,
 ) -> Identity:
-    telling = {name: values.get(name, []) for name in _TELLING}
     read = _READING.findall(err)
     contents = _contents(read)
     jump = _last(values, "proxyjump")
     version = _VERSION.search(err)
     return Identity(
-        key=_digest(telling, target, config, options),
+        key=digest(values, target, config, options),
         host=host,
         target=target,
         hostname=_last(values, "hostname"),
@@ -101,10 +87,10 @@ def _build(
         options=options,
         ssh=ssh,
         version=(int(version[1]), int(version[2])) if version else (0, 0),
-        files=tuple(seen(path) for path in _rests_on(read, contents, config, ssh)),
-        cacheable=_is_cacheable(values, telling, contents),
+        files=tuple(seen(path) for path in rests_on(read, contents, config, ssh)),
+        cacheable=is_cacheable(values, contents),
         agent=_last(values, "identityagent"),
-        keys=tuple(" ".join(word for name in _KEYS for word in telling[name]).split()),
+        keys=key_files(values),
     )
 
 
@@ -113,32 +99,15 @@ def _last(values: Mapping[str, list[str]], name: str) -> str:
     return "" if name == "proxyjump" and word == "none" else word
 
 
-def _digest(
-    telling: Mapping[str, list[str]],
-    target: str,
-    config: str,
-    options: tuple[str, ...],
-) -> str:
-    said = json.dumps([telling, config, options])
-    # %n is the name as typed, and %k falls back on it (ssh_config(5) TOKENS): with
-    # either in it, the same text means another thing for another alias.
-    typed = target if re.search("%[nk]", said) else ""
-    return hashlib.sha256(
-        json.dumps([_expand(said), typed]).encode("utf-8", "surrogateescape")
-    ).hexdigest()[:KEY_LENGTH]
+def key_files(values: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """Return the files that decide whether a login succeeds."""
+    words = " ".join(word for name in _KEYS for word in values.get(name, []))
+    return tuple(words.split())
 
 
-def _expand(text: str) -> str:
-    """Put the environment into ``${NAME}``, as ssh does when it uses the value."""
-    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), text)
-
-
-def _is_cacheable(
-    values: Mapping[str, list[str]],
-    telling: Mapping[str, list[str]],
-    contents: Iterable[bytes],
-) -> bool:
-    if any("${" in value for group in telling.values() for value in group):
+def is_cacheable(values: Mapping[str, list[str]], contents: Iterable[bytes]) -> bool:
+    """Tell whether the answer is the same for as long as no file changes."""
+    if any("${" in value for name in NAMES for value in values.get(name, [])):
         return False
     if _last(values, "canonicalizehostname") not in ("", "no", "none", "false"):
         return False
@@ -156,7 +125,7 @@ def _contents(paths: Iterable[str]) -> list[bytes]:
     return contents
 
 
-def _rests_on(
+def rests_on(
     read: list[str], contents: list[bytes], config: str, ssh: str
 ) -> list[str]:
     """Return every path whose change would change the answer, each once."""
@@ -165,11 +134,11 @@ def _rests_on(
         paths += [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
     for name, content in zip(read, contents):
         base = "/etc/ssh" if name.startswith("/etc/") else os.path.join(home(), ".ssh")
-        paths += _included(content, base)
+        paths += included(content, base)
     return list(dict.fromkeys(paths))
 
 
-def _included(content: bytes, base: str) -> list[str]:
+def included(content: bytes, base: str) -> list[str]:
     """Return the directories in which an Include looks; a new file changes them."""
     folders = []
     for line in _INCLUDE.findall(content):
