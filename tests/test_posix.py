@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -662,7 +663,7 @@ def test_a_poll_forks_as_often_for_many_as_for_few(host: Host) -> None:
             env=host.env,
             check=True,
         )
-        return trace.read_text().count("(") - trace.read_text().count("resumed")
+        return len(re.findall(r"(?m)^\d+ +(?:clone3?|v?fork)\(", trace.read_text()))
 
     runs = [host.running(b"sleep 100") for _ in range(3)]
     orders = tuple(an_order(b"sleep 100") for _ in range(40))
@@ -1021,6 +1022,55 @@ def test_an_end_on_a_full_disk(small_disk: Path) -> None:
     assert of(protocol.Reaped, host.run(Request(reaps=(killed.job_id,))))
     (small_disk / "filler").unlink()
     assert host.end(host.start(b"true")).exit_status == 0
+
+
+def test_an_end_without_a_free_inode(small_disk: Path) -> None:
+    options = "remount,nr_inodes=60"
+    subprocess.run(["mount", "-o", options, small_disk], check=True)
+    host = Host(small_disk)
+    host.env["SJTEST"] = str(host.base)
+    started = host.running(b"sleep 0.3; exit 5")
+    killed = host.running(b"sleep 100", kill_grace=0.1)
+    for number in range(60):
+        try:
+            (small_disk / f"f{number}").touch()
+        except OSError:
+            break
+    assert host.end(started.job_id).exit_status == 5
+    assert of(protocol.KillSent, host.kill(killed.job_id))
+    assert host.end(killed.job_id).cause == "cancelled"
+    refused = of(protocol.Refused, host.run(Request(starts=(an_order(b"true"),))))
+    assert [event.code for event in refused] == ["ENOSPC"]
+
+
+def test_no_proc(host: Host) -> None:
+    """As on a host without /proc: ps tells who is there, marks cannot be seen."""
+    if not shutil.which("ps"):
+        pytest.skip("no ps here")
+    changes = (
+        (b"[ -r /proc/self/stat ] && sj_proc=1", b":"),
+        (b"/proc/uptime", b"/nowhere/uptime"),
+        (b"/proc/sys", b"/nowhere"),
+        (b"&& [ -r /proc/self/environ ] && sj_grepz=1", b""),
+    )
+
+    def edit(program: bytes) -> bytes:
+        for old, new in changes:
+            assert old in program
+            program = program.replace(old, new)
+        return program
+
+    host.edit = edit
+    assert host.end(host.start(b"exit 3")).exit_status == 3
+    on = host.running(b"sleep 100 & sleep 101")
+    assert host.check(on.job_id, on.pid, on.start) == []
+    host.kill(on.job_id)
+    assert host.end(on.job_id).cause == "cancelled"
+    lost = host.running(b"sleep 100")
+    os.kill(lost.pid, signal.SIGKILL)
+    os.killpg(lost.pgid, signal.SIGKILL)
+    about = (lost.job_id, lost.pid, lost.start)
+    wait(lambda: of(protocol.Lost, host.check(*about)))
 
 
 def test_a_base_on_a_full_disk(small_disk: Path) -> None:

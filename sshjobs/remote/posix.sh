@@ -252,11 +252,13 @@ function look(  c, l, a, p, m) {
     if (looked) return
     looked = 1
     if (!proc) {
-        c = "ps -A -o pid= -o pgid= -o lstart= 2>/dev/null"
+        c = "ps -A -o pid= -o pgid= -o stat= -o lstart= 2>/dev/null"
         while ((c | getline l) > 0) {
             split(l, a, " ")
+            if (a[3] ~ /^Z/) continue
             p = a[1]
-            sub(/^ *[0-9]+ +[0-9]+ +/, "", l)
+            sub(/^ *[0-9]+ +[0-9]+ +[^ ]+ +/, "", l)
+            sub(/ +$/, "", l)
             gsub(/ +/, "_", l)
             ST[p] = l
             GR[a[2]] = 1
@@ -542,8 +544,9 @@ sj_kill() { # IDS
         if [ ! -e "$sj_d/exit" ] && [ ! -e "$sj_d/lost" ]; then
             if [ -h "$sj_d" ]; then
                 sj_k="$sj_k $sj_i" # whoever moved it gets no file of ours
-            elif ! { printf '' >>"$sj_d/cancel"; } 2>/dev/null; then
-                printf 'beat\n' # no room for the marker: asked again
+            elif ! { printf '' >>"$sj_d/cancel"; } 2>/dev/null &&
+                ! mv -f "$sj_d/script" "$sj_d/cancel" 2>/dev/null; then
+                printf 'beat\n' # not even room for the marker: it is asked again
                 continue
             elif [ -e "$sj_d/run" ]; then
                 sj_k="$sj_k $sj_i"
@@ -613,6 +616,7 @@ sj_write() { # the arguments of sj_job
 # Says of a job that it cannot be written, and why. The printf of dash only knows "I/O
 # error" (0.5.12), so dd is asked what is wrong with the place.
 sj_refuse() { # ID DIRECTORY
+    [ -d "$2" ] || set -- "$1" new
     sj_err=$(LC_ALL=C dd if=/dev/zero of="$2/probe" bs=9000 count=1 2>&1) && sj_err=''
     rm -f "$2/probe"
     sj_err=${sj_err%%"
@@ -1002,7 +1006,7 @@ sj_close() {
 
 set +aeCfnuvx
 umask 077
-sj_mode=$1 sj_me=0
+sj_mode=$1 sj_me=0 sj_told='' sj_since=''
 hash ln rm sleep 2>/dev/null
 read -r sj_machine sj_boot sj_node sj_offset sj_umask sj_setsid sj_tool sj_grepz sj_wc sj_proc
 IFS= read -r sj_shell
@@ -1101,9 +1105,36 @@ sj_one() { # ID ATTEMPT
     sj_g=$!
     if wait "$sj_s"; then
         [ -e "$sj_d/cancel" ] || [ -e "$sj_d/exit" ] || printf '' >"$sj_d/expire"
-        sj_end_trees tree "$sj_id"
+        sj_expire
     fi
     wait "$sj_g"
+}
+
+# Out of time. The group is told first, which costs no listing; then one listing finds what
+# else there is of the tree, mostly nothing.
+sj_expire() {
+    sj_j=''
+    while read -r sj_l; do
+        case $sj_l in pgid=[1-9]*) sj_j=${sj_l#pgid=} ;; esac
+    done <"$sj_d/run"
+    if [ "$sj_j" ] && ! [ -e "$sj_d/cancel" ]; then
+        sj_clock
+        sj_since=$sj_cs
+        sj_tell && sj_told=1
+    fi
+    sj_end_trees tree "$sj_id"
+}
+
+# TERM for the group, and a moment to follow it. A group of zombies alone looks alive to
+# kill, only the listing tells.
+sj_tell() {
+    kill -TERM "-$sj_j" || return
+    kill -CONT "-$sj_j"
+    for sj_n in 0.01 0.05 0.1; do
+        sleep $sj_n || break
+        kill -0 "-$sj_j" || break
+    done
+    return 0
 }
 
 # The claim is the O_EXCL creation of `run`, which becomes stdout; who comes second ends
@@ -1247,26 +1278,19 @@ sj_stopped() {
 }
 
 # What a job leaves behind in its group ends with it. One builtin kill tells that there
-# is nothing, which is the common case; what is there mostly ends at once. A group of
-# zombies alone looks alive to kill: only the listing tells.
+# is nothing, which is the common case; what is there mostly ends at once.
 sj_leftover() {
-    [ "$sj_setsid" ] || return 0
-    kill -0 "-$sj_j" || return 0
-    kill -TERM "-$sj_j"
-    kill -CONT "-$sj_j"
-    for sj_n in 0.01 0.05 0.1; do
-        sleep $sj_n || break
-        kill -0 "-$sj_j" || return 0
-    done
+    [ "$sj_setsid" ] && kill -0 "-$sj_j" && sj_tell && kill -0 "-$sj_j" || return 0
+    sj_told=1
     sj_end_trees group "$sj_id"
 }
 
 # Who belongs to which of the jobs ID, and what is due to them after E seconds: soft (TERM,
-# once each) before the grace of the job has passed, hard after it. Never the runners; nor
-# the killer ME with its children, should a job have asked for its own end. A recorded
-# group counts unless its leader was not started soon after the runner (30 s, in ticks of
-# 10 ms): then the number was given to somebody else since. The leader comes first, so that
-# it does not live to end of its child's end.
+# once each; a group that was TOLD has had it) before the grace of the job has passed, hard
+# after it. Never the runners; nor the killer ME with its children, should a job have asked
+# for its own end. A recorded group counts unless its leader was not started soon after the
+# runner (30 s, in ticks of 10 ms): then the number has been given to somebody else. The
+# leader comes first, so that it does not live to see its child's end.
 sj_tree_awk='
 function rd(f,  l, k) {
     split("", F)
@@ -1279,7 +1303,7 @@ function rd(f,  l, k) {
 function has(f,  l, r) { r = (getline l < f); close(f); return r >= 0 }
 function near(s, r) { return proc ? (s - r >= 0 && s - r < 3000) : 1 }
 function stats(  c, l, a, p) {
-    c = proc ? "cat /proc/[0-9]*/stat 2>/dev/null" : "ps -A -o pid= -o ppid= -o pgid= -o lstart= 2>/dev/null"
+    c = proc ? "cat /proc/[0-9]*/stat 2>/dev/null" : "ps -A -o pid= -o ppid= -o pgid= -o stat= -o lstart= 2>/dev/null"
     while ((c | getline l) > 0) {
         if (proc) {
             p = l + 0
@@ -1289,10 +1313,11 @@ function stats(  c, l, a, p) {
             PP[p] = a[2]; GR[p] = a[3]; SE[p] = a[4]; ST[p] = a[20]
         } else {
             split(l, a, " ")
+            if (a[4] ~ /^Z/) continue
             p = a[1]; PP[p] = a[2]; GR[p] = a[3]; SE[p] = 0
-            sub(/^ *[0-9]+ +[0-9]+ +[0-9]+ +/, "", l)
+            sub(/^ *[0-9]+ +[0-9]+ +[0-9]+ +[^ ]+ +/, "", l)
+            sub(/ +$/, "", l)
             gsub(/ +/, "_", l)
-            sub(/_$/, "", l)
             ST[p] = l
         }
     }
@@ -1347,7 +1372,7 @@ END {
         id = OW[p]
         left[id]++
         if (e >= grace[id]) hard = hard " " p
-        else if (!index(termed, " " p " ")) {
+        else if (!index(termed, " " p " ") && !(told && (GR[p] in G))) {
             if (p in G) lead = lead " " p; else soft = soft " " p
         }
     }
@@ -1364,7 +1389,7 @@ END {
 
 sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
-        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" "$sj_tree_awk")
+        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" "$sj_tree_awk")
     sj_soft='' sj_hard='' sj_live='' sj_done='' sj_nap='' sj_to=''
     for sj_w in $sj_out; do
         case $sj_w in
@@ -1389,14 +1414,14 @@ sj_end_trees() { # SCOPE IDS
     shift
     sj_left=$* sj_termed=' ' sj_rounds=0
     sj_clock
-    sj_from=$sj_cs
+    sj_from=${sj_since:-$sj_cs}
     while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
         sj_rounds=$((sj_rounds + 1))
         sj_clock
         sj_e=$((sj_cs - sj_from))
         sj_e=$((sj_e / 100)).$((sj_e / 10 % 10))
         sj_scan
-        if [ "$sj_soft" ] && [ "$sj_scope" = tree ]; then
+        if [ "$sj_soft" ]; then
             kill -s TERM $sj_soft
             kill -s CONT $sj_soft
             sj_termed="$sj_termed$sj_soft "
