@@ -19,6 +19,9 @@ from .mux import MuxError
 #: Seconds after which a log is nobody's any more; far beyond any session.
 _LEFT = 86400.0
 
+#: How often processes are listed at most, should one of them not die of SIGKILL.
+_LOOKS = 5
+
 
 def log_prefix(identity: Identity, folder: str) -> str:
     """Return what the paths of a connection's logs begin with.
@@ -39,8 +42,13 @@ def clear(identity: Identity, door: Door) -> bool:
     folder = door.rundir
     logs = log_prefix(identity, folder)
     found = [process.end(*recorded(identity, folder)[:2])]
-    for pid, start in process.carriers(logs):
-        found.append(process.end(pid, start))
+    # Again until there is none: an ssh that has just logged in goes to the background,
+    # as a new process, while those that there are are listed.
+    for _ in range(_LOOKS):
+        carriers = process.carriers(logs)
+        found += [process.end(pid, start) for pid, start in carriers]
+        if not carriers:
+            break
     for path in (identity.socket(folder), record_path(identity, folder)):
         door.tick()  # whoever has overtaken us may have a live socket there by now
         _remove(path)
@@ -104,6 +112,15 @@ def disconnect(
             except GateLost:
                 continue
         pause(door.tick)
+
+
+def make_way(identity: Identity, settings: Settings, door: Door) -> None:
+    """End every connection that is left, for one that cannot be shared.
+
+    The gate is held.
+    """
+    _end(identity, settings, door, True)
+    clear(identity, door)
 
 
 def _end(identity: Identity, settings: Settings, door: Door, drain: bool) -> bool:
