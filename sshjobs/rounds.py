@@ -67,6 +67,9 @@ _UNWATCHED = 600.0
 #: Between two looks at a job that is prepared and whose process is slow to start.
 _PACE = 0.2
 
+#: So many whole rounds at least must have left it as it was, before that is an error.
+_TRIES = 3
+
 #: No instant in the store can lie further ahead than this; one that does was
 #: written before the clock was set back, and is void.
 _HORIZON = 3600.0
@@ -133,18 +136,40 @@ class Party:
     # -- needs -------------------------------------------------------------------
 
     def served(self, numbers: list[int]) -> Callable[[], float | None]:
-        """Return the need that these intents are served."""
+        """Return the need that these intents are served.
+
+        It raises once whole rounds have come back for ``start_grace`` and longer
+        that said nothing of what was sent (a job that no process on the host takes).
+        """
+        sent: list[tuple[int, float]] = []
 
         def need() -> float | None:
             waiting = self.store.outcomes(numbers).values()
             still = [intent for intent in waiting if not intent.done]
             if not still:
                 return None
-            if all(intent.sent for intent in still):
-                return self._void(self.row().round_ended_at) + _PACE
-            return 0.0
+            if not all(intent.sent for intent in still):
+                return 0.0
+            row = self.row()
+            sent.append((row.rounds, self.clock()))
+            del sent[1:]
+            if row.rounds >= sent[0][0] + _TRIES and self._overdue(sent[0][1]):
+                raise self._untaken(len(still))
+            return self._void(row.round_ended_at) + _PACE
 
         return need
+
+    def _overdue(self, since: float) -> bool:
+        return abs(self.clock() - since) > self.settings.start_grace
+
+    def _untaken(self, count: int) -> SshJobsError:
+        return errors.OutcomeUnknown(
+            self.identity.host,
+            f"the host answers, and has not taken {count} of what was sent for "
+            f"{self.settings.start_grace:g} s",
+            "a full disk there, or no more processes allowed (ulimit -u); the setting "
+            "is start_grace",
+        )
 
     def fresh(self, since: float) -> Callable[[], float | None]:
         """Return the need of a round that began at ``since`` or later."""
@@ -760,12 +785,18 @@ class Round:
         return useless
 
     def _fail(self, plan: _Plan, failed: protocol.Failed) -> None:
-        """Tell everyone whose intents stood in the request what failed there."""
-        host = self._party.identity.host
-        note = errors.dump(errors.HostError(host, failed.text, failed.hint))
-        self._store.serve(
-            (i.id for i in [*plan.starts, *plan.kills, *plan.reaps]), note
-        )
+        """Tell everyone whose intents stood in the request what failed there.
+
+        Nothing of it was done this time. What an earlier request held may have been
+        done then: that stays open, and so does what no process waits for.
+        """
+        store = self._store
+        error = errors.HostError(self._party.identity.host, failed.text, failed.hint)
+        told = [i for i in [*plan.kills, *plan.reaps] if i.pid]
+        never = [i for i in plan.starts if not i.sent]
+        store.serve((i.id for i in [*told, *never]), errors.dump(error))
+        for intent in never:
+            store.forget_job(intent.job_id)
 
 
 def _limit(job: Job, share: int) -> int:

@@ -599,7 +599,7 @@ class Store:
                     kept.append(intent.job_id)
                     continue
                 self.drop_intents([intent.id])
-                if intent.kind == "start" and not intent.sent:
+                if intent.kind == "start" and not (intent.sent or intent.done):
                     gone.append(intent.job_id)
             self.forget(gone)
         return gone, kept

@@ -9,11 +9,14 @@ from .. import errors, states
 from ..errors import NotYet, SshJobsError
 from ..model import Job, Spec, check_host, check_spec, new_job_id
 from ..rounds import Party
-from ..store import Store
+from ..store import Intent, Store
 from .context import Context
 
 #: A record of a command longer than this is cut; the host has it whole.
 _COMMAND_SHOWN = 4096
+
+#: The note of an intent whose key another command holds; see ``facts.Ledger``.
+_DIFFERS = '["Differs", []]'
 
 
 class Order(NamedTuple):
@@ -106,11 +109,16 @@ def _write_down(party: Party, orders: Sequence[Order]) -> list[int]:
     """Write jobs and what is wanted of them into the store."""
     store, now = party.store, party.clock()
     jobs = [_job_of(party, order, now) for order in orders]
-    for job, order in zip(jobs, orders):
-        store.save_spec(job.id, order.spec)
-    with store.write():
-        store.add_jobs(jobs)
-        return store.add_intents(party.conn, "start", [job.id for job in jobs])
+    try:
+        for job, order in zip(jobs, orders):
+            store.save_spec(job.id, order.spec)
+        with store.write():
+            store.add_jobs(jobs)
+            return store.add_intents(party.conn, "start", [job.id for job in jobs])
+    except SshJobsError:
+        for job in jobs:
+            store.drop_spec(job.id)
+        raise
 
 
 def _job_of(party: Party, order: Order, now: float) -> Job:
@@ -142,25 +150,29 @@ def _storable(text: str) -> str:
 def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> None:
     """Withdraw what was not sent; keep, durably, what was; raise what to say."""
     store = party.store
-    outcomes = store.outcomes(numbers)
-    told = [i for i in outcomes.values() if i.done]
-    if told and len(told) == len(outcomes):
-        return  # the reply came after all, perhaps to another process
-    _, kept = store.withdraw([i.id for i in outcomes.values() if not i.done])
-    if not kept and not told:
-        raise error
-    if isinstance(error, errors.HostError):
-        raise error
-    with store.write(durable=True):
+    with store.write(durable=True):  # all at once: others may be serving it right now
+        outcomes = store.outcomes(numbers)
+        waiting = [number for number, i in outcomes.items() if not i.done]
+        if not waiting:
+            return  # the reply came after all, perhaps to another process
+        gone, kept = store.withdraw(waiting)
         store.sync_specs(kept)
         for job_id in kept:
             store.update(job_id, reason="sent, and not answered yet")
-    ids = tuple(kept) + tuple(i.job_id for i in told)
+    started = [i.job_id for i in outcomes.values() if i.done and _is_good(i)]
+    if not kept and not started:
+        raise error
+    rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
     raise NotYet(
         f"{error}: {len(kept)} of {len(outcomes)} jobs were sent and not answered; "
-        "they are seen to by the next sshjobs poll",
-        ids,
+        f"they are seen to by the next sshjobs poll{rest}",
+        (*kept, *started),
     ) from error
+
+
+def _is_good(intent: Intent) -> bool:
+    """Tell whether a served intent is not an error."""
+    return intent.note in ("", _DIFFERS)
 
 
 def _outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
@@ -170,9 +182,9 @@ def _outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
     results = []
     for number in numbers:
         intent = intents[number]
-        differs = intent.note == '["Differs", []]'
+        differs = intent.note == _DIFFERS
         job = jobs.get(intent.job_id)
-        if intent.note and not differs:
+        if not _is_good(intent):
             results.append(Submitted(None, errors.load(intent.note)))
         elif job is None:
             error = errors.JobError(intent.job_id, "is no longer in the record")
