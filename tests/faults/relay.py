@@ -19,6 +19,7 @@ class _Way:
         self.sink = sink
         self.owed: list[tuple[float, bytes]] = []
         self.ended = False
+        self.frozen = False
 
 
 class Relay:
@@ -32,6 +33,8 @@ class Relay:
         delay: Seconds by which every byte is late.
         hole: Nothing is forwarded while this is true; connections stay open.
         shut: New connections are closed at once while this is true.
+        limit: A client that sends more than this in one piece is frozen with it, if
+            that is not 0; see :meth:`thaw`.
         most: The most connections that were open at once, as seen from the client.
         accepted: How many there were in all.
     """
@@ -45,6 +48,7 @@ class Relay:
         self.delay = 0.0
         self.hole = False
         self.shut = False
+        self.limit = 0
         self.most = 0
         self.accepted = 0
         self._stopping = False
@@ -56,7 +60,30 @@ class Relay:
 
     def heal(self) -> None:
         """Forward as if nothing had been."""
-        self.delay, self.hole, self.shut = 0.0, False, False
+        self.delay, self.hole, self.shut, self.limit = 0.0, False, False, 0
+
+    def _freeze_pair(self, way: _Way) -> None:
+        for one in self._ways:
+            if one.source in (way.source, way.sink):
+                one.frozen = True
+
+    def freeze(self) -> None:
+        """Swallow what the connections of now say, until :meth:`thaw`."""
+        with self._lock:
+            for way in self._ways:
+                way.frozen = True
+
+    @property
+    def frozen(self) -> bool:
+        """Whether there are connections that :meth:`thaw` would let go on."""
+        with self._lock:
+            return any(way.frozen for way in self._ways)
+
+    def thaw(self) -> None:
+        """Deliver, late, what frozen connections have said."""
+        with self._lock:
+            for way in self._ways:
+                way.frozen = False
 
     def drop(self) -> None:
         """Reset every connection, at both ends."""
@@ -91,7 +118,8 @@ class Relay:
             try:
                 if way.source in ready and _hungry(way):
                     self._read(way)
-                self._pay(way)
+                if not way.frozen:
+                    self._pay(way)
             except OSError:
                 self._end(way)
 
@@ -117,6 +145,8 @@ class Relay:
         data = way.source.recv(65536)
         way.ended = not data
         way.owed.append((time.monotonic() + self.delay, data))
+        if 0 < self.limit < len(data):
+            self._freeze_pair(way)
 
     def _pay(self, way: _Way) -> None:
         while way.owed and way.owed[0][0] <= time.monotonic():
@@ -134,7 +164,7 @@ class Relay:
 
 
 def _hungry(way: _Way) -> bool:
-    return not way.ended and len(way.owed) < 64
+    return not (way.ended or way.frozen) and len(way.owed) < 64
 
 
 def _open(ends: list[socket.socket]) -> list[socket.socket]:

@@ -1,0 +1,429 @@
+"""Processes that die, stop or lose each other at the worst moment, and what is left.
+
+After each of these: a job has run exactly once, it is known, its log is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.box import eventually
+from tests.faults.schedule import Work
+from tests.faults.world import Command, Home, World, signal_to
+
+#: Nothing here takes that long; a hang shows as this.
+PATIENCE = 110.0
+
+
+@pytest.fixture
+def world(need_sshd: None) -> Iterator[World]:
+    made = World({}, small=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def home(world: World) -> Home:
+    return world.homes[0]
+
+
+def ends(*commands: Command) -> list[int]:
+    """Return the exit statuses of commands, once all have ended."""
+    until = time.monotonic() + PATIENCE
+    for command in commands:
+        assert command.wait(until), f"hangs: {command} {command.ended}"
+    return [command.ended.status for command in commands]
+
+
+def done(home: Home, *words: str) -> str:
+    """Run a command that must end with 0; return what it printed."""
+    command = home.start(*words)
+    assert ends(command) == [0], command.ended
+    return command.ended.out
+
+
+def submit(home: Home, key: str, line: str) -> Command:
+    return home.start("submit", home.box.host, "--key", key, "--", line)
+
+
+def work(number: int, lines: int = 3, pause: float = 0.0) -> Work:
+    return Work(f"w{number}", lines, pause, 0)
+
+
+def runs(world: World) -> list[str]:
+    """Return what the jobs have written down, each once for each time it ran."""
+    return sorted(" ".join(p.read_text().split()) for p in world.ran.iterdir())
+
+
+def all_is_well(world: World, home: Home, works: list[Work]) -> None:
+    """Each job ran once, is known, has ended well, and its log is here and whole."""
+    done(home, "wait")
+    done(home, "reap")
+    assert runs(world) == sorted(one.tag for one in works)
+    rows = home.rows("SELECT id, key, state, log_bytes FROM jobs")
+    assert {row[1] for row in rows} >= {one.tag for one in works}
+    by_tag = {one.tag: one for one in works}
+    for job_id, key, state, size in rows:
+        assert state == "COMPLETED", (job_id, key, state)
+        log = (home.box.home / "logs" / job_id).read_bytes()
+        assert (log, size) == (by_tag[key].log, len(log))
+    assert home.rows("SELECT * FROM intents WHERE done = 0") == []
+    assert os.listdir(home.box.home / "specs") == []
+    nothing_is_left(home)
+
+
+def nothing_is_left(home: Home) -> None:
+    """No process, socket or file of a connection outlives a disconnect."""
+    done(home, "disconnect", home.box.host)
+    assert home.masters() == []
+    left = [p for p in home.rundir.rglob("*") if not p.is_dir()]
+    assert [p for p in left if not p.name.startswith("gate.")] == []
+    assert home.relay.most <= 1
+
+
+@contextmanager
+def in_the_background(deed: Callable[[], object]) -> Iterator[None]:
+    """Do something again and again while the block lasts."""
+    over = threading.Event()
+
+    def loop() -> None:
+        while not over.wait(0.05):
+            deed()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+# -- faults
+
+
+def _kill_master(home: Home) -> None:
+    for pid in home.masters():
+        signal_to(pid, signal.SIGKILL)
+
+
+def _kill_session(home: Home) -> None:
+    assert home.box.sshd is not None
+    for pid in home.box.sshd.session_pids():
+        signal_to(pid, signal.SIGKILL)
+
+
+def _restart(home: Home) -> None:
+    assert home.box.sshd is not None
+    home.box.sshd.stop()
+    _kill_session(home)
+    home.box.sshd.start()
+
+
+def _stop_master(home: Home) -> None:
+    for pid in home.masters():
+        signal_to(pid, signal.SIGSTOP)
+
+
+# -- kill -9, at any point of a round
+
+
+def test_a_submit_killed_at_any_moment(world: World, home: Home) -> None:
+    rng = random.Random(4)
+    works = [work(n) for n in range(40)]
+    for some in (works[n : n + 5] for n in range(0, 40, 5)):
+        crowd = [submit(home, w.tag, w.command(world.ran)) for w in some]
+        for one in crowd:
+            time.sleep(rng.uniform(0.0, 0.1))
+            one.hit(signal.SIGKILL)
+        ends(*crowd)
+    again = [submit(home, w.tag, w.command(world.ran)) for w in works[::4]]
+    assert ends(*again) == [0] * len(again)
+    known = {row[0] for row in home.rows("SELECT key FROM jobs")}
+    late = [submit(home, w.tag, w.command(world.ran)) for w in works[1:]]
+    assert ends(*late) == [0] * len(late)
+    assert known
+    all_is_well(world, home, works)
+
+
+def _kill_leader(home: Home) -> None:
+    command = home.command_of(home.leader())
+    if command is not None:
+        command.hit(signal.SIGKILL)
+
+
+def _stop_leader(home: Home) -> None:
+    pid = home.leader()
+    if home.command_of(pid) is not None:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        signal_to(pid, signal.SIGCONT)
+
+
+def _submit_all(world: World, home: Home, works: list[Work]) -> list[int]:
+    """Submit jobs, some forty processes at a time; return the exit statuses."""
+    statuses = []
+    for at in range(0, len(works), 40):
+        some = works[at : at + 40]
+        crowd = [submit(home, w.tag, w.command(world.ran)) for w in some]
+        statuses += ends(*crowd)
+    return statuses
+
+
+def test_leaders_and_masters_die_under_a_crowd(world: World, home: Home) -> None:
+    rng = random.Random(5)
+    works = [work(n, 20) for n in range(200)]
+    deeds = [_kill_leader, _kill_leader, _kill_master, _kill_session, _stop_leader]
+    deeds.append(lambda home: home.relay.drop())
+
+    def deed() -> None:
+        time.sleep(rng.uniform(0.1, 0.7))
+        rng.choice(deeds)(home)
+
+    with in_the_background(deed):
+        statuses = _submit_all(world, home, works)
+        assert set(statuses) <= {0, 69, 75, -9}, statuses
+    _restart(home)
+    assert _submit_all(world, home, works) == [0] * 200
+    all_is_well(world, home, works)
+
+
+def test_a_batch_whose_leader_is_killed_is_started_by_the_next(
+    world: World, home: Home
+) -> None:
+    done(home, "poll", "--host", home.box.host)
+    text = "".join(f"{work(n).command(world.ran)}\n" for n in range(60)).encode()
+    for delay in (0.15, 0.2, 0.25, 0.3, 0.35):
+        batch = home.start("submit", home.box.host, "--from", "-", stdin=text)
+        time.sleep(delay)
+        batch.hit(signal.SIGKILL)
+    done(home, "wait")
+    ran, known = runs(world), home.ids()
+    assert len(ran) == len(known)
+    assert {path.name for path in world.ran.iterdir()} == set(known)
+    assert len(ran) % 60 == 0
+
+
+# -- in the middle of a job
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        _kill_master,
+        _kill_session,
+        _restart,
+        _stop_master,
+        lambda home: home.relay.drop(),
+        lambda home: home.relay.freeze(),
+    ],
+    ids=["master", "session", "restart", "stopped master", "reset", "black hole"],
+)
+def test_a_run_does_not_notice(
+    world: World, home: Home, fault: Callable[[Home], None]
+) -> None:
+    one = Work("w", 30, 0.1, 7)
+    run = home.start("run", home.box.host, "--", one.command(world.ran))
+    eventually(lambda: b"w 3\n" in run.ended.raw)
+    fault(home)
+    assert ends(run) == [7], run.ended
+    assert run.ended.raw == one.log
+    assert runs(world) == ["w"]
+    home.relay.drop()
+    nothing_is_left(home)
+
+
+# -- stopped, not dead
+
+
+def test_a_stopped_leader_is_replaced_and_does_no_harm(
+    world: World, home: Home
+) -> None:
+    """It is stopped in its handshake, so that it holds the gate as well."""
+    home.relay.delay = 0.3
+    first = submit(home, "w0", work(0).command(world.ran))
+    eventually(lambda: home.holder() == first.process.pid)
+    world.stop(first.process.pid)
+    home.relay.delay = 0.0
+    second = submit(home, "w1", work(1).command(world.ran))
+    poll = home.start("poll", "--host", home.box.host)
+    assert ends(second, poll) == [0, 0], second.ended
+    assert first.alive
+    done(home, "wait")
+    world.go_on()
+    assert ends(first) == [0], first.ended
+    all_is_well(world, home, [work(0), work(1)])
+
+
+def test_a_leader_stopped_in_its_session_does_no_harm_late(
+    world: World, home: Home
+) -> None:
+    done(home, "connect", home.box.host)
+    home.relay.freeze()
+    first = submit(home, "w0", work(0).command(world.ran))
+    eventually(lambda: home.rows("SELECT 1 FROM intents WHERE sent = 1"))
+    world.stop(first.process.pid)
+    home.relay.drop()
+    (job_id,) = home.ids()
+    kill = home.start("kill", job_id)
+    assert ends(kill) == [0], kill.ended
+    world.go_on()
+    assert ends(first) == [0], first.ended
+    assert first.ended.id == job_id
+    done(home, "poll", "--host", home.box.host)
+    assert home.rows("SELECT state FROM jobs") == [("CANCELLED",)]
+    assert runs(world) == []
+    nothing_is_left(home)
+
+
+# -- rounds that arrive late
+
+
+def _killed_with_its_round_on_the_way(world: World, home: Home) -> str:
+    """Return the id of a job whose only request is delivered by ``relay.thaw()``."""
+    done(home, "connect", home.box.host)
+    home.relay.limit = 8000
+    first = home.start("submit", home.box.host, "--", work(0).command(world.ran))
+    eventually(lambda: home.relay.frozen)
+    home.relay.limit = 0
+    first.hit(signal.SIGKILL)
+    ends(first)
+    (job_id,) = home.ids()
+    _kill_master(home)
+    return job_id
+
+
+def _let_it_arrive(world: World, home: Home) -> None:
+    """Deliver the late round, and wait until it has come to its end."""
+    home.relay.thaw()
+    eventually(lambda: not home.relay.frozen)
+    mark = str(world.base).encode()
+    eventually(lambda: not any(mark in env for env in _sessions()), "the late round")
+    done(home, "poll", "--host", home.box.host)
+
+
+def _sessions() -> list[bytes]:
+    """Return where the shells of rounds are, as far as there are any."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if (path / "cmdline").read_bytes() == b"sh\0":
+                found.append(os.fsencode(os.readlink(path / "cwd")))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_round_that_arrives_after_the_kill_starts_nothing(
+    world: World, home: Home
+) -> None:
+    job_id = _killed_with_its_round_on_the_way(world, home)
+    kill = home.start("kill", job_id)
+    assert ends(kill) == [0], kill.ended
+    assert (world.base / "gone" / job_id).exists()
+    _let_it_arrive(world, home)
+    assert home.rows("SELECT state FROM jobs") == [("CANCELLED",)]
+    assert runs(world) == []
+    assert list((world.base / "jobs").iterdir()) == []
+    assert list((world.base / "new").iterdir()) == []
+
+
+def test_a_round_that_arrives_after_the_reaping_starts_nothing(
+    world: World, home: Home
+) -> None:
+    _killed_with_its_round_on_the_way(world, home)
+    done(home, "wait")
+    done(home, "reap")
+    assert runs(world) == ["w0"]
+    assert list((world.base / "jobs").iterdir()) == []
+    _let_it_arrive(world, home)
+    assert runs(world) == ["w0"]
+    assert list((world.base / "jobs").iterdir()) == []
+    assert list((world.base / "new").iterdir()) == []
+
+
+def test_a_round_that_arrives_while_its_job_runs_starts_no_second(
+    world: World, home: Home
+) -> None:
+    _killed_with_its_round_on_the_way(world, home)
+    done(home, "poll", "--host", home.box.host)
+    _let_it_arrive(world, home)
+    done(home, "wait")
+    assert runs(world) == ["w0"]
+    assert home.rows("SELECT state FROM jobs") == [("COMPLETED",)]
+
+
+# -- disks
+
+
+def test_a_host_that_cannot_keep_jobs_leaves_none_here(home: Home) -> None:
+    home.box.env["SSHJOBS_REMOTE_BASE_DIR"] = "/proc/nowhere"
+    crowd = [submit(home, "k", "true") for _ in range(3)]
+    assert ends(*crowd) == [69, 69, 69]
+    assert "/proc" in crowd[0].ended.err or "directory" in crowd[0].ended.err
+    assert done(home, "list") == ""
+    assert os.listdir(home.box.home / "specs") == []
+    assert home.rows("SELECT * FROM intents WHERE done = 0") == []
+    nothing_is_left(home)
+
+
+@pytest.fixture
+def small(need_sshd: None) -> Iterator[World]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a small file system")
+    made = World({}, small=True)
+    yield made
+    made.close()
+
+
+def test_a_full_host_is_an_error_and_no_hang(small: World) -> None:
+    """Whatever is the first that does not fit: directory, script, claim, log."""
+    home = small.homes[1]
+    disk = small.disks[0]
+    done(home, "submit", home.box.host, "--", "true")
+    done(home, "wait")
+    for pages in range(6):
+        small.fill(disk)
+        with open(disk / "ballast", "r+b") as ballast:
+            ballast.truncate(max(0, ballast.seek(0, 2) - 4096 * pages))
+        one = home.start("submit", home.box.host, "--", work(pages).command(small.ran))
+        (status,) = ends(one)
+        assert status in (0, 69, 75), one.ended
+        small.free()
+        done(home, "poll", "--host", home.box.host)
+        ended = home.start("wait")
+        assert ends(ended)[0] in (0, 1), ended.ended
+        known = home.rows(f"SELECT state FROM jobs WHERE command LIKE ': w{pages};%'")
+        assert len(known) == (status != 69), (pages, status, known, one.ended)
+    assert len(runs(small)) == len(set(runs(small)))
+    assert os.listdir(home.box.home / "specs") == []
+    assert list((small.base / "new").iterdir()) == []
+
+
+def test_a_full_home_is_an_error_and_loses_nothing(small: World) -> None:
+    home = small.homes[0]
+    disk = small.disks[1]
+    one = Work("w0", 20000, 0.0, 0)
+    done(home, "submit", home.box.host, "--key", "w0", "--", one.command(small.ran))
+    small.fill(disk)
+    for words in (("wait",), ("poll",), ("submit", home.box.host, "--", "true")):
+        command = home.start(*words)
+        (status,) = ends(command)
+        assert status in (0, 69, 70, 75), command.ended
+        assert "Traceback" not in command.ended.err, command.ended
+        assert status == 0 or str(disk) in command.ended.err, command.ended
+    small.free()
+    done(home, "wait")
+    done(home, "reap")
+    (log,) = home.rows("SELECT id FROM jobs WHERE key = 'w0'")[0]
+    assert Path(home.box.home, "logs", log).read_bytes() == one.log
+    nothing_is_left(home)
