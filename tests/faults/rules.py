@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.faults.schedule import Doing, Work
@@ -237,8 +238,13 @@ class Verdict:
         places += [home.rundir for home in self._world.homes] + [self._world.base]
         for place in places:
             for path in place.rglob("*"):
-                if path.is_file() and SECRET.encode() in path.read_bytes():
+                if path.is_file() and self._betrays(path):
                     self._break("7 a secret on a disk", str(path))
+
+    def _betrays(self, path: Path) -> bool:
+        """Tell whether the secret is in a file that is no order just written down."""
+        fresh = path.parent.name == "specs" and path.name not in self._jobs
+        return not fresh and SECRET.encode() in path.read_bytes()
 
     def _nothing_is_left(self, home: Home) -> None:
         if home.relay.most > 1:
@@ -246,10 +252,13 @@ class Verdict:
         open_ = home.rows("SELECT * FROM intents WHERE done = 0")
         if open_:
             self._break("an intent is left", f"{home.name} {open_}")
+        known = set(home.ids())
         specs = list((home.box.home / "specs").glob("*"))
+        if any(command.blow for command in home.commands):
+            specs = [p for p in specs if p.name in known]  # swept after ten minutes
         if specs:
             self._break("7 a spec is left", f"{home.name} {specs}")
-        logs = {p.name for p in (home.box.home / "logs").glob("*")} - set(home.ids())
+        logs = {p.name for p in (home.box.home / "logs").glob("*")} - known
         if logs:
             self._break("a log without a job", f"{home.name} {logs}")
         self._ended_well(home.run("disconnect", home.box.host), healed=True)
