@@ -180,10 +180,11 @@ def _environment(ctx: verbs.Context, values: Values) -> tuple[tuple[str, bytes],
         if not equals:
             raise SpecError(f"--env takes K=V, not {text!r}: see --env-from")
         pairs[name] = os.fsencode(value)
-    for name in values.get("env_from") or ():
-        if name not in ctx.environ:
-            raise SpecError(f"--env-from: {name} is not in the environment")
-        pairs[name] = os.fsencode(ctx.environ[name])
+    for text in values.get("env_from") or ():
+        name, _, source = text.partition("=")
+        if (source or name) not in ctx.environ:
+            raise SpecError(f"--env-from: {source or name} is not in the environment")
+        pairs[name] = os.fsencode(ctx.environ[source or name])
     return tuple(pairs.items())
 
 
@@ -406,6 +407,9 @@ def _kill(ctx: verbs.Context, values: Values) -> int:
 
 
 def _reap(ctx: verbs.Context, values: Values) -> int:
+    if values.get("tmpfiles"):
+        print(_tmpfiles(ctx, values))
+        return 0
     answer = verbs.reap(
         ctx,
         host=values.get("host"),
@@ -415,6 +419,14 @@ def _reap(ctx: verbs.Context, values: Values) -> int:
         show=_shower(values),
     )
     return _tell(answer)
+
+
+def _tmpfiles(ctx: verbs.Context, values: Values) -> str:
+    """Return a line for systemd-tmpfiles on the host, tmpfiles.d(5)."""
+    base = ctx.settings(values.get("host") or "").remote_base_dir
+    base = "%h" + base[1:] if base.startswith("~") else base
+    days = max(1, round((values.get("older_than") or 30 * 86400.0) / 86400.0))
+    return f"e {base}/jobs - - - {days}d"
 
 
 def _list(ctx: verbs.Context, values: Values) -> int:

@@ -171,8 +171,9 @@ _SPEC = (
     ),
     Arg(
         "--env-from",
-        "pass a variable of this command's own environment on to the job; its value "
-        "stands in no argument, neither here nor on the host",
+        "pass a variable of this command's own environment on to the job, as "
+        "NAME=VARIABLE under another name; its value stands in no argument, neither "
+        "here nor on the host",
         metavar="NAME",
         repeat=True,
     ),
@@ -396,6 +397,12 @@ record, if they have ended and are older than --older-than.""",
         Arg("--older-than", "only what ended at least this long ago", "seconds", "7d"),
         Arg("--orphans", "also what this machine has no record of", "flag"),
         Arg("--dry-run", "say what would go, delete nothing", "flag"),
+        Arg(
+            "--tmpfiles",
+            "only print a line for systemd-tmpfiles on the host, which deletes there "
+            "what no client comes back for",
+            "flag",
+        ),
         *_CONTACT,
     ),
     ("sshjobs reap --older-than 7d", "sshjobs reap --host gpu1 --orphans --dry-run"),

@@ -477,3 +477,37 @@ def test_a_job_not_yet_sent_is_cancelled_here(box: Box) -> None:
     finish([process])
     assert not box.directory(row["id"]).exists()
     assert box.job(row["id"])["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.15, 0.25, 0.4])
+def test_a_run_that_is_told_to_end_early_leaves_nothing(box: Box, delay: float) -> None:
+    runs = [box.start("run", box.host, "--", "sleep 600") for _ in range(4)]
+    time.sleep(delay)
+    for run in runs:
+        run.send_signal(signal.SIGTERM)
+    finish(runs)
+    for row in box("poll", "--json").objects:
+        assert row["state"] != "RUNNING", row
+    assert not [row for row in box.ok("list", "--json").objects if _alive(row)]
+
+
+def _alive(row: dict[str, object]) -> bool:
+    return row["state"] in ("PENDING", "RUNNING")
+
+
+def test_a_variable_may_travel_under_another_name(box: Box) -> None:
+    run = box.start(
+        "run",
+        box.host,
+        "--env-from",
+        "PATH=OTHER",
+        "--",
+        "/usr/bin/env",
+        env={"OTHER": "/x:/usr/bin"},
+    )
+    assert "PATH=/x:/usr/bin\n" in finish([run])[0].out
+
+
+def test_a_line_for_systemd_tmpfiles(box: Box) -> None:
+    line = box.ok("reap", "--tmpfiles", "--older-than", "7d").out
+    assert line == f"e {box.base}/jobs - - - 7d\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 
 from ..errors import HostUnreachable, SpecError
@@ -42,7 +43,7 @@ def resolve(host: str, settings: Settings) -> Identity:
         HostUnreachable: there is no ssh here, or it did not answer in time.
     """
     target = check_host(host.removeprefix("ssh:"))
-    options = tuple(settings.ssh_options.split())
+    options = tuple(shlex.split(settings.ssh_options))
     ssh, out, err = _ask_ssh(host, target, settings, options)
     values = _read(out)
     if "hostname" not in values:

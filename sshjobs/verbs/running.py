@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import states
-from ..model import Job
+from ..model import Job, new_job_id
 from .context import Context
 from .ending import kill
 from .reading import logs
@@ -46,28 +46,33 @@ def run(
         Interrupted: with ``detach_on_signal``, after a signal.
         BrokenPipeError: from ``write``; the job runs on.
     """
-    job: Job | None = None
-    try:
-        with _signals():
+    order = order._replace(id=order.id or new_job_id())
+    with _signals():
+        try:
             done = submit(ctx, host, [order])[0]
             if done.error is not None:
                 raise done.error
-            job = done.job
-            assert job is not None
+            assert done.job is not None
             on_start(done)
-            ended = logs(ctx, job, write, follow=True)
-    except Interrupted:
-        if detach_on_signal or job is None:
-            raise
-        ended = _cancel(ctx, job)
-    return clean_up(ctx, ended)
+            ended = logs(ctx, done.job, write, follow=True)
+        except Interrupted:
+            job = None if detach_on_signal else _asked_for(ctx, order)
+            if job is None:
+                raise
+            ended = kill(ctx, [job.id]).jobs[0]
+        return clean_up(ctx, ended)
 
 
-def _cancel(ctx: Context, job: Job) -> Job:
-    """End the job of a ``run`` that was told to end."""
-    with _signals():
-        kill(ctx, [job.id])
-    return ctx.store.job(job.id) or job
+def _asked_for(ctx: Context, order: Order) -> Job | None:
+    """Return what became of an order, wherever its submission was cut short.
+
+    There is no row of its id if it was withdrawn, and nothing ran; or if another
+    job holds its key.
+    """
+    job = ctx.store.job(order.id)
+    if job is None and order.key:
+        job = next(iter(ctx.store.by_key(order.key)), None)
+    return job
 
 
 @contextmanager

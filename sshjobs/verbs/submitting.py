@@ -27,6 +27,7 @@ class Order(NamedTuple):
     key: str = ""
     once: bool = False
     cleanup: str | None = None  # None: the setting
+    id: str = ""  # the id that it is to have, "" for a fresh one
 
 
 class Submitted(NamedTuple):
@@ -124,7 +125,7 @@ def _write_down(party: Party, orders: Sequence[Order]) -> list[int]:
 def _job_of(party: Party, order: Order, now: float) -> Job:
     spec = order.spec
     return Job(
-        id=new_job_id(),
+        id=order.id or new_job_id(),
         host=party.identity.host,
         conn=party.conn,
         state=states.PENDING,
