@@ -48,6 +48,8 @@ CREATE TABLE jobs (
     log_home INTEGER NOT NULL, log_final INTEGER NOT NULL, reaped_at REAL
 ) WITHOUT ROWID;
 CREATE INDEX jobs_active ON jobs (conn) WHERE state IN ('PENDING', 'RUNNING');
+CREATE INDEX jobs_active_age ON jobs (submitted_at, id)
+    WHERE state IN ('PENDING', 'RUNNING');
 CREATE INDEX jobs_key ON jobs (key, submitted_at) WHERE key <> '';
 CREATE INDEX jobs_age ON jobs (submitted_at);
 CREATE INDEX jobs_unreaped ON jobs (conn, finished_at)
