@@ -53,6 +53,7 @@ class Reach:
         self.values: dict[str, Any] = config | values
         self.counts: Counter[str] = Counter()
         self._known: set[transports.Identity] = set()
+        self._open: list[transports.Transport] = []
         self.tick: Callable[[], None] = lambda: None
         self.admit: Callable[[], None] = lambda: None
 
@@ -94,9 +95,11 @@ class Reach:
 
     def connect(self, *, interactive: bool = False) -> transports.Transport:
         """Connect."""
-        return transports.connect(
+        transport = transports.connect(
             self.identity, self.settings, self.door, interactive=interactive
         )
+        self._open.append(transport)
+        return transport
 
     def run(
         self, script: str, stdin: bytes = b"", timeout: float = 20.0
@@ -124,6 +127,8 @@ class Reach:
 
     def end_all(self) -> None:
         """End every connection that the host has ever resolved to."""
+        for transport in self._open:
+            transport.close()
         for identity in self._known:
             if self.folder.is_dir() and self.folder.stat().st_uid == os.geteuid():
                 transports.disconnect(identity, self.settings, self.door, drain=False)

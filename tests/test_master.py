@@ -226,11 +226,6 @@ def test_other_protocol_is_an_error_if_ssh_may_not_help(
     reach.socket.unlink()
 
 
-def test_transport_that_is_not_here(sshd: Sshd, new_reach: NewReach) -> None:
-    with pytest.raises(errors.SpecError, match="fabric"):
-        new_reach(sshd, transport="fabric").run("true")
-
-
 @pytest.mark.parametrize("spare", range(1, 8))
 def test_no_descriptors_left_is_said_and_leaks_none(reach: Reach, spare: int) -> None:
     reach.run("true")
@@ -787,7 +782,10 @@ def test_missing_configuration_file(new_reach: NewReach, sshd: Sshd) -> None:
         reach.run("true")
 
 
-def test_no_ssh_here(monkeypatch: pytest.MonkeyPatch, reach: Reach) -> None:
+def test_ssh_that_must_be_used_and_is_not_here(
+    monkeypatch: pytest.MonkeyPatch, sshd: Sshd, new_reach: NewReach
+) -> None:
+    reach = new_reach(sshd, transport="openssh")
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(errors.HostUnreachable, match="no ssh client"):

@@ -14,7 +14,7 @@ from sshjobs import transports
 from sshjobs.errors import CommandTimeout
 from tests.reach import Reach
 
-WAYS = ("local", "native", "ssh")
+WAYS = ("local", "native", "ssh", "fabric")
 ALL_BYTES = bytes(range(256)) * 40
 
 
@@ -28,6 +28,8 @@ def way(
         if request.param == "local":
             return new_reach(None, **values)
         server = request.getfixturevalue("sshd")
+        if request.param == "fabric":
+            return new_reach(server, transport="fabric", **values)
         return new_reach(server, mux=request.param, **values)
 
     return make

@@ -7,10 +7,10 @@ under the gate, where there is none.
 
 from __future__ import annotations
 
-from ..errors import SpecError
 from ..settings import Settings
 from .base import Completed, ConnState, Door, Sink, Transport
 from .identity import Identity, cache_name, check_rundir, local_identity, rundir
+from .process import which
 
 __all__ = [
     "Completed",
@@ -34,16 +34,23 @@ def resolve(host: str, settings: Settings) -> Identity:
     """Return the connection that ``host`` means.
 
     ``local`` is this machine; ``ssh:NAME`` is NAME, for an alias called ``local``.
-    Anything else is what the system's ssh makes of it (``ssh -G``, some 12 ms): keep
-    the answer under :func:`cache_name` for as long as :meth:`Identity.fresh` says.
+    Anything else is what the system's ssh makes of it (``ssh -G``, some 12 ms), or
+    Fabric where there is no ssh (200 ms): keep the answer under :func:`cache_name` for
+    as long as :meth:`Identity.fresh` says.
 
     Raises:
         SpecError: no host name, or a configuration that ssh refuses; ssh's own
             words are in the message.
-        HostUnreachable: there is no ssh here, or it did not answer in time.
+        HostUnreachable: ssh is asked for and is not here, or did not answer in time.
     """
     if host == "local":
         return local_identity()
+    if settings.transport == "fabric" or (
+        settings.transport == "auto" and not which("ssh")
+    ):
+        from .fabric_config import resolve as read_config
+
+        return read_config(host, settings)
     from .resolving import resolve as ask_ssh
 
     return ask_ssh(host, settings)
@@ -73,18 +80,27 @@ def connect(
         HostUnreachable: no connection; nothing ran.
         Throttled: the host closed the door before authentication.
         AuthenticationError: the key or the host key was refused.
-        SpecError: a transport that is not to be had here.
+        SpecError: a person is to be asked, and there is no ssh to do it.
         StoreError: ``door.rundir`` cannot be used.
     """
     if identity.is_local:
         from .local import Local
 
         return Local(identity)
-    if settings.transport == "fabric":
-        raise SpecError(f"{identity.host}: transport=fabric is not in this version")
+    if _without_ssh(identity, settings):
+        from .fabric import connect as connect_fabric
+
+        return connect_fabric(identity, settings, door, interactive=interactive)
     from .openssh import connect as connect_openssh
 
     return connect_openssh(identity, settings, door, interactive=interactive)
+
+
+def _without_ssh(identity: Identity, settings: Settings) -> bool:
+    """Tell whether ssh cannot serve: there is none, or it is not to."""
+    if settings.transport == "auto":
+        return not identity.ssh
+    return settings.transport == "fabric"
 
 
 def disconnect(

@@ -44,6 +44,9 @@ class Transport(Protocol):
     #: "openssh", "local" or "fabric".
     name: str
 
+    #: Whether the connection is this process's own and ends as :meth:`close` is called.
+    ends_with_leader: bool
+
     def run(
         self, script: str, *, stdin: bytes, timeout: float, sink: Sink
     ) -> Completed:
@@ -63,7 +66,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what this process holds; the shared connection stays."""
+        """Give back what this process holds; a shared connection stays."""
 
 
 def _nothing() -> None:

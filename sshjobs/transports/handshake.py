@@ -61,10 +61,10 @@ def _make(
             inside.admit()
             inside.note("handshakes", 1)
             status = _handshake(identity, settings, inside, gate, log, interactive)
-        live = _conclude(identity, settings, door, status, _read(log))
+        live = _conclude(identity, settings, door, status, read_log(log))
     except BaseException as error:
         # A master that was made in time for who has overtaken us is theirs now.
-        if not isinstance(error, GateLost) or _ORPHAN in _read(log):
+        if not isinstance(error, GateLost) or _ORPHAN in read_log(log):
             _undo(log)
         raise
     with seam(door.rundir):
@@ -108,11 +108,11 @@ def _handshake(
     interactive: bool,
 ) -> int:
     """Run ssh until it has authenticated or failed; return its status."""
-    limit = _TYPING if interactive else _patience(identity, settings)
+    limit = _TYPING if interactive else patience(identity, settings)
     socket = identity.socket(door.rundir)
     argv = master_argv(identity, settings, socket, log, interactive=interactive)
     env = ssh_env(settings, interactive=interactive)
-    with _streams(log, interactive) as fds:
+    with streams(log, interactive) as fds:
         try:
             pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
         except OSError as error:
@@ -126,7 +126,7 @@ def _handshake(
         while not child.wait(0.5):
             door.tick()
             if time.monotonic() >= end:
-                raise _late(identity, limit, _read(log))
+                raise late(identity, limit, read_log(log))
         gate.stamp(0, "")
         door.tick()
     finally:
@@ -134,13 +134,13 @@ def _handshake(
     return child.status or 0
 
 
-def _patience(identity: Identity, settings: Settings) -> float:
+def patience(identity: Identity, settings: Settings) -> float:
     """Return how long all of a handshake may take; each hop connects once."""
     hops = 1 + len(identity.jump.split(",")) if identity.jump else 1
     return hops * settings.conn_timeout + settings.banner_timeout
 
 
-def _late(identity: Identity, limit: float, text: str) -> HostUnreachable:
+def late(identity: Identity, limit: float, text: str) -> HostUnreachable:
     said = words(text)
     return HostUnreachable(
         identity.host,
@@ -151,7 +151,7 @@ def _late(identity: Identity, limit: float, text: str) -> HostUnreachable:
 
 
 @contextmanager
-def _streams(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
+def streams(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
     """Lend what ssh gets as stdin, stdout and stderr; the log is made anew.
 
     Never a pipe: some versions keep it open for the life of the master (8.4 and
@@ -169,7 +169,7 @@ def _streams(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
         os.close(err)
 
 
-def _read(log: str) -> str:
+def read_log(log: str) -> str:
     """Return the end of a log; a long banner of the host may stand before it."""
     try:
         with open(log, "rb") as file:

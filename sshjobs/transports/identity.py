@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..errors import StoreError
 from ..settings import Settings
+from .process import which
 
 #: A socket's path is at most 90 bytes long: ssh adds 17 while it binds, and 107 is
 #: what sockaddr_un holds (seen with OpenSSH 9.2, 10.5).
@@ -28,7 +29,8 @@ class Identity(NamedTuple):
     ``target`` the word that ssh is given for it; it is empty for this machine.
     ``first_hop`` names the first jump host together with the configuration, or is
     empty. ``files`` are (path, mtime_ns, size) of all that was read to find this
-    out, of what would be read if it existed, and of ``ssh`` itself. ``agent`` and
+    out, of what would be read if it existed, and of ``ssh`` itself; where there is no
+    ``ssh`` its path is empty. ``agent`` and
     ``keys`` are what :func:`~.keys.credentials` looks at.
     """
 
@@ -82,6 +84,8 @@ class Identity(NamedTuple):
 
     def fresh(self) -> bool:
         """Tell whether resolving again would give the same; one stat a file."""
+        if self.target and not self.ssh and which("ssh"):
+            return False  # it was found out without an ssh, and here is one
         return self.cacheable and all(seen(entry[0]) == entry for entry in self.files)
 
 

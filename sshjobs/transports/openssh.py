@@ -39,8 +39,8 @@ from .mux import (
 )
 from .pump import Pump, Silence
 
-_AGAIN = "asking again is safe"
-_SESSIONS = (
+AGAIN = "asking again is safe"
+SESSIONS = (
     "the host opens no further session on the connection: sshd_config MaxSessions; "
     "a command that goes on there keeps its place until it ends"
 )
@@ -83,6 +83,7 @@ class OpenSSH:
     """
 
     name = "openssh"
+    ends_with_leader = False
 
     def __init__(
         self, identity: Identity, settings: Settings, door: Door, live: Live
@@ -175,7 +176,7 @@ class OpenSSH:
                 "up; the command may have started"
             )
         return CommandTimeout(
-            self._identity.host, detail, f"the setting is command_timeout; {_AGAIN}"
+            self._identity.host, detail, f"the setting is command_timeout; {AGAIN}"
         )
 
     def _not_opened(self, error: MuxError) -> SshJobsError:
@@ -183,10 +184,10 @@ class OpenSSH:
         host = self._identity.host
         if isinstance(error, Refused):
             self._door.note("refusals", 1)
-            return SessionRefused(host, f"{error}; nothing ran there", _SESSIONS)
+            return SessionRefused(host, f"{error}; nothing ran there", SESSIONS)
         if isinstance(error, (Gone, Stuck)):
             return SessionRefused(
-                host, f"the connection has ended ({error}); nothing ran there", _AGAIN
+                host, f"the connection has ended ({error}); nothing ran there", AGAIN
             )
         return HostUnreachable(
             host,
@@ -200,7 +201,7 @@ class OpenSSH:
         return ConnectionLost(
             self._identity.host,
             f"the connection ended {when}; the command may go on there",
-            _AGAIN,
+            AGAIN,
         )
 
 

@@ -1,0 +1,328 @@
+"""The fallback: a connection that Fabric makes, where there is no ssh to make it.
+
+Theory of operation: a process of ours (:mod:`.fabric_child`) owns the connection, as
+a master of ssh does, with this difference: it ends with the process that started it,
+the leader. The leader holds the gate for as long, since nobody else can use the
+connection, and its file names the process. So there are never two: who waits for the
+gate gets it once the leader hangs up or dies, and who takes it from a leader that is
+stopped kills that process first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+from ..errors import (
+    CommandTimeout,
+    ConnectionLost,
+    HostUnreachable,
+    SessionRefused,
+    SpecError,
+    StoreError,
+    Throttled,
+    TransportError,
+)
+from ..settings import Settings
+from .base import Completed, Door, Sink
+from .causes import diagnose
+from .ending import log_prefix, make_way
+from .env import ssh_env
+from .gate import Gate, GateLost, hop, pause
+from .handshake import late, patience, read_log, streams
+from .identity import Identity, check_rundir
+from .master import Live, probe
+from .mux import MuxError
+from .openssh import AGAIN, SESSIONS, OpenSSH
+from .process import Child, spawn
+from .pump import Pump, Silence
+
+_MODULE = "sshjobs.transports.fabric_child"
+
+#: Seconds that the process may take to take in a request; it only hands it on.
+_TAKE = 5.0
+
+
+def connect(
+    identity: Identity, settings: Settings, door: Door, *, interactive: bool = False
+) -> Fabric | OpenSSH:
+    """Wait for the gate, and make a connection that ends with this process.
+
+    Where ssh is not to be had, a master that somebody with an ssh has made is used.
+
+    Raises:
+        TransportError: there is none, and none can be made now.
+        SpecError: a person is to be asked; this transport asks nobody.
+    """
+    if interactive:
+        raise SpecError(
+            f"{identity.host}: without ssh no connection can stay, and nobody is "
+            "asked; each leader makes its own, with a key or the agent"
+        )
+    check_rundir(door.rundir)
+    while True:
+        live = _live(identity, settings, door)
+        if live is not None:
+            return OpenSSH(identity, settings, door, live)
+        gate = Gate(door.rundir, identity.key)
+        try:
+            if gate.take():
+                return _make(identity, settings, door, gate)
+        except GateLost:
+            gate.release()
+            continue
+        except BaseException:
+            gate.release()
+            raise
+        pause(door.tick)
+
+
+def _live(identity: Identity, settings: Settings, door: Door) -> Live | None:
+    if settings.transport == "fabric":
+        return None
+    try:
+        return probe(identity, "native", door)
+    except MuxError:  # it is of no use, and is ended under the gate
+        return None
+
+
+def _make(identity: Identity, settings: Settings, door: Door, gate: Gate) -> Fabric:
+    def tick() -> None:
+        gate.beat()
+        door.tick()
+
+    ours = door._replace(tick=tick)
+    make_way(identity, settings, ours)
+    log = f"{log_prefix(identity, door.rundir)}{gate.number}"
+    with hop(ours, identity.first_hop) as inside:
+        inside.tick()
+        inside.admit()
+        inside.note("handshakes", 1)
+        owner = _Owner(identity, log)
+        try:
+            gate.stamp(owner.child.pid, owner.child.start)
+            _log_in(identity, settings, inside, owner)
+        except BaseException:
+            owner.close()
+            raise
+    return Fabric(identity, settings, door, gate, owner)
+
+
+class _Owner:
+    """The process that owns a connection, and our line to it."""
+
+    def __init__(self, identity: Identity, log: str) -> None:
+        self.log = log
+        self._host = identity.host
+        env = ssh_env(Settings()) | {"PYTHONPATH": os.pathsep.join(_path())}
+        # "-E LOG" is how it is found where its leader has died; see process.carriers.
+        argv = (sys.executable, "-m", _MODULE, "-E", log)
+        self._line, theirs = socket.socketpair()
+        with theirs, streams(log, False) as (null, _, err):
+            try:
+                pid = spawn(argv, env, (theirs.fileno(), null, err), cwd="/")
+            except OSError as error:
+                self._line.close()
+                raise HostUnreachable(
+                    self._host, f"{sys.executable}: {error.strerror}"
+                ) from error
+        self.child = Child(pid)
+        self._line.settimeout(_TAKE)
+
+    def say(self, what: Any, fds: tuple[int, ...] = ()) -> None:
+        """Send a line, and descriptors with it.
+
+        Raises:
+            OSError: it has ended, or takes nothing in.
+        """
+        data = json.dumps(what).encode() + b"\n"
+        sent = socket.send_fds(self._line, [data], fds) if fds else 0
+        self._line.sendall(data[sent:])
+
+    def hear(self, seconds: float) -> list[Any] | None:
+        """Return the next line; ``None`` if there is none yet, [] if none will be."""
+        self._line.settimeout(seconds)
+        try:
+            data = self._line.recv(65536)
+            while data and not data.endswith(b"\n"):
+                data += self._line.recv(65536) or b'\n["failed", "cut off"]\n'
+        except TimeoutError:
+            return None
+        except ConnectionError:
+            return []
+        finally:
+            self._line.settimeout(_TAKE)
+        answer: list[Any] = json.loads(data) if data else []
+        return answer
+
+    def close(self) -> None:
+        """End the process, and so the connection."""
+        self._line.close()
+        self.child.kill()
+
+
+def _path() -> list[str]:
+    """Return where Python finds what we have found, for a process that starts at /."""
+    return [os.path.abspath(folder) for folder in sys.path]
+
+
+def _log_in(identity: Identity, settings: Settings, door: Door, owner: _Owner) -> None:
+    """Have the connection made; return once it is, raise why it is not."""
+    limit = patience(identity, settings)
+    order = {
+        "host": identity.host,
+        "target": identity.target,
+        "config": identity.config,
+        "options": identity.options,
+        "connect": settings.conn_timeout,
+        "login": settings.banner_timeout,
+        "keepalive": settings.keepalive_interval,
+    }
+    end = time.monotonic() + limit
+    owner.say(order)
+    while (answer := owner.hear(0.5)) is None:
+        door.tick()
+        if time.monotonic() >= end:
+            raise late(identity, limit, read_log(owner.log))
+    door.tick()
+    if answer[:1] == ["open"]:
+        return
+    text = str(answer[1]) if answer else ""
+    error = diagnose(identity.host, f"{read_log(owner.log)}{text}", owner.child.status)
+    if isinstance(error, Throttled):
+        door.note("drops", 1)
+    raise error
+
+
+class Fabric:
+    """Runs commands on a connection of its own."""
+
+    name = "fabric"
+    ends_with_leader = True
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: Settings,
+        door: Door,
+        gate: Gate,
+        owner: _Owner,
+    ) -> None:
+        self._host = identity.host
+        self._door = door
+        self._gate = gate
+        self._owner = owner
+
+    def __repr__(self) -> str:
+        return f"<Fabric {self._host} by pid {self._owner.child.pid}>"
+
+    def close(self) -> None:
+        """End the connection, and let the next one in."""
+        self._owner.close()
+        self._gate.release()
+
+    def run(
+        self, script: str, *, stdin: bytes, timeout: float, sink: Sink
+    ) -> Completed:
+        """Run one command line on the host; see :class:`~.base.Transport`."""
+
+        def beating(piece: bytes) -> None:
+            if not piece:
+                self._gate.beat()
+            sink(piece)
+
+        try:
+            pump = Pump(stdin, beating, timeout)
+            session = _Session()
+        except OSError as error:
+            raise StoreError(f"this machine has no pipe: {error.strerror}") from error
+        try:
+            session.open(self._owner, script, pump)
+            pump.run(session.fileno(), session.ended)
+        except Silence as error:
+            raise self._silent(timeout) from error
+        except GateLost as error:
+            raise self._lost() from error
+        finally:
+            pump.close()
+            session.close()
+            if session.opened:
+                self._door.note("sessions", 1)
+        return self._conclude(session, pump)
+
+    def _conclude(self, session: _Session, pump: Pump) -> Completed:
+        kind, value = session.said
+        if kind == "ended" and value != -1:
+            return Completed(value, pump.stderr, pump.stdout_bytes)
+        if kind == "refused":
+            self._door.note("refusals", 1)
+            text = f"Session open refused by peer: {value}; nothing ran there"
+            raise SessionRefused(self._host, text, SESSIONS)
+        if kind == "gone":
+            text = f"the connection has ended ({value}); nothing ran there"
+            raise SessionRefused(self._host, text, AGAIN)
+        raise self._lost()
+
+    def _silent(self, timeout: float) -> TransportError:
+        return CommandTimeout(
+            self._host,
+            f"nothing came for {timeout:g} s; the command may go on there",
+            f"the setting is command_timeout; {AGAIN}",
+        )
+
+    def _lost(self) -> TransportError:
+        return ConnectionLost(
+            self._host,
+            "the connection ended in the middle of a session; the command may go on "
+            "there",
+            AGAIN,
+        )
+
+
+class _Session:
+    """What becomes of one command, as the owner of the connection tells it."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._data = b""
+        self.opened = False
+        #: What was said last: a word, and what goes with it.
+        self.said: tuple[str, Any] = ("lost", None)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there is news."""
+        return self._ours.fileno()
+
+    def open(self, owner: _Owner, script: str, pump: Pump) -> None:
+        """Ask for the command; if nobody hears that, nothing runs."""
+        try:
+            owner.say(script, (*pump.theirs, self._theirs.fileno()))
+        except OSError as error:
+            self.said = ("gone", error.strerror)
+        self._theirs.close()
+        pump.handed_over()
+
+    def ended(self) -> bool:
+        """Read the news; tell whether it is the last."""
+        try:
+            data = self._ours.recv(65536)
+        except BlockingIOError:
+            return False
+        self._data += data
+        *lines, self._data = self._data.split(b"\n")
+        for line in lines:
+            word, *rest = json.loads(line)
+            self.opened = self.opened or word == "opened"
+            if word != "opened":
+                self.said = (word, rest[0])
+        return not data or bool(self.said[0] != "lost")
+
+    def close(self) -> None:
+        """Lose interest; the session is closed if it is still open."""
+        self._ours.close()
+        self._theirs.close()
