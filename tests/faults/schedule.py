@@ -223,8 +223,16 @@ class Doing:
                 self.killed.add(command.words[-1].split(";")[0][2:])
         return command
 
+    def _leader(self, home: Home) -> Command | None:
+        """Return a command that leads now, or the last one; wait a little for it."""
+        end = time.monotonic() + self._rng.choice((0.0, 0.3, 0.6))
+        while time.monotonic() < end and home.command_of(home.leader()) is None:
+            time.sleep(0.005)
+        time.sleep(self._rng.choice((0.0, self._rng.uniform(0.0, 0.1))))
+        return home.command_of(home.leader())
+
     def _kill_leader(self, home: Home) -> Command | None:
-        return self._strike(home.command_of(home.leader()), signal.SIGKILL)
+        return self._strike(self._leader(home), signal.SIGKILL)
 
     def _any(self, home: Home) -> Command | None:
         alive = [command for command in home.commands if command.alive]
@@ -256,7 +264,7 @@ class Doing:
         self.world.sshd.start()
 
     def _stop_leader(self, home: Home) -> Command | None:
-        command = home.command_of(home.leader())
+        command = self._leader(home)
         if command is not None:
             self.world.stop(command.process.pid)
         return command

@@ -1,0 +1,19 @@
+"""Some schedules in every run of the tests; ``inv faults`` runs as many as you like."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.__main__ import run
+
+_FEW = range(1, 6)
+_MANY = range(6, 40)
+
+
+@pytest.mark.parametrize(
+    "seed", [*_FEW, *(pytest.param(s, marks=pytest.mark.slow) for s in _MANY)]
+)
+def test_no_rule_is_broken(need_sshd: None, seed: int) -> None:
+    steps: list[str] = []
+    broken = run(seed, steps.append)
+    assert broken == [], "\n".join([*steps, *broken])
