@@ -24,6 +24,7 @@ __all__ = [
     "connect",
     "credentials",
     "disconnect",
+    "ends_with_leader",
     "resolve",
     "rundir",
     "state",
@@ -87,7 +88,7 @@ def connect(
         from .local import Local
 
         return Local(identity)
-    if _without_ssh(identity, settings):
+    if ends_with_leader(identity, settings):
         from .fabric import connect as connect_fabric
 
         return connect_fabric(identity, settings, door, interactive=interactive)
@@ -96,8 +97,13 @@ def connect(
     return connect_openssh(identity, settings, door, interactive=interactive)
 
 
-def _without_ssh(identity: Identity, settings: Settings) -> bool:
-    """Tell whether ssh cannot serve: there is none, or it is not to."""
+def ends_with_leader(identity: Identity, settings: Settings) -> bool:
+    """Tell whether a connection is its maker's alone: ssh is not here, or not to be.
+
+    Nobody can ride on it, and its maker holds the gate for as long as it is there.
+    """
+    if identity.is_local:
+        return False
     if settings.transport == "auto":
         return not identity.ssh
     return settings.transport == "fabric"
@@ -108,6 +114,8 @@ def disconnect(
 ) -> bool:
     """End the connection of ``identity``; tell whether there was one.
 
+    One that ends with its leader is left to that.
+
     Args:
         drain: Let running sessions come to their end, for ``command_timeout`` at most.
     """
@@ -115,7 +123,8 @@ def disconnect(
         return False
     from .ending import disconnect as end_connection
 
-    return end_connection(identity, settings, door, drain=drain)
+    wait = not ends_with_leader(identity, settings)
+    return end_connection(identity, settings, door, drain=drain, wait=wait)
 
 
 def state(identity: Identity, door: Door) -> ConnState:

@@ -44,9 +44,6 @@ class Transport(Protocol):
     #: "openssh", "local" or "fabric".
     name: str
 
-    #: Whether the connection is this process's own and ends as :meth:`close` is called.
-    ends_with_leader: bool
-
     def run(
         self, script: str, *, stdin: bytes, timeout: float, sink: Sink
     ) -> Completed:

@@ -97,9 +97,13 @@ def _age(entry: os.DirEntry[str]) -> float:
 
 
 def disconnect(
-    identity: Identity, settings: Settings, door: Door, *, drain: bool
+    identity: Identity, settings: Settings, door: Door, *, drain: bool, wait: bool
 ) -> bool:
-    """End the connection; see :func:`sshjobs.transports.disconnect`."""
+    """End the connection; see :func:`sshjobs.transports.disconnect`.
+
+    Args:
+        wait: For the gate, if another holds it; otherwise nothing is done then.
+    """
     check_rundir(door.rundir)
     while True:
         with passage(door, identity.key) as held:
@@ -111,6 +115,8 @@ def disconnect(
                     return ended
             except GateLost:
                 continue
+        if not wait:
+            return False
         pause(door.tick)
 
 
@@ -119,7 +125,8 @@ def make_way(identity: Identity, settings: Settings, door: Door) -> None:
 
     The gate is held.
     """
-    _end(identity, settings, door, True)
+    if identity.ssh or settings.mux != "ssh":
+        _end(identity, settings, door, True)
     clear(identity, door)
 
 

@@ -32,7 +32,7 @@ from .base import Completed, Door, Sink
 from .causes import diagnose
 from .ending import log_prefix, make_way
 from .env import ssh_env
-from .gate import Gate, GateLost, hop, pause
+from .gate import Gate, GateLost, hop, pause, unlink
 from .handshake import late, patience, read_log, streams
 from .identity import Identity, check_rundir
 from .master import Live, probe
@@ -163,6 +163,7 @@ class _Owner:
         """End the process, and so the connection."""
         self._line.close()
         self.child.kill()
+        unlink(self.log)
 
 
 def _path() -> list[str]:
@@ -202,7 +203,6 @@ class Fabric:
     """Runs commands on a connection of its own."""
 
     name = "fabric"
-    ends_with_leader = True
 
     def __init__(
         self,

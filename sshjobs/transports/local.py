@@ -14,7 +14,6 @@ class Local:
     """Runs each command in a session of its own, as a login would: bare, at home."""
 
     name = "local"
-    ends_with_leader = False
 
     def __init__(self, identity: Identity) -> None:
         self._host = identity.host

@@ -83,7 +83,6 @@ class OpenSSH:
     """
 
     name = "openssh"
-    ends_with_leader = False
 
     def __init__(
         self, identity: Identity, settings: Settings, door: Door, live: Live
