@@ -67,6 +67,12 @@ _UNWATCHED = 600.0
 #: Between two looks at a job that is prepared and whose process is slow to start.
 _PACE = 0.2
 
+#: Where a connection ends with its leader, it goes on for others for so long, through
+#: pauses no longer than that, and looks this often for what they want.
+_STAY = 30.0
+_HOLD = 2.0
+_GLANCE = 0.05
+
 #: So many whole rounds at least must have left it as it was, before that is an error.
 _TRIES = 3
 
@@ -112,6 +118,7 @@ class Party:
         )
         self._transport: transports.Transport | None = None
         self._contended = False
+        self._stays = transports.ends_with_leader(identity, settings)
         self._waiting = False
         self._watch: Watch | None = None
         store.know_host(self.conn, identity.host)
@@ -239,7 +246,7 @@ class Party:
             if until is not None and now >= until:
                 return False
             due = max(due, patience.next_try(now))
-            if now >= due and self._lead_once(patience):
+            if now >= due and self._lead_once(patience, need, until):
                 continue
             if self._waiting:
                 self._listen()
@@ -248,15 +255,23 @@ class Party:
 
     def _listen(self) -> None:
         """See to it that one process of this machine hears at once of ends."""
-        if self._watch is None and self.settings.watch == "auto":
+        if self._watch is None and self.settings.watch == "auto" and not self._stays:
             self._watch = Watch(
                 self.store.home, self.identity, self.settings, self._rundir
             )
         if self._watch is not None:
             self._watch.start(self.row(), self.clock())
 
-    def _lead_once(self, patience: _Patience) -> bool:
-        """Run one round if nobody else leads; tell whether to look again at once."""
+    def _lead_once(
+        self,
+        patience: _Patience,
+        need: Callable[[], float | None],
+        until: float | None,
+    ) -> bool:
+        """Run one round if nobody else leads; tell whether to look again at once.
+
+        It is more than one where the connection ends with us: see :meth:`_go_on`.
+        """
         self._bell.hang()
         if not self._lead.acquire():
             self._contended = True
@@ -265,12 +280,50 @@ class Party:
             self._serve_round()
             self._tidy()
             patience.succeeded()
+            if self._stays:
+                self._go_on(need, until)
         except TransportError as error:
             patience.failed(error)
         finally:
+            if self._stays:
+                self._hang_up()
             self._lead.release()
             self._bell.ring()
         return True
+
+    def _go_on(self, need: Callable[[], float | None], until: float | None) -> None:
+        """Keep leading while a round is wanted, since the next leader must log in anew.
+
+        For this process's own need that is as long as it takes, or ``until``; for what
+        others want done, not more than :data:`_STAY`. Who wants a log can lead.
+        """
+        self._bell.ring()
+        end = time.monotonic() + _STAY
+        while self.row().generation == self._lead.generation:
+            mine, theirs = need(), self._asked()
+            if mine is not None:
+                end = time.monotonic() + _STAY
+            now = self.clock()
+            due = min(_or_never(mine), _or_never(theirs))
+            late = until is not None and now >= until
+            if late or due > now + _HOLD or time.monotonic() > end:
+                return
+            if due > now:
+                time.sleep(min(_GLANCE, due - now))
+                self._lead.beat()
+            else:
+                self._serve_round()
+                self._tidy()
+                self._bell.ring()
+
+    def _asked(self) -> float | None:
+        """Return from when on a round is wanted for what is open; None if nothing is."""
+        open_ = [i for i in self.store.intents(self.conn) if i.kind != "log"]
+        if not open_:
+            return None
+        if all(intent.sent for intent in open_):
+            return self._void(self.row().round_ended_at) + _PACE
+        return 0.0
 
     def _serve_round(self) -> None:
         transport = self._connect()
@@ -364,6 +417,10 @@ class Party:
     def lead(self) -> Lead:
         """The lock of this connection's rounds."""
         return self._lead
+
+
+def _or_never(instant: float | None) -> float:
+    return float("inf") if instant is None else instant
 
 
 def cooldown_end(row: HostRow, now: float) -> float:
