@@ -489,25 +489,39 @@ class Store:
         """Delete a spec; nothing of it is left in the store."""
         _unlink(self._spec_path(job_id))
 
+    @contextmanager
+    def writing_specs(self) -> Iterator[None]:
+        """Hold off :meth:`sweep` while specs have no rows yet."""
+        with self._specs_lock(fcntl.LOCK_SH):
+            yield
+
     def sweep(self) -> int:
         """Delete specs that a crash has left; return how many.
 
-        They are those of jobs that have started, and old ones without a row.
+        They are those without a row, and of jobs that have started. While a
+        process is writing specs, nothing is deleted.
         """
-        with _seam(self.home):
-            with os.scandir(os.path.join(self.home, "specs")) as entries:
-                ages = {entry.name: _mtime(entry) for entry in entries}
-            if not ages:
-                return 0
-            jobs, horizon = self.jobs(ages), time.time() - 600
-            left = [
-                name
-                for name, mtime in ages.items()
-                if (jobs[name].state != PENDING if name in jobs else mtime < horizon)
-            ]
-        for name in left:
-            self.drop_spec(name)
+        try:
+            with self._specs_lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                names = os.listdir(os.path.join(self.home, "specs"))
+                jobs = self.jobs(names) if names else {}
+                left = [n for n in names if n not in jobs or jobs[n].state != PENDING]
+                for name in left:
+                    self.drop_spec(name)
+        except BlockingIOError:
+            return 0
         return len(left)
+
+    @contextmanager
+    def _specs_lock(self, how: int) -> Iterator[None]:
+        path = os.path.join(self.home, "locks", "specs")
+        with _seam(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, how)
+            yield
+        finally:
+            os.close(fd)
 
     # -- intents ---------------------------------------------------------------
 
@@ -684,13 +698,6 @@ class Store:
 def _job(row: Sequence[Any]) -> Job:
     job = Job(*row)
     return job._replace(once=bool(job.once), log_final=bool(job.log_final))
-
-
-def _mtime(entry: os.DirEntry[str]) -> float:
-    try:
-        return entry.stat(follow_symlinks=False).st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _unlink(path: str) -> None:

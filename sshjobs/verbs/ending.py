@@ -51,7 +51,7 @@ def _kill_on(party: Party, ids: list[str]) -> None:
         raise
     store.drop_intents(numbers)
     grace = party.settings.kill_grace + _KILL_BOUND
-    active = party.paced(lambda: store.count_active(sent) > 0)
+    active = party.paced(lambda: store.count_active(sent) > 0, live=True)
     if not party.pursue(active, until=party.clock() + grace):
         raise NotYet("told to end, and not ended yet", tuple(sent))
 

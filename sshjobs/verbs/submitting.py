@@ -111,11 +111,12 @@ def _write_down(party: Party, orders: Sequence[Order]) -> list[int]:
     store, now = party.store, party.clock()
     jobs = [_job_of(party, order, now) for order in orders]
     try:
-        for job, order in zip(jobs, orders):
-            store.save_spec(job.id, order.spec)
-        with store.write():
-            store.add_jobs(jobs)
-            return store.add_intents(party.conn, "start", [job.id for job in jobs])
+        with store.writing_specs():
+            for job, order in zip(jobs, orders):
+                store.save_spec(job.id, order.spec)
+            with store.write():
+                store.add_jobs(jobs)
+                return store.add_intents(party.conn, "start", [job.id for job in jobs])
     except SshJobsError:
         for job in jobs:
             store.drop_spec(job.id)
