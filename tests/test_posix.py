@@ -622,6 +622,20 @@ def test_a_claim_without_a_record(host: Host) -> None:
     assert of(protocol.Lost, said)
 
 
+def test_a_claim_without_a_record_of_a_job_started_anew(host: Host) -> None:
+    """The grace runs from the last start, not from when it was prepared."""
+    order = prepared(host, b"true")
+    spec = host.jobs / order.job_id / "spec"
+    spec.write_text(re.sub(r"sj_at=\d+", "sj_at=1000000000", spec.read_text()))
+    check = Check(order.job_id, None, "")
+    host.edit = lambda program: program.replace(b"sj_detach s", b"true")
+    host.run(Request(starts=(order,)))
+    (host.jobs / order.job_id / "run").touch()
+    assert of(protocol.Prepared, host.run(Request(checks=(check,))))
+    (host.jobs / order.job_id / "again").unlink()
+    assert of(protocol.Lost, host.run(Request(checks=(check,))))
+
+
 def test_no_directory_is_missing(host: Host) -> None:
     job_id = new_job_id()
     assert host.check(job_id) == [protocol.Missing(job_id)]
@@ -797,8 +811,10 @@ def test_reap_takes_what_has_ended(any_host: Host) -> None:
     assert of(protocol.Reaped, any_host.run(request))
     assert of(protocol.Reaped, any_host.run(request))
     assert not (any_host.jobs / job_id).exists()
-    refused = any_host.run(Request(starts=(an_order(b"true", job_id=job_id),)))
-    assert of(protocol.Refused, refused)[0].code == "EGONE"
+    again = any_host.run(Request(starts=(an_order(b"true", job_id=job_id),)))
+    assert of(protocol.Ended, again)[0].exit_status == 0
+    assert of(protocol.Reaped, again)
+    assert not (any_host.jobs / job_id).exists()
 
 
 def test_reap_refuses_what_has_not(host: Host) -> None:
@@ -866,6 +882,35 @@ def test_expired_tombstones_go(host: Host) -> None:
         stamp.unlink()
     host.run()
     assert not (host.base / "gone" / job_id).exists()
+
+
+def test_a_key_stays_until_all_its_attempts_expire(host: Host) -> None:
+    first = claim(host, b"exit 1", "k")
+    host.end(first.job_id)
+    second = claim(host, b"exit 0", "k")
+    host.end(second.job_id)
+    keys = next((host.base / "keys").iterdir())
+
+    def sweep(reap: str) -> None:
+        for stamp in host.base.glob("*/swept"):
+            stamp.unlink()
+        host.run(Request(reaps=(reap,), key_ttl=-5.0))
+
+    sweep(first.job_id)
+    assert {path.name for path in keys.iterdir()} == {"1", "2"}
+    sweep(second.job_id)
+    assert not keys.exists()
+    assert claim(host, b"exit 0", "k").attempt == 1
+
+
+def test_functions_in_the_environment(host: Host, paths: dict[str, str]) -> None:
+    """A login shell may export functions, and bash as sh takes them over."""
+    if "bash" not in paths:
+        pytest.skip("no bash here")
+    host = Host(host.home, paths["bash"])
+    for name in ("ls", "printf", "cd", "kill", "mv"):
+        host.env[f"BASH_FUNC_{name}%%"] = "() { echo no; }"
+    assert host.end(host.start(b"exit 3")).exit_status == 3
 
 
 # -- logs --------------------------------------------------------------------------

@@ -331,7 +331,7 @@ function asked(id, pid, start,  f, r) {
     close(f)
     return r
 }
-function judge(id, pid, start,  d, new, p, s) {
+function judge(id, pid, start,  d, new, p, s, at) {
     d = "jobs/" id "/"
     new = (pid == "-")
     state = "RUNNING"
@@ -366,7 +366,9 @@ function judge(id, pid, start,  d, new, p, s) {
     rd(d "run")
     if (!("started_at" in F)) {
         p = rd(d "spec")
-        if (now - F["sj_at"] < grace) {
+        at = F["sj_at"]
+        if (rd(d "again") >= 0 && F["sj_at"] > at) at = F["sj_at"]
+        if (now - at < grace) {
             state = "PENDING"
             if (!quiet) say("prepared " id)
             return
@@ -569,14 +571,27 @@ sj_mkdir() { # IDS
     sj_t=new/$sj_machine.$$.$sj_nonce
     sj_mk=$sj_t
     for sj_i; do
-        if [ -d "jobs/$sj_i" ]; then :; elif [ -e "gone/$sj_i" ]; then
-            printf 'refused %s EGONE cancelled or reaped before\n' "$sj_i"
+        if [ -d "jobs/$sj_i" ]; then
+            sj_old="$sj_old $sj_i"
+        elif [ -e "gone/$sj_i" ]; then
+            sj_buried "$sj_i"
         else
             sj_mk="$sj_mk $sj_t/$sj_i"
         fi
     done
     mkdir $sj_mk 2>/dev/null
     return 0
+}
+
+sj_buried() { # ID: it ran and was reaped, and the tombstone says how it ended; or never
+    { read -r sj_l && read -r sj_l; } <"gone/$1"
+    case $sj_l in
+    status=*)
+        sj_ask="$sj_ask
+s $1 - -"
+        ;;
+    *) printf 'refused %s EGONE cancelled before\n' "$1" ;;
+    esac
 }
 
 sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
@@ -653,7 +668,15 @@ sj_whynot() { # why nothing can be written, in the words of the system
 
 sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
     if [ -d "jobs/$1" ]; then
-        [ -e "jobs/$1/run" ] || sj_go="$sj_go $1:$2"
+        [ -e "jobs/$1/run" ] || {
+            # Its grace begins anew: a claim whose record is still being written is not
+            # to be judged by the age of a directory that was prepared long ago.
+            case " $sj_old " in *" $1 "*)
+                { printf 'sj_at=%s\n' "$sj_now" >"jobs/$1/again"; } 2>/dev/null
+                ;;
+            esac
+            sj_go="$sj_go $1:$2"
+        }
         sj_ask="$sj_ask
 s $1 - -"
     else
@@ -718,6 +741,7 @@ sj_key_look() { # ID:SHA:DIGEST:ONCE
 }
 
 sj_key_take() { # ID SHA ATTEMPT
+    [ -d "keys/$2" ] || mkdir "keys/$2" 2>/dev/null
     if ln "jobs/$1/claim" "keys/$2/$3" 2>/dev/null; then
         sj_key_won "$1" "$3"
     elif [ -e "keys/$2/$3" ]; then
@@ -746,6 +770,7 @@ sj_key_judge() { # ID:SHA:DIGEST:ONCE SHA N HOLDER STATE SAME
         printf 'claimed %s %s %s %s %s\n' "$sj_id" "$4" "$3" "$5" "$6"
         [ -e "jobs/$sj_id/run" ] || sj_drop="$sj_drop jobs/$sj_id"
         if [ -d "jobs/$4" ]; then
+            sj_old="$sj_old $4"
             sj_ready "$4" "$3"
         else
             sj_ask="$sj_ask
@@ -929,7 +954,8 @@ sj_list() {
 }
 
 # Directories that a launcher left half-made which is no more (their files may hold
-# secrets), on every round; expired tombstones and records of keys, at most once an hour.
+# secrets), on every round; at most once an hour expired tombstones, and keys all of whose
+# attempts have expired.
 sj_sweep_old() {
     for sj_i in new/"$sj_machine".*; do
         sj_n=${sj_i#"new/$sj_machine."}
@@ -945,23 +971,31 @@ sj_sweep_old() {
         $0 !~ /^gone\/[a-z2-7]+$/ && $0 !~ /^keys\/[0-9a-f]+\/[0-9]+$/ { next }
         {
             f = $0
+            d = f
+            sub(/\/[0-9]+$/, "", d)
             u = 0
             while ((getline l < f) > 0) if (substr(l, 1, 6) == "until=") u = substr(l, 7) + 0
             close(f)
-            if (u && u < now) print f
-        }' | while read -r sj_f; do rm -f -- "$sj_f"; done
+            if (u && u < now) old[f] = d
+            else fresh[d] = 1
+        }
+        END { for (f in old) if (!(old[f] in fresh)) print f }' | while read -r sj_f; do
+        rm -f -- "$sj_f"
+        case $sj_f in keys/*) rmdir "${sj_f%/*}" 2>/dev/null ;; esac
+    done
     find new ! -name new -prune -mtime +1 -exec rm -rf -- {} + 2>/dev/null
     return 0
 }
 
 # The frame around every request.
 sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
+    unset -f awk cat cd date dd env find grep head id jobs kill ln ls mkdir mv printf read rm \
+        rmdir sed setsid sh sleep tail tr uname wait wc 2>/dev/null
     sj_nonce=$1 sj_hash=$8 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7
     printf '\nsshjobs-reply 1 %s\n' "$1"
-    unset -f awk cat date dd find grep head id ln ls mkdir mv rm sed sleep tail tr uname 2>/dev/null
     sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
     PATH=/usr/bin:/bin:$sj_path
-    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk=''
+    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old=''
     sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
     sj_where
