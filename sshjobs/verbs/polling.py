@@ -107,16 +107,16 @@ def take_up(
 
 def listing(party: Party) -> list[protocol.Event]:
     """Have one round, led by this process, list what stands on the host."""
-    party.listing, party.listing_done = True, False
+    party.listing, party.listed = True, None
 
     def need() -> float | None:
-        return None if party.listing_done else 0.0
+        return 0.0 if party.listed is None else None
 
     try:
         party.pursue(need)
     finally:
         party.listing = False
-    return list(party.listed)
+    return party.listed or []
 
 
 def adopted(party: Party, fact: protocol.Listed, now: float) -> Job:

@@ -1,0 +1,276 @@
+"""Pursuing a need: look, lead a round or wait for who leads, look again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from .. import errors, protocol, transports
+from ..errors import SshJobsError, TransportError
+from ..locks import Bell, Lead
+from ..settings import Settings
+from ..store import HostRow, Store
+from ..watch import Watch
+from .cooldown import cause_of, cooldown_end
+from .patience import Patience
+from .place import Need, Place
+from .round import Round
+
+#: While others keep arriving, a leader waits for the next of them this long, and
+#: for all of them together that long: fifty submits are one session then.
+_LULL = 0.08
+_GATHER = 1.0
+
+#: A look at the store without a bell, should the leader have died.
+_SAFETY = 0.5
+
+#: Who waits looks this often whether the watch is still there.
+_LOOK = 3.0
+
+#: Where a connection ends with its leader, it goes on for others for so long, through
+#: pauses no longer than that, and looks this often for what they want.
+_STAY = 30.0
+_HOLD = 2.0
+_GLANCE = 0.05
+
+
+class Party(Place):
+    """One host, as one thread of one process deals with it; see :class:`Place`."""
+
+    def __init__(
+        self,
+        store: Store,
+        identity: transports.Identity,
+        settings: Settings,
+        rundir: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(store, identity, settings, rundir, clock)
+        #: The next round lists every job directory; what it brought, once it has.
+        self.listing = False
+        self.listed: list[protocol.Event] | None = None
+        self._bell = Bell(rundir, self.conn)
+        self._lead = Lead(
+            os.path.join(store.home, "locks"),
+            self.conn,
+            lambda: self.row().generation,
+            self._next_generation,
+        )
+        self._transport: transports.Transport | None = None
+        self._contended = False
+        self._stays = transports.ends_with_leader(identity, settings)
+        self._watch: Watch | None = None
+        store.know_host(self.conn, identity.host)
+
+    def __enter__(self) -> Party:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch is not None:
+            self._watch.stop(self.store)
+        self._lead.release()
+        self._bell.__exit__()
+        self._hang_up()
+
+    # -- pursuing ----------------------------------------------------------------
+
+    def pursue(self, need: Need, *, until: float | None = None) -> bool:
+        """Lead or wait until a need is met.
+
+        Args:
+            need: Returns None once met, else the instant from which on a round is
+                wanted for it.
+            until: Give up at this instant, without an error.
+
+        Returns:
+            Whether the need was met.
+
+        Raises:
+            HostUnreachable: the budget of handshakes or of waiting is spent.
+            AuthenticationError: only a person can mend that.
+            OutcomeUnknown: the budget of broken rounds is spent.
+            HostError: the host cannot do what was asked.
+        """
+        patience = Patience(self)
+        self._contended = False
+        while True:
+            due = need()
+            if due is None:
+                return True
+            now = self.clock()
+            if until is not None and now >= until:
+                return False
+            due = max(due, patience.next_try(now))
+            if now >= due and self._lead_once(patience, need, until):
+                continue
+            if self.waits:
+                self._listen()
+            limit = _SAFETY if now >= due else min(due - now, _LOOK)
+            self._bell.wait(limit if until is None else min(limit, until - now))
+
+    def _listen(self) -> None:
+        """See to it that one process of this machine hears at once of ends."""
+        if self._watch is None and self.settings.watch == "auto" and not self._stays:
+            self._watch = Watch(
+                self.store.home, self.identity, self.settings, self.rundir
+            )
+        if self._watch is not None:
+            self._watch.start(self.row(), self.clock())
+
+    def _lead_once(
+        self,
+        patience: Patience,
+        need: Need,
+        until: float | None,
+    ) -> bool:
+        """Run one round if nobody else leads; tell whether to look again at once.
+
+        It is more than one where the connection ends with us: see :meth:`_go_on`.
+        """
+        self._bell.hang()
+        if not self._lead.acquire():
+            self._contended = True
+            return False
+        try:
+            self._serve_round()
+            self._tidy()
+            patience.succeeded()
+            if self._stays:
+                self._go_on(need, until)
+        except TransportError as error:
+            patience.failed(error)
+        finally:
+            if self._stays:
+                self._hang_up()
+            self._lead.release()
+            self._bell.ring()
+        return True
+
+    def _go_on(self, need: Need, until: float | None) -> None:
+        """Keep leading while a round is wanted: the next leader must log in anew.
+
+        For this process's own need that is as long as it takes, or ``until``; for what
+        others want done, not more than :data:`_STAY`. Who wants a log can lead.
+        """
+        self._bell.ring()
+        end = time.monotonic() + _STAY
+        while self.row().generation == self._lead.generation:
+            mine, theirs = need(), self._asked()
+            if mine is not None:
+                end = time.monotonic() + _STAY
+            now = self.clock()
+            due = min(_or_never(mine), _or_never(theirs))
+            late = until is not None and now >= until
+            if late or due > now + _HOLD or time.monotonic() > end:
+                return
+            if due > now:
+                time.sleep(min(_GLANCE, due - now))
+                self._lead.beat()
+            else:
+                self._serve_round()
+                self._tidy()
+                self._bell.ring()
+
+    def _asked(self) -> float | None:
+        """Return from when on a round is wanted for what is open, if anything is."""
+        open_ = [i for i in self.store.intents(self.conn) if i.kind != "log"]
+        if not open_:
+            return None
+        if all(intent.sent for intent in open_):
+            return self.next_look()
+        return 0.0
+
+    def _serve_round(self) -> None:
+        transport = self._connect()
+        self._gather()
+        round_ = Round(self, self._lead, listing=self.listing)
+        try:
+            round_.run(transport)
+        except TransportError:
+            self._hang_up()
+            raise
+        if self.listing:
+            self.listing, self.listed = False, round_.listed
+
+    def _tidy(self) -> None:
+        """Go on for jobs that want their directories gone; nobody waits for that."""
+        for _ in range(self.settings.cleanup_retries):
+            if not self.store.unowned_intents(self.conn):
+                return
+            self._bell.ring()
+            self._serve_round()
+
+    def _gather(self) -> None:
+        """Wait, briefly, while other processes keep writing intents."""
+        store, conn = self.store, self.conn
+        newest = store.newest_intent(conn)
+        crowd = self._contended or any(
+            intent.pid != os.getpid() and intent.kind != "log"
+            for intent in store.intents(conn)
+        )
+        end = time.monotonic() + _GATHER
+        while crowd and newest and time.monotonic() < end:
+            time.sleep(_LULL)
+            self._lead.beat()
+            last, newest = newest, store.newest_intent(conn)
+            crowd = newest != last
+
+    # -- the connection ------------------------------------------------------------
+
+    def _connect(self) -> transports.Transport:
+        if self._transport is None:
+            self._transport = transports.connect(
+                self.identity, self.settings, self.door()
+            )
+        return self._transport
+
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    def door(self, *, interactive: bool = False) -> transports.Door:
+        """Return what the transports may use of the floors above them."""
+        return transports.Door(
+            rundir=self.rundir,
+            admit=self._forgive if interactive else self._admit,
+            note=self._note,
+            tick=self._lead.beat,
+        )
+
+    def _note(self, name: str, count: int = 1) -> None:
+        self.store.count(self.conn, **{name: count})
+
+    def _admit(self) -> None:
+        """Raise why no handshake may be made now, if none may."""
+        row = self.row()
+        known = self._refused(row)
+        if known is not None:
+            raise known
+        if self.clock() < cooldown_end(row, self.clock()):
+            raise cause_of(row)
+
+    def _refused(self, row: HostRow) -> SshJobsError | None:
+        """Return the error of these very credentials, if they were refused."""
+        import json
+
+        text = json.loads(row.refused).get(transports.credentials(self.identity))
+        return errors.load(text) if text else None
+
+    def _forgive(self) -> None:
+        """Forget refusals and cooldown: a person has come to see to it."""
+        self.store.set_host(
+            self.conn, refused="{}", cooldown_until=0.0, failures=0, bad_rounds=0
+        )
+
+    def _next_generation(self, current: int) -> bool:
+        with self.store.write():
+            if self.row().generation != current:
+                return False
+            self.store.set_host(self.conn, generation=current + 1)
+        return True
+
+
+def _or_never(instant: float | None) -> float:
+    return float("inf") if instant is None else instant

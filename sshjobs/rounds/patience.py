@@ -1,0 +1,135 @@
+"""How often something is tried again, and how long it is waited for."""
+
+from __future__ import annotations
+
+from .. import errors, transports
+from ..errors import SshJobsError, TransportError
+from .cooldown import cause_of, cooldown_end, is_permanent
+from .place import Place
+
+#: How long a host that refused a session is not watched.
+_UNWATCHED = 600.0
+
+
+class Patience:
+    """How long one pursuit goes on after failures, whoever led into them.
+
+    The counts are those of the store, so that what one process has tried, all
+    have; each pursuit gives up after its own share of them.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        settings = place.settings
+        row = place.row()
+        self._failures = row.failures
+        self._bad_rounds = row.bad_rounds
+        self._round_at = row.round_started_at
+        self._deadline = place.clock() + settings.wait_host
+        self._refusals = 0
+        self._not_before = 0.0
+        self._refusal: SshJobsError | None = None
+
+    def next_try(self, now: float) -> float:
+        """Return from when on a round may be tried; raise if patience is out."""
+        row = self._place.row()
+        if row.round_started_at != self._round_at:
+            self._round_at = row.round_started_at
+            self.succeeded()
+        self._failures = min(self._failures, row.failures)
+        self._bad_rounds = min(self._bad_rounds, row.bad_rounds)
+        end = max(cooldown_end(row, now), self._not_before)
+        settings = self._place.settings
+        cause = self._refusal or cause_of(row)
+        spent = row.failures - self._failures >= settings.conn_retry_attempts
+        if spent and not isinstance(cause, errors.Throttled):
+            raise cause
+        if row.bad_rounds - self._bad_rounds >= settings.max_reconnect_attempts:
+            raise cause
+        if end > now and end > self._deadline:
+            raise self._out_of_time(cause, end - now)
+        return end
+
+    def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
+        if not isinstance(cause, TransportError):
+            return cause
+        waited = self._place.settings.wait_host
+        hint = (
+            f"{cause.hint}; " if cause.hint else ""
+        ) + f"waited --wait-host {waited:g} s, the next try is in {remaining:.0f} s"
+        return type(cause)(cause.host, cause.detail, hint)
+
+    def succeeded(self) -> None:
+        """A whole round came back."""
+        self._deadline = self._place.clock() + self._place.settings.wait_host
+        self._refusals = 0
+        self._not_before = 0.0
+        self._refusal = None
+
+    def failed(self, error: TransportError) -> None:
+        """Take note of a failure of a round that this process led."""
+        if isinstance(error, errors.SessionRefused):
+            self._wait_for_session(error)
+        elif isinstance(error, errors.AuthenticationError):
+            self._remember_refusal(error)
+            raise error
+        elif isinstance(error, errors.OutcomeUnknown):
+            self._cool(error, "bad_rounds", 0.25, 5.0)
+        elif isinstance(error, errors.Throttled):
+            self._cool(error, "failures", 5.0, 20.0, 1.0)
+        elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
+            self._cool(error, "failures", 1.0, 15.0)
+        else:
+            raise error
+
+    def _wait_for_session(self, error: TransportError) -> None:
+        """All sessions of the connection are taken: nothing ran, wait a little.
+
+        Should one of them be our own watch, it gives way, for a while.
+        """
+        import random
+
+        now = self._place.clock()
+        until = now + _UNWATCHED
+        self._place.store.set_host(self._place.conn, unwatched_until=until)
+        self._refusals += 1
+        self._refusal = error
+        self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
+        if now > self._deadline:
+            raise error
+
+    def _remember_refusal(self, error: TransportError) -> None:
+        import json
+
+        place = self._place
+        with place.store.write():
+            refused = json.loads(place.row().refused)
+            if not refused.get(transports.credentials(place.identity)):
+                refused[transports.credentials(place.identity)] = errors.dump(error)
+                place.store.set_host(place.conn, refused=json.dumps(refused))
+
+    def _cool(
+        self,
+        error: TransportError,
+        column: str,
+        base: float,
+        most: float,
+        least: float = 0.0,
+    ) -> None:
+        """Set the cooldown that all processes keep, unless it is just that one."""
+        import backoff
+
+        place = self._place
+        now = place.clock()
+        row = place.row()
+        if cooldown_end(row, now) > now and column == "failures":
+            return  # admit() refused by it; nothing new was tried
+        tries = int(getattr(row, column))
+        delay = backoff.full_jitter(min(base * 2.0 ** min(tries, 20), most))
+        place.store.set_host(
+            place.conn,
+            cause=errors.dump(error),
+            cooldown_set_at=now,
+            cooldown_until=now + max(delay, least),
+            **{column: tries + 1},
+        )

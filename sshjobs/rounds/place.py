@@ -1,0 +1,143 @@
+"""A host as one thread of one process deals with it, and what may be needed of it.
+
+A *need* is a function that returns None once it is met, else the instant from which
+on a round is wanted for it. Needs look at the store and at nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .. import errors, transports
+from ..errors import SshJobsError
+from ..settings import Settings
+from ..store import HostRow, Store
+from ..watch import is_watched
+
+#: What says whether something is met, and if not, from when on a round is wanted.
+Need = Callable[[], "float | None"]
+
+#: While a watch is on and tells of nothing, a round this often.
+_IDLE = 15.0
+
+#: With so few jobs, an end that was heard of is asked about almost at once; with more,
+#: their ends share the usual rounds.
+_FEW = 4
+_SOON = 0.02
+
+#: Between two looks at a job that is prepared and whose process is slow to start.
+_PACE = 0.2
+
+#: So many whole rounds at least must have left it as it was, before that is an error.
+_TRIES = 3
+
+
+class Place:
+    """What there is to know and to want of one host.
+
+    Args:
+        store: The store, for this thread alone.
+        identity: What the host's name resolves to.
+        settings: Those in force for the host.
+        rundir: The directory of sockets.
+        clock: Now, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        identity: transports.Identity,
+        settings: Settings,
+        rundir: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.identity = identity
+        self.settings = settings
+        self.rundir = rundir
+        self.conn = identity.key
+        self.clock = clock
+        self.waits = False  # for an end, which a watch can hear of
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.identity.host} {self.conn}>"
+
+    def row(self) -> HostRow:
+        """Return what the store knows of the host now."""
+        return self.store.know_host(self.conn, self.identity.host)
+
+    def served(self, numbers: list[int]) -> Need:
+        """Return the need that these intents are served.
+
+        It raises once whole rounds have come back for ``start_grace`` and longer
+        that said nothing of what was sent (a job that no process on the host takes).
+        """
+        sent: list[tuple[int, float]] = []
+
+        def need() -> float | None:
+            waiting = self.store.outcomes(numbers).values()
+            still = [intent for intent in waiting if not intent.done]
+            if not still:
+                return None
+            if not all(intent.sent for intent in still):
+                return 0.0
+            row = self.row()
+            sent.append((row.rounds, self.clock()))
+            del sent[1:]
+            if row.rounds >= sent[0][0] + _TRIES and self._overdue(sent[0][1]):
+                raise self._untaken(len(still))
+            return self.next_look()
+
+        return need
+
+    def _overdue(self, since: float) -> bool:
+        return abs(self.clock() - since) > self.settings.start_grace
+
+    def _untaken(self, count: int) -> SshJobsError:
+        return errors.OutcomeUnknown(
+            self.identity.host,
+            f"the host answers, and has not taken {count} of what was sent for "
+            f"{self.settings.start_grace:g} s",
+            "a full disk there, or no more processes allowed (ulimit -u); the setting "
+            "is start_grace",
+        )
+
+    def fresh(self, since: float) -> Need:
+        """Return the need of a round that began at ``since`` or later."""
+
+        def need() -> float | None:
+            return None if self.void(self.row().round_started_at) >= since else 0.0
+
+        return need
+
+    def paced(self, more: Callable[[], bool], *, live: bool = False) -> Need:
+        """Return the need of a round per ``poll_interval`` while ``more()``.
+
+        Args:
+            live: What is waited for also comes without an end that is heard of (a
+                log that grows); else a silent watch makes rounds rare.
+        """
+
+        def need() -> float | None:
+            if not more():
+                return None
+            self.waits = True
+            row = self.row()
+            usual = self.void(row.round_started_at) + self.settings.poll_interval
+            if not is_watched(row, self.clock()):
+                return usual
+            if self.void(row.stirred_at) >= row.round_started_at:
+                lone = self.store.few_active(self.conn, _FEW)
+                return row.stirred_at + _SOON if lone else usual
+            return usual if live else row.round_started_at + _IDLE
+
+        return need
+
+    def next_look(self) -> float:
+        """Return when to look again for what was sent and not taken yet."""
+        return self.void(self.row().round_ended_at) + _PACE
+
+    def void(self, instant: float) -> float:
+        """Return an instant, or 0 if it is further ahead than it can be."""
+        return instant if instant <= self.clock() + 1.0 else 0.0

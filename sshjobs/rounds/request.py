@@ -1,0 +1,157 @@
+"""What one request asks of a host: every open intent, within bounds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .. import protocol, states
+from ..facts import is_home, wants_log
+from ..model import Job
+from ..store import Intent
+from .place import Place
+
+#: Bounds of one request (docs/reference/wire-format.md); the rest waits for the next.
+MAX_STARTS = 500
+MAX_PROGRAM_BYTES = 1_000_000
+MAX_REAPS = 1000
+MAX_LOGS = 500
+MAX_LOG_BYTES = 32 * 1024 * 1024
+
+#: How long a host remembers a reaped or cancelled id, so that an old round cannot
+#: start it again. A round lives for seconds; a day is beyond any doubt.
+GONE_TTL = 86400.0
+
+
+class Plan(NamedTuple):
+    """The intents that a request serves, by kind."""
+
+    starts: list[Intent]
+    kills: list[Intent]
+    reaps: list[Intent]
+
+
+def expire(place: Place, now: float) -> None:
+    """See to what processes wanted that died too long ago."""
+    store, conn = place.store, place.conn
+    for intent in store.expire(conn, place.settings.intent_ttl, now):
+        if intent.kind == "start" and intent.sent:
+            store.add_intents(conn, "kill", [intent.job_id], owner=0)
+        elif intent.kind == "start":
+            store.update(
+                intent.job_id,
+                state=states.CANCELLED,
+                finished_at=now,
+                log_final=True,
+                reason="never sent: its process ended, and intent_ttl passed",
+            )
+            store.drop_spec(intent.job_id)
+
+
+def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
+    """Return what is asked for now; inside a transaction.
+
+    Args:
+        listing: Every job directory is asked about as well.
+    """
+    store = place.store
+    intents = store.intents(place.conn)
+    jobs = store.jobs({intent.job_id for intent in intents})
+    kills = [i for i in intents if i.kind == "kill"]
+    starts, orders = _starts(place, intents, jobs)
+    reaps = [i for i in intents if i.kind == "reap" and is_home(jobs.get(i.job_id))]
+    reaps = reaps[:MAX_REAPS]
+    row = place.row()
+    request = protocol.Request(
+        base_dir=place.settings.remote_base_dir,
+        journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
+        kills=tuple({i.job_id: (i.job_id, True) for i in kills}.values()),
+        starts=tuple(orders),
+        checks=_checks(place, intents),
+        reaps=tuple({i.job_id: None for i in reaps}),
+        logs=_logs(place, intents, jobs),
+        listing=listing,
+        start_grace=place.settings.start_grace,
+        key_ttl=place.settings.key_ttl,
+        gone_ttl=GONE_TTL,
+    )
+    store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
+    _sync(place, reaps)
+    return Plan(starts, kills, reaps), request
+
+
+def _starts(
+    place: Place, intents: list[Intent], jobs: dict[str, Job]
+) -> tuple[list[Intent], list[protocol.Start]]:
+    """Choose what to start, within the bounds of a request."""
+    chosen: list[Intent] = []
+    orders: list[protocol.Start] = []
+    seen: set[str] = set()
+    size = 0
+    for intent in intents:
+        if intent.kind != "start" or intent.job_id in seen:
+            continue
+        job, spec = jobs.get(intent.job_id), place.store.spec(intent.job_id)
+        if job is None or spec is None or states.is_final(job.state):
+            place.store.serve([intent.id])
+            continue
+        order = protocol.Start(job.id, spec, job.key, job.once, job.name)
+        size += spec.size()
+        if chosen and (len(chosen) >= MAX_STARTS or size > MAX_PROGRAM_BYTES):
+            break
+        seen.add(job.id)
+        chosen.append(intent)
+        orders.append(order)
+    return chosen, orders
+
+
+def _checks(place: Place, intents: list[Intent]) -> tuple[protocol.Check, ...]:
+    unstarted = {i.job_id for i in intents if i.kind == "start"}
+    return tuple(
+        protocol.Check(job.id, job.pid, job.start)
+        for job in place.store.active(place.conn)
+        if job.id not in unstarted
+    )
+
+
+def _logs(
+    place: Place, intents: list[Intent], jobs: dict[str, Job]
+) -> tuple[protocol.LogWant, ...]:
+    """Share the bytes of one reply among all who want log."""
+    wanted = {}
+    for intent in intents:
+        job = jobs.get(intent.job_id)
+        if intent.kind in ("log", "reap") and job and wants_log(job):
+            wanted[job.id] = job
+    chosen = list(wanted.values())
+    turn = place.row().rounds * MAX_LOGS % max(1, len(chosen))
+    chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
+    piece = place.settings.log_chunk_size
+    share = max(piece, MAX_LOG_BYTES // max(1, len(chosen)))
+    return tuple(
+        protocol.LogWant(job.id, job.log_home, _limit(job, share)) for job in chosen
+    )
+
+
+def _sync(place: Place, reaps: Iterable[Intent]) -> None:
+    """See to it that a log is on the disk here before it goes there."""
+    for intent in reaps:
+        try:
+            fd = os.open(place.store.log_path(intent.job_id), os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+# -- the session -----------------------------------------------------------------
+
+
+def _limit(job: Job, share: int) -> int:
+    """Return how many bytes to ask for; an ended job's log has a last byte."""
+    if states.is_final(job.state) and job.state != states.LOST:
+        return max(0, min(share, job.log_bytes - job.log_home))
+    return share
