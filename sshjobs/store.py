@@ -593,8 +593,14 @@ class Store:
         )
 
     def redirect(self, job_id: str, winner: str) -> None:
-        """Let the intents of one job speak of another, which holds its key."""
-        self._do("UPDATE intents SET job_id = ? WHERE job_id = ?", [winner, job_id])
+        """Let who wanted a job started hear of another, which holds its key.
+
+        Who wanted it killed did not mean the other.
+        """
+        self._do(
+            "UPDATE intents SET job_id = ? WHERE job_id = ? AND kind = 'start'",
+            [winner, job_id],
+        )
 
     def drop_intents(self, numbers: Iterable[int]) -> None:
         """Delete intents, served or not."""

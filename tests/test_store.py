@@ -164,3 +164,13 @@ def test_a_sweep_takes_what_a_crash_has_left(store: Store) -> None:
     assert store.sweep() == 2
     assert os.listdir(os.path.join(store.home, "specs")) == [waiting.id]
     assert store.sweep() == 0
+
+
+def test_a_kill_of_who_lost_a_key_is_no_kill_of_the_winner(store: Store) -> None:
+    loser, winner = job(key="k"), job(key="k")
+    store.add_jobs([loser, winner])
+    (start,) = store.add_intents("c", "start", [loser.id])
+    store.add_intents("c", "kill", [loser.id])
+    store.redirect(loser.id, winner.id)
+    store.forget([loser.id])
+    assert [(i.id, i.job_id) for i in store.intents("c")] == [(start, winner.id)]
