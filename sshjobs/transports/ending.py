@@ -49,7 +49,8 @@ def clear(identity: Identity, door: Door) -> bool:
         found += [process.end(pid, start) for pid, start in carriers]
         if not carriers:
             break
-    for path in (identity.socket(folder), record_path(identity, folder)):
+    note = record_path(identity, folder)
+    for path in (identity.socket(folder), f"{note}.new", note):
         door.tick()  # whoever has overtaken us may have a live socket there by now
         _remove(path)
     _sweep(folder, (f"{identity.socket(folder)}.", logs), age=_LEFT)
