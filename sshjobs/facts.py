@@ -196,6 +196,10 @@ class Ledger:
             f"the job could not be started: {fact.text}",
             _HINTS.get(fact.code, ""),
         )
+        job = self._jobs.get(fact.job_id)
+        if job is not None and states.is_final(job.state):
+            self._serve("start", fact.job_id)
+            return
         self._serve("start", fact.job_id, errors.dump(error))
         self._jobs.pop(fact.job_id, None)
         self._store.forget_job(fact.job_id)
