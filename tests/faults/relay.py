@@ -10,6 +10,9 @@ import time
 
 _ESTABLISHED = 1  # tcp_states.h
 
+#: Seconds between the last byte of a connection and its end.
+_LAST = 0.3
+
 
 class _Way:
     """One direction of one connection: what was read here and is owed there."""
@@ -20,6 +23,17 @@ class _Way:
         self.owed: list[tuple[float, bytes]] = []
         self.ended = False
         self.frozen = False
+        self.paid_at = 0.0
+
+    @property
+    def due(self) -> float:
+        """When the next piece is delivered.
+
+        The end comes a little later: sshd forgets what it has not yet handed to a
+        command when the connection ends (9.2).
+        """
+        at, data = self.owed[0]
+        return at if data else max(at, self.paid_at + _LAST)
 
 
 class Relay:
@@ -52,6 +66,7 @@ class Relay:
         self.most = 0
         self.accepted = 0
         self._stopping = False
+        self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -78,6 +93,11 @@ class Relay:
         """Whether there are connections that :meth:`thaw` would let go on."""
         with self._lock:
             return any(way.frozen for way in self._ways)
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing has come for half a second."""
+        return time.monotonic() - self._heard_at > 0.5
 
     def thaw(self) -> None:
         """Deliver, late, what frozen connections have said."""
@@ -115,13 +135,10 @@ class Relay:
         if self.hole:
             return
         for way in list(self._ways):
-            try:
-                if way.source in ready and _hungry(way):
-                    self._read(way)
-                if not way.frozen:
-                    self._pay(way)
-            except OSError:
-                self._end(way)
+            if way.source in ready and _hungry(way):
+                self._read(way)
+            if not way.frozen:
+                self._pay(way)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -142,29 +159,41 @@ class Relay:
         self._ways += [_Way(client, server), _Way(server, client)]
 
     def _read(self, way: _Way) -> None:
-        data = way.source.recv(65536)
+        try:
+            data = way.source.recv(65536)
+        except OSError:
+            data = b""
         way.ended = not data
+        self._heard_at = time.monotonic()
         way.owed.append((time.monotonic() + self.delay, data))
         if 0 < self.limit < len(data):
             self._freeze_pair(way)
 
     def _pay(self, way: _Way) -> None:
-        while way.owed and way.owed[0][0] <= time.monotonic():
+        while way.owed and way.due <= time.monotonic():
             _, data = way.owed.pop(0)
-            if data:
-                way.sink.sendall(data)
-            else:
-                self._end(way)
+            way.paid_at = time.monotonic()
+            try:
+                if data:
+                    way.sink.sendall(data)
+                else:
+                    way.sink.shutdown(socket.SHUT_WR)
+            except OSError:  # nobody is there any more; the other way may still count
+                continue
+        if way.ended and not way.owed:
+            self._end(way)
 
     def _end(self, way: _Way) -> None:
-        """Close both ends once one of them has closed: ssh never half closes."""
-        for end in (way.source, way.sink):
-            end.close()
-        self._ways = [w for w in self._ways if w.source not in (way.source, way.sink)]
+        """Close both ends once both have closed theirs."""
+        pair = [w for w in self._ways if w.source in (way.source, way.sink)]
+        if all(w.ended and not w.owed for w in pair):
+            for one in pair:
+                one.source.close()
+            self._ways = [w for w in self._ways if w not in pair]
 
 
 def _hungry(way: _Way) -> bool:
-    return not (way.ended or way.frozen) and len(way.owed) < 64
+    return not way.ended and len(way.owed) < 64
 
 
 def _open(ends: list[socket.socket]) -> list[socket.socket]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,8 @@ class Verdict:
     def _ended_well(self, command: Command, *, healed: bool = False) -> None:
         ended = command.ended
         text = f"{command!r} {ended.status} {ended.err[-1500:]!r}"
+        if "KeyboardInterrupt" in ended.err and command.blow == signal.SIGINT:
+            return  # before our first line
         if "Traceback" in ended.err:
             self._break("10 a traceback", text)
             return
