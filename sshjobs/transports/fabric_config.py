@@ -35,11 +35,15 @@ _SMALL = ("hostname", "hostkeyalias")
 
 
 class Reading(NamedTuple):
-    """A configuration, ready for lookups, and the files that it came from."""
+    """A configuration, ready for lookups, and the files that it came from.
+
+    ``user`` is what the options say of it, which beats USER@HOST.
+    """
 
     config: SSHConfig
     paths: list[str]
     contents: list[bytes]
+    user: str = ""
 
 
 def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
@@ -55,15 +59,16 @@ def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
     """
     files: dict[str, bytes] = {}
     lines = [option.replace("=", " ", 1) for option in options]
+    users = [line.split()[-1] for line in lines if line.lower().startswith("user ")]
     for top in [path] if path else _usual():
-        lines += ["Host *", *_flat(top, "Host *", files)]
+        lines += ["Host *", *_flat(top, "", files)]
     if path and path not in files:
         raise SpecError(f"{host}: Can't open user config file {path}")
     try:
         config = SSHConfig.from_text("\n".join(lines))
     except ConfigParseError as error:
         raise SpecError(f"{host}: ssh_config: {error}") from error
-    return Reading(config, list(files), list(files.values()))
+    return Reading(config, list(files), list(files.values()), "".join(users[:1]))
 
 
 def _usual() -> list[str]:
@@ -71,29 +76,44 @@ def _usual() -> list[str]:
 
 
 def _flat(
-    path: str, context: str, files: dict[str, bytes], depth: int = 0
+    path: str, outer: str, files: dict[str, bytes], depth: int = 0
 ) -> Iterator[str]:
     """Yield the lines of a file, with those of each Include in its place.
 
-    A Host line of an included file holds by itself, as if the Include stood outside
-    of any block; ssh would ask for both.
+    Args:
+        outer: What must match for the file to count: the criteria of the block that
+            includes it, as for Match; empty outside of any.
     """
     try:
         with open(path, "rb") as file:
             files[path] = file.read()
     except OSError:
         return
+    inner = outer
     for line in files[path].decode("utf-8", "surrogateescape").splitlines():
         found = _LINE.match(line)
         word = found[1].lower() if found else ""
         if found and word == "include" and depth < _DEPTH:
             for name in _matches(found[2], path):
-                yield from _flat(name, context, files, depth + 1)
-                yield context
-            continue
-        context = line if word in ("host", "match") else context
-        # ssh takes these in small letters, before it puts them anywhere.
-        yield in_home(line.lower() if word in _SMALL else line)
+                yield from _flat(name, inner, files, depth + 1)
+                yield _block(inner)
+        elif found and word in ("host", "match"):
+            inner = f"{outer} {_criteria(word, found[2])}".strip()
+            yield _block(inner)
+        else:
+            # ssh takes some in small letters, before it puts them anywhere.
+            yield in_home(line.lower() if word in _SMALL else line)
+
+
+def _criteria(word: str, rest: str) -> str:
+    """Return what a Host or Match line asks for, as Match writes it."""
+    if word == "host":
+        return f"originalhost {','.join(rest.split())}"
+    return "" if rest.strip().lower() == "all" else rest.strip()
+
+
+def _block(criteria: str) -> str:
+    return f"Match {criteria}" if criteria else "Host *"
 
 
 def _matches(patterns: str, path: str) -> list[str]:
@@ -123,7 +143,7 @@ def lookup(reading: Reading, target: str) -> dict[str, list[str]]:
         for key, value in found.items()
     }
     values["hostname"] = [found["hostname"].lower()]
-    values["user"] = [user or found.get("user", local_user())]
+    values["user"] = [reading.user or user or found.get("user", local_user())]
     values["port"] = [found.get("port", "22")]
     if not values["port"][0].isdigit() or not 0 < int(values["port"][0]) < 65536:
         raise SpecError(f"{target}: ssh_config: Port {values['port'][0]!r}")

@@ -50,8 +50,9 @@ def login(order: dict[str, Any]) -> Transport:
     Raises:
         Failed: there is none.
     """
-    reading = conf.read(order["host"], order["config"], tuple(order["options"]))
-    hop = _Hop(reading, order, order["target"])
+    host, path = order["host"], order["config"]
+    options = tuple(order["options"])
+    hop = _Hop(conf.read(host, path, options), order, order["target"])
     hop.open()
     transport: Transport = hop.connection.transport
     return transport
@@ -95,6 +96,8 @@ class _Hop:
         if depth >= _HOPS:
             raise Failed(f"ssh: Could not resolve hostname {name}: too many jump hosts")
         who = f"{user}@{name}" if user else name
+        if not depth:  # options are for the host itself
+            reading = conf.read(self._order["host"], self._order["config"], ())
         return _Hop(reading, self._order, who, port, tuple(earlier), depth + 1)
 
     def _make(self, reading: conf.Reading, target: str) -> Any:

@@ -1,0 +1,596 @@
+"""Connections that Fabric makes: which, whether, and what becomes of them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sshjobs import errors, transports
+from sshjobs.settings import Settings
+from sshjobs.transports import fabric_config, resolving
+from tests.faults.relay import Relay
+from tests.reach import Reach
+from tests.sshd import Sshd
+from tests.test_master import behind, until
+
+NewSshd = Callable[..., Sshd]
+NewReach = Callable[..., Reach]
+
+
+@pytest.fixture
+def reach(sshd: Sshd, new_reach: NewReach) -> Reach:
+    """A caller of a stock server, by Fabric."""
+    return new_reach(sshd, transport="fabric")
+
+
+def owners(reach: Reach) -> list[int]:
+    """Return the processes that own connections of ours."""
+    log = f"{reach.folder}/log."
+    return [pid for pid, _ in transports.process.carriers(log)]
+
+
+# -- the same connection as ssh means
+
+CONFIGS = """
+Host plain
+Host named
+    HostName %h.Example.com
+    User bob
+    Port 2022
+Host keys
+    IdentityFile ~/.ssh/%r_key
+    IdentityFile "/tmp/x y/id"
+    IdentitiesOnly yes
+    IdentityAgent none
+Host known
+    HostKeyAlias Alias
+    UserKnownHostsFile ~/kh /tmp/kh2
+    GlobalKnownHostsFile /dev/null
+    StrictHostKeyChecking no
+Host proxied
+    ProxyCommand nc %h %p
+    ProxyJump later
+Host jump
+    ProxyJump u@hop:33,second
+    ProxyCommand nc later
+Host direct
+    ProxyCommand none
+    ProxyJump hop
+Host =equals
+Host wild-* !wild-not
+    User = wild
+Match host matched
+    User alice
+Match host matched user alice
+    Port 7
+Match originalhost once
+    HostName other
+Host in* !inside
+    Include included/*.conf
+Host *
+    PreferredAuthentications publickey
+    PasswordAuthentication no
+    ServerAliveInterval 7
+    SendEnv LANG LC_*
+"""
+INCLUDED = "User early\nHost inner plain\n    Port 99\n"
+NAMES = (
+    "plain named NAMED keys known proxied jump direct wild-a wild-not matched once "
+    "inner inside bob@plain 10.0.0.1 ::1 plain.example.com"
+).split()
+
+
+@pytest.mark.parametrize("host", NAMES)
+def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
+    (place / "inner.conf").write_text(INCLUDED)
+    config = place / "config"
+    config.write_text(CONFIGS.replace("included/*", f"{place}/*"))
+    settings = Settings(ssh_config=str(config))
+    theirs, ours = (m.resolve(host, settings) for m in (resolving, fabric_config))
+    same = "key host target hostname user port jump first_hop proxied config".split()
+    for name in (*same, "cacheable", "agent"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert {path for path, _, _ in ours.files} >= {str(config), str(place)}
+
+
+@pytest.mark.parametrize("host", ["plain", "bob@plain"])
+def test_key_is_that_of_ssh_with_the_files_of_this_machine(
+    host: str, need_sshd: None
+) -> None:
+    settings = Settings(ssh_options="Port=2022 User=u")
+    theirs, ours = (m.resolve(host, settings) for m in (resolving, fabric_config))
+    assert ours.key == theirs.key
+    assert {f[0] for f in ours.files} >= {"/etc/ssh/ssh_config"}
+
+
+@pytest.mark.parametrize("text", ["Port many\n", "Port 0\n", "Word\n"])
+def test_configuration_that_is_none_is_refused(text: str, place: Path) -> None:
+    (place / "config").write_text(text)
+    with pytest.raises(errors.SpecError, match="ssh_config"):
+        fabric_config.resolve("h", Settings(ssh_config=str(place / "config")))
+
+
+def test_missing_configuration_file_is_named(place: Path) -> None:
+    with pytest.raises(errors.SpecError, match="/no/such/file"):
+        fabric_config.resolve("h", Settings(ssh_config="/no/such/file"))
+
+
+def test_identity_found_without_an_ssh_is_not_kept_where_there_is_one(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    identity = transports.resolve("box", Settings(ssh_config=str(sshd.config)))
+    assert identity.fresh() and not identity.ssh
+    monkeypatch.setenv("PATH", path)
+    assert not identity.fresh()
+
+
+# -- who makes it
+
+
+def test_without_ssh_on_path_it_is_fabric(
+    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    reach = new_reach(sshd)
+    assert reach.connect().name == "fabric"
+
+
+def test_master_that_is_there_is_used_without_ssh(
+    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach = new_reach(sshd)
+    reach.run("true")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert reach.run("echo x") == (0, b"x\n")
+    assert sshd.connections == 1
+
+
+def test_master_makes_way_for_who_must_not_use_it(
+    sshd: Sshd, new_reach: NewReach, reach: Reach
+) -> None:
+    other = new_reach(sshd)
+    other.run("true")
+    assert reach.connect().name == "fabric"
+    assert (other.ssh_pids(), reach.state().alive) == ([], False)
+
+
+def test_master_waits_for_the_end_of_it(
+    sshd: Sshd, new_reach: NewReach, reach: Reach
+) -> None:
+    """One gate for both: ssh connects once Fabric has hung up."""
+
+    class Enough(Exception):
+        pass
+
+    transport = reach.connect()
+    other = new_reach(sshd)
+    ticks = iter(range(20))
+
+    def tick() -> None:
+        if next(ticks, None) is None:
+            raise Enough
+
+    other.tick = tick
+    with pytest.raises(Enough):
+        other.connect()
+    transport.close()
+    other.tick = lambda: None
+    assert other.connect().name == "openssh"
+    assert sshd.logins == 2
+
+
+def test_nobody_is_asked_anything(reach: Reach) -> None:
+    with pytest.raises(errors.SpecError, match="nobody is asked"):
+        reach.connect(interactive=True)
+
+
+def test_racing_processes_are_never_two_at_a_time(sshd: Sshd, reach: Reach) -> None:
+    relay = Relay(sshd.port)
+    key = (sshd.folder / "host.pub").read_text()
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{relay.port} {key}")
+    other = reach.again(ssh_options=f"Port={relay.port}")
+    crowd = [other.process(f"echo {number}") for number in range(8)]
+    for number, one in enumerate(crowd):
+        out, err = one.communicate(timeout=60)
+        assert (one.returncode, out) == (0, f"{number}\n"), err
+    assert (relay.accepted, relay.most) == (8, 1)
+    relay.close()
+
+
+def test_ledger_and_what_is_left(sshd: Sshd, reach: Reach) -> None:
+    reach.run("true")
+    reach.run("true")
+    assert reach.counts == {"handshakes": 2, "sessions": 2}
+    assert owners(reach) == []
+    left = {name.partition(".")[0] for name in os.listdir(reach.folder)}
+    assert left == {"gate"}
+    assert not reach.state().alive
+    assert not reach.disconnect()
+
+
+def test_disconnect_leaves_it_to_its_leader(reach: Reach) -> None:
+    transport = reach.connect()
+    assert not reach.disconnect()
+    end = transport.run("true", stdin=b"", timeout=9, sink=lambda piece: None)
+    assert end.exit_status == 0
+
+
+def test_admit_can_forbid_it(sshd: Sshd, reach: Reach) -> None:
+    def forbid() -> None:
+        raise errors.Throttled("box", "in cooldown")
+
+    reach.admit = forbid
+    with pytest.raises(errors.Throttled):
+        reach.run("true")
+    assert (sshd.connections, reach.counts["handshakes"]) == (0, 0)
+
+
+# -- its end
+
+
+def in_session(reach: Reach, deed: Callable[[], None]) -> errors.TransportError:
+    """Do something in the middle of a session; return the error that came of it."""
+    done: list[bool] = []
+
+    def sink(piece: bytes) -> None:
+        if piece and not done:
+            done.append(True)
+            deed()
+
+    transport = reach.connect()
+    with pytest.raises(errors.TransportError) as caught:
+        transport.run("echo x; exec sleep 9", stdin=b"", timeout=30, sink=sink)
+    transport.close()
+    return caught.value
+
+
+def test_owner_killed_in_a_session(reach: Reach) -> None:
+    error = in_session(reach, lambda: os.kill(owners(reach)[0], signal.SIGKILL))
+    assert isinstance(error, errors.ConnectionLost)
+    assert reach.run("echo y") == (0, b"y\n")
+
+
+def test_server_s_process_killed_in_a_session(sshd: Sshd, reach: Reach) -> None:
+    def strike() -> None:
+        for pid in sshd.session_pids():
+            os.kill(pid, signal.SIGKILL)
+
+    assert isinstance(in_session(reach, strike), errors.ConnectionLost)
+    assert reach.run("echo y") == (0, b"y\n")
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_connection_that_ended_before_a_session_ran_nothing(
+    sshd: Sshd, reach: Reach, ours: bool
+) -> None:
+    transport = reach.connect()
+    pids = owners(reach) if ours else sshd.session_pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(errors.TransportError) as caught:
+        transport.run("true", stdin=b"", timeout=9, sink=lambda piece: None)
+    assert isinstance(caught.value, (errors.SessionRefused, errors.ConnectionLost))
+    assert sshd.sessions == 0
+
+
+def test_black_hole_ends_the_connection(sshd: Sshd, reach: Reach) -> None:
+    """Four intervals without an answer, as with ssh's ServerAliveCountMax 3."""
+    relay = Relay(sshd.port)
+    key = (sshd.folder / "host.pub").read_text()
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{relay.port} {key}")
+    other = reach.again(ssh_options=f"Port={relay.port}", keepalive_interval=1)
+    error = in_session(other, relay.freeze)
+    assert isinstance(error, errors.ConnectionLost)
+    other.end_all()
+    relay.close()
+
+
+def test_leader_that_is_killed_takes_its_connection_with_it(
+    sshd: Sshd, reach: Reach
+) -> None:
+    leader = reach.process("exec sleep 60")
+    until(lambda: sshd.sessions)
+    os.kill(leader.pid, signal.SIGKILL)
+    leader.communicate()
+    until(lambda: not owners(reach))
+    assert reach.run("echo x") == (0, b"x\n")
+
+
+def test_what_tick_raises_ends_the_handshake(sshd: Sshd, reach: Reach) -> None:
+    class Enough(Exception):
+        pass
+
+    def tick() -> None:
+        if owners(reach):
+            raise Enough
+
+    reach.tick = tick
+    with pytest.raises(Enough):
+        reach.connect()
+    assert owners(reach) == []
+
+
+# -- what the server says
+
+
+def test_max_sessions_is_a_refusal(new_sshd: NewSshd, new_reach: NewReach) -> None:
+    sshd = new_sshd(MaxSessions=0)
+    with pytest.raises(errors.SessionRefused, match="MaxSessions") as caught:
+        new_reach(sshd, transport="fabric").run("true")
+    assert "nothing ran" in str(caught.value)
+
+
+def test_server_that_drops_logins_is_throttled(
+    new_sshd: NewSshd, new_reach: NewReach
+) -> None:
+    sshd = new_sshd(MaxStartups="1:100:1")
+    reach = new_reach(sshd, transport="fabric")
+    with socket.create_connection(("127.0.0.1", sshd.port)):
+        sshd.wait_for("Connection from ")
+        with pytest.raises(errors.Throttled, match="MaxStartups"):
+            reach.run("true")
+    assert reach.counts == {"handshakes": 1, "drops": 1}
+
+
+def test_nobody_listens(sshd: Sshd, reach: Reach) -> None:
+    sshd.stop()
+    with pytest.raises(errors.HostUnreachable, match="refused"):
+        reach.run("true")
+
+
+def test_name_that_means_nothing(reach: Reach) -> None:
+    other = reach.again(ssh_options="HostName=no-such-host.invalid")
+    with pytest.raises(errors.HostUnreachable, match="resolve"):
+        other.run("true")
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A port at which somebody listens who says nothing."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(5)
+        yield listener
+
+
+def test_port_that_is_silent(silent: socket.socket, reach: Reach) -> None:
+    port = silent.getsockname()[1]
+    other = reach.again(ssh_options=f"Port={port}", conn_timeout=1)
+    with pytest.raises(errors.HostUnreachable, match="banner"):
+        other.run("true")
+
+
+def test_server_that_greets_and_goes_silent(
+    silent: socket.socket, reach: Reach
+) -> None:
+    def greet() -> None:
+        connection, _ = silent.accept()
+        with connection:
+            connection.sendall(b"SSH-2.0-x\r\n")
+            while connection.recv(65536):
+                continue
+
+    thread = threading.Thread(target=greet, daemon=True)
+    thread.start()
+    port = silent.getsockname()[1]
+    other = reach.again(ssh_options=f"Port={port}", conn_timeout=1, banner_timeout=1)
+    with pytest.raises(errors.HostUnreachable, match="timed out|no login within"):
+        other.run("true")
+    thread.join()
+
+
+# -- keys
+
+
+def test_refused_key(sshd: Sshd, reach: Reach) -> None:
+    (sshd.folder / "authorized_keys").write_text("")
+    with pytest.raises(errors.AuthenticationError, match="Permission denied"):
+        reach.run("true")
+    assert (sshd.connections, owners(reach)) == (1, [])
+
+
+def test_key_that_others_can_read_is_named(sshd: Sshd, reach: Reach) -> None:
+    sshd.key.chmod(0o644)
+    with pytest.raises(errors.AuthenticationError, match="bad permissions"):
+        reach.run("true")
+
+
+def test_key_with_a_passphrase_asks_nobody(sshd: Sshd, reach: Reach) -> None:
+    argv = ["ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(sshd.key)]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    with pytest.raises(errors.AuthenticationError, match="Load key"):
+        reach.run("true")
+
+
+@pytest.fixture
+def agent(place: Path) -> Iterator[Path]:
+    """An agent without keys."""
+    path = place / "agent"
+    process = subprocess.Popen(
+        ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL
+    )
+    until(path.exists)
+    yield path
+    process.terminate()
+    process.wait()
+
+
+@pytest.mark.parametrize("only", ["yes", "no"])
+def test_key_of_the_agent(sshd: Sshd, reach: Reach, agent: Path, only: str) -> None:
+    """The private half is with the agent; with IdentitiesOnly its name must be said."""
+    argv = ["ssh-add", "-q", str(sshd.key)]
+    subprocess.run(argv, check=True, env={"SSH_AUTH_SOCK": str(agent)})
+    sshd.key.unlink()
+    named = sshd.key if only == "yes" else sshd.folder / "none"
+    sshd.write_client_config(f"IdentityAgent {agent}")
+    text = sshd.config.read_text().replace(
+        "IdentitiesOnly yes", f"IdentitiesOnly {only}"
+    )
+    text = text.replace(f"IdentityFile {sshd.key}", f"IdentityFile {named}")
+    sshd.config.write_text(text)
+    assert reach.run("echo x") == (0, b"x\n")
+
+
+# -- host keys
+
+
+def known(sshd: Sshd, name: str) -> str:
+    return f"{name} {(sshd.folder / 'host.pub').read_text()}"
+
+
+def hashed(name: str) -> str:
+    salt = os.urandom(20)
+    digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
+    return "|1|" + "|".join(base64.b64encode(one).decode() for one in (salt, digest))
+
+
+@pytest.mark.parametrize(
+    "name", ["[127.0.0.1]:{0}", "127.0.0.1", "x,[127.*]:{0}", "hash", "alias"]
+)
+def test_host_key_that_is_known(sshd: Sshd, reach: Reach, name: str) -> None:
+    name = name.format(sshd.port)
+    if name == "hash":
+        name = hashed(f"[127.0.0.1]:{sshd.port}")
+    if name == "alias":
+        sshd.write_client_config("HostKeyAlias Alias")
+    sshd.known_hosts.write_text(known(sshd, name))
+    assert reach.run("echo x") == (0, b"x\n")
+
+
+@pytest.mark.parametrize("way", ["fabric", "openssh"])
+@pytest.mark.parametrize("strict", ["yes", "ask", "accept-new"])
+def test_changed_host_key_is_refused_in_the_same_words(
+    sshd: Sshd, new_reach: NewReach, way: str, strict: str
+) -> None:
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    reach = new_reach(
+        sshd, transport=way, ssh_options=f"StrictHostKeyChecking={strict}"
+    )
+    with pytest.raises(errors.AuthenticationError) as caught:
+        reach.run("true")
+    assert "the host key is not the one that known_hosts has" in str(caught.value)
+    assert sshd.logins == 0
+
+
+@pytest.mark.parametrize("way", ["fabric", "openssh"])
+@pytest.mark.parametrize("strict", ["yes", "ask"])
+def test_unknown_host_key_is_refused(
+    sshd: Sshd, new_reach: NewReach, way: str, strict: str
+) -> None:
+    sshd.known_hosts.write_text("")
+    reach = new_reach(
+        sshd, transport=way, ssh_options=f"StrictHostKeyChecking={strict}"
+    )
+    with pytest.raises(errors.AuthenticationError, match="(?i)host key"):
+        reach.run("true")
+    assert sshd.logins == 0
+
+
+@pytest.mark.parametrize("strict", ["accept-new", "no"])
+@pytest.mark.parametrize("hash_it", ["yes", "no"])
+def test_new_host_key_is_learnt_so_that_ssh_knows_it(
+    sshd: Sshd, new_reach: NewReach, reach: Reach, strict: str, hash_it: str
+) -> None:
+    sshd.known_hosts.write_text("")
+    options = f"StrictHostKeyChecking={strict} HashKnownHosts={hash_it}"
+    assert reach.again(ssh_options=options).run("echo x") == (0, b"x\n")
+    text = sshd.known_hosts.read_text()
+    assert text.startswith("|1|") == (hash_it == "yes")
+    assert new_reach(sshd).run("echo y") == (0, b"y\n")
+
+
+def test_revoked_host_key(sshd: Sshd, reach: Reach) -> None:
+    name = f"[127.0.0.1]:{sshd.port}"
+    line = known(sshd, name)
+    sshd.known_hosts.write_text(f"{line}@revoked {line}")
+    with pytest.raises(errors.AuthenticationError, match="REVOKED"):
+        reach.run("true")
+
+
+def test_host_is_asked_for_the_kind_of_key_that_is_known(
+    new_sshd: NewSshd, new_reach: NewReach, place: Path
+) -> None:
+    """It has an ECDSA key too, which paramiko and ssh like less by themselves."""
+    path = place / "ecdsa"
+    argv = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(path)]
+    subprocess.run(argv, check=True)
+    sshd = new_sshd(HostKey=f"{path}\nHostKey {place}/sshd0/host")
+    name = f"[127.0.0.1]:{sshd.port}"
+    sshd.known_hosts.write_text(f"{name} {path.with_suffix('.pub').read_text()}")
+    assert new_reach(sshd, transport="fabric").run("echo x") == (0, b"x\n")
+
+
+# -- ways in
+
+
+def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> None:
+    jump, target = new_sshd(), new_sshd()
+    behind(jump, target)
+    reach = new_reach(target, transport="fabric")
+    assert reach.run("echo x") == (0, b"x\n")
+    assert (jump.connections, target.connections) == (1, 1)
+    assert owners(reach) == []
+
+
+def test_refusal_by_the_jump_host_is_said(
+    new_sshd: NewSshd, new_reach: NewReach
+) -> None:
+    jump, target = new_sshd(AllowTcpForwarding="no"), new_sshd()
+    behind(jump, target)
+    with pytest.raises(errors.HostUnreachable, match="AllowTcpForwarding"):
+        new_reach(target, transport="fabric").run("true")
+    assert target.connections == 0
+
+
+def test_unknown_key_of_the_jump_host_is_refused(
+    new_sshd: NewSshd, new_reach: NewReach
+) -> None:
+    jump, target = new_sshd(), new_sshd()
+    behind(jump, target)
+    jump.known_hosts.write_text("")
+    with pytest.raises(errors.AuthenticationError):
+        new_reach(target, transport="fabric").run("true")
+    assert (jump.logins, target.connections) == (0, 0)
+
+
+RELAY = """import os, select, socket, sys
+far = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+while True:
+    for end in select.select([0, far], [], [])[0]:
+        data = os.read(0, 65536) if end == 0 else far.recv(65536)
+        if not data:
+            sys.exit()
+        far.sendall(data) if end == 0 else os.write(1, data)
+"""
+
+
+def test_proxy_command_runs_in_a_shell(sshd: Sshd, reach: Reach, place: Path) -> None:
+    (place / "relay.py").write_text(RELAY)
+    line = f'X="{place}/relay.py"; exec python3 "$X" %p'
+    sshd.write_client_config(f"ProxyCommand sh -c '{line}'")
+    assert reach.run("echo x") == (0, b"x\n")
+    until(lambda: not _running(str(place / "relay.py")))
+
+
+def _running(word: str) -> bool:
+    return subprocess.run(["pgrep", "-f", word], capture_output=True).returncode == 0
+
+
+def test_proxy_command_that_fails_is_said(sshd: Sshd, reach: Reach) -> None:
+    sshd.write_client_config("ProxyCommand sh -c 'exit 3'")
+    with pytest.raises(errors.HostUnreachable, match="proxy"):
+        reach.run("true")
