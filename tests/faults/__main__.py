@@ -13,10 +13,16 @@ from tests.faults.schedule import Doing, draw
 from tests.faults.world import World
 
 
-def run(seed: int, say: Callable[[str], None], *, keep: bool = False) -> list[str]:
+def run(
+    seed: int,
+    say: Callable[[str], None],
+    *,
+    keep: bool = False,
+    transport: str = "auto",
+) -> list[str]:
     """Run the schedule of a seed; return the breaches of the rules."""
     plan = draw(seed)
-    world = World(plan.options, plan.small)
+    world = World(plan.options, plan.small, transport)
     broken: list[str] = []
     try:
         say(f"{world.folder} {plan.options} small={plan.small} mux={plan.mux}")
@@ -35,13 +41,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the first seed; the next are + 1")
     parser.add_argument("--verbose", action="store_true", help="say every step")
     parser.add_argument("--keep", action="store_true", help="keep what broke a rule")
+    parser.add_argument("--transport", default="auto", help="the setting")
     values = parser.parse_args()
     first = random.randrange(10**6) if values.seed is None else values.seed
     failed = []
     for seed in range(first, first + values.schedules):
         started = time.monotonic()
         steps: list[str] = []
-        broken = run(seed, print if values.verbose else steps.append, keep=values.keep)
+        say = print if values.verbose else steps.append
+        broken = run(seed, say, keep=values.keep, transport=values.transport)
         spent = time.monotonic() - started
         print(f"seed {seed}: {len(broken)} breaches, {spent:.1f} s", flush=True)
         if broken:

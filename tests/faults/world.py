@@ -36,6 +36,10 @@ SETTINGS = {
 SECRET = "fau1t-5ecret-va1ue"
 
 
+#: What a connection by Fabric is held by.
+_FABRIC = b"sshjobs.transports.fabric_child"
+
+
 class Command:
     """A command of ours that runs, or has run."""
 
@@ -92,11 +96,14 @@ class Command:
 class Home:
     """One ``SSHJOBS_HOME``, with its own way to the server."""
 
-    def __init__(self, name: str, sshd: Sshd, folder: Path, base: Path) -> None:
+    def __init__(
+        self, name: str, sshd: Sshd, folder: Path, base: Path, transport: str
+    ) -> None:
         self.name = name
         self.relay = Relay(sshd.port)
         self.box = Box(sshd, folder / name, base)
         self.box.env |= SETTINGS | {"SSHJOBS_SSH_CONFIG": str(self._config(folder))}
+        self.box.env["SSHJOBS_TRANSPORT"] = transport
         self.rundir = Path(transports.rundir(str(self.box.home)))
         self.commands: list[Command] = []
 
@@ -149,7 +156,7 @@ class Home:
         return [r[0] for r in self.rows("SELECT id FROM jobs ORDER BY submitted_at")]
 
     def masters(self) -> list[int]:
-        """Return the ssh processes that belong to this home."""
+        """Return the processes that hold a connection of this home."""
         return [pid for pid, line in processes() if str(self.rundir) in line]
 
     def leader(self) -> int:
@@ -177,14 +184,14 @@ def _first_number(text: str) -> int:
 
 
 def processes() -> list[tuple[int, str]]:
-    """Return all ssh processes and their command lines."""
+    """Return all processes that hold a connection, and their command lines."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if os.path.basename(words[0]) in (b"ssh", b"ssh:"):
+        if os.path.basename(words[0]) in (b"ssh", b"ssh:") or _FABRIC in words:
             line = b" ".join(words).decode(errors="replace")
             found.append((int(path.parent.name), line))
     return found
@@ -205,9 +212,12 @@ class World:
         options: Of sshd.
         small: Put the base directory and the first home on small file systems of
             their own, where we are root.
+        transport: The setting.
     """
 
-    def __init__(self, options: dict[str, Any], small: bool) -> None:
+    def __init__(
+        self, options: dict[str, Any], small: bool, transport: str = "auto"
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sf", dir="/tmp"))
         self.folder.chmod(0o755)
         (self.folder / "sshd").mkdir()
@@ -226,7 +236,8 @@ class World:
         os.chown(outer, login.pw_uid, login.pw_gid)
         self.base = outer / "base"
         self.homes = [
-            Home(name, self.sshd, self.folder, self.base) for name in ("h0", "h1")
+            Home(name, self.sshd, self.folder, self.base, transport)
+            for name in ("h0", "h1")
         ]
         self.was_full: set[Path] = set()
         self._stopped: set[int] = set()
