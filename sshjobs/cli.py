@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
@@ -27,6 +28,20 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(64, f"{self.prog}: {message}\nsee: {self.prog} --help\n")
+
+
+def script() -> int:
+    """Be the console script: :func:`main`, in a process that is ours alone.
+
+    What was imported lives until the end: looking for garbage in it, again and
+    again, and once more when the interpreter ends, is a seventh of the processor
+    time of a verb (Python 3.11, 7 of 48 ms).
+    """
+    gc.set_threshold(50_000)
+    try:
+        return main()
+    finally:
+        gc.freeze()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
