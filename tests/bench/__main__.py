@@ -1,0 +1,136 @@
+"""``python -m tests.bench``: sshjobs and its peers, on one sshd, in one run.
+
+It reports and asserts nothing: times are those of the machine. A peer that is not
+there is left out, and that is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import os
+import platform
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.bench import picture, report
+from tests.bench.ground import ROOT, Ground, versions
+from tests.bench.workloads import WORKLOADS
+from tests.sshd import sshd_path
+
+_AIRFLOW = "apache-airflow-providers-ssh"
+_PEERS = ("fabric", "parallel-ssh", "asyncssh")
+
+
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(WORKLOADS))
+    parser.add_argument("--quick", action="store_true", help="small numbers, once")
+    parser.add_argument("--out", type=Path, help="write this page, and an SVG by it")
+    parser.add_argument(
+        "--airflow-python",
+        default=os.environ.get("BENCH_AIRFLOW_PYTHON", ""),
+        help=f"an interpreter that has {_AIRFLOW}",
+    )
+    parser.add_argument(
+        "--peers-python",
+        default=os.environ.get("BENCH_PEERS_PYTHON", sys.executable),
+        help=f"an interpreter that has {', '.join(_PEERS)}",
+    )
+    return parser.parse_args(words)
+
+
+def _login() -> str:
+    """Return who logs in: an ordinary user where we are root, else ourselves."""
+    if os.geteuid() == 0:
+        return os.environ.get("SSHJOBS_TEST_USER", "tester")
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def _first_line(*words: str) -> str:
+    """Return the first line that a command prints."""
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.stdout.decode(errors="replace").partition("\n")[0].strip()
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the workloads that were chosen; print the table; write the page."""
+    options = _options(words)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(ROOT / "sshjobs", quiet=1)
+    if not sshd_path():
+        print("no sshd here: apt-get install openssh-server")
+        return 1
+    folder = Path(tempfile.mkdtemp(prefix="sb", dir="/tmp"))
+    folder.chmod(0o755)
+    about = _about(options)
+    ground = _ground(options, folder)
+    found = report.Results()
+    try:
+        for name in options.only or WORKLOADS:
+            print(f"# {name}", flush=True)
+            WORKLOADS[name](ground, found)
+    finally:
+        ground.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    _show(found, about + ground.notes, options.out)
+    return 0
+
+
+def _ground(options: argparse.Namespace, folder: Path) -> Ground:
+    """Return the ground, with the contenders that are there."""
+    airflow, peers = options.airflow_python, options.peers_python
+    has_airflow = bool(versions(airflow, [_AIRFLOW]))
+    has_peers = len(versions(peers, _PEERS)) == len(_PEERS)
+    ground = Ground(
+        folder,
+        _login(),
+        airflow if has_airflow else "",
+        peers if has_peers else "",
+        options.quick,
+    )
+    if not has_airflow:
+        ground.note(f"left out: Airflow (--airflow-python, with {_AIRFLOW})")
+    if not has_peers:
+        ground.note(f"left out: {', '.join(_PEERS)} (--peers-python)")
+    if not ground.parallel:
+        ground.note("left out: GNU parallel (apt-get install parallel)")
+    return ground
+
+
+def _about(options: argparse.Namespace) -> list[str]:
+    """Return what the figures rest on: the machine and every version."""
+    lines = [
+        f"{os.cpu_count()} processors, {platform.platform()}, "
+        f"Python {platform.python_version()}",
+        f"client and server: {_first_line('ssh', '-V')}",
+    ]
+    known = versions(options.peers_python, _PEERS)
+    known |= versions(options.airflow_python, [_AIRFLOW, "apache-airflow-core"])
+    if shutil.which("parallel"):
+        known["GNU parallel"] = _first_line("parallel", "--version").split()[-1]
+    lines.append("; ".join(f"{name} {number}" for name, number in known.items()))
+    if options.quick:
+        lines.append("--quick: small numbers, one repetition; nothing to rely on")
+    return lines
+
+
+def _show(found: report.Results, about: Sequence[str], out: Path | None) -> None:
+    print(report.table(found.rows))
+    for target in found.targets:
+        print(target.line())
+    if out is None:
+        return
+    drawing = out.with_suffix(".svg")
+    if found.curves:
+        drawing.write_text(picture.draw(found.curves))
+    out.write_text(report.page(found, about, drawing.name if drawing.exists() else ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

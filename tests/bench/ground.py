@@ -1,0 +1,237 @@
+"""Where all contenders meet: one sshd that counts, and what each of them is run by."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.bench.measure import Command, Cost, ssh_cpu
+from tests.box import Box
+from tests.sshd import Sshd
+
+#: A contender that takes longer than this hangs.
+PEER_PATIENCE = 240.0
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: What pip makes of the entry point; that of a development install is slower.
+_SCRIPT = """#!{python}
+import sys
+from sshjobs.cli import main
+if __name__ == '__main__':
+    sys.exit(main())
+"""
+
+
+class Ground:
+    """A stock sshd, a home of sshjobs, and the ways to run every contender.
+
+    Args:
+        folder: An empty directory, open to ``user``, with a short path.
+        user: Who logs in.
+        airflow: A Python with Airflow and its ssh provider, or "".
+        peers: A Python with Fabric, parallel-ssh and asyncssh, or "".
+        quick: Small numbers, one repetition: to see that all of it works.
+    """
+
+    def __init__(
+        self, folder: Path, user: str, airflow: str, peers: str, quick: bool
+    ) -> None:
+        self.folder = folder
+        self.quick = quick
+        self.notes: list[str] = []
+        self.airflow = airflow
+        self.peers = peers
+        self.parallel = shutil.which("parallel") or ""
+        (folder / "sshd").mkdir(mode=0o755)
+        self.sshd = Sshd(folder / "sshd", user).start()
+        login = pwd.getpwnam(user)
+        self.far = folder / "far"
+        self.far.mkdir()
+        os.chown(self.far, login.pw_uid, login.pw_gid)
+        self.shell = login.pw_shell
+        self.script = folder / "sshjobs"
+        self.script.write_text(_SCRIPT.format(python=sys.executable))
+        self.script.chmod(0o755)
+        self._homes = 0
+        self.box = self.new_box()
+
+    def __repr__(self) -> str:
+        return f"<Ground {self.sshd!r}>"
+
+    def close(self) -> None:
+        """End every connection and what still runs on the host."""
+        self.box.close()
+        self.sshd.close()
+
+    def times(self, usual: int = 5) -> int:
+        """Return how often to repeat what a median is taken of."""
+        return 1 if self.quick else usual
+
+    def note(self, text: str) -> None:
+        """Say something that belongs below the table."""
+        if text not in self.notes:
+            self.notes.append(text)
+            print(f"# {text}", flush=True)
+
+    # -- sshjobs -----------------------------------------------------------------
+
+    def new_box(self) -> Box:
+        """Return a home of ours and a base directory there, both new; end the last."""
+        if self._homes:
+            self.box.close()
+        self._homes += 1
+        number = self._homes
+        self.box = Box(self.sshd, self.folder / f"h{number}", self.far / f"b{number}")
+        self.box.env["PYTHONPATH"] = str(ROOT)
+        return self.box
+
+    def ours(
+        self, *words: str | Path, stdin: Path | None = None, stdout: Path | None = None
+    ) -> Command:
+        """Return a command line of ours."""
+        return Command([self.script, *words], self.box.env, stdin, stdout)
+
+    def python(self, *words: str) -> Command:
+        """Return a command line of the same interpreter."""
+        return Command([sys.executable, *words], self.box.env)
+
+    def counted(self, do: Callable[[], Cost]) -> Cost:
+        """Do something; add what sshd counted and what our master has cost."""
+        sshd = self.sshd
+        before = (sshd.connections, sshd.drops, sshd.sessions)
+        cpu = ssh_cpu(self.folder)
+        cost = do()
+        time.sleep(0.3)  # sshd's log of what was dropped last
+        after = (sshd.connections, sshd.drops, sshd.sessions)
+        counts = [b - a for a, b in zip(before, after)]
+        spent = max(0.0, ssh_cpu(self.folder) - cpu)
+        return Cost(cost.wall, cost.cpu + spent, cost.rss_bytes, cost.failed, *counts)
+
+    def settle(self) -> None:
+        """Wait until the machine has little to do."""
+        end = time.monotonic() + (2 if self.quick else 30)
+        while time.monotonic() < end and _busy() > 0.15:
+            continue
+
+    # -- the others --------------------------------------------------------------
+
+    def ssh(self, *words: str | Path, stdin: Path | None = None) -> Command:
+        """Return a command line of ssh."""
+        head = ["ssh", "-F", str(self.sshd.config), "-o", "BatchMode=yes"]
+        return Command([*head, *words], self.box.env, stdin)
+
+    def socket(self) -> Path:
+        """Return a control socket of a master that is not ours, made if need be."""
+        path = self.folder / "plain.sock"
+        if not path.exists():
+            options = ("-o", "ControlMaster=yes", "-o", "ControlPersist=600")
+            command = self.ssh("-S", path, *options, "-N", "-f", self.sshd.alias)
+            subprocess.run(
+                [str(word) for word in command.words],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=dict(command.env),
+            )
+        return path
+
+    def hang_up(self, socket: Path) -> None:
+        """End a plain master."""
+        command = self.ssh("-S", socket, "-O", "exit", self.sshd.alias)
+        subprocess.run(
+            [str(word) for word in command.words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(command.env),
+        )
+
+    def connection(self) -> str:
+        """Return an Airflow connection to the server, as AIRFLOW_CONN_<ID> has it."""
+        key = " ".join((self.sshd.folder / "host.pub").read_text().split()[:2])
+        return json.dumps(
+            {
+                "conn_type": "ssh",
+                "host": "127.0.0.1",
+                "port": self.sshd.port,
+                "login": self.sshd.user,
+                "extra": {"key_file": str(self.sshd.key), "host_key": key},
+            }
+        )
+
+    def peer(
+        self, python: str, module: str, *words: str
+    ) -> tuple[Cost, Mapping[str, Any]]:
+        """Run a contender that measures itself; see ``peers.py``, ``airflow_peer.py``.
+
+        The start of its interpreter and its imports are not counted.
+        """
+        env = dict(os.environ) | {
+            "AIRFLOW_CONN_BOX": self.connection(),
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "BENCH_PORT": str(self.sshd.port),
+            "BENCH_USER": self.sshd.user,
+            "BENCH_KEY": str(self.sshd.key),
+            "BENCH_KNOWN_HOSTS": str(self.sshd.known_hosts),
+            "BENCH_FAR": str(self.far / "airflow"),
+        }
+        env.pop("PYTHONPATH", None)
+        path = Path(__file__).with_name(f"{module}.py")
+        done = subprocess.run(
+            [python, str(path), *words],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=PEER_PATIENCE,
+        )
+        try:
+            said = json.loads(done.stdout.splitlines()[-1])
+        except (IndexError, ValueError) as error:
+            tail = done.stderr.decode(errors="replace")[-500:]
+            raise RuntimeError(f"{module} {' '.join(words)}: {tail}") from error
+        cost = Cost(said["wall"], said["cpu"], said["rss_bytes"], said["failed"])
+        return cost, said
+
+
+def versions(python: str, names: Sequence[str]) -> dict[str, str]:
+    """Return which of these distributions an environment has, and their versions."""
+    code = (
+        "import sys, json\nfrom importlib.metadata import version\nfound = {}\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: found[name] = version(name)\n"
+        "    except Exception: pass\n"
+        "print(json.dumps(found))"
+    )
+    if not python or not os.access(python, os.X_OK):
+        return {}
+    done = subprocess.run(
+        [python, "-c", code, *names], stdout=subprocess.PIPE, check=True
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def _busy() -> float:
+    """Return how busy the processors were for a quarter of a second, 0 to 1."""
+    before = _jiffies()
+    time.sleep(0.25)
+    after = _jiffies()
+    total = sum(after) - sum(before)
+    idle = after[3] + after[4] - before[3] - before[4]
+    return 1.0 - idle / max(1, total)
+
+
+def _jiffies() -> list[int]:
+    with open("/proc/stat", encoding="ascii") as file:
+        return [int(word) for word in file.readline().split()[1:9]]

@@ -1,0 +1,56 @@
+"""Times one session, or one whole round, many times over in one process.
+
+``python -m tests.bench.one_round session|round native|ssh TIMES`` prints the medians
+of wall time and the mean of processor time, children included, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+from sshjobs import transports, verbs
+
+
+def _cpu() -> float:
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, kinds))
+
+
+def _measure(once: Callable[[], object], times: int) -> tuple[float, float]:
+    once()
+    walls, cpu = [], _cpu()
+    for _ in range(times):
+        began = time.monotonic()
+        once()
+        walls.append(time.monotonic() - began)
+    return statistics.median(walls), (_cpu() - cpu) / times
+
+
+def main(kind: str, mux: str, times: int) -> None:
+    """Measure, and print."""
+    host = os.environ["BENCH_HOST"]
+    context = verbs.Context(flags={"mux": mux})
+    with context.party(host) as party:
+
+        def session() -> None:
+            door = party.door()
+            transport = transports.connect(party.identity, party.settings, door)
+            sink: list[bytes] = []
+            transport.run("true", stdin=b"", timeout=30, sink=sink.append)
+            transport.close()
+
+        def round_() -> None:
+            party.pursue(party.fresh(party.clock()))
+
+        print(json.dumps(_measure(session if kind == "session" else round_, times)))
+    context.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
