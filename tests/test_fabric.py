@@ -103,6 +103,13 @@ def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
     assert {path for path, _, _ in ours.files} >= {str(config), str(place)}
 
 
+def test_refusal_counts_for_both(sshd: Sshd) -> None:
+    """What is remembered of a login by ssh holds for one by Fabric."""
+    settings = Settings(ssh_config=str(sshd.config))
+    both = [m.resolve("box", settings) for m in (resolving, fabric_config)]
+    assert len({transports.credentials(identity) for identity in both}) == 1
+
+
 @pytest.mark.parametrize("host", ["plain", "bob@plain"])
 def test_key_is_that_of_ssh_with_the_files_of_this_machine(
     host: str, need_sshd: None
@@ -295,6 +302,20 @@ def test_black_hole_ends_the_connection(sshd: Sshd, reach: Reach) -> None:
     assert isinstance(error, errors.ConnectionLost)
     other.end_all()
     relay.close()
+
+
+def test_session_that_never_falls_silent_keeps_the_gate(reach: Reach) -> None:
+    """Its holder must beat although something comes all the time."""
+    beats: set[int] = set()
+    transport = reach.connect()
+    (gate,) = Path(reach.folder).glob("gate.*")
+    transport.run(
+        "i=0; while test $i -lt 120; do echo $i; i=$((i+1)); sleep 0.02; done",
+        stdin=b"",
+        timeout=9,
+        sink=lambda piece: beats.add(gate.stat().st_mtime_ns),
+    )
+    assert len(beats) >= 3
 
 
 def test_leader_that_is_killed_takes_its_connection_with_it(

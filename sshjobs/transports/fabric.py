@@ -43,6 +43,9 @@ from .pump import Pump, Silence
 
 _MODULE = "sshjobs.transports.fabric_child"
 
+#: Seconds between two beats of the gate in a session.
+_BEAT = 1.0
+
 #: Seconds that the process may take to take in a request; it only hands it on.
 _TAKE = 5.0
 
@@ -102,7 +105,7 @@ def _make(identity: Identity, settings: Settings, door: Door, gate: Gate) -> Fab
         inside.tick()
         inside.admit()
         inside.note("handshakes", 1)
-        owner = _Owner(identity, log)
+        owner = _Owner(identity, settings, log)
         try:
             gate.stamp(owner.child.pid, owner.child.start)
             _log_in(identity, settings, inside, owner)
@@ -115,10 +118,10 @@ def _make(identity: Identity, settings: Settings, door: Door, gate: Gate) -> Fab
 class _Owner:
     """The process that owns a connection, and our line to it."""
 
-    def __init__(self, identity: Identity, log: str) -> None:
+    def __init__(self, identity: Identity, settings: Settings, log: str) -> None:
         self.log = log
         self._host = identity.host
-        env = ssh_env(Settings()) | {"PYTHONPATH": os.pathsep.join(_path())}
+        env = ssh_env(settings) | {"PYTHONPATH": os.pathsep.join(_path())}
         # "-E LOG" is how it is found where its leader has died; see process.carriers.
         argv = (sys.executable, "-m", _MODULE, "-E", log)
         self._line, theirs = socket.socketpair()
@@ -184,7 +187,10 @@ def _log_in(identity: Identity, settings: Settings, door: Door, owner: _Owner) -
         "keepalive": settings.keepalive_interval,
     }
     end = time.monotonic() + limit
-    owner.say(order)
+    try:
+        owner.say(order)
+    except OSError:  # it has ended; why is in its log
+        pass
     while (answer := owner.hear(0.5)) is None:
         door.tick()
         if time.monotonic() >= end:
@@ -192,6 +198,7 @@ def _log_in(identity: Identity, settings: Settings, door: Door, owner: _Owner) -
     door.tick()
     if answer[:1] == ["open"]:
         return
+    owner.child.wait(1.0)
     text = str(answer[1]) if answer else ""
     error = diagnose(identity.host, f"{read_log(owner.log)}{text}", owner.child.status)
     if isinstance(error, Throttled):
@@ -230,14 +237,18 @@ class Fabric:
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
 
+        beaten_at = [0.0]
+
         def beating(piece: bytes) -> None:
-            if not piece:
+            now = time.monotonic()
+            if now - beaten_at[0] >= _BEAT:
+                beaten_at[0] = now
                 self._gate.beat()
             sink(piece)
 
         try:
-            pump = Pump(stdin, beating, timeout)
             session = _Session()
+            pump = session.pump(stdin, beating, timeout)
         except OSError as error:
             raise StoreError(f"this machine has no pipe: {error.strerror}") from error
         try:
@@ -293,6 +304,14 @@ class _Session:
         self.opened = False
         #: What was said last: a word, and what goes with it.
         self.said: tuple[str, Any] = ("lost", None)
+
+    def pump(self, stdin: bytes, sink: Sink, timeout: float) -> Pump:
+        """Return what moves the bytes; the session is closed if there is none."""
+        try:
+            return Pump(stdin, sink, timeout)
+        except OSError:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there is news."""

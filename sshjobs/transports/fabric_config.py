@@ -222,9 +222,11 @@ def resolve(host: str, settings: Settings) -> Identity:
         cacheable=is_cacheable(values, reading.contents),
         agent=first(values, "identityagent"),
         keys=key_files(
-            {
+            values
+            | {
                 "identityfile": identity_files(values),
                 "userknownhostsfile": known_hosts_files(values),
+                "globalknownhostsfile": [],
             }
         ),
     )

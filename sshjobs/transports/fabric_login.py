@@ -27,6 +27,7 @@ from paramiko import (
 from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
+from ..errors import SpecError
 from . import fabric_config as conf
 from .known_hosts import Checks, Refused, names_of
 
@@ -52,7 +53,10 @@ def login(order: dict[str, Any]) -> Transport:
     """
     host, path = order["host"], order["config"]
     options = tuple(order["options"])
-    hop = _Hop(conf.read(host, path, options), order, order["target"])
+    try:
+        hop = _Hop(conf.read(host, path, options), order, order["target"])
+    except SpecError as error:  # it has changed since it was resolved
+        raise Failed(f"command-line line 0: {error}") from error
     hop.open()
     transport: Transport = hop.connection.transport
     return transport

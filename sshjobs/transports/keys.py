@@ -25,7 +25,9 @@ def credentials(identity: Identity) -> str:
     The agent's list of keys is in it, so that ``ssh-add`` makes it another; no secret
     is read.
     """
-    files = [seen(_path(name)) for name in identity.keys]
+    # Only those that are there: versions of ssh look for different ones, and a refusal
+    # counts for all of them.
+    files = [file for file in (seen(_path(n)) for n in identity.keys) if file[2] >= 0]
     tickets = os.environ.get("KRB5CCNAME", "")
     agent = _agent_keys(_agent(identity.agent)).hex()
     text = json.dumps([identity.key, files, tickets, agent])
