@@ -1,33 +1,14 @@
-"""The console script: argparse over the verbs of ``manual.py``."""
+"""The console script: reads a command line by the table of ``manual.py``."""
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from . import __version__, manual
+from . import manual
 from .errors import SpecError
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help that is as wide as the manual's own lines.
-
-    Given a width, argparse does not look for that of the terminal at every argument
-    that is added, which costs an import of shutil (3 ms).
-    """
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=80)
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that ends with 64, as sysexits.h has it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(64, f"{self.prog}: {message}\nsee: {self.prog} --help\n")
 
 
 def script() -> int:
@@ -50,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] in manual.BY_NAME:
         verb = manual.BY_NAME[words[0]]
         return _carry_out(verb, read(verb, words[1:]))
-    _top().parse_args(words)
+    from .usage import top
+
+    top().parse_args(words)
     return 64
 
 
@@ -68,8 +51,7 @@ def read(verb: manual.Verb, words: Sequence[str]) -> dict[str, Any]:
     """Return the values of a verb's arguments; see ``manual.Arg``.
 
     Flags and positional words may come in any order; what stands behind the first
-    ``--`` is never a flag. argparse reads the flags and leaves the words over: its
-    own way to mix the two formats the usage at every call (Python 3.10 to 3.13).
+    ``--`` is never a flag. A call for help prints it and ends, and so does a mistake.
     """
     words = list(words)
     rest: list[str] = []
@@ -77,86 +59,74 @@ def read(verb: manual.Verb, words: Sequence[str]) -> dict[str, Any]:
         at = words.index("--")
         words, rest = words[:at], words[at + 1 :]
     if {"-h", "--help"} & set(words):
-        _parser(verb, verb.args).parse_args(["--help"])
-    flags = [arg for arg in verb.args if not arg.positional]
-    parser = _parser(verb, flags)
-    found, left = parser.parse_known_args(words)
-    unknown = [word for word in left if word.startswith("-") and word != "-"]
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    return vars(found) | _place(parser, verb, left + rest)
+        from .usage import show
+
+        show(verb)
+    values: dict[str, Any] = {arg.dest: arg.default for arg in verb.args}
+    left = _read_flags(verb, iter(words), values)
+    _place(verb, left + rest, values)
+    return values
 
 
-def _place(parser: _Parser, verb: manual.Verb, words: list[str]) -> dict[str, Any]:
+def _fail(verb: manual.Verb, message: str) -> NoReturn:
+    """Say what is wrong with a command line, and end as sysexits.h has it."""
+    name = f"sshjobs {verb.name}"
+    print(f"{name}: {message}\nsee: {name} --help", file=sys.stderr)
+    sys.exit(64)
+
+
+def _read_flags(
+    verb: manual.Verb, words: Iterator[str], values: dict[str, Any]
+) -> list[str]:
+    """Read ``--name``, ``--name VALUE``, ``--name=VALUE``; return the other words."""
+    flags = {arg.name: arg for arg in verb.args if not arg.positional}
+    given, left = set(), []
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name in flags:
+            given.add(name)
+            _take(verb, flags[name], text if equals else None, words, values)
+        elif word.startswith("-") and word != "-":
+            _fail(verb, f"unrecognized arguments: {word}")
+        else:
+            left.append(word)
+    missing = [n for n, arg in flags.items() if arg.required and n not in given]
+    if missing:
+        _fail(verb, f"the following arguments are required: {', '.join(missing)}")
+    return left
+
+
+def _take(
+    verb: manual.Verb,
+    arg: manual.Arg,
+    text: str | None,
+    words: Iterator[str],
+    values: dict[str, Any],
+) -> None:
+    """Read one flag; ``text`` is what stood behind its ``=``."""
+    if arg.kind == "flag":
+        if text is not None:
+            _fail(verb, f"argument {arg.name}: takes no value")
+        values[arg.dest] = True
+        return
+    if text is None:
+        text = next(words, "--")
+        if text.startswith("-") and text != "-":
+            _fail(verb, f"argument {arg.name}: expected one argument")
+    try:
+        value = arg.read(text)
+    except SpecError as error:
+        _fail(verb, f"argument {arg.name}: {error}")
+    values[arg.dest] = [*values[arg.dest], value] if arg.repeat else value
+
+
+def _place(verb: manual.Verb, words: list[str], values: dict[str, Any]) -> None:
     """Give the positional arguments their words, in order."""
-    values: dict[str, Any] = {}
     for arg in (arg for arg in verb.args if arg.positional):
         take = len(words) if arg.many else 1
         values[arg.dest] = words[:take] if arg.many else "".join(words[:1])
         if not words and (arg.required or not arg.many):
-            parser.error(f"the following arguments are required: {arg.metavar}")
+            _fail(verb, f"the following arguments are required: {arg.metavar}")
         words = words[take:]
     if words:
-        parser.error(f"unrecognized arguments: {' '.join(words)}")
-    return values
-
-
-def _parser(verb: manual.Verb, args: Iterable[manual.Arg]) -> _Parser:
-    parser = _Parser(
-        prog=f"sshjobs {verb.name}",
-        description=verb.help,
-        epilog=_examples(verb),
-        formatter_class=_Formatter,
-        allow_abbrev=False,
-    )
-    for arg in args:
-        _add(parser, arg)
-    return parser
-
-
-def _examples(verb: manual.Verb) -> str:
-    lines = [f"  {example}" for example in verb.examples]
-    return "\n".join(["examples:", *lines]) if lines else ""
-
-
-def _add(parser: argparse.ArgumentParser, arg: manual.Arg) -> None:
-    options: dict[str, Any] = {"help": arg.help.replace("%", "%%")}
-    if arg.kind == "flag":
-        parser.add_argument(arg.name, action="store_true", dest=arg.dest, **options)
-        return
-    options |= {"metavar": arg.metavar or arg.dest.upper(), "type": _reader(arg)}
-    if arg.positional:
-        nargs = "*" if arg.many else None
-        parser.add_argument(arg.name, nargs=nargs, **options)
-        return
-    options |= {"dest": arg.dest, "default": arg.default, "required": arg.required}
-    if arg.repeat:
-        options["action"] = "append"
-    parser.add_argument(arg.name, **options)
-
-
-def _reader(arg: manual.Arg) -> Any:
-    def reader(text: str) -> Any:
-        try:
-            return arg.read(text)
-        except SpecError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return reader
-
-
-def _top() -> _Parser:
-    """Return the parser of what is no verb: ``--help``, ``--version``, mistakes."""
-    width = max(len(verb.name) for verb in manual.VERBS)
-    verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
-    statuses = "\n".join(f"  {code:>3}  {text}" for code, text in manual.EXIT_STATUSES)
-    parser = _Parser(
-        prog="sshjobs",
-        usage="sshjobs VERB ...",
-        description=f"{manual.SUMMARY}\n\nverbs:\n{verbs}",
-        epilog=f"exit statuses:\n{statuses}\n\nsshjobs VERB --help says more.",
-        formatter_class=_Formatter,
-    )
-    parser.add_argument("--version", action="version", version=f"sshjobs {__version__}")
-    parser.add_argument("verb", metavar="VERB", choices=list(manual.BY_NAME))
-    return parser
+        _fail(verb, f"unrecognized arguments: {' '.join(words)}")

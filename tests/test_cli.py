@@ -33,6 +33,12 @@ def test_what_follows_the_dashes_is_no_flag() -> None:
     assert values["name"] is None
 
 
+def test_a_value_stands_behind_its_flag_or_behind_an_equals_sign() -> None:
+    assert read("submit h --name=a=b -- x")["name"] == "a=b"
+    assert read("submit h --name= -- x")["name"] == ""
+    assert read("submit h --stdin - -- x")["stdin"] == "-"
+
+
 def test_every_argument_has_a_value() -> None:
     for verb in manual.VERBS:
         words = ["x" for arg in verb.args if arg.positional and not arg.many]
@@ -46,6 +52,11 @@ def test_every_argument_has_a_value() -> None:
     [
         "submit",
         "submit h --nope",
+        "submit h --name",
+        "submit h --name --once -- x",
+        "submit h --name -- x",
+        "submit h --once=yes -- x",
+        "submit h --nam n -- x",
         "submit h --timeout soon -- x",
         "submit h --cleanup maybe -- x",
         "show",
