@@ -84,7 +84,8 @@ class Host:
         started = self.until(
             protocol.Started, Request(checks=(Check(job_id, None, ""),))
         )
-        wait(lambda: (self.jobs / job_id / "log").stat().st_size > 0)
+        log = self.jobs / job_id / "log"
+        wait(lambda: log.exists() and log.stat().st_size > 0)
         return started
 
     def check(
@@ -410,7 +411,13 @@ def test_a_batch_answers_for_each(host: Host) -> None:
     assert of(protocol.Beat, said)
     known = {event.job_id for event in of(protocol.Started, said)}
     known |= {event.job_id for event in of(protocol.Prepared, said)}
+    known |= {event.job_id for event in of(protocol.Ended, said)}
     assert known == {order.job_id for order in orders}
+    for order in orders:
+        assert host.end(order.job_id).exit_status == 0
+    wait(lambda: all((host.jobs / o.job_id / "exit").exists() for o in orders))
+    texts = [(host.jobs / order.job_id / "exit").read_text() for order in orders]
+    assert all("\npgid=" in text and text.endswith("\nend=\n") for text in texts)
 
 
 def test_secrets_stay_in_files_and_leave(host: Host) -> None:
@@ -815,6 +822,16 @@ def test_reap_takes_what_has_ended(any_host: Host) -> None:
     assert of(protocol.Ended, again)[0].exit_status == 0
     assert of(protocol.Reaped, again)
     assert not (any_host.jobs / job_id).exists()
+
+
+def test_kill_of_what_was_reaped_keeps_its_end(any_host: Host) -> None:
+    job_id = any_host.start(b"exit 4")
+    any_host.end(job_id)
+    any_host.run(Request(reaps=(job_id,)))
+    for _ in range(2):
+        said = any_host.run(Request(kills=((job_id, True),)))
+        assert of(protocol.Ended, said)[0].exit_status == 4
+        assert of(protocol.KillSent, said) and not of(protocol.KillMissing, said)
 
 
 def test_reap_refuses_what_has_not(host: Host) -> None:
