@@ -211,6 +211,7 @@ class Store:
         self.home = home
         self.path = os.path.join(home, "store.db")
         self._depth = 0
+        self._doomed: list[str] = []
         with _seam(self.path):
             self._prepare()
             self._db = self._open()
@@ -299,6 +300,7 @@ class Store:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
+                self._doomed.clear()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -306,6 +308,15 @@ class Store:
                 self._depth -= 1
                 if durable:
                     self._db.execute("PRAGMA synchronous=NORMAL")
+            while self._doomed:
+                _unlink(self._doomed.pop())
+
+    def _discard(self, path: str) -> None:
+        """Delete a file; inside a transaction, once that has been committed."""
+        if self._depth:
+            self._doomed.append(path)
+        else:
+            _unlink(path)
 
     def _do(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
         with _seam(self.path):
@@ -427,13 +438,13 @@ class Store:
                 )
         for job_id in ids:
             self.drop_spec(job_id)
-            _unlink(self.log_path(job_id))
+            self._discard(self.log_path(job_id))
 
     def forget_job(self, job_id: str) -> None:
         """Delete a job, its spec and its log; its intents stay for their owners."""
         self._do("DELETE FROM jobs WHERE id = ?", [job_id])
         self.drop_spec(job_id)
-        _unlink(self.log_path(job_id))
+        self._discard(self.log_path(job_id))
 
     def prune(self, before: float) -> int:
         """Delete reaped jobs that ended before an instant; return how many."""
@@ -487,7 +498,7 @@ class Store:
 
     def drop_spec(self, job_id: str) -> None:
         """Delete a spec; nothing of it is left in the store."""
-        _unlink(self._spec_path(job_id))
+        self._discard(self._spec_path(job_id))
 
     @contextmanager
     def writing_specs(self) -> Iterator[None]:

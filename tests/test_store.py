@@ -174,3 +174,17 @@ def test_a_kill_of_who_lost_a_key_is_no_kill_of_the_winner(store: Store) -> None
     store.redirect(loser.id, winner.id)
     store.forget([loser.id])
     assert [(i.id, i.job_id) for i in store.intents("c")] == [(start, winner.id)]
+
+
+def test_what_is_forgotten_in_vain_keeps_its_files(store: Store) -> None:
+    one = job()
+    store.save_spec(one.id, Spec(b"true"))
+    store.add_jobs([one])
+    with pytest.raises(RuntimeError), store.write():
+        store.forget([one.id])
+        raise RuntimeError
+    assert store.spec(one.id) == Spec(b"true")
+    with store.write():
+        store.forget([one.id])
+        assert store.spec(one.id) is not None
+    assert store.spec(one.id) is None
