@@ -540,6 +540,10 @@ sj_kill() { # IDS
         sj_d=jobs/$sj_i
         sj_beat
         if [ ! -d "$sj_d" ]; then
+            sj_reaped "$sj_i" && {
+                printf 'killsent %s\n' "$sj_i"
+                continue
+            }
             { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_i"; } 2>/dev/null
             [ -d "$sj_d" ] || {
                 [ -e "gone/$sj_i" ] && printf 'killmissing %s\n' "$sj_i"
@@ -577,7 +581,7 @@ sj_mkdir() { # IDS
         if [ -d "jobs/$sj_i" ]; then
             sj_old="$sj_old $sj_i"
         elif [ -e "gone/$sj_i" ]; then
-            sj_buried "$sj_i"
+            sj_reaped "$sj_i" || printf 'refused %s EGONE cancelled before\n' "$sj_i"
         else
             sj_mk="$sj_mk $sj_t/$sj_i"
         fi
@@ -586,14 +590,15 @@ sj_mkdir() { # IDS
     return 0
 }
 
-sj_buried() { # ID: it ran and was reaped, and the tombstone says how it ended; or never
-    { read -r sj_l && read -r sj_l; } <"gone/$1"
+sj_reaped() { # ID: it ran and was reaped; the tombstone, which says how it ended, is asked
+    sj_l=''
+    [ -e "gone/$1" ] && { read -r sj_l && read -r sj_l; } <"gone/$1"
     case $sj_l in
     status=*)
         sj_ask="$sj_ask
 s $1 - -"
         ;;
-    *) printf 'refused %s EGONE cancelled before\n' "$1" ;;
+    *) return 1 ;;
     esac
 }
 
