@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from . import errors, states, verbs
 from .errors import SpecError, SshJobsError
@@ -36,7 +36,8 @@ def run(verb: str, values: Values) -> int:
             ctx.close()
             sys.stdout.flush()
     except SshJobsError as error:
-        return _say(error)
+        # The standard output of a run is the job's own.
+        return _say(error, sys.stderr if verb == "run" else sys.stdout)
     except BrokenPipeError:
         _mute()
         return 141
@@ -58,11 +59,11 @@ def _mute() -> None:
     os.close(devnull)
 
 
-def _say(error: SshJobsError) -> int:
+def _say(error: SshJobsError, ids: TextIO) -> int:
     _err(str(error))
     if isinstance(error, errors.NotYet):
         for job_id in error.job_ids:
-            print(job_id)
+            print(job_id, file=ids)
     return error.exit_status
 
 

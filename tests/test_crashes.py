@@ -388,6 +388,27 @@ def test_a_job_that_another_machine_has_joined_and_reaped_keeps_its_end(
         assert one.rows("SELECT id, state FROM jobs") == [(home.ids()[0], "COMPLETED")]
 
 
+def test_a_host_that_takes_orders_and_is_silent(world: World, home: Home) -> None:
+    """The id is given, not among the job's own output; a later verb sees to it."""
+    home.box.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
+    home.relay.limit = 8000
+    works = [work(0), work(1)]
+    crowd = [home.start(*_order(home, world, w)) for w in works]
+    assert ends(*crowd) == [75, 75], [one.ended for one in crowd]
+    ids = set(home.ids())
+    assert crowd[0].ended.raw == b""
+    assert {crowd[0].ended.err.splitlines()[-1], crowd[1].ended.lines[-1]} == ids
+    home.relay.heal()
+    home.relay.drop()
+    done(home, "wait")
+    assert runs(world) == ["w0", "w1"]
+
+
+def _order(home: Home, world: World, one: Work) -> tuple[str, ...]:
+    verb = "run" if one.tag == "w0" else "submit"
+    return (verb, home.box.host, "--", one.command(world.ran))
+
+
 # -- disks
 
 
