@@ -28,6 +28,7 @@ def run(verb: str, values: Values) -> int:
     Every error of sshjobs becomes one message and its status; anything else is a
     bug and keeps its traceback.
     """
+    _make_sure_of_streams()
     try:
         ctx = verbs.Context(flags=_flags(values))
         try:
@@ -41,10 +42,27 @@ def run(verb: str, values: Values) -> int:
     except BrokenPipeError:
         _mute()
         return 141
+    except OSError as error:  # of standard output; all others have crossed the seams
+        _mute()
+        _err(f"standard output: {error.strerror}")
+        return errors.SshJobsError.exit_status
     except KeyboardInterrupt:
         return 130
     except verbs.Interrupted as interrupted:
         return 128 + interrupted.signum
+
+
+def _make_sure_of_streams() -> None:
+    """Have all three, whatever we were started with, and let no name fail on them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd != number:
+                os.dup2(fd, number)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+        elif number and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _flags(values: Values) -> dict[str, Any]:
@@ -112,6 +130,8 @@ def _orders(ctx: verbs.Context, values: Values) -> list[verbs.Order]:
     if values.get("from"):
         if values.get("command"):
             raise SpecError("give a COMMAND or --from FILE, not both")
+        if values.get("stdin"):
+            raise SpecError('--stdin goes with one COMMAND; a line has its own "stdin"')
         return _from_file(ctx, values)
     stdin = _stdin(values)
     command = _command(values)
@@ -168,10 +188,18 @@ def _order(
     return verbs.Order(
         spec,
         name=values.get("name") or "",
-        key=values.get("key") or "",
+        key=_key(values),
         once=bool(values.get("once")),
         cleanup=values.get("cleanup"),
     )
+
+
+def _key(values: Values) -> str:
+    """Return the key; an empty one is a variable that was not set, not no key."""
+    key = values.get("key")
+    if key == "":
+        raise SpecError("--key is empty")
+    return key or ""
 
 
 def _environment(ctx: verbs.Context, values: Values) -> tuple[tuple[str, bytes], ...]:
@@ -199,6 +227,8 @@ def _from_file(ctx: verbs.Context, values: Values) -> list[verbs.Order]:
             orders.append(verbs.check_order(_order_of_line(ctx, values, line)))
         except SpecError as error:
             raise SpecError(f"{values['from']}, line {number}: {error}") from error
+    if values.get("key") and len(orders) > 1:
+        raise SpecError('--key names one job; each line may have its own "key"')
     return orders
 
 
@@ -285,15 +315,23 @@ def _timeout(plain: Mapping[str, Any], values: Values) -> float | None:
 def _submit(ctx: verbs.Context, values: Values) -> int:
     orders = _orders(ctx, values)
     status = 0
-    for done in verbs.submit(ctx, values["host"], orders):
+    for number, done in enumerate(verbs.submit(ctx, values["host"], orders), 1):
         if done.error is not None:
-            _err(str(done.error))
+            which = f"job {number} of {len(orders)}: " if len(orders) > 1 else ""
+            _err(f"{which}{done.error}")
             status = status or done.error.exit_status
+            _print_failure(values, len(orders), done.error)
             continue
         assert done.job is not None
         _warn(done)
         print(_json(done.job.public()) if values.get("json") else done.job.id)
     return status
+
+
+def _print_failure(values: Values, orders: int, error: SshJobsError) -> None:
+    """Keep the lines of a batch's output in step with those of its input."""
+    if orders > 1:
+        print(_json({"id": None, "error": str(error)}) if values.get("json") else "-")
 
 
 def _warn(done: verbs.Submitted) -> None:

@@ -56,6 +56,7 @@ class Ledger:
         for intent in intents:
             numbers = self._intents.setdefault((intent.kind, intent.job_id), [])
             numbers.append(intent.id)
+        self._node = ""
         self._jobs: dict[str, Job] = {}
         self._verdicts: dict[str, str] = {}
 
@@ -108,6 +109,7 @@ class Ledger:
     # -- one method a kind of fact ---------------------------------------------------
 
     def _hello(self, fact: protocol.Hello) -> None:
+        self._node = fact.node
         self._store.set_host(self._conn, node=fact.node)
 
     def _journal(self, fact: protocol.JournalAt) -> None:
@@ -228,6 +230,10 @@ class Ledger:
         if job is not None and states.is_final(job.state):
             self._change(fact.job_id, reaped_at=self._now, log_final=True)
             self._serve("reap", fact.job_id)
+            return
+        if job is not None and job.node and self._node and job.node != self._node:
+            # Another machine answers to that name, with a directory of its own.
+            self._change(fact.job_id, reason=f"runs on {job.node}")
             return
         self._change(
             fact.job_id,

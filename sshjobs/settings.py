@@ -217,10 +217,17 @@ def _read(setting: Setting, given: Any) -> Any:
         setting.least <= value < 1e10
     ):
         raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
+    if setting.name == "remote_base_dir" and not _is_place(value):
+        raise SpecError(f"{setting.name}: not a directory, nor ~ or ~/DIR: {given!r}")
     allowed = _CHOICES.get(setting.name)
     if allowed and value not in allowed:
         raise SpecError(f"{setting.name}: {given!r} is not one of {', '.join(allowed)}")
     return value
+
+
+def _is_place(base: str) -> bool:
+    """Tell whether a host can make it out: ``~`` and ``~/DIR``, and no ``~NAME``."""
+    return bool(base.strip()) and (base[0] != "~" or base[1:2] in ("", "/"))
 
 
 def _convert(setting: Setting, given: Any) -> Any:

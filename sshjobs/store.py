@@ -64,6 +64,7 @@ CREATE INDEX intents_open ON intents (conn, done, id);
 CREATE INDEX intents_job ON intents (job_id);
 CREATE TABLE hosts (
     conn TEXT PRIMARY KEY, host TEXT NOT NULL, node TEXT NOT NULL DEFAULT '',
+    identity TEXT NOT NULL DEFAULT '', base TEXT NOT NULL DEFAULT '',
     since REAL NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
     journal_gen TEXT NOT NULL DEFAULT '', journal_at INTEGER NOT NULL DEFAULT 0,
     round_started_at REAL NOT NULL DEFAULT 0, round_ended_at REAL NOT NULL DEFAULT 0,
@@ -116,6 +117,8 @@ class HostRow(NamedTuple):
     conn: str
     host: str
     node: str
+    identity: str
+    base: str
     since: float
     generation: int
     journal_gen: str

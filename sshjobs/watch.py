@@ -44,11 +44,13 @@ class Watch:
     def __init__(
         self,
         home: str,
+        conn: str,
         identity: transports.Identity,
         settings: Settings,
         rundir: str,
     ) -> None:
         self._home = home
+        self._conn = conn
         self._identity = identity
         self._settings = settings
         self._rundir = rundir
@@ -82,11 +84,11 @@ class Watch:
         """
         self._stop.set()
         if self._thread is not None and self._thread.is_alive():
-            store.set_host(self._identity.key, watched_at=0.0)
-            Bell(self._rundir, self._identity.key).ring()
+            store.set_host(self._conn, watched_at=0.0)
+            Bell(self._rundir, self._conn).ring()
 
     def _run(self) -> None:
-        path = os.path.join(self._home, "locks", f"watch.{self._identity.key}")
+        path = os.path.join(self._home, "locks", f"watch.{self._conn}")
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -102,21 +104,15 @@ class Watch:
     def _watch(self) -> None:
         store = Store(self._home)
         try:
-            door = self._door(store)
+            door = transports.Door(self._rundir, self._never, tick=self._check)
             transport = transports.connect(self._identity, self._settings, door)
             try:
                 self._listen(store, transport)
             finally:
                 transport.close()
         finally:
-            store.set_host(self._identity.key, watched_at=0.0)
+            store.set_host(self._conn, watched_at=0.0)
             store.close()
-
-    def _door(self, store: Store) -> transports.Door:
-        def note(name: str, count: int) -> None:
-            store.count(self._identity.key, **{name: count})
-
-        return transports.Door(self._rundir, self._never, note, self._check)
 
     def _never(self) -> None:
         """Refuse every handshake: the watch only rides along."""
@@ -129,21 +125,24 @@ class Watch:
     def _listen(self, store: Store, transport: transports.Transport) -> None:
         nonce = os.urandom(8).hex()
         reply = protocol.WatchReply(nonce)
-        bell = Bell(self._rundir, self._identity.key)
-        heard = [0, 0]
+        bell = Bell(self._rundir, self._conn)
+        heard = [0, 0, 0]  # beats, stirs, sessions
 
         def sink(data: bytes) -> None:
             self._check()
+            if data and not heard[2]:  # counted now: this thread may not see the end
+                heard[2] = 1
+                store.count(self._conn, sessions=1)
             reply.feed(data)
             if reply.beats > heard[0]:
                 heard[0] = reply.beats
-                store.set_host(self._identity.key, watched_at=time.time())
+                store.set_host(self._conn, watched_at=time.time())
             if reply.stirs > heard[1]:
                 heard[1] = reply.stirs
-                store.set_host(self._identity.key, stirred_at=time.time())
+                store.set_host(self._conn, stirred_at=time.time())
                 bell.ring()
 
-        row = store.know_host(self._identity.key, self._identity.host)
+        row = store.know_host(self._conn, self._identity.host)
         journal = (row.journal_gen or "-", row.journal_at)
         base = self._settings.remote_base_dir
         program = protocol.build_watch(base, journal, nonce)

@@ -511,3 +511,85 @@ def test_a_variable_may_travel_under_another_name(box: Box) -> None:
 def test_a_line_for_systemd_tmpfiles(box: Box) -> None:
     line = box.ok("reap", "--tmpfiles", "--older-than", "7d").out
     assert line == f"e {box.base}/jobs - - - 7d\n"
+
+
+def test_another_base_directory_is_another_place(box: Box) -> None:
+    other = box.base.parent / "other"
+    elsewhere = {"SSHJOBS_REMOTE_BASE_DIR": str(other)}
+    job = box.submit("--", "echo here; sleep 3")
+    second = finish([box.start("submit", box.host, "--", "true", env=elsewhere)])[0]
+    assert (other / "jobs" / second.id).exists()
+    assert not (box.base / "jobs" / second.id).exists()
+    ended = finish([box.start("wait", job, second.id, env=elsewhere)])[0]
+    assert ended.status == 0, ended
+    assert box.ok("logs", job).out == "here\n"
+    assert len(box.ok("reap", "--json").objects) == 2
+    assert box.sshd is not None and box.sshd.connections == 1
+
+
+def test_a_job_is_asked_for_as_it_was_submitted(box: Box) -> None:
+    assert box.sshd is not None
+    job = box.submit("--", "sleep 2; exit 4")
+    box.sshd.write_client_config("IdentityFile /no/such/key")
+    assert box("wait", job).status == 1
+    assert box.job(job)["exit_status"] == 4
+    assert [row["id"] for row in box.ok("reap", "--json").objects] == [job]
+
+
+def test_a_cancel_that_cannot_be_told_is_kept(box: Box) -> None:
+    assert box.sshd is not None
+    run = box.start(
+        "run", box.host, "--wait-host", "1", "--", "echo up; exec sleep 600"
+    )
+    assert run.stdout is not None and run.stdout.readline() == b"up\n"
+    box.sshd.close()
+    run.send_signal(signal.SIGTERM)
+    ended = finish([run])[0]
+    assert ended.status == 75, ended
+    assert "NOT cancelled" in ended.err
+    box.sshd.start()
+    (row,) = box.ok("list", "--json").objects
+    eventually(lambda: box.state(str(row["id"])) == "CANCELLED", "the end")
+
+
+def test_a_cancelled_run_gives_the_rest_of_the_log(box: Box) -> None:
+    script = 'trap "echo tail; exit 0" TERM; echo head; while :; do sleep 0.1; done'
+    run = box.start("run", box.host, "--", script)
+    assert run.stdout is not None and run.stdout.readline() == b"head\n"
+    run.send_signal(signal.SIGTERM)
+    assert finish([run])[0].lines[-1] == "tail"
+
+
+def test_a_grace_is_for_what_a_trap_starts(box: Box) -> None:
+    script = 'trap "sleep 2; echo slept \\$?; exit 0" TERM; while :; do sleep 0.1; done'
+    job = box.submit("--", script)
+    time.sleep(0.5)
+    box.ok("kill", job)
+    assert box.ok("logs", job).lines[-1] == "slept 0"
+
+
+def test_a_batch_stays_in_step_with_its_input(box: Box) -> None:
+    lines = b'true\n{"command": "true", "shell": "/no/such/shell"}\ntrue\n'
+    ended = box("submit", box.host, "--from", "-", stdin=lines)
+    assert ended.status == 69
+    assert [len(line) for line in ended.lines] == [16, 1, 16]
+    assert "job 2 of 3" in ended.err and "/no/such/shell" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [("--key", ""), ("--key", "k", "--from", "-"), ("--stdin", "/dev/null")]
+)
+def test_flags_that_do_not_fit_are_refused(box: Box, words: tuple[str, ...]) -> None:
+    lines = b"true\ntrue\n"
+    call = ["submit", box.host, *words]
+    call += ["--from", "-"] if "--from" not in words else []
+    assert box(*call, stdin=lines).status == 64
+    assert box.ok("list").out == ""
+
+
+def test_a_full_standard_output_is_no_traceback(box: Box) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = finish([box.start("hosts", "--json", stdout=full)])[0]
+        listed = finish([box.start("submit", box.host, "--", "true", stdout=full)])[0]
+    assert "Traceback" not in ended.err + listed.err
+    assert listed.status == 70

@@ -1419,7 +1419,7 @@ END {
         id = OW[p]
         left[id]++
         if (e >= grace[id]) hard = hard " " p
-        else if (!index(termed, " " p " ") && !(told && (GR[p] in G))) {
+        else if ((termed == " " || (at != "" && ST[p] + 0 < at)) && !index(termed, " " p " ") && !(told && (GR[p] in G))) {
             if (p in G) lead = lead " " p; else soft = soft " " p
         }
     }
@@ -1436,7 +1436,7 @@ END {
 
 sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
-        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" "$sj_tree_awk")
+        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" "$sj_tree_awk")
     sj_soft='' sj_hard='' sj_live='' sj_done='' sj_nap='' sj_to=''
     for sj_w in $sj_out; do
         case $sj_w in
@@ -1454,13 +1454,15 @@ sj_scan() {
     done
 }
 
-# TERM, the grace of each, then STOP (so that nobody forks on), list again, KILL, until
+# TERM, to what was there by then and not to what a trap starts because of it; the grace
+# of each, then STOP (so that nobody forks on), list again, KILL, until
 # none is left. Bounded: a process that does not end of KILL is the kernel's.
 sj_end_trees() { # SCOPE IDS
     sj_scope=$1
     shift
     sj_left=$* sj_termed=' ' sj_rounds=0
     sj_clock
+    sj_at0=''
     sj_from=${sj_since:-$sj_cs}
     while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
         sj_rounds=$((sj_rounds + 1))
@@ -1469,6 +1471,10 @@ sj_end_trees() { # SCOPE IDS
         sj_e=$((sj_e / 100)).$((sj_e / 10 % 10))
         sj_scan
         if [ "$sj_soft" ]; then
+            if [ "$sj_termed" = ' ' ] && [ "$sj_proc" ] && [ "$sj_offset" != none ]; then
+                sj_clock
+                sj_at0=$((sj_cs - sj_offset)) # in ticks since the boot, as a start is
+            fi
             kill -s TERM $sj_soft
             kill -s CONT $sj_soft
             sj_termed="$sj_termed$sj_soft "

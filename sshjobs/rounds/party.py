@@ -61,7 +61,10 @@ class Party(Place):
         self._contended = False
         self._stays = transports.ends_with_leader(identity, settings)
         self._watch: Watch | None = None
-        store.know_host(self.conn, identity.host)
+        row = store.know_host(self.conn, identity.host)
+        known = {"identity": identity.dumps(), "base": settings.remote_base_dir}
+        if (row.identity, row.base) != tuple(known.values()):
+            store.set_host(self.conn, **known)
 
     def __enter__(self) -> Party:
         return self
@@ -113,7 +116,7 @@ class Party(Place):
         """See to it that one process of this machine hears at once of ends."""
         if self._watch is None and self.settings.watch == "auto" and not self._stays:
             self._watch = Watch(
-                self.store.home, self.identity, self.settings, self.rundir
+                self.store.home, self.conn, self.identity, self.settings, self.rundir
             )
         if self._watch is not None:
             self._watch.start(self.row(), self.clock())

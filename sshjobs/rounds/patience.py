@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .. import errors, transports
 from ..errors import SshJobsError, TransportError
 from .cooldown import cause_of, cooldown_end, is_permanent
@@ -9,6 +11,18 @@ from .place import Place
 
 #: How long a host that refused a session is not watched.
 _UNWATCHED = 600.0
+
+
+def remember_refusal(place: Place, error: TransportError) -> None:
+    """Have nobody here try these credentials again until a person acts."""
+    import json
+
+    credentials = transports.credentials(place.identity)
+    with place.store.write():
+        refused = json.loads(place.row().refused)
+        if not refused.get(credentials):
+            refused[credentials] = errors.dump(error)
+            place.store.set_host(place.conn, refused=json.dumps(refused))
 
 
 class Patience:
@@ -53,10 +67,11 @@ class Patience:
     def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
         if not isinstance(cause, TransportError):
             return cause
-        waited = self._place.settings.wait_host
-        hint = (
-            f"{cause.hint}; " if cause.hint else ""
-        ) + f"waited --wait-host {waited:g} s, the next try is in {remaining:.0f} s"
+        bound = self._place.settings.wait_host
+        hint = (f"{cause.hint}; " if cause.hint else "") + (
+            f"nobody on this machine tries again for {math.ceil(remaining)} s, which "
+            f"is beyond --wait-host {bound:g} s"
+        )
         return type(cause)(cause.host, cause.detail, hint)
 
     def succeeded(self) -> None:
@@ -71,7 +86,7 @@ class Patience:
         if isinstance(error, errors.SessionRefused):
             self._wait_for_session(error)
         elif isinstance(error, errors.AuthenticationError):
-            self._remember_refusal(error)
+            remember_refusal(self._place, error)
             raise error
         elif isinstance(error, errors.OutcomeUnknown):
             self._cool(error, "bad_rounds", 0.25, 5.0)
@@ -97,16 +112,6 @@ class Patience:
         self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
         if now > self._deadline:
             raise error
-
-    def _remember_refusal(self, error: TransportError) -> None:
-        import json
-
-        place = self._place
-        with place.store.write():
-            refused = json.loads(place.row().refused)
-            if not refused.get(transports.credentials(place.identity)):
-                refused[transports.credentials(place.identity)] = errors.dump(error)
-                place.store.set_host(place.conn, refused=json.dumps(refused))
 
     def _cool(
         self,

@@ -6,12 +6,14 @@ on a round is wanted for it. Needs look at the store and at nothing else.
 
 from __future__ import annotations
 
+import os
 import time
+import zlib
 from collections.abc import Callable
 
 from .. import errors, transports
 from ..errors import SshJobsError
-from ..settings import Settings
+from ..settings import BY_NAME, Settings
 from ..store import HostRow, Store
 from ..watch import is_watched
 
@@ -31,6 +33,18 @@ _PACE = 0.2
 
 #: So many whole rounds at least must have left it as it was, before that is an error.
 _TRIES = 3
+
+
+def conn_of(identity: transports.Identity, settings: Settings) -> str:
+    """Return the name under which the store keeps a connection and its jobs.
+
+    Jobs live below a base directory, so that one host with two of them is two places
+    here, which share the connection and nothing else.
+    """
+    base = settings.remote_base_dir
+    if base == BY_NAME["remote_base_dir"].default:
+        return identity.key
+    return f"{identity.key[:8]}{zlib.crc32(os.fsencode(base)):08x}"
 
 
 class Place:
@@ -56,7 +70,7 @@ class Place:
         self.identity = identity
         self.settings = settings
         self.rundir = rundir
-        self.conn = identity.key
+        self.conn = conn_of(identity, settings)
         self.clock = clock
         self.waits = False  # for an end, which a watch can hear of
 

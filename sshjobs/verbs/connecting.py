@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import transports
-from ..errors import SshJobsError
+from ..errors import AuthenticationError, SshJobsError
 from ..model import Job
+from ..rounds import remember_refusal
 from ..store import HostRow
 from .context import Context
 
@@ -29,9 +30,13 @@ def connect(ctx: Context, host: str) -> transports.ConnState:
     """
     with ctx.party(host) as party:
         door = party.door(interactive=True)
-        transport = transports.connect(
-            party.identity, party.settings, door, interactive=os.isatty(0)
-        )
+        try:
+            transport = transports.connect(
+                party.identity, party.settings, door, interactive=os.isatty(0)
+            )
+        except AuthenticationError as error:
+            remember_refusal(party, error)
+            raise
         transport.close()
         door.admit()
         return transports.state(party.identity, door)
@@ -57,9 +62,7 @@ def hosts(ctx: Context) -> list[HostState]:
 
 def _connection(ctx: Context, row: HostRow) -> transports.ConnState | None:
     try:
-        with ctx.party(row.host) as party:
-            if party.conn != row.conn:
-                return None
+        with ctx.party_at(row.conn) as party:
             return transports.state(party.identity, party.door())
     except SshJobsError:
         return None

@@ -95,6 +95,22 @@ class Context:
         with Party(self.store, identity, settings, self.rundir()) as party:
             yield party
 
+    @contextmanager
+    def party_at(self, conn: str) -> Iterator[Party]:
+        """Yield the party of jobs that are known, wherever they were submitted to.
+
+        They are asked for as they were submitted: by that name, with that
+        configuration and below that base directory, whatever these are by now.
+        """
+        row = self.store.host(conn)
+        if row is None or not row.identity:
+            raise errors.StoreError(f"{self.store.path}: no such connection: {conn}")
+        settings = self.settings(row.host)
+        settings.remote_base_dir = row.base
+        identity = transports.Identity.loads(row.identity)
+        with Party(self.store, identity, settings, self.rundir()) as party:
+            yield party
+
 
 def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the config file, parsed; empty if there is none.
@@ -105,7 +121,9 @@ def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
     try:
         with open(path, "rb") as file:
             text = file.read()
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if environ.get("SSHJOBS_CONFIG"):
+            raise errors.SpecError(f"SSHJOBS_CONFIG: {path}: no such file") from error
         return {}
     except OSError as error:
         raise errors.SpecError(f"{path}: {error.strerror}") from error

@@ -8,33 +8,43 @@ from .. import states
 from ..errors import NotYet, SshJobsError
 from ..rounds import Party
 from .context import Context
-from .finding import Answer, Show, ask_all, by_host, chosen
+from .finding import Answer, Show, ask_all, by_conn, chosen
 
 #: After the grace, how long ``kill`` waits for the end to be known.
 _KILL_BOUND = 60.0
 
 
-def kill(ctx: Context, names: Sequence[str], *, show: Show | None = None) -> Answer:
+def kill(
+    ctx: Context,
+    names: Sequence[str],
+    *,
+    show: Show | None = None,
+    keep: bool = False,
+) -> Answer:
     """End jobs with their whole trees, and return how each ended.
 
     A job that was not yet sent is CANCELLED here and never sent. One that had
     ended keeps its own state.
 
+    Args:
+        show: Takes the jobs of each host when that host is done.
+        keep: Leave it written down for later where a host cannot be asked now.
+
     Raises:
         NotYet: they were told to end and have not ended within the bound.
     """
     jobs = chosen(ctx, names, None, None) if names else []
-    groups = by_host(job for job in jobs if not states.is_final(job.state))
+    groups = by_conn(job for job in jobs if not states.is_final(job.state))
 
-    def work(own: Context, name: str) -> None:
-        if name in groups:
-            with own.party(name) as party:
-                _kill_on(party, [job.id for job in groups[name]])
+    def work(own: Context, conn: str) -> None:
+        if conn in groups:
+            with own.party_at(conn) as party:
+                _kill_on(party, [job.id for job in groups[conn]], keep)
 
     return ask_all(ctx, jobs, work, show)
 
 
-def _kill_on(party: Party, ids: list[str]) -> None:
+def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
     store = party.store
     with store.write():
         sent = [job_id for job_id in ids if not _cancel_unsent(party, job_id)]
@@ -47,7 +57,8 @@ def _kill_on(party: Party, ids: list[str]) -> None:
         outcomes = store.outcomes(numbers).values()
         if all(i.sent or i.done for i in outcomes):
             raise NotYet(f"{error}: sent, and not answered", tuple(sent)) from error
-        store.withdraw([i.id for i in outcomes if not i.sent])
+        if not keep:
+            store.withdraw([i.id for i in outcomes if not i.sent])
         raise
     store.drop_intents(numbers)
     grace = party.settings.kill_grace + _KILL_BOUND

@@ -59,11 +59,11 @@ def chosen(
     return [job for job in jobs if host is None or job.host == host]
 
 
-def by_host(jobs: Iterable[Job]) -> dict[str, list[Job]]:
-    """Return jobs grouped by the name of their host."""
+def by_conn(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    """Return jobs grouped by their connection."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(job.host, []).append(job)
+        groups.setdefault(job.conn, []).append(job)
     return groups
 
 
@@ -140,7 +140,7 @@ def ask_all(
     Args:
         show: Takes the jobs of a host, as they are now, when that host is done.
     """
-    groups = by_host(jobs)
+    groups = by_conn(jobs)
     answer = Answer([], [])
     for host, result in side_by_side(ctx, groups, work):
         if isinstance(result, SshJobsError):

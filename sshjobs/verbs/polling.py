@@ -9,7 +9,7 @@ from .. import errors, protocol, states
 from ..model import Job
 from ..rounds import Party
 from .context import Context
-from .finding import Answer, Show, ask_all, by_host, chosen
+from .finding import Answer, Show, ask_all, by_conn, chosen
 
 
 def poll(
@@ -33,11 +33,11 @@ def poll(
     if adopt:
         return _adopt(ctx, host, show)
     jobs = chosen(ctx, names, host, key)
-    active = {job.host for job in jobs if not states.is_final(job.state)}
+    active = {job.conn for job in jobs if not states.is_final(job.state)}
 
-    def ask(own: Context, name: str) -> None:
-        if name in active:
-            with own.party(name) as party:
+    def ask(own: Context, conn: str) -> None:
+        if conn in active:
+            with own.party_at(conn) as party:
                 age = party.settings.poll_interval if sensor else 0.0
                 party.pursue(party.fresh(party.clock() - age))
 
@@ -61,12 +61,12 @@ def wait(
     """
     jobs = chosen(ctx, names, host, None)
     until = None if timeout is None else time.time() + timeout
-    groups = by_host(job for job in jobs if not states.is_final(job.state))
+    groups = by_conn(job for job in jobs if not states.is_final(job.state))
 
-    def work(own: Context, name: str) -> None:
-        ids = [job.id for job in groups.get(name, ())]
+    def work(own: Context, conn: str) -> None:
+        ids = [job.id for job in groups.get(conn, ())]
         if ids:
-            with own.party(name) as party:
+            with own.party_at(conn) as party:
                 need = party.paced(lambda: own.store.count_active(ids) > 0)
                 party.pursue(need, until=until)
 

@@ -67,7 +67,7 @@ def logs(
     if job.log_final or job.reaped_at is not None:
         _give(ctx.store, job, write, offset, tail)
         return job
-    with ctx.party(job.host) as party, _wanting_log(party, job.id):
+    with ctx.party_at(job.conn) as party, _wanting_log(party, job.id):
         if tail is not None or not follow:
             error = _bring(party, job.id)
             job = party.store.job(job.id) or job

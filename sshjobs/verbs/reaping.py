@@ -34,13 +34,12 @@ def reap(
         dry_run: Return what would go, delete nothing.
         show: Takes the jobs of each host when that host is done.
     """
-    names = [host] if host else [row.host for row in ctx.store.hosts()]
     before = time.time() - older_than if older_than else float("inf")
     notes: list[str] = []
     refused: list[SshJobsError] = []
 
-    def work(own: Context, name: str) -> list[Job]:
-        with own.party(name) as party:
+    def work(own: Context, conn: str) -> list[Job]:
+        with own.party_at(conn) as party:
             if own.store.active(party.conn):  # some may have ended since
                 party.pursue(party.fresh(party.clock()))
             jobs = own.store.unreaped(party.conn, before)
@@ -48,10 +47,10 @@ def reap(
         jobs += [job for job in extra if job.id not in {known.id for known in jobs}]
         if dry_run or not jobs:
             return jobs
-        return _reap_jobs(own, name, jobs, refused)
+        return _reap_jobs(own, conn, jobs, refused)
 
     answer = Answer([], [], notes)
-    for _, result in side_by_side(ctx, names, work):
+    for _, result in side_by_side(ctx, _conns(ctx, host), work):
         if isinstance(result, SshJobsError):
             answer.errors.append(result)
             continue
@@ -61,6 +60,16 @@ def reap(
     answer.errors.extend(refused)
     ctx.store.sweep()
     return answer
+
+
+def _conns(ctx: Context, host: str | None) -> list[str]:
+    """Return the connections of a host, the present one among them; or all."""
+    if host is None:
+        return [row.conn for row in ctx.store.hosts()]
+    with ctx.party(host) as party:
+        present = party.conn
+    older = [row.conn for row in ctx.store.hosts() if row.host == host]
+    return list(dict.fromkeys([present, *older]))
 
 
 def _orphans(
@@ -87,11 +96,11 @@ def _orphans(
 
 
 def _reap_jobs(
-    ctx: Context, host: str, jobs: list[Job], refused: list[SshJobsError]
+    ctx: Context, conn: str, jobs: list[Job], refused: list[SshJobsError]
 ) -> list[Job]:
     """Reap these ended jobs of one host; return those that are gone there."""
     ids = [job.id for job in jobs]
-    with ctx.party(host) as party:
+    with ctx.party_at(conn) as party:
         numbers = party.store.add_intents(party.conn, "reap", ids)
         try:
             party.pursue(_progress(party, party.served(numbers)))
@@ -129,7 +138,7 @@ def clean_up(ctx: Context, job: Job) -> Job:
     if not wants_cleanup(job) or job.reaped_at is not None:
         return job
     try:
-        answer = _reap_jobs(ctx, job.host, [job], [])
+        answer = _reap_jobs(ctx, job.conn, [job], [])
     except SshJobsError:
         return ctx.store.job(job.id) or job
     return answer[0] if answer else (ctx.store.job(job.id) or job)

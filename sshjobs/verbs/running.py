@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import states
+from ..errors import NotYet
 from ..model import Job, new_job_id
 from .context import Context
 from .ending import kill
@@ -47,6 +48,13 @@ def run(
         BrokenPipeError: from ``write``; the job runs on.
     """
     order = order._replace(id=order.id or new_job_id())
+    given = 0
+
+    def count(data: bytes) -> None:
+        nonlocal given
+        write(data)
+        given += len(data)
+
     with _signals():
         try:
             done = submit(ctx, host, [order])[0]
@@ -54,13 +62,31 @@ def run(
                 raise done.error
             assert done.job is not None
             on_start(done)
-            ended = logs(ctx, done.job, write, follow=True)
+            ended = logs(ctx, done.job, count, follow=True)
         except Interrupted:
             job = None if detach_on_signal else _asked_for(ctx, order)
             if job is None:
                 raise
-            ended = kill(ctx, [job.id]).jobs[0]
+            ended = _cancel(ctx, job)
+            logs(ctx, ended, count, offset=given)
         return clean_up(ctx, ended)
+
+
+def _cancel(ctx: Context, job: Job) -> Job:
+    """End a job, now or as soon as its host can be asked.
+
+    Raises:
+        NotYet: the host has not said that it has ended; that it is to end is
+            written down, and seen to by any later verb of this machine.
+    """
+    answer = kill(ctx, [job.id], keep=True)
+    if answer.errors:
+        raise NotYet(
+            f"{answer.errors[0]}: job {job.id} is NOT cancelled yet; the next sshjobs "
+            "poll that reaches the host does it",
+            (job.id,),
+        )
+    return answer.jobs[0]
 
 
 def _asked_for(ctx: Context, order: Order) -> Job | None:

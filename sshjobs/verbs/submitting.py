@@ -109,7 +109,8 @@ def _submit_fresh(party: Party, orders: Sequence[Order]) -> list[Submitted]:
 def _write_down(party: Party, orders: Sequence[Order]) -> list[int]:
     """Write jobs and what is wanted of them into the store."""
     store, now = party.store, party.clock()
-    jobs = [_job_of(party, order, now) for order in orders]
+    # A microsecond apart, so that lists keep the order of a batch.
+    jobs = [_job_of(party, o, now + i * 1e-6) for i, o in enumerate(orders)]
     try:
         with store.writing_specs():
             for job, order in zip(jobs, orders):
