@@ -126,6 +126,12 @@ the ssh_config alias of that name)."""
 _JSON = Arg(
     "--json", "print one JSON object a line instead of what is for people", "flag"
 )
+_JSON_ERR = Arg(
+    "--json",
+    "print the job's record as a JSON object on standard error at the end; standard "
+    "output is the log itself",
+    "flag",
+)
 _WAIT_HOST = Arg(
     "--wait-host",
     "how long to wait for a host that cannot be reached now, cooldowns included, "
@@ -228,8 +234,9 @@ byte for byte, whatever the login shell is.
 
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
-"cwd", "timeout", "shell", "cleanup". The flags hold for all of them. The ids
-come out in the order of the lines.
+"stdin", "cwd", "timeout", "shell", "cleanup". Empty lines and those that begin
+with # are passed over. The flags hold for all of them. The ids come out in the
+order of the lines, with a - for one that the host refused.
 
 Ends with 0 when the host has the job, 69 when the host could not be reached
 and nothing was or will be run, 75 (with the id printed) when it was sent and
@@ -275,7 +282,8 @@ asking says so and ends with 69, 75 or 77; the job goes on.""",
             "flag",
         ),
         *_SPEC,
-        *_CONTACT,
+        _WAIT_HOST,
+        _JSON_ERR,
     ),
     (
         "sshjobs run gpu1 -- ./train.sh --epochs 3",
@@ -347,7 +355,8 @@ connection that breaks in between costs no byte and doubles none.""",
         Arg("--follow", "go on until the job has ended", "flag"),
         Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
         Arg("--tail", "begin with the last N lines of what is there", "count", "N"),
-        *_CONTACT,
+        _WAIT_HOST,
+        _JSON_ERR,
     ),
     ("sshjobs logs k3j5 --follow", "sshjobs logs key:night-2026-05-01 --tail 20"),
 )

@@ -11,7 +11,7 @@
 #   runner  a file on the host, written once per version. `s` starts jobs: one
 #           process a job stays as its runner, claims it (O_EXCL creation of `run`),
 #           starts it in a session of its own, waits, deals with what the job left
-#           behind and publishes `exit` by rename. `k` ends the trees of jobs.
+#           behind and publishes its end (decision 0004). `k` ends the trees of jobs.
 #
 # Everything is repeatable under the job's id. A directory appears whole, by rename;
 # only a process that holds `run` runs the job; only that process writes `exit`.
