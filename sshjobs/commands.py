@@ -506,6 +506,17 @@ def _hosts(ctx: verbs.Context, values: Values) -> int:
     return 0
 
 
+def _doctor(ctx: verbs.Context, values: Values) -> int:
+    findings = verbs.doctor(ctx, values["host"])
+    for finding in findings:
+        if values.get("json"):
+            print(_json(finding._asdict()))
+        else:
+            advice = f"  ({finding.advice})" if finding.advice else ""
+            print(f"{finding.level:<4}  {printable(finding.what + advice)}")
+    return 1 if any(finding.level == "bad" for finding in findings) else 0
+
+
 _VERBS: dict[str, Callable[[verbs.Context, Values], int]] = {
     "submit": _submit,
     "run": _run,
@@ -519,4 +530,5 @@ _VERBS: dict[str, Callable[[verbs.Context, Values], int]] = {
     "connect": _connect,
     "disconnect": _disconnect,
     "hosts": _hosts,
+    "doctor": _doctor,
 }

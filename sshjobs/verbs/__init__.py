@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .context import Context as Context
     from .context import read_config as read_config
     from .ending import kill as kill
+    from .examining import Finding as Finding
+    from .examining import doctor as doctor
     from .finding import Answer as Answer
     from .finding import any_active as any_active
     from .finding import find as find
@@ -41,6 +43,7 @@ _ROOMS = {
     "connecting": "HostState connect disconnect hosts select",
     "context": "Context read_config",
     "ending": "kill",
+    "examining": "Finding doctor",
     "finding": "Answer any_active find",
     "polling": "poll wait",
     "reading": "logs",

@@ -1,0 +1,197 @@
+"""Looking for what stands in the way on a host, over its one connection."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .. import transports
+from ..errors import HostError
+from ..protocol import quote
+from ..rounds import Party
+from .context import Context
+
+GOOD, WARN, BAD = "ok", "warn", "bad"
+
+#: A clock that is further off than this shows in the times of jobs.
+_SKEW = 5.0
+
+#: Below this many kilobytes, or inodes, a host is as good as full.
+_LITTLE = 100_000
+_FEW_INODES = 10_000
+
+_TOOLS = "awk cat date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
+
+# One fact a line, a tab after its name. Nothing here writes to the host.
+_SCRIPT = """
+say() { printf '%s\\t%s\\n' "$1" "$2"; }
+case $sj_base in
+'~') sj_base=$HOME ;;
+'~/'*) sj_base=$HOME/${sj_base#??} ;;
+/*) ;;
+*) sj_base=$HOME/$sj_base ;;
+esac
+say shell "${SHELL-unknown}"
+say system "$(uname -sm)"
+say clock "$(date +%s)"
+for t in $sj_tools; do command -v "$t" >/dev/null 2>&1 || say missing "$t"; done
+command -v setsid >/dev/null 2>&1 && say setsid yes || say setsid no
+env --default-signal=INT true 2>/dev/null && say signals yes || say signals no
+[ -r /proc/self/stat ] && say proc yes || say proc no
+say space "$(df -Pk "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
+say inodes "$(df -Pi "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
+say fstype "$(stat -f -c %T "$sj_base" 2>/dev/null)"
+grep -hqi '^ *KillUserProcesses *= *\\(yes\\|true\\|1\\)' /etc/systemd/logind.conf \
+    /etc/systemd/logind.conf.d/*.conf 2>/dev/null && say killuser yes
+[ -e "/var/lib/systemd/linger/$(id -un)" ] && say linger yes
+say end yes
+"""
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: how it is, and what to do about it."""
+
+    level: str  # ok, warn, bad
+    what: str
+    advice: str = ""
+
+
+def doctor(ctx: Context, host: str) -> list[Finding]:
+    """Look at the way to a host and at the host, and say what to do.
+
+    It makes the connection if there is none, and never a second one.
+
+    Raises:
+        HostUnreachable: there is no connection to be had.
+        AuthenticationError: the key or the host key was refused.
+    """
+    with ctx.party(host) as party:
+        findings = list(_here(ctx, party))
+        try:
+            party.pursue(party.fresh(party.clock()))
+            findings.append(Finding(GOOD, "a round came back whole"))
+        except HostError as error:
+            findings.append(Finding(BAD, error.detail, error.hint))
+        before = time.time()
+        facts = _ask(party)
+        middle = (before + time.time()) / 2
+        return findings + list(_there(facts, middle))
+
+
+def _here(ctx: Context, party: Party) -> Iterator[Finding]:
+    """Look at this machine."""
+    identity = party.identity
+    if identity.is_local:
+        yield Finding(GOOD, "this machine, without ssh")
+    else:
+        version = ".".join(map(str, identity.version))
+        where = f"{identity.user}@{identity.hostname} port {identity.port}"
+        yield Finding(GOOD, f"{where}, by OpenSSH {version}")
+        if identity.jump:
+            yield Finding(GOOD, f"through {identity.jump}")
+    kind = _mount_type(ctx.home)
+    if kind in ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "lustre", "gpfs"):
+        yield Finding(
+            WARN,
+            f"the record {ctx.home} lies on a network file system ({kind})",
+            "locks and SQLite want a local disk: set SSHJOBS_HOME",
+        )
+    else:
+        yield Finding(GOOD, f"the record is {ctx.home}")
+
+
+def _mount_type(path: str) -> str:
+    """Return the type of the file system of a path, "" where that cannot be read."""
+    best, kind = "", ""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                _, where, type_, *_ = line.split(" ")
+                inside = (os.path.realpath(path) + "/").startswith(
+                    where.rstrip("/") + "/"
+                )
+                if inside and len(where) >= len(best):
+                    best, kind = where, type_
+    except OSError:
+        return ""
+    return kind
+
+
+def _ask(party: Party) -> dict[str, list[str]]:
+    """Return what the host says of itself, by name."""
+    nonce = os.urandom(8).hex()
+    head = (
+        f"{{ printf '\\n%s\\n' {nonce}\n"
+        f"sj_tools='{_TOOLS}' sj_base={_quoted(party.settings.remote_base_dir)}\n"
+    )
+    pieces: list[bytes] = []
+    transport = transports.connect(party.identity, party.settings, party.door())
+    try:
+        transport.run(
+            "exec sh",
+            stdin=(head + _SCRIPT + "}\nexit\n").encode(),
+            timeout=party.settings.command_timeout,
+            sink=pieces.append,
+        )
+    finally:
+        transport.close()
+    text = b"".join(pieces).decode("utf-8", "backslashreplace")
+    facts: dict[str, list[str]] = {}
+    for line in text.partition(nonce)[2].splitlines():
+        name, _, value = line.partition("\t")
+        facts.setdefault(name, []).append(value)
+    return facts
+
+
+def _quoted(text: str) -> str:
+    return quote(text.encode()).decode()
+
+
+def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
+    """Judge what the host said."""
+
+    def fact(name: str) -> str:
+        return facts.get(name, [""])[0]
+
+    if "end" not in facts:
+        yield Finding(BAD, "the host's sh did not run the whole examination")
+        return
+    yield Finding(GOOD, f"{fact('system')}, login shell {fact('shell')}")
+    if facts.get("missing"):
+        missing = ", ".join(facts["missing"])
+        yield Finding(BAD, f"tools are missing: {missing}", "install coreutils and awk")
+    yield from _abilities(fact("setsid"), fact("signals"), fact("proc"))
+    yield from _room(fact("space"), fact("inodes"))
+    skew = now - float(fact("clock") or now)
+    if abs(skew) > _SKEW:
+        text = f"the host's clock differs by {skew:.0f} s"
+        yield Finding(WARN, text, "times of jobs are corrected by it; run NTP")
+    if fact("killuser") and not fact("linger"):
+        yield Finding(
+            BAD,
+            "logind ends all processes at the last logout (KillUserProcesses=yes)",
+            "loginctl enable-linger, on the host",
+        )
+
+
+def _abilities(setsid: str, signals: str, proc: str) -> Iterator[Finding]:
+    if setsid != "yes":
+        text = "no setsid: a job shares its session with others"
+        yield Finding(WARN, text, "install util-linux")
+    if signals != "yes":
+        text = "jobs start with SIGINT and SIGQUIT ignored"
+        yield Finding(WARN, text, "GNU coreutils 8.31 or later gives them back")
+    if proc != "yes":
+        text = "no /proc: what leaves a job's session cannot be found"
+        yield Finding(WARN, text, "docs/reference/assumptions.md")
+
+
+def _room(space: str, inodes: str) -> Iterator[Finding]:
+    if space.isdigit():
+        level = BAD if int(space) < _LITTLE else GOOD
+        advice = "make room, or set remote_base_dir" if level == BAD else ""
+        yield Finding(level, f"{int(space) // 1024} MiB are free for jobs", advice)
+    if inodes.isdigit() and 0 < int(inodes) < _FEW_INODES:
+        yield Finding(BAD, f"{inodes} inodes are free", "sshjobs reap --older-than 7d")

@@ -1,0 +1,65 @@
+"""The doctor: what it sees on a real host, and what it makes of what it is told."""
+
+from __future__ import annotations
+
+from sshjobs.verbs.examining import BAD, GOOD, WARN, _there
+from tests.box import Box
+
+HEALTHY = {
+    "shell": ["/bin/bash"],
+    "system": ["Linux x86_64"],
+    "clock": ["1000"],
+    "setsid": ["yes"],
+    "signals": ["yes"],
+    "proc": ["yes"],
+    "space": ["9999999"],
+    "inodes": ["9999999"],
+    "end": ["yes"],
+}
+
+
+def levels(**changes: list[str]) -> set[str]:
+    return {finding.level for finding in _there(HEALTHY | changes, 1000.0)}
+
+
+def test_a_healthy_host() -> None:
+    assert levels() == {GOOD}
+
+
+def test_what_stands_in_the_way() -> None:
+    assert BAD in levels(missing=["awk"])
+    assert BAD in levels(space=["10"])
+    assert BAD in levels(inodes=["10"])
+    assert BAD in levels(killuser=["yes"])
+    assert levels(killuser=["yes"], linger=["yes"]) == {GOOD}
+    assert levels(inodes=["0"]) == {GOOD}  # btrfs counts none
+    assert WARN in levels(setsid=["no"])
+    assert WARN in levels(proc=["no"])
+    assert WARN in levels(clock=["2000"])
+    assert {f.level for f in _there({}, 0.0)} == {BAD}
+
+
+def test_a_real_host(box: Box) -> None:
+    ended = box.ok("doctor", box.host)
+    assert "login shell" in ended.out and "MiB are free" in ended.out
+    assert all(line[:4].strip() in (GOOD, WARN) for line in ended.lines)
+    assert box.sshd is not None and box.sshd.connections == 1
+
+
+def test_this_machine(box: Box) -> None:
+    box.env["SSHJOBS_REMOTE_BASE_DIR"] = str(box.home.parent / "local")
+    rows = box.ok("doctor", "local", "--json").objects
+    assert {row["level"] for row in rows} <= {GOOD, WARN}
+
+
+def test_a_host_whose_base_is_not_ours(box: Box) -> None:
+    box.env["SSHJOBS_REMOTE_BASE_DIR"] = "/proc/none"
+    ended = box("doctor", box.host)
+    assert ended.status == 1
+    assert "bad" in ended.out
+
+
+def test_a_host_that_is_not_there(box: Box) -> None:
+    assert box.sshd is not None
+    box.sshd.stop()
+    assert box("doctor", box.host, "--wait-host", "0").status == 69
