@@ -15,9 +15,8 @@ from .errors import SpecError
 
 #: What a job's id looks like; also what may become a path component on a host.
 JOB_ID = re.compile(r"[a-z2-7]{16}\Z")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_SHELL = re.compile(r"[A-Za-z0-9_./+-]+\Z")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)\Z")
+_SHELL = r"[A-Za-z0-9_./+-]+"
+_DURATION = r"(\d+(?:\.\d+)?)\s*([smhdw]?)"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -197,7 +196,7 @@ def check_spec(spec: Spec) -> Spec:
         raise SpecError("a NUL byte cannot stand in a directory")
     for name, value in spec.env:
         check_env(name, value)
-    if spec.shell and not _SHELL.match(spec.shell):
+    if spec.shell and not re.fullmatch(_SHELL, spec.shell):
         raise SpecError(f"not the name of a shell: {spec.shell!r}")
     if spec.timeout is not None and not 0 < spec.timeout < 1e9:
         raise SpecError(f"not a timeout in seconds: {spec.timeout!r}")
@@ -228,7 +227,7 @@ def check_env(name: str, value: bytes) -> None:
     Raises:
         SpecError: the message names the variable and never its value.
     """
-    if not _ENV_NAME.match(name):
+    if not (name.isascii() and name.isidentifier()):
         raise SpecError(f"not the name of an environment variable: {name!r}")
     if b"\0" in value:
         raise SpecError(f"the value of {name} has a NUL byte")
@@ -242,7 +241,7 @@ def seconds(text: str) -> float:
     Raises:
         SpecError: anything else.
     """
-    match = _DURATION.match(text.strip())
+    match = re.fullmatch(_DURATION, text.strip(), re.ASCII)
     if not match:
         raise SpecError(f"not a span of time: {text!r} (say 90, 15m, 12h or 7d)")
     return float(match[1]) * _UNITS[match[2]]

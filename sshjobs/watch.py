@@ -22,16 +22,8 @@ from .locks import Bell
 from .settings import Settings
 from .store import HostRow, Store
 
-#: A watch is there if it gave a sign so many seconds ago; it beats every two.
-_FRESH = 6.0
-
 #: Between two tries of one process to become the watch.
 _RETRY = 5.0
-
-
-def is_watched(row: HostRow, now: float) -> bool:
-    """Tell whether somebody hears of ends on this host at once."""
-    return 0.0 <= now - row.watched_at < _FRESH
 
 
 class _Stop(Exception):
@@ -68,7 +60,7 @@ class Watch:
             if unwanted:
                 self._stop.set()
             return
-        if unwanted or is_watched(row, now):
+        if unwanted or row.is_watched(now):
             return
         if not row.round_ended_at or time.monotonic() - self._tried_at < _RETRY:
             return

@@ -694,10 +694,10 @@ s $1 - -"
 
 # Runners claim within milliseconds; a short wait saves the next round.
 sj_await() { # ID:ATTEMPT ...
-    for sj_n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    for sj_n in .001 .001 .002 .003 .005 .01 .02 .03 .04 .05 .05 .05 .05 .05; do
         while [ $# -gt 0 ] && [ -s "jobs/${1%%:*}/run" ]; do shift; done
         [ $# -eq 0 ] && return
-        sleep 0.02 2>/dev/null || return
+        sleep "$sj_n" 2>/dev/null || return
     done
 }
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError, TransportError
 from ..locks import Bell, Lead
 from ..settings import Settings
 from ..store import HostRow, Store
-from ..watch import Watch
 from .cooldown import cause_of, cooldown_end
 from .patience import Patience
 from .place import Need, Place
 from .round import Round
+
+if TYPE_CHECKING:
+    from ..watch import Watch
 
 #: While others keep arriving, a leader waits for the next of them this long, and
 #: for all of them together that long: fifty submits are one session then.
@@ -115,6 +118,8 @@ class Party(Place):
     def _listen(self) -> None:
         """See to it that one process of this machine hears at once of ends."""
         if self._watch is None and self.settings.watch == "auto" and not self._stays:
+            from ..watch import Watch
+
             self._watch = Watch(
                 self.store.home, self.conn, self.identity, self.settings, self.rundir
             )

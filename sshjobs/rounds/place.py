@@ -15,7 +15,6 @@ from .. import errors, transports
 from ..errors import SshJobsError
 from ..settings import BY_NAME, Settings
 from ..store import HostRow, Store
-from ..watch import is_watched
 
 #: What says whether something is met, and if not, from when on a round is wanted.
 Need = Callable[[], "float | None"]
@@ -139,7 +138,7 @@ class Place:
             self.waits = True
             row = self.row()
             usual = self.void(row.round_started_at) + self.settings.poll_interval
-            if not is_watched(row, self.clock()):
+            if not row.is_watched(self.clock()):
                 return usual
             if self.void(row.stirred_at) >= row.round_started_at:
                 lone = self.store.few_active(self.conn, _FEW)
