@@ -15,6 +15,7 @@ bell is a hint. Followers look again now and then without one.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -131,6 +132,12 @@ class Lead:
             return False
         return abs(age) > STALE
 
+    def clear(self) -> None:
+        """Leave no file behind, unless somebody leads."""
+        if self.acquire():
+            _unlink(f"{self._base}.{self.generation}")
+            self.release()
+
     def release(self) -> None:
         """Stop leading."""
         if self._fd >= 0:
@@ -176,6 +183,15 @@ def _unlink(path: str) -> None:
         return
 
 
+def _rmdir(path: str) -> None:
+    """Remove a directory unless something is in it, or another was quicker."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise StoreError(f"{path}: {error.strerror}") from error
+
+
 class Bell:
     """A place where one waiting thread can be woken by other processes.
 
@@ -197,6 +213,7 @@ class Bell:
             self._socket.close()
             _unlink(self._path)
             self._socket = None
+            _rmdir(self._folder)
 
     def hang(self) -> None:
         """Be reachable from now on."""
@@ -206,8 +223,26 @@ class Bell:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         with _seam(self._folder):
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            self._socket.bind(self._path)
+            while not self._bind(self._socket):
+                continue
+
+    def _bind(self, bell: socket.socket) -> bool:
+        """Take a place in the directory; False if that was taken away meanwhile."""
+        try:
+            os.mkdir(self._folder, mode=0o700)
+        except FileExistsError:
+            if os.path.islink(self._folder):
+                raise
+        try:
+            bell.bind(self._path)
+        except FileNotFoundError:  # the last one that hung there has just gone
+            return False
+        return True
+
+    def clear(self) -> None:
+        """Take down what the dead have left, and the directory if nobody is there."""
+        self.ring()
+        _rmdir(self._folder)
 
     def wait(self, timeout: float) -> bool:
         """Sleep until somebody rings or seconds have passed; tell which."""

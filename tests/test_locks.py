@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_a_bell_is_deaf_to_itself_and_leaves_nothing(tmp_path: Path) -> None:
         one.hang()
         one.ring()
         assert not one.wait(0)
-    assert os.listdir(tmp_path / "w-c") == []
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_bells_of_the_dead_are_taken_down(tmp_path: Path) -> None:
@@ -144,6 +145,8 @@ def test_the_bells_of_the_dead_are_taken_down(tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path / "w-c")) == 1
     Bell(str(tmp_path), "c").ring()
     assert os.listdir(tmp_path / "w-c") == []
+    Bell(str(tmp_path), "c").clear()
+    assert os.listdir(tmp_path) == []
 
 
 def test_beats_are_rare(tmp_path: Path, generation: Generation) -> None:
@@ -156,3 +159,29 @@ def test_beats_are_rare(tmp_path: Path, generation: Generation) -> None:
     one.beat()
     assert os.stat(tmp_path / "round.c.0").st_mtime > 0
     one.release()
+
+
+def test_bells_come_and_go_at_once(tmp_path: Path) -> None:
+    """The last one takes the directory away while others want to hang in it."""
+
+    def come_and_go() -> None:
+        for _ in range(100):
+            with Bell(str(tmp_path), "c") as bell:
+                bell.hang()
+
+    with ThreadPoolExecutor(6) as pool:
+        for one in [pool.submit(come_and_go) for _ in range(6)]:
+            one.result()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lead_that_is_cleared_leaves_nothing(
+    tmp_path: Path, generation: Generation
+) -> None:
+    one, two = lead(tmp_path, generation), lead(tmp_path, generation)
+    assert one.acquire()
+    two.clear()
+    assert len(os.listdir(tmp_path)) == 1
+    one.release()
+    two.clear()
+    assert os.listdir(tmp_path) == []

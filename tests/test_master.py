@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -639,6 +640,36 @@ def test_usurper_steps_back_if_the_old_holder_woke_up(
     old.release()
 
 
+def test_gate_that_is_cleared_away_lets_in_one_at_a_time(place: Path) -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def pass_through() -> None:
+        nonlocal inside, most
+        for turn in range(60):
+            one = gate.Gate(str(place), "k")
+            while not one.take():
+                time.sleep(0.001)
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            assert one.mine()
+            with lock:
+                inside -= 1
+            if turn % 2:
+                one.clear()
+            one.release()
+
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(pass_through) for _ in range(6)]:
+            done.result()
+    assert most == 1
+    last = gate.Gate(str(place), "k")
+    assert last.take()
+    last.clear()
+    last.release()
+    assert [n for n in os.listdir(place) if n.startswith("gate.")] == []
+
+
 def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
     inside, most, lock = 0, 0, threading.Lock()
 
@@ -869,7 +900,7 @@ def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> 
     assert reach.run("echo x") == (0, b"x\n")
     assert reach.again(mux="ssh").run("echo y") == (0, b"y\n")
     leave = {name.partition(".")[0] for name in os.listdir(reach.folder)}
-    assert leave == {"gate", "hop", "log", "master", "s"}
+    assert leave == {"gate", "log", "master", "s"}
     assert (jump.connections, target.connections) == (1, 1)
 
 

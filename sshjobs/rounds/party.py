@@ -87,7 +87,7 @@ class Party(Place):
         Args:
             need: Returns None once met, else the instant from which on a round is
                 wanted for it.
-            until: Give up at this instant, without an error.
+            until: Give up at this instant of the monotonic clock, without an error.
 
         Returns:
             Whether the need was met.
@@ -104,16 +104,16 @@ class Party(Place):
             due = need()
             if due is None:
                 return True
-            now = self.clock()
-            if until is not None and now >= until:
+            left = float("inf") if until is None else until - time.monotonic()
+            if left <= 0.0:
                 return False
+            now = self.clock()
             due = max(due, patience.next_try(now))
             if now >= due and self._lead_once(patience, need, until):
                 continue
             if self.waits:
                 self._listen()
-            limit = _SAFETY if now >= due else min(due - now, _LOOK)
-            self._bell.wait(limit if until is None else min(limit, until - now))
+            self._bell.wait(min(_SAFETY if now >= due else due - now, _LOOK, left))
 
     def _listen(self) -> None:
         """See to it that one process of this machine hears at once of ends."""
@@ -169,7 +169,7 @@ class Party(Place):
                 end = time.monotonic() + _STAY
             now = self.clock()
             due = min(_or_never(mine), _or_never(theirs))
-            late = until is not None and now >= until
+            late = until is not None and time.monotonic() >= until
             if late or due > now + _HOLD or time.monotonic() > end:
                 return
             if due > now:
@@ -246,6 +246,11 @@ class Party(Place):
             note=self._note,
             tick=self._lead.beat,
         )
+
+    def clear(self) -> None:
+        """Remove the files by which processes wait for each other, if none does."""
+        self._bell.clear()
+        self._lead.clear()
 
     def _note(self, name: str, count: int = 1) -> None:
         self.store.count(self.conn, **{name: count})

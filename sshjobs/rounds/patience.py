@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 from .. import errors, transports
 from ..errors import SshJobsError, TransportError
@@ -39,7 +40,7 @@ class Patience:
         self._failures = row.failures
         self._bad_rounds = row.bad_rounds
         self._round_at = row.round_started_at
-        self._deadline = place.clock() + settings.wait_host
+        self._deadline = time.monotonic() + settings.wait_host
         self._refusals = 0
         self._not_before = 0.0
         self._refusal: SshJobsError | None = None
@@ -60,7 +61,7 @@ class Patience:
             raise cause
         if row.bad_rounds - self._bad_rounds >= settings.max_reconnect_attempts:
             raise cause
-        if end > now and end > self._deadline:
+        if end > now and end - now > self._deadline - time.monotonic():
             raise self._out_of_time(cause, end - now)
         return end
 
@@ -76,7 +77,7 @@ class Patience:
 
     def succeeded(self) -> None:
         """A whole round came back."""
-        self._deadline = self._place.clock() + self._place.settings.wait_host
+        self._deadline = time.monotonic() + self._place.settings.wait_host
         self._refusals = 0
         self._not_before = 0.0
         self._refusal = None
@@ -91,7 +92,7 @@ class Patience:
         elif isinstance(error, errors.OutcomeUnknown):
             self._cool(error, "bad_rounds", 0.25, 5.0)
         elif isinstance(error, errors.Throttled):
-            self._cool(error, "failures", 5.0, 20.0, 1.0)
+            self._cool(error, "failures", 5.0, 20.0)
         elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
             self._cool(error, "failures", 1.0, 15.0)
         else:
@@ -110,18 +111,17 @@ class Patience:
         self._refusals += 1
         self._refusal = error
         self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
-        if now > self._deadline:
+        if time.monotonic() > self._deadline:
             raise error
 
     def _cool(
-        self,
-        error: TransportError,
-        column: str,
-        base: float,
-        most: float,
-        least: float = 0.0,
+        self, error: TransportError, column: str, base: float, most: float
     ) -> None:
-        """Set the cooldown that all processes keep, unless it is just that one."""
+        """Set the cooldown that all processes keep, unless it is just that one.
+
+        It doubles, with jitter over three quarters of it. With full jitter eight tries
+        within 20 s are one case in a hundred; the floor makes that impossible.
+        """
         import backoff
 
         place = self._place
@@ -130,11 +130,12 @@ class Patience:
         if cooldown_end(row, now) > now and column == "failures":
             return  # admit() refused by it; nothing new was tried
         tries = int(getattr(row, column))
-        delay = backoff.full_jitter(min(base * 2.0 ** min(tries, 20), most))
+        span = min(base * 2.0 ** min(tries, 20), most)
+        delay = span / 4 + backoff.full_jitter(span * 3 / 4)
         place.store.set_host(
             place.conn,
             cause=errors.dump(error),
             cooldown_set_at=now,
-            cooldown_until=now + max(delay, least),
+            cooldown_until=now + delay,
             **{column: tries + 1},
         )

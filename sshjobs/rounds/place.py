@@ -118,9 +118,12 @@ class Place:
 
     def fresh(self, since: float) -> Need:
         """Return the need of a round that began at ``since`` or later."""
+        wanted = since
 
         def need() -> float | None:
-            return None if self.void(self.row().round_started_at) >= since else 0.0
+            nonlocal wanted
+            wanted = min(wanted, self.clock())  # it is less once it was set back
+            return None if self.void(self.row().round_started_at) >= wanted else 0.0
 
         return need
 
@@ -137,13 +140,14 @@ class Place:
                 return None
             self.waits = True
             row = self.row()
-            usual = self.void(row.round_started_at) + self.settings.poll_interval
+            last, stirred = self.void(row.round_started_at), self.void(row.stirred_at)
+            usual = last + self.settings.poll_interval
             if not row.is_watched(self.clock()):
                 return usual
-            if self.void(row.stirred_at) >= row.round_started_at:
+            if stirred >= last:
                 lone = self.store.few_active(self.conn, _FEW)
-                return row.stirred_at + _SOON if lone else usual
-            return usual if live else row.round_started_at + _IDLE
+                return stirred + _SOON if lone else usual
+            return usual if live else last + _IDLE
 
         return need
 

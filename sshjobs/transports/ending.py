@@ -11,7 +11,7 @@ from ..settings import Settings
 from . import process
 from .base import Door
 from .client import order
-from .gate import GateLost, passage, pause, unlink
+from .gate import GateLost, clear_hop, passage, pause, unlink
 from .identity import Identity, check_rundir
 from .master import PATIENCE, Live, probe, record_path, recorded
 from .mux import MuxError
@@ -113,6 +113,8 @@ def disconnect(
                     ended = _end(identity, settings, held[1], drain)
                     ended = clear(identity, held[1]) or ended
                     _tidy(identity, door.rundir)
+                    clear_hop(door.rundir, identity.first_hop)
+                    held[0].clear()
                     return ended
             except GateLost:
                 continue

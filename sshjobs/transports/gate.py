@@ -97,8 +97,9 @@ class Gate:
             self._tidy()
         return taken
 
-    def _lock(self, number: int) -> bool:
-        fd = _flock(self._path(number))
+    def _lock(self, number: int, *, new: bool = False) -> bool:
+        """Take the lock of a generation; only the first one and a new one are made."""
+        fd = _flock(self._path(number), create=new or not number)
         if fd < 0:
             return False
         self._fd, self.number = fd, number
@@ -109,7 +110,7 @@ class Gate:
         return False
 
     def _usurp(self, number: int) -> bool:
-        if not self._lock(number + 1):
+        if not self._lock(number + 1, new=True):
             return False
         if self._is_stale(number):
             return True
@@ -134,13 +135,8 @@ class Gate:
 
     def mine(self) -> bool:
         """Tell whether this process still holds the gate."""
-        try:
-            same = os.path.samestat(
-                os.fstat(self._fd), os.stat(self._path(self.number))
-            )
-        except FileNotFoundError:
-            return False
-        return same and self._numbers()[0] == self.number
+        same = _same_file(self._fd, self._path(self.number))
+        return same and self._numbers()[:1] == [self.number]
 
     def stamp(self, pid: int, start: str) -> None:
         """Write down which ssh is being started, for who may have to end it."""
@@ -159,6 +155,15 @@ class Gate:
         if not self.mine():
             raise GateLost
 
+    def clear(self) -> None:
+        """Leave no file behind; who has it open finds that it does not count.
+
+        Who has seen a generation that is gone by now looks again: see :meth:`_lock`.
+        """
+        if self.mine():
+            for number in reversed(self._numbers()):
+                unlink(self._path(number))
+
     def release(self) -> None:
         """Let the next one in."""
         if self._fd >= 0:
@@ -167,11 +172,16 @@ class Gate:
             self._fd = -1
 
 
-def _flock(path: str) -> int:
-    """Return a descriptor of ``path`` that holds its lock, or -1 if another has it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+def _flock(path: str, *, create: bool = True) -> int:
+    """Return a descriptor of ``path`` that holds its lock, or -1 if there is none."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
     with seam(path):
-        fd = os.open(path, flags, 0o600)
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            if create:
+                raise
+            return -1
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -217,41 +227,99 @@ def _any_of(paths: Iterable[str]) -> int:
     """Return a descriptor that holds the lock of one of ``paths``, or -1."""
     for path in paths:
         fd = _flock(path)
-        if fd >= 0:
+        if fd >= 0 and _same_file(fd, path):
             os.utime(fd)
             return fd
+        _drop(fd)
     return -1
 
 
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _drop(fd: int) -> None:
+    """Give up a lock, if ``fd`` is one."""
+    if fd >= 0:
+        _held.discard(fd)
+        os.close(fd)
+
+
+class _Place:
+    """One of the few places for a handshake through a jump host.
+
+    A holder that is stopped does not beat, and loses its place by that, so that no
+    number of them bars the way.
+    """
+
+    def __init__(self, paths: list[str], tick: Callable[[], None]) -> None:
+        self._paths = paths
+        while (fd := _any_of(self._paths)) < 0 and not any(map(_is_stale, self._paths)):
+            pause(tick)
+        self._fd = fd
+
+    def beat(self) -> None:
+        """Show that this process is not stopped."""
+        if self._fd >= 0:
+            os.utime(self._fd)
+
+    def leave(self) -> None:
+        """Let another in, and leave no file behind."""
+        fd, self._fd = self._fd, -1
+        for path in self._paths if fd >= 0 else ():
+            if _same_file(fd, path):
+                unlink(path)
+        _drop(fd)
+
+
+def _places(folder: str, first_hop: str) -> list[str]:
+    import hashlib
+
+    name = hashlib.sha256(os.fsencode(first_hop)).hexdigest()[:16]
+    return [os.path.join(folder, f"hop.{name}.{slot}") for slot in range(HOP_SLOTS)]
+
+
+def clear_hop(folder: str, first_hop: str) -> None:
+    """Remove what the dead have left of the places at a jump host."""
+    for path in _places(folder, first_hop) if first_hop else ():
+        fd = _flock(path, create=False)
+        if fd >= 0 and _same_file(fd, path):
+            unlink(path)
+        _drop(fd)
+
+
+def _never() -> bool:
+    return False
+
+
 @contextmanager
-def hop(door: Door, first_hop: str) -> Iterator[Door]:
+def hop(
+    door: Door, first_hop: str, passed: Callable[[], bool] = _never
+) -> Iterator[Door]:
     """Hold one of the few places for a handshake through a jump host, if one is used.
 
-    The door that comes with it beats the place at each tick. A holder that is
-    stopped loses its place by that, so that no number of them bars the way.
+    The door that comes with it beats the place at each tick, and gives it up once
+    ``passed()``: the jump host has let us in, and what is silent behind it is no
+    reason to keep others waiting.
     """
     if not first_hop:
         yield door
         return
-    import hashlib
-
-    name = hashlib.sha256(os.fsencode(first_hop)).hexdigest()[:16]
-    base = os.path.join(door.rundir, f"hop.{name}.")
-    paths = [f"{base}{slot}" for slot in range(HOP_SLOTS)]
-    while (fd := _any_of(paths)) < 0 and not any(map(_is_stale, paths)):
-        pause(door.tick)
+    place = _Place(_places(door.rundir, first_hop), door.tick)
 
     def tick() -> None:
-        if fd >= 0:
-            os.utime(fd)
+        place.beat()
+        if passed():
+            place.leave()
         door.tick()
 
     try:
         yield door._replace(tick=tick)
     finally:
-        if fd >= 0:
-            _held.discard(fd)
-            os.close(fd)
+        place.leave()
 
 
 @contextmanager

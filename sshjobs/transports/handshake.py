@@ -25,6 +25,9 @@ _TYPING = 180.0
 _TAIL = 65536
 _ORPHAN = "already exists, disabling multiplexing"
 
+#: What ssh says at VERBOSE once a login is done, that to a jump host first.
+_LOGIN = "Authenticated to "
+
 
 def make(
     identity: Identity, settings: Settings, door: Door, *, interactive: bool
@@ -56,7 +59,7 @@ def _make(
     clear(identity, door)
     log = f"{log_prefix(identity, door.rundir)}{gate.number}"
     try:
-        with hop(door, identity.first_hop) as inside:
+        with hop(door, identity.first_hop, lambda: _LOGIN in read_log(log)) as inside:
             inside.tick()
             inside.admit()
             inside.note("handshakes", 1)

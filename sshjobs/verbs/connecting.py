@@ -43,9 +43,14 @@ def connect(ctx: Context, host: str) -> transports.ConnState:
 
 
 def disconnect(ctx: Context, host: str) -> bool:
-    """End the connection once its commands have ended; tell whether there was one."""
+    """End the connection once its commands have ended; tell whether there was one.
+
+    After return no process, socket or lock of it is left.
+    """
     with ctx.party(host) as party:
-        return transports.disconnect(party.identity, party.settings, party.door())
+        was = transports.disconnect(party.identity, party.settings, party.door())
+        party.clear()
+        return was
 
 
 class HostState(NamedTuple):

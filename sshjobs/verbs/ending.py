@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from .. import states
@@ -63,7 +64,7 @@ def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
     store.drop_intents(numbers)
     grace = party.settings.kill_grace + _KILL_BOUND
     active = party.paced(lambda: store.count_active(sent) > 0, live=True)
-    if not party.pursue(active, until=party.clock() + grace):
+    if not party.pursue(active, until=time.monotonic() + grace):
         raise NotYet("told to end, and not ended yet", tuple(sent))
 
 

@@ -60,7 +60,7 @@ def wait(
         show: Takes the jobs of each host when those of that host have ended.
     """
     jobs = chosen(ctx, names, host, None)
-    until = None if timeout is None else time.time() + timeout
+    until = None if timeout is None else time.monotonic() + timeout
     groups = by_conn(job for job in jobs if not states.is_final(job.state))
 
     def work(own: Context, conn: str) -> None:

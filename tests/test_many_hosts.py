@@ -1,0 +1,180 @@
+"""Many hosts at once: behind one bastion, and with dead ones among them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box import Box, end_jobs, eventually, finish
+from tests.faults.relay import Relay
+from tests.sshd import Sshd
+
+NewSshd = Callable[..., Sshd]
+
+
+class Fleet:
+    """Many names of one server, each with a connection of its own.
+
+    Args:
+        sshd: The server; it listens at every loopback address.
+        place: Where the home and the hosts' directory are made.
+    """
+
+    def __init__(self, sshd: Sshd, place: Path) -> None:
+        outer = place / "host"
+        outer.mkdir()
+        login = pwd.getpwnam(sshd.user)
+        os.chown(outer, login.pw_uid, login.pw_gid)
+        self.sshd = sshd
+        self.box = Box(sshd, place / "home", outer / "base")
+        self.names: list[str] = []
+        self.relays: dict[str, Relay] = {}
+        key = (sshd.folder / "host.pub").read_text()
+        sshd.known_hosts.write_text(f"box {key}")
+        self._text = ""
+
+    def __repr__(self) -> str:
+        return f"<Fleet {len(self.names)}>"
+
+    def add(self, name: str, *, relayed: bool = False) -> None:
+        """Give the server one more name."""
+        self.names.append(name)
+        address, port = f"127.0.1.{len(self.names)}", self.sshd.port
+        if relayed:
+            self.relays[name] = Relay(port)
+            address, port = "127.0.0.1", self.relays[name].port
+        self._text += f"Host {name}\n    HostName {address}\n    Port {port}\n"
+
+    def write(self, *lines: str, before: str = "") -> None:
+        """Write the configuration; every name is like the alias of the server."""
+        text = self.sshd.write_client_config("HostKeyAlias box", *lines).read_text()
+        shared = text.replace("Host box", "Host n*")
+        self.sshd.config.write_text(before + self._text + shared)
+
+    def submit(self, command: str) -> dict[str, str]:
+        """Start a job on each, all at once; return their ids by name."""
+        words = [("submit", name, "--", command) for name in self.names]
+        ends = finish([self.box.start(*one) for one in words])
+        assert [end.status for end in ends] == [0] * len(ends), ends
+        return {name: end.id for name, end in zip(self.names, ends)}
+
+    def close(self) -> None:
+        """End every connection."""
+        finish([self.box.start("disconnect", name) for name in self.names])
+        for relay in self.relays.values():
+            relay.close()
+        end_jobs(self.box.base)
+
+
+@pytest.fixture
+def fleet(new_sshd: NewSshd, place: Path) -> Iterator[Fleet]:
+    sshd = new_sshd(ListenAddress="0.0.0.0", MaxStartups="200")
+    made = Fleet(sshd, place)
+    yield made
+    made.close()
+
+
+def test_a_bastion_with_a_narrow_door(new_sshd: NewSshd, fleet: Fleet) -> None:
+    """One fan-out verb and one process a host, through five places at the door."""
+    bastion = new_sshd(MaxStartups="5:100:5", MaxSessions="100")
+    for number in range(16):
+        fleet.add(f"n{number}")
+    hop = bastion.write_client_config().read_text().replace("Host box", "Host hop")
+    fleet.write("ProxyJump hop", before=hop)
+    fleet.submit("sleep 1")
+    assert fleet.box.ok("wait", "--json").out.count('"COMPLETED"') == 16
+    assert (bastion.connections, bastion.drops) == (16, 0)
+    assert fleet.sshd.connections == 16
+    finish([fleet.box.start("disconnect", name) for name in fleet.names])
+    ended = fleet.box("reap", "--json")
+    assert (ended.status, len(ended.lines)) == (0, 16), ended
+    assert bastion.drops == 0
+
+
+def test_the_silent_behind_a_bastion_take_no_place_there(
+    new_sshd: NewSshd, fleet: Fleet
+) -> None:
+    bastion = new_sshd(MaxStartups="5:100:5")
+    for number in range(6):
+        fleet.add(f"nsilent{number}", relayed=True)
+        fleet.relays[f"nsilent{number}"].hole = True
+    fleet.add("n0")
+    hop = bastion.write_client_config().read_text().replace("Host box", "Host hop")
+    fleet.write("ProxyJump hop", before=hop)
+    fleet.box.env["SSHJOBS_CONN_TIMEOUT"] = "100"
+    silent = [fleet.box.start("submit", n, "--", "true") for n in fleet.names[:6]]
+    eventually(lambda: bastion.logins == 6, "all are through the bastion")
+    fleet.box.ok("submit", "n0", "--", "true")
+    assert [one.poll() for one in silent] == [None] * 6
+    assert (bastion.connections, bastion.drops) == (7, 0)
+    for one in silent:
+        one.terminate()
+    finish(silent)
+
+
+def test_the_dead_do_not_hold_up_the_living(fleet: Fleet) -> None:
+    for number in range(8):
+        fleet.add(f"n{number}")
+    fleet.add("nclosed", relayed=True)
+    fleet.add("nsilent", relayed=True)
+    fleet.write()
+    ids = fleet.submit("sleep 1000")
+    silent = fleet.relays["nsilent"]
+    silent.hole = True
+    silent.drop()
+    fleet.relays["nclosed"].close()
+    poll = fleet.box.start("poll", "--wait-host", "4")
+    assert poll.stdout is not None
+    live = {poll.stdout.readline().decode().split()[0] for _ in range(8)}
+    assert live == {ids[name] for name in fleet.names[:8]}
+    assert poll.poll() is None  # it still waits for the silent one
+    silent.heal()
+    silent.shut = True
+    (ended,) = finish([poll])
+    assert ended.status == 69, ended
+    assert sorted(line.split()[0] for line in ended.lines) == sorted(
+        [ids["nclosed"], ids["nsilent"]]
+    )
+    assert all("RUNNING" in line for line in ended.lines)
+    said = ended.err.splitlines()
+    assert [line.split()[1] for line in said].count("nclosed:") == 1
+    assert [line.split()[1] for line in said].count("nsilent:") == 1
+
+
+def test_an_interrupt_does_not_wait_for_the_silent(fleet: Fleet) -> None:
+    fleet.add("n0")
+    fleet.add("nsilent", relayed=True)
+    fleet.write()
+    fleet.submit("sleep 1000")
+    silent = fleet.relays["nsilent"]
+    silent.hole = True
+    silent.drop()
+    poll = fleet.box.start("poll")
+    assert poll.stdout is not None and poll.stdout.readline()
+    poll.send_signal(signal.SIGINT)
+    (ended,) = finish([poll])
+    assert (ended.status, ended.err) == (130, "")
+    silent.heal()
+
+
+def test_a_wait_shows_each_host_as_its_jobs_end(fleet: Fleet) -> None:
+    fleet.add("n0")
+    fleet.add("n1")
+    fleet.write()
+    ids, turns = [], [fleet.box.base.parent / name for name in ("go1", "go0")]
+    for name, go in zip(("n1", "n0"), turns):
+        line = f"until test -e {go}; do sleep 0.1; done"
+        ids.append(fleet.box.ok("submit", name, "--", line).id)
+    wait = fleet.box.start("wait")
+    assert wait.stdout is not None
+    for job, go in zip(ids, turns):
+        assert wait.poll() is None
+        go.touch()
+        assert wait.stdout.readline().decode().split()[0] == job
+    (ended,) = finish([wait])
+    assert ended.status == 0, ended

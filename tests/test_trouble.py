@@ -1,0 +1,299 @@
+"""A host that refuses, and what is left over: the cause is named, nobody insists."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshjobs import transports
+from tests.box import Box, Ended, end_jobs, eventually, finish
+from tests.faults.relay import Relay
+from tests.sshd import Sshd
+
+NewBox = Callable[..., Box]
+
+
+@pytest.fixture
+def new_box(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[NewBox]:
+    """Makes a server with options of its own, a home, and the command line."""
+    made: list[Box] = []
+
+    def make(**options: Any) -> Box:
+        sshd = new_sshd(**options)
+        outer = place / f"host{len(made)}"
+        outer.mkdir()
+        login = pwd.getpwnam(sshd.user)
+        os.chown(outer, login.pw_uid, login.pw_gid)
+        made.append(Box(sshd, place / f"home{len(made)}", outer / "base"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+        end_jobs(one.base)
+
+
+@pytest.fixture
+def relay(box: Box) -> Iterator[Relay]:
+    """Stands before the server of ``box`` and can shut the door."""
+    assert box.sshd is not None
+    made = Relay(box.sshd.port)
+    key = (box.sshd.folder / "host.pub").read_text()
+    box.sshd.known_hosts.write_text(f"box {key}")
+    first = f"Host {box.host}\n    Port {made.port}\n"
+    box.sshd.write_client_config("HostKeyAlias box", before=first)
+    yield made
+    box.close()
+    made.close()
+
+
+def crowd(box: Box, count: int, *words: str) -> list[Ended]:
+    """Start the same command many times at once; return how each ended."""
+    return finish([box.start(*words) for _ in range(count)])
+
+
+def count_runs(box: Box) -> tuple[str, Callable[[], list[int]]]:
+    """Return a command that counts, and what tells how often each job ran."""
+    ran = box.base.parent / "ran"
+    ran.mkdir(mode=0o777)
+    ran.chmod(0o777)
+
+    def runs() -> list[int]:
+        return [len(path.read_text().splitlines()) for path in ran.iterdir()]
+
+    return f'echo $$ >>{ran}/"$SSHJOBS_JOB_ID"', runs
+
+
+def change(box: Box, sql: str, *values: object) -> None:
+    """Write something into the store that no verb would."""
+    with closing(sqlite3.connect(box.home / "store.db", timeout=30)) as db, db:
+        db.execute(sql, values)
+
+
+def rows(box: Box, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(box.home / "store.db", timeout=30)) as db:
+        return db.execute(sql).fetchall()
+
+
+# -- a narrow door, and one that is shut
+
+
+def test_a_burst_through_the_narrowest_door(new_box: NewBox) -> None:
+    box = new_box(MaxStartups="2:100:2", MaxSessions=1)
+    assert box.sshd is not None
+    command, runs = count_runs(box)
+    ends = crowd(box, 80, "submit", box.host, "--", command)
+    assert [end.status for end in ends] == [0] * 80, ends
+    box.ok("wait")
+    assert runs() == [1] * 80
+    assert (box.sshd.connections, box.sshd.drops) == (1, 0)
+
+
+def test_a_door_that_is_shut_is_knocked_at_rarely(box: Box, relay: Relay) -> None:
+    command, runs = count_runs(box)
+    relay.shut = True
+    opener = threading.Timer(5.0, relay.heal)
+    opener.start()
+    ends = crowd(box, 40, "submit", box.host, "--", command)
+    opener.join()
+    assert [end.status for end in ends] == [0] * 40, ends
+    box.ok("wait")
+    assert runs() == [1] * 40
+    ledger = box.hosts()
+    assert ledger["handshakes"] == ledger["drops"] + 1 <= 5
+    assert relay.accepted == 1
+
+
+def test_nobody_knocks_during_a_cooldown(box: Box, relay: Relay) -> None:
+    relay.shut = True
+    assert box("submit", box.host, "--wait-host", "0", "--", "true").status == 69
+    now = time.time()
+    change(box, "UPDATE hosts SET cooldown_set_at=?, cooldown_until=?", now, now + 300)
+    relay.heal()
+    ends = crowd(box, 20, "submit", box.host, "--wait-host", "1", "--", "true")
+    assert [end.status for end in ends] == [69] * 20, ends
+    assert box.hosts()["handshakes"] == 1
+    assert relay.accepted == 0
+    assert box.ok("list").out == ""
+    assert os.listdir(box.home / "specs") == []
+    said = ends[0].err
+    assert "MaxStartups" in said and "PerSourcePenalties" in said
+    assert "raising banner_timeout does not" in said
+    assert "tries again for " in said
+    table = box.ok("hosts").out
+    assert "cooldown for 4m" in table and "MaxStartups" in table
+    ledger = box.hosts()
+    assert (ledger["drops"], ledger["sessions"], ledger["rounds"]) == (1, 0, 0)
+    assert "MaxStartups" in ledger["cause"]
+    box.ok("connect", box.host)
+    assert box.hosts()["cooldown_until"] == 0
+    box.submit("--", "true")
+
+
+def test_a_cooldown_from_the_future_is_void(box: Box, relay: Relay) -> None:
+    relay.shut = True
+    assert box("submit", box.host, "--wait-host", "0", "--", "true").status == 69
+    relay.heal()
+    late = time.time() + 7 * 86400
+    change(box, "UPDATE hosts SET cooldown_set_at=?, cooldown_until=?", late, late + 20)
+    box.submit("--wait-host", "5", "--", "true")
+    change(box, "UPDATE hosts SET cooldown_set_at=?, cooldown_until=?", 0, late)
+    box.submit("--wait-host", "5", "--", "true")
+
+
+# -- what only a person can mend
+
+
+def refused(box: Box, count: int) -> None:
+    ends = crowd(box, count, "submit", box.host, "--", "true")
+    assert [end.status for end in ends] == [77] * count, ends
+    assert box.ok("list").out == ""
+
+
+def test_a_refused_key_is_offered_once(box: Box) -> None:
+    assert box.sshd is not None
+    keys = box.sshd.folder / "authorized_keys"
+    good = keys.read_text()
+    keys.write_text("")
+    refused(box, 40)
+    assert box.sshd.connections == 1
+    assert "sshjobs connect" in box.ok("hosts").out
+    keys.write_text(good)
+    refused(box, 3)
+    assert box.sshd.connections == 1
+    box.ok("connect", box.host)
+    box.submit("--", "true")
+    assert box.sshd.connections == 2
+    assert "sshjobs connect" not in box.ok("hosts").out
+
+
+def test_a_changed_host_key_is_looked_at_once(box: Box) -> None:
+    sshd = box.sshd
+    assert sshd is not None
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    refused(box, 20)
+    assert sshd.connections == 1
+    key = (sshd.folder / "host.pub").read_text()
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{sshd.port} {key}")
+    box.submit("--", "true")
+    assert sshd.connections == 2
+
+
+@contextmanager
+def agent(path: Path, key: Path) -> Iterator[dict[str, str]]:
+    """Run an ssh-agent that holds one key."""
+    one = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    try:
+        eventually(path.exists)
+        env = {"SSH_AUTH_SOCK": str(path)}
+        subprocess.run(["ssh-add", "-q", key], env=os.environ | env, check=True)
+        yield env
+    finally:
+        one.terminate()
+        one.wait()
+
+
+def test_other_credentials_may_try_once(box: Box, place: Path) -> None:
+    sshd = box.sshd
+    assert sshd is not None
+    text = sshd.write_client_config().read_text()
+    sshd.config.write_text(text.replace("IdentitiesOnly yes", "IdentitiesOnly no"))
+    other = place / "other"
+    subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", other], check=True)
+    good = sshd.folder / "authorized_keys"
+    good.write_text("")
+    refused(box, 3)
+    with agent(place / "agent", other) as env:
+        words = ("submit", box.host, "--", "true")
+        ends = finish([box.start(*words, env=env) for _ in range(8)])
+        assert [end.status for end in ends] == [77] * 8, ends
+        assert sshd.connections == 2
+        refused(box, 2)
+        good.write_text(other.with_suffix(".pub").read_text())
+    with agent(place / "agent2", other) as env:
+        subprocess.run(
+            ["ssh-add", "-q", sshd.key], env=os.environ | env, check=True
+        )  # one more key: other credentials
+        ends = finish([box.start(*words, env=env) for _ in range(8)])
+        assert [end.status for end in ends] == [0] * 8, ends
+    assert sshd.connections == 3
+    box.submit("--", "true")  # rides on what another's agent has opened
+    assert sshd.connections == 3
+
+
+# -- what is left over
+
+
+def left(box: Box) -> list[str]:
+    """Return what a connection might leave: sockets, locks, directories, processes."""
+    rundir = Path(transports.rundir(str(box.home)))
+    found = [str(path) for path in rundir.iterdir()]
+    found += [str(path) for path in (box.home / "locks").glob("round.*")]
+    return found + [" ".join(line) for line in ours(box)]
+
+
+def ours(box: Box) -> list[list[str]]:
+    """Return the arguments of every ssh that was started with the configuration."""
+    assert box.sshd is not None
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[0].endswith("ssh") and str(box.sshd.config) in words:
+            lines.append(words)
+    return lines
+
+
+def test_a_disconnect_leaves_nothing(box: Box) -> None:
+    crowd(box, 10, "submit", box.host, "--", "sleep 1")
+    box.ok("wait")
+    assert len(ours(box)) == 1
+    box.ok("disconnect", box.host)
+    assert left(box) == []
+
+
+def test_a_crash_leaves_nothing_after_the_next_disconnect(
+    box: Box, relay: Relay
+) -> None:
+    """Processes are killed in a handshake, while they wait, and while they watch."""
+    relay.hole = True
+    knocking = [box.start("submit", box.host, "--", "true") for _ in range(4)]
+    eventually(lambda: ours(box), "somebody connects")
+    _kill_all(knocking)
+    relay.heal()
+    job = box.submit("--", "sleep 1000")
+    waiting = [box.start("wait") for _ in range(4)]
+    eventually(lambda: box.hosts()["watched_at"], "somebody watches")
+    _kill_all(waiting)
+    box.ok("kill", job)
+    box.ok("disconnect", box.host)
+    assert left(box) == []
+    box.submit("--", "true")
+
+
+def _kill_all(processes: list[subprocess.Popen[bytes]]) -> None:
+    for one in processes:
+        one.send_signal(signal.SIGKILL)
+    finish(processes)
+
+
+def test_a_refusal_leaves_nothing(box: Box, relay: Relay) -> None:
+    relay.shut = True
+    box("submit", box.host, "--wait-host", "0", "--", "true")
+    box.ok("disconnect", box.host)
+    assert left(box) == []
