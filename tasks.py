@@ -118,6 +118,35 @@ def docs(context: Context, check: bool = False, html: bool = False) -> None:
         raise Exit(code=1)
 
 
-ns = Collection(check, test, faults, docs)
+@task(
+    help={
+        "only": "one workload: see python -m tests.bench --help",
+        "quick": "small numbers, one repetition: to see that all of it works",
+        "times": "what medians are of",
+        "airflow_python": "an interpreter with apache-airflow-providers-ssh 7.0.1",
+        "peers_python": "an interpreter with fabric, parallel-ssh and asyncssh",
+    },
+    auto_shortflags=False,
+)
+def bench(
+    context: Context,
+    only: str = "",
+    quick: bool = False,
+    times: int = 5,
+    airflow_python: str = "",
+    peers_python: str = "",
+) -> None:
+    """Measure sshjobs and its peers on one sshd; write docs/benchmarks.md."""
+    line = f"python -m tests.bench --times {times}"
+    line += f" --only {only}" if only else ""
+    line += "" if only or quick else " --out docs/benchmarks.md"
+    line += " --quick" if quick else ""
+    line += f" --airflow-python {airflow_python}" if airflow_python else ""
+    line += f" --peers-python {peers_python}" if peers_python else ""
+    if not _run(context, line):
+        raise Exit(code=1)
+
+
+ns = Collection(check, test, faults, docs, bench)
 for verb in verbs.TASKS:
     ns.add_task(verb)

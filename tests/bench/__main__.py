@@ -31,6 +31,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(WORKLOADS))
     parser.add_argument("--quick", action="store_true", help="small numbers, once")
+    parser.add_argument("--times", type=int, default=5, help="what medians are of")
     parser.add_argument("--out", type=Path, help="write this page, and an SVG by it")
     parser.add_argument(
         "--airflow-python",
@@ -93,6 +94,7 @@ def _ground(options: argparse.Namespace, folder: Path) -> Ground:
         airflow if has_airflow else "",
         peers if has_peers else "",
         options.quick,
+        options.times,
     )
     if not has_airflow:
         ground.note(f"left out: Airflow (--airflow-python, with {_AIRFLOW})")

@@ -40,13 +40,21 @@ class Ground:
         airflow: A Python with Airflow and its ssh provider, or "".
         peers: A Python with Fabric, parallel-ssh and asyncssh, or "".
         quick: Small numbers, one repetition: to see that all of it works.
+        times: How often to repeat what a median is taken of.
     """
 
     def __init__(
-        self, folder: Path, user: str, airflow: str, peers: str, quick: bool
+        self,
+        folder: Path,
+        user: str,
+        airflow: str,
+        peers: str,
+        quick: bool,
+        times: int = 5,
     ) -> None:
         self.folder = folder
         self.quick = quick
+        self._times = 1 if quick else times
         self.notes: list[str] = []
         self.airflow = airflow
         self.peers = peers
@@ -72,9 +80,9 @@ class Ground:
         self.box.close()
         self.sshd.close()
 
-    def times(self, usual: int = 5) -> int:
+    def times(self, most: int = 99) -> int:
         """Return how often to repeat what a median is taken of."""
-        return 1 if self.quick else usual
+        return min(most, self._times)
 
     def note(self, text: str) -> None:
         """Say something that belongs below the table."""
