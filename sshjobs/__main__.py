@@ -1,7 +1,5 @@
 """``python -m sshjobs``."""
 
-import sys
-
 from .cli import script
 
-sys.exit(script())
+script()

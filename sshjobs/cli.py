@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -11,18 +12,18 @@ from . import manual
 from .errors import SpecError
 
 
-def script() -> int:
-    """Be the console script: :func:`main`, in a process that is ours alone.
+def script() -> NoReturn:
+    """Run the command line as a process of its own, and end it at once.
 
-    What was imported lives until the end: looking for garbage in it, again and
-    again, and once more when the interpreter ends, is a seventh of the processor
-    time of a verb (Python 3.11, 7 of 48 ms).
+    Such a process makes too little garbage to look for it (7 of 48 ms, CPython 3.11);
+    and to take the interpreter down in order costs some 5 ms more. By then stores are
+    closed and streams are flushed.
     """
     gc.set_threshold(50_000)
-    try:
-        return main()
-    finally:
-        gc.freeze()
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
