@@ -593,3 +593,17 @@ def test_a_full_standard_output_is_no_traceback(box: Box) -> None:
         listed = finish([box.start("submit", box.host, "--", "true", stdout=full)])[0]
     assert "Traceback" not in ended.err + listed.err
     assert listed.status == 70
+
+
+def test_a_spec_that_is_gone_is_said(box: Box) -> None:
+    assert box.sshd is not None
+    box.sshd.stop()
+    process = box.start("submit", box.host, "--", "echo never")
+    eventually(lambda: list(box.home.glob("specs/*")), "the spec")
+    for path in box.home.glob("specs/*"):
+        path.unlink()
+    box.sshd.start()
+    ended = finish([process])[0]
+    assert ended.status == 1, ended
+    assert "spec is gone" in ended.err
+    assert box.ok("list").out == ""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .. import protocol, states
+from .. import errors, protocol, states
 from ..facts import is_home, wants_log
 from ..model import Job
 from ..store import Intent
@@ -94,7 +94,7 @@ def _starts(
             continue
         job, spec = jobs.get(intent.job_id), place.store.spec(intent.job_id)
         if job is None or spec is None or states.is_final(job.state):
-            place.store.serve([intent.id])
+            _serve_nothing(place, intent, job)
             continue
         order = protocol.Start(job.id, spec, job.key, job.once, job.name)
         size += spec.size()
@@ -104,6 +104,17 @@ def _starts(
         chosen.append(intent)
         orders.append(order)
     return chosen, orders
+
+
+def _serve_nothing(place: Place, intent: Intent, job: Job | None) -> None:
+    """Close an intent to start for which there is nothing to do, or nothing left."""
+    if job is None or states.is_final(job.state):
+        place.store.serve([intent.id])
+        return
+    error = errors.JobError(job.id, "its spec is gone from this machine's record")
+    place.store.serve([intent.id], errors.dump(error))
+    if not intent.sent:
+        place.store.forget_job(job.id)
 
 
 def _checks(place: Place, intents: list[Intent]) -> tuple[protocol.Check, ...]:
