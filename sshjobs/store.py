@@ -36,6 +36,9 @@ VERSION = 1
 #: Seconds that a writer waits for others; a transaction here lasts milliseconds.
 _BUSY = 60.0
 
+#: What :meth:`Store.few_active` calls few.
+_FEW = 4
+
 _SCHEMA = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, host TEXT NOT NULL, conn TEXT NOT NULL, state TEXT NOT NULL,
@@ -408,13 +411,16 @@ class Store:
         )
         return int(self._rows(sql, [json.dumps(list(ids))])[0][0])
 
-    def few_active(self, conn: str, few: int) -> bool:
-        """Tell whether a connection has at most ``few`` jobs that may change."""
+    def few_active(self, conn: str) -> bool:
+        """Tell whether so few jobs of a connection may change that each end counts.
+
+        Its end is asked about almost at once then; those of many share usual rounds.
+        """
         sql = (
             "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE conn = ? "
             "AND state IN ('PENDING', 'RUNNING') LIMIT ?)"
         )
-        return int(self._rows(sql, [conn, few + 1])[0][0]) <= few
+        return int(self._rows(sql, [conn, _FEW + 1])[0][0]) <= _FEW
 
     def unreaped(self, conn: str, before: float) -> list[Job]:
         """Return final jobs that ended before an instant and are not reaped."""

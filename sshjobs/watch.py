@@ -131,11 +131,21 @@ class Watch:
                 store.set_host(self._conn, watched_at=time.time())
             if reply.stirs > heard[1]:
                 heard[1] = reply.stirs
-                store.set_host(self._conn, stirred_at=time.time())
-                bell.ring()
+                self._stir(store, bell)
 
         row = store.know_host(self._conn, self._identity.host)
         journal = (row.journal_gen or "-", row.journal_at)
         base = self._settings.remote_base_dir
         program = protocol.build_watch(base, journal, nonce)
         transport.run("exec sh", stdin=program, timeout=20.0, sink=sink)
+
+    def _stir(self, store: Store, bell: Bell) -> None:
+        """Write down that something has ended, and wake whom it makes hurry.
+
+        While many jobs run, only the first end after a round does: who waits plans
+        the next round then, and each further ring would wake them all for nothing.
+        """
+        row = store.know_host(self._conn, self._identity.host)
+        store.set_host(self._conn, stirred_at=time.time())
+        if row.stirred_at < row.round_started_at or store.few_active(self._conn):
+            bell.ring()

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _LULL = 0.08
 _GATHER = 1.0
 
+#: Who did not lead the last of the usual rounds leaves the next one to who did, for up
+#: to this part of a poll_interval: two hundred who wait would all try at one instant.
+_TURN = 0.5
+
 #: A look at the store without a bell, should the leader have died.
 _SAFETY = 0.5
 
@@ -62,6 +66,7 @@ class Party(Place):
         )
         self._transport: transports.Transport | None = None
         self._contended = False
+        self._turn = settings.poll_interval * _TURN * (1 + os.urandom(1)[0]) / 256
         self._stays = transports.ends_with_leader(identity, settings)
         self._watch: Watch | None = None
         row = store.know_host(self.conn, identity.host)
@@ -113,7 +118,9 @@ class Party(Place):
                 continue
             if self.waits:
                 self._listen()
-            self._bell.wait(min(_SAFETY if now >= due else due - now, _LOOK, left))
+            limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
+            if self._bell.wait(limit):
+                self.turn = self._turn
 
     def _listen(self) -> None:
         """See to it that one process of this machine hears at once of ends."""
@@ -143,6 +150,7 @@ class Party(Place):
         try:
             self._serve_round()
             self._tidy()
+            self.turn = 0.0
             patience.succeeded()
             if self._stays:
                 self._go_on(need, until)

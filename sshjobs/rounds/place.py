@@ -22,9 +22,7 @@ Need = Callable[[], "float | None"]
 #: While a watch is on and tells of nothing, a round this often.
 _IDLE = 15.0
 
-#: With so few jobs, an end that was heard of is asked about almost at once; with more,
-#: their ends share the usual rounds.
-_FEW = 4
+#: How soon an end that was heard of is asked about, where few jobs run.
 _SOON = 0.02
 
 #: Between two looks at a job that is prepared and whose process is slow to start.
@@ -72,6 +70,7 @@ class Place:
         self.conn = conn_of(identity, settings)
         self.clock = clock
         self.waits = False  # for an end, which a watch can hear of
+        self.turn = 0.0  # seconds left to who led the last round, to lead the next
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.identity.host} {self.conn}>"
@@ -141,11 +140,11 @@ class Place:
             self.waits = True
             row = self.row()
             last, stirred = self.void(row.round_started_at), self.void(row.stirred_at)
-            usual = last + self.settings.poll_interval
+            usual = last + self.settings.poll_interval + self.turn
             if not row.is_watched(self.clock()):
                 return usual
             if stirred >= last:
-                lone = self.store.few_active(self.conn, _FEW)
+                lone = self.store.few_active(self.conn)
                 return stirred + _SOON if lone else usual
             return usual if live else last + _IDLE
 
