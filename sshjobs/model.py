@@ -4,7 +4,7 @@ Nothing here does I/O. Values are ``NamedTuple``: slotted, comparable, and
 cheap to import in a process that lives for fifty milliseconds.
 """
 
-from __future__ import annotations
+# No "from __future__ import annotations": typing would compile each field's text anew.
 
 import json
 import os
@@ -96,7 +96,7 @@ class Spec(NamedTuple):
         return json.dumps(plain).encode("ascii")
 
     @classmethod
-    def loads(cls, data: bytes) -> Spec:
+    def loads(cls, data: bytes) -> "Spec":
         """Read what :meth:`dumps` wrote."""
         plain: dict[str, Any] = json.loads(data)
         words = tuple(_bytes(word) for word in plain["command"])

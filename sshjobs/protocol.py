@@ -15,7 +15,7 @@ its newline is no event. ``docs/reference/wire-format.md`` has the grammar.
 Keep in sync with ``remote/posix.sh``, which writes what is read here.
 """
 
-from __future__ import annotations
+# No "from __future__ import annotations": typing would compile each field's text anew.
 
 import os
 import re

@@ -16,7 +16,7 @@ writing is spec file, then row; the order of deleting is row, then file; so a
 spec without a row is a left-over, and :meth:`Store.sweep` removes it.
 """
 
-from __future__ import annotations
+# No "from __future__ import annotations": typing would compile each field's text anew.
 
 import fcntl
 import json
