@@ -614,7 +614,8 @@ class Reply:
         if count == 0:
             return
         job_id, offset, length = self._log
-        data = bytes(self._buffer[:count])
+        with memoryview(self._buffer) as view:  # a slice would be one more copy
+            data = bytes(view[:count])
         events.append(LogData(job_id, offset + length, data))
         self._log = (job_id, offset, length + count)
         del self._buffer[:count]
