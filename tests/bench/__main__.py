@@ -119,6 +119,8 @@ def _about(options: argparse.Namespace) -> list[str]:
     lines.append("; ".join(f"{name} {number}" for name, number in known.items()))
     if options.quick:
         lines.append("--quick: small numbers, one repetition; nothing to rely on")
+    else:
+        lines.append(f"medians of {options.times}, where it was repeated")
     return lines
 
 

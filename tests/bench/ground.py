@@ -22,6 +22,9 @@ PEER_PATIENCE = 240.0
 
 ROOT = Path(__file__).parent.parent.parent
 
+#: As ``tests.sshd`` counts them: connections, drops, sessions.
+_COUNTED = (b"Connection from ", b"drop connection ", b"Starting session: ")
+
 #: What pip makes of the entry point; that of a development install is slower.
 _SCRIPT = """#!{python}
 import sys
@@ -114,13 +117,11 @@ class Ground:
 
     def counted(self, do: Callable[[], Cost]) -> Cost:
         """Do something; add what sshd counted and what our master has cost."""
-        sshd = self.sshd
-        before = (sshd.connections, sshd.drops, sshd.sessions)
+        before = _tally(self.sshd.log)
         cpu = ssh_cpu(self.folder)
         cost = do()
         time.sleep(0.3)  # sshd's log of what was dropped last
-        after = (sshd.connections, sshd.drops, sshd.sessions)
-        counts = [b - a for a, b in zip(before, after)]
+        counts = [b - a for a, b in zip(before, _tally(self.sshd.log))]
         spent = max(0.0, ssh_cpu(self.folder) - cpu)
         return Cost(cost.wall, cost.cpu + spent, cost.rss_bytes, cost.failed, *counts)
 
@@ -210,6 +211,19 @@ class Ground:
             raise RuntimeError(f"{module} {' '.join(words)}: {tail}") from error
         cost = Cost(said["wall"], said["cpu"], said["rss_bytes"], said["failed"])
         return cost, said
+
+
+def _tally(log: Path) -> list[int]:
+    """Return how many connections, drops and sessions sshd's log tells of.
+
+    It is read line by line: a process starts with the peak memory of who forks it.
+    """
+    counts = [0, 0, 0]
+    with open(log, "rb") as lines:
+        for line in lines:
+            for place, words in enumerate(_COUNTED):
+                counts[place] += words in line
+    return counts
 
 
 def versions(python: str, names: Sequence[str]) -> dict[str, str]:

@@ -121,8 +121,9 @@ def page(results: Results, about: Sequence[str], picture: str) -> str:
         "first row of the same workload. Client CPU is that of every process of this "
         "machine that took part, ssh and its master included, sshd and the jobs left "
         "out; of peers that were forked from a warm process, without the start of the "
-        "interpreter. RSS is the largest of any one process. A figure that was "
-        "repeated is the median.",
+        "interpreter. RSS is the largest of any one process, and no less than that of "
+        "the bench, which starts them (getrusage(2) counts from before the exec). A "
+        "figure that was repeated is the median.",
         table(results.rows),
         "## Targets",
         "\n".join(f"- {target.line()}" for target in results.targets),
