@@ -36,6 +36,8 @@ def run(verb: str, values: Values) -> int:
         finally:
             ctx.close()
             sys.stdout.flush()
+            if ctx.remark:
+                _err(ctx.remark)
     except SshJobsError as error:
         # The standard output of a run is the job's own.
         return _say(error, sys.stderr if verb == "run" else sys.stdout)

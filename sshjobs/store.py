@@ -84,6 +84,19 @@ CREATE TABLE hosts (
 CREATE TABLE identities (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 
+#: What makes a store of a version one of the next, each in a transaction of its own;
+#: 0 is an empty file. A release that changes the schema adds a step and raises
+#: :data:`VERSION`; it only adds columns that have a default, so that processes of the
+#: version before, which are still at work, can go on.
+MIGRATIONS = {0: _SCHEMA}
+
+#: File systems on which flock and the memory that WAL shares are not to be relied on.
+#: Source: sqlite.org/wal.html, "all processes must be on the same host"; flock(2).
+_NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs beegfs fuse.sshfs "
+    "fuse.glusterfs fuse.s3fs fuse.rclone".split()
+)
+
 _JOB_COLUMNS = ", ".join(Job._fields)
 _JOB_MARKS = ", ".join("?" * len(Job._fields))
 
@@ -153,6 +166,11 @@ class HostRow(NamedTuple):
         return 0.0 <= now - self.watched_at < _WATCHED
 
 
+# Named, so that a process of this version goes on while a newer one adds columns.
+_INTENTS = f"SELECT {', '.join(Intent._fields)} FROM intents WHERE "
+_HOSTS = f"SELECT {', '.join(HostRow._fields)} FROM hosts "
+
+
 def pid_start(pid: int) -> str:
     """Return what tells this process from a later one of the same number.
 
@@ -202,10 +220,66 @@ def _advice(text: str) -> str:
     if "full" in text:
         return "make room on that file system and run the same command again"
     if "locked" in text:
-        return "another process holds it for longer than 60 s"
+        return f"another process holds it for longer than {_BUSY:g} s"
     if "readonly" in text or "unable to open" in text:
         return "it must be writable by you; SSHJOBS_HOME names another place"
     return "SSHJOBS_HOME names another place"
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make_home(path: str) -> None:
+    """Make the directory, or take one that is there and empty; only ours from now on.
+
+    What is in use for something else is left as it is: /tmp must not become private.
+    """
+    try:
+        os.makedirs(path, mode=0o700)
+    except FileExistsError:
+        if not os.stat(path).st_mode & 0o077:
+            return
+        if os.listdir(path) and os.stat(path).st_mode & 0o077:
+            raise StoreError(
+                f"{path}: open to others, not empty: look inside, then chmod 700 it, "
+                "or let SSHJOBS_HOME name another place"
+            ) from None
+        os.chmod(path, 0o700)
+
+
+def _remark(home: str) -> str:
+    kind = on_network(home)
+    if not kind:
+        return ""
+    return (
+        f"{home} lies on a network file system ({kind}): locks and SQLite's WAL want a "
+        "local disk; let SSHJOBS_HOME name one"
+    )
+
+
+def mount_type(path: str, mounts: str = "/proc/self/mounts") -> str:
+    """Return the type of the file system that a path is on, "" if that is not known.
+
+    Source: fstab(5), the format of /proc/self/mounts; the last one mounted counts.
+    """
+    best, kind, real = "", "", os.path.realpath(path) + "/"
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                where, found = (line.split(" ") + ["", ""])[1:3]
+                where = where.replace("\\040", " ").rstrip("/") + "/"
+                if real.startswith(where) and len(where) >= len(best):
+                    best, kind = where, found
+    except OSError:  # no Linux
+        return ""
+    return kind
+
+
+def on_network(path: str) -> str:
+    """Return the type of the network file system that a path is on, else ""."""
+    kind = mount_type(path)
+    return kind if kind in _NETWORK else ""
 
 
 class Store:
@@ -216,6 +290,9 @@ class Store:
     Args:
         home: The directory; created if missing.
 
+    Attributes:
+        remark: What there is to say of a directory in which a store was just made.
+
     Raises:
         StoreError: it cannot be made, is not ours, or is of a newer version.
     """
@@ -223,6 +300,7 @@ class Store:
     def __init__(self, home: str) -> None:
         self.home = home
         self.path = os.path.join(home, "store.db")
+        self.remark = ""
         self._depth = 0
         self._doomed: list[str] = []
         with _seam(self.path):
@@ -240,21 +318,25 @@ class Store:
     # -- opening ---------------------------------------------------------------
 
     def _prepare(self) -> None:
-        if os.path.exists(self.path):
-            return
-        for name in ("", "specs", "logs", "locks"):
-            os.makedirs(os.path.join(self.home, name), mode=0o700, exist_ok=True)
-        os.chmod(self.home, 0o700)
+        fresh = not os.path.exists(self.path)
+        if fresh:
+            _make_home(self.home)
+            self.remark = _remark(self.home)
+        for name in ("specs", "logs", "locks"):
+            folder = os.path.join(self.home, name)
+            if not os.path.isdir(folder):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
 
     def _open(self) -> sqlite3.Connection:
         db = self._connect()
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        version = _version(db)
         if version < VERSION:
             db.close()
-            self._create()
+            self._migrate()
             db = self._connect()
-            version = db.execute("PRAGMA user_version").fetchone()[0]
+            version = _version(db)
         if version > VERSION:
+            db.close()
             raise StoreError(
                 f"{self.path} is of version {version}, this sshjobs knows {VERSION}: "
                 "a newer sshjobs has used it; upgrade this one"
@@ -273,8 +355,8 @@ class Store:
         db.execute("PRAGMA secure_delete=ON")
         return db
 
-    def _create(self) -> None:
-        """Make the schema once, however many processes want to.
+    def _migrate(self) -> None:
+        """Bring the schema up to ours once, however many processes want to.
 
         Changing the journal mode does not wait for a lock, so that this one step
         is behind a lock of our own.
@@ -283,11 +365,13 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)
             db = self._connect()
             try:
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                version = _version(db)
+                if not version:
                     db.execute("PRAGMA journal_mode=WAL")
+                for step in range(version, VERSION):
                     db.executescript(
-                        f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION};"
-                        "COMMIT;"
+                        f"BEGIN IMMEDIATE; {MIGRATIONS[step]};"
+                        f"PRAGMA user_version={step + 1}; COMMIT;"
                     )
             finally:
                 db.close()
@@ -575,12 +659,12 @@ class Store:
 
     def intents(self, conn: str) -> list[Intent]:
         """Return the open intents of a connection, oldest first."""
-        sql = "SELECT * FROM intents WHERE conn = ? AND done = 0 ORDER BY id"
+        sql = _INTENTS + "conn = ? AND done = 0 ORDER BY id"
         return [Intent(*row) for row in self._rows(sql, [conn])]
 
     def start_intent(self, job_id: str) -> Intent | None:
         """Return the open intent to start a job, if there is one."""
-        sql = "SELECT * FROM intents WHERE job_id = ? AND kind = 'start' AND done = 0"
+        sql = _INTENTS + "job_id = ? AND kind = 'start' AND done = 0"
         rows = self._rows(sql, [job_id])
         return Intent(*rows[0]) if rows else None
 
@@ -604,7 +688,7 @@ class Store:
 
     def outcomes(self, numbers: Sequence[int]) -> dict[int, Intent]:
         """Return these intents as they stand now."""
-        sql = "SELECT * FROM intents WHERE id IN (SELECT value FROM json_each(?))"
+        sql = _INTENTS + "id IN (SELECT value FROM json_each(?))"
         rows = self._rows(sql, [json.dumps(list(numbers))])
         return {row[0]: Intent(*row) for row in rows}
 
@@ -682,14 +766,12 @@ class Store:
 
     def host(self, conn: str) -> HostRow | None:
         """Return what is known of a connection's host."""
-        rows = self._rows("SELECT * FROM hosts WHERE conn = ?", [conn])
+        rows = self._rows(_HOSTS + "WHERE conn = ?", [conn])
         return HostRow(*rows[0]) if rows else None
 
     def hosts(self) -> list[HostRow]:
         """Return all hosts, by name."""
-        return [
-            HostRow(*row) for row in self._rows("SELECT * FROM hosts ORDER BY host")
-        ]
+        return [HostRow(*row) for row in self._rows(_HOSTS + "ORDER BY host")]
 
     def know_host(self, conn: str, host: str) -> HostRow:
         """Return the row of a host, made if it is new."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from sshjobs import states
+from sshjobs import store as store_module
 from sshjobs.errors import StoreError
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.store import Store, default_home
@@ -188,3 +192,193 @@ def test_what_is_forgotten_in_vain_keeps_its_files(store: Store) -> None:
         store.forget([one.id])
         assert store.spec(one.id) is not None
     assert store.spec(one.id) is None
+
+
+# -- older and newer versions
+
+
+def step_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this the next version of sshjobs, whose jobs have one column more."""
+    one_more = "ALTER TABLE hosts ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'"
+    monkeypatch.setitem(store_module.MIGRATIONS, store_module.VERSION, one_more)
+    monkeypatch.setattr(store_module, "VERSION", store_module.VERSION + 1)
+
+
+def test_an_older_store_is_brought_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = job(key="k")
+    store.add_jobs([one])
+    store.know_host("c", "h")
+    step_up(monkeypatch)
+    newer = Store(store.home)
+    assert newer.job(one.id) == one
+    assert newer._rows("SELECT mood FROM hosts") == [("calm",)]
+    assert Store(store.home).job(one.id) == one
+
+
+def test_who_is_at_work_goes_on_while_a_newer_one_migrates(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = store.know_host("c", "h")
+    step_up(monkeypatch)
+    Store(store.home).close()
+    assert store.know_host("c", "h") == before
+    store.add_intents("c", "start", ["x"])
+    assert [intent.job_id for intent in store.intents("c")] == ["x"]
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = job()
+    store.add_jobs([one])
+    with monkeypatch.context() as patch:
+        step_up(patch)
+        broken = "UPDATE jobs SET state = 'x'; SELECT * FROM nowhere"
+        patch.setitem(store_module.MIGRATIONS, store_module.VERSION - 1, broken)
+        with pytest.raises(StoreError, match="nowhere"):
+            Store(store.home)
+    assert Store(store.home).job(one.id) == one
+
+
+MIGRATOR = """
+import sys
+from sshjobs import store
+store.MIGRATIONS[store.VERSION] = "ALTER TABLE hosts ADD COLUMN mood TEXT"
+store.VERSION += 1
+store.Store(sys.argv[1]).add_intents("c", "start", ["x"])
+"""
+
+
+def test_many_processes_migrate_once(store: Store) -> None:
+    command = [sys.executable, "-c", MIGRATOR, store.home]
+    crowd = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(12)
+    ]
+    assert [one.communicate()[1] for one in crowd] == [""] * 12
+    assert len(store.intents("c")) == 12
+
+
+# -- where it lies, and what is done to it
+
+
+def test_a_directory_in_use_is_left_as_it_is(tmp_path: Path) -> None:
+    busy = tmp_path / "busy"
+    busy.mkdir(mode=0o755)
+    (busy / "something").touch()
+    with pytest.raises(StoreError, match="open to others"):
+        Store(str(busy))
+    assert (busy.stat().st_mode & 0o777, os.listdir(busy)) == (0o755, ["something"])
+    (busy / "something").unlink()
+    Store(str(busy))
+    assert busy.stat().st_mode & 0o777 == 0o700
+
+
+def test_directories_that_were_deleted_come_back(store: Store) -> None:
+    for name in ("specs", "logs", "locks"):
+        shutil.rmtree(os.path.join(store.home, name))
+    again = Store(store.home)
+    again.save_spec("x", Spec(b"true"))
+    assert again.spec("x") == Spec(b"true")
+
+
+def test_who_holds_it_for_too_long_is_an_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_BUSY", 0.2)
+    other = Store(store.home)
+    with store.write():
+        with pytest.raises(StoreError, match="another process holds it") as caught:
+            other.add_intents("c", "start", ["x"])
+    assert store.path in str(caught.value)
+    assert other.add_intents("c", "start", ["x"])
+
+
+def test_a_damaged_file_is_named_and_harms_nothing_else(store: Store) -> None:
+    store.add_jobs(job() for _ in range(500))
+    store.close()
+    with open(store.path, "r+b") as file:
+        for page in range(3, 60):
+            file.seek(4096 * page)
+            file.write(b"\xa5" * 4096)
+    with pytest.raises(StoreError, match="malformed.*--adopt"):
+        list(Store(store.home).select())
+    os.rename(store.path, f"{store.path}.bad")
+    assert list(Store(store.home).select()) == []
+
+
+def test_network_file_systems_are_known(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    home = tmp_path / "a b" / "home"
+    inner = os.fspath(home.parent).replace(" ", "\\040")
+    mounts.write_text(
+        f"/dev/sda1 / ext4 rw 0 0\nserver:/x {inner} nfs4 rw 0 0\n"
+        f"none {tmp_path}/a tmpfs rw 0 0\n"
+    )
+    assert store_module.mount_type(str(home), str(mounts)) == "nfs4"
+    assert store_module.mount_type(str(tmp_path), str(mounts)) == "ext4"
+    assert store_module.mount_type("/", str(tmp_path / "none")) == ""
+
+
+def test_a_network_file_system_is_remarked_on_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = str(tmp_path / "home")
+    here = store_module.mount_type(str(tmp_path))
+    monkeypatch.setattr(store_module, "_NETWORK", frozenset([here]))
+    assert "want a local disk" in Store(home).remark
+    assert Store(home).remark == ""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a small file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", str(folder)]
+    subprocess.run(command, check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_loses_nothing(disk: Path) -> None:
+    store = Store(str(disk / "home"))
+    one = job()
+    store.add_jobs([one])
+    with open(disk / "ballast", "wb", 0) as ballast, suppress(OSError):
+        while ballast.write(b"x" * 1024):
+            continue
+    with pytest.raises(StoreError, match="make room|No space"):
+        for _ in range(100):
+            other = job(command="x" * 9000)
+            store.save_spec(other.id, Spec(b"true"))
+            store.add_jobs([other])
+    (disk / "ballast").unlink()
+    assert store.job(one.id) == one
+    store.add_jobs([other])
+    assert Store(store.home).job(other.id) == other
+
+
+def test_a_disk_without_a_byte_is_said_at_once(disk: Path) -> None:
+    with open(disk / "ballast", "wb", 0) as ballast, suppress(OSError):
+        while ballast.write(b"x" * 1024):
+            continue
+    with pytest.raises(StoreError):
+        Store(str(disk / "home"))
+    (disk / "ballast").unlink()
+    Store(str(disk / "home")).add_jobs([job()])
+
+
+def test_a_disk_that_cannot_be_written_to(disk: Path) -> None:
+    store = Store(str(disk / "home"))
+    one = job()
+    store.add_jobs([one])
+    store.close()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(StoreError, match="SSHJOBS_HOME"):
+        Store(store.home).add_jobs([job()])
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    assert Store(store.home).job(one.id) == one

@@ -35,6 +35,7 @@ class Context:
         self.config = read_config(self.environ) if config is None else config
         self.flags = dict(flags or {})
         self.home = default_home(self.environ)
+        self.remark = ""  # what there is to say of a record that was just begun
         self._store: Store | None = None
         self._rundir = ""
 
@@ -46,6 +47,7 @@ class Context:
         """The store, opened at the first use."""
         if self._store is None:
             self._store = Store(self.home)
+            self.remark = self._store.remark
         return self._store
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from .. import transports
 from ..errors import HostError
 from ..protocol import quote
 from ..rounds import Party
+from ..store import on_network
 from .context import Context
 
 GOOD, WARN, BAD = "ok", "warn", "bad"
@@ -91,8 +92,8 @@ def _here(ctx: Context, party: Party) -> Iterator[Finding]:
         yield Finding(GOOD, f"{where}, by OpenSSH {version}")
         if identity.jump:
             yield Finding(GOOD, f"through {identity.jump}")
-    kind = _mount_type(ctx.home)
-    if kind in ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "lustre", "gpfs"):
+    kind = on_network(ctx.home)
+    if kind:
         yield Finding(
             WARN,
             f"the record {ctx.home} lies on a network file system ({kind})",
@@ -100,23 +101,6 @@ def _here(ctx: Context, party: Party) -> Iterator[Finding]:
         )
     else:
         yield Finding(GOOD, f"the record is {ctx.home}")
-
-
-def _mount_type(path: str) -> str:
-    """Return the type of the file system of a path, "" where that cannot be read."""
-    best, kind = "", ""
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
-            for line in mounts:
-                _, where, type_, *_ = line.split(" ")
-                inside = (os.path.realpath(path) + "/").startswith(
-                    where.rstrip("/") + "/"
-                )
-                if inside and len(where) >= len(best):
-                    best, kind = where, type_
-    except OSError:
-        return ""
-    return kind
 
 
 def _ask(party: Party) -> dict[str, list[str]]:
