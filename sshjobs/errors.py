@@ -37,6 +37,7 @@ class TransportError(SshJobsError):
 
     def __init__(self, host: str, detail: str, hint: str = "") -> None:
         super().__init__(host, detail, hint)
+        self.args = (host, detail, hint)  # an OSError, as CommandTimeout is, keeps two
         self.host = host
         self.detail = detail
         self.hint = hint

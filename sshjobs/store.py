@@ -696,6 +696,10 @@ class Store:
         """Note that intents stand in a request from now on."""
         self._many("UPDATE intents SET sent = 1 WHERE id = ?", [[n] for n in numbers])
 
+    def mark_unsent(self, numbers: Iterable[int]) -> None:
+        """Note that the request in which intents stood has reached nobody."""
+        self._many("UPDATE intents SET sent = 0 WHERE id = ?", [[n] for n in numbers])
+
     def serve(self, numbers: Iterable[int], note: str = "") -> None:
         """Close intents; ``note`` is an error, dumped, or empty."""
         self._many(

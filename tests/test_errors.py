@@ -15,7 +15,7 @@ SAMPLES = [
     errors.SessionRefused("h", "no more sessions"),
     errors.AuthenticationError("h", "Permission denied"),
     errors.ConnectionLost("h", "gone"),
-    errors.CommandTimeout("h", "silence"),
+    errors.CommandTimeout("h", "silence", "command_timeout"),
     errors.HostError("h", "no space", "make room"),
     errors.JobNotFound("abc", "no such job"),
     errors.StoreError("locked"),

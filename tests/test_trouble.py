@@ -19,6 +19,7 @@ import pytest
 from sshjobs import transports
 from tests.box import Box, Ended, end_jobs, eventually, finish
 from tests.faults.relay import Relay
+from tests.reach import Reach
 from tests.sshd import Sshd
 
 NewBox = Callable[..., Box]
@@ -297,3 +298,122 @@ def test_a_refusal_leaves_nothing(box: Box, relay: Relay) -> None:
     box("submit", box.host, "--wait-host", "0", "--", "true")
     box.ok("disconnect", box.host)
     assert left(box) == []
+
+
+# -- a record that is lost, and a clock that jumps
+
+
+def test_a_lost_record_is_brought_back(box: Box) -> None:
+    key = box.submit("--key", "night", "--", "echo done; exit 3")
+    runs = box.submit("--", "sleep 1000")
+    box("wait", key)
+    path = box.home / "store.db"
+    box.ok("list")
+    path.write_bytes(b"\xa5" * path.stat().st_size)
+    for verb in (("list",), ("poll",), ("submit", box.host, "--", "true")):
+        ended = box(*verb)
+        assert ended.status == 70, ended
+        assert "--adopt" in ended.err and "Traceback" not in ended.err
+    path.rename(path.with_suffix(".bad"))
+    ended = box("poll", "--host", box.host, "--adopt")
+    assert {line.split()[0] for line in ended.lines} == {key, runs}, ended
+    assert (box.state(key), box.state(runs)) == ("FAILED", "RUNNING")
+    assert box.ok("logs", key).out == "done\n"
+    assert box.job(key)["key"] == "night"
+    box.ok("kill", runs)
+    box.ok("reap")
+    assert list((box.base / "jobs").iterdir()) == []
+
+
+def test_a_clock_that_was_set_back_holds_nobody_up(box: Box) -> None:
+    job = box.submit("--", "sleep 2")
+    late = time.time() + 7 * 86400
+    names = "round_started_at round_ended_at watched_at stirred_at unwatched_until"
+    names += " cooldown_until cooldown_set_at"
+    sets = ", ".join(f"{name} = {late}" for name in names.split())
+    change(box, f"UPDATE hosts SET {sets}, failures = 3, bad_rounds = 3")
+    one = box.start("poll", job)
+    assert finish([one])[0].status == 0
+    change(box, f"UPDATE hosts SET {sets}")
+    box.ok("wait", job, "--timeout", "60")
+    change(box, f"UPDATE hosts SET {sets}")
+    assert box.ok("run", box.host, "--", "echo x").out == "x\n"
+
+
+# -- budgets
+
+
+def test_conn_retry_attempts_bounds_the_handshakes(box: Box) -> None:
+    assert box.sshd is not None
+    box.sshd.stop()
+    box.env["SSHJOBS_CONN_RETRY_ATTEMPTS"] = "2"
+    ended = box("submit", box.host, "--", "true")
+    assert (ended.status, box.hosts()["handshakes"]) == (69, 2), ended
+    assert "Connection refused" in ended.err
+    crowd(box, 10, "submit", box.host, "--", "true")
+    assert box.hosts()["handshakes"] <= 4
+    assert box.ok("list").out == ""
+
+
+@contextmanager
+def forced(sshd: Sshd, command: str) -> Iterator[None]:
+    """Have the server run another command than the one that is asked for."""
+    keys = sshd.folder / "authorized_keys"
+    good = keys.read_text()
+    keys.write_text(f'command="{command}" {good}')
+    yield
+    keys.write_text(good)
+
+
+def test_max_reconnect_attempts_bounds_the_rounds_that_fail(box: Box) -> None:
+    """Each is given up after command_timeout; a whole one begins the count anew."""
+    assert box.sshd is not None
+    box.env["SSHJOBS_COMMAND_TIMEOUT"] = "1"
+    box.env["SSHJOBS_MAX_RECONNECT_ATTEMPTS"] = "3"
+    with forced(box.sshd, "sleep 6"):
+        ended = box("submit", box.host, "--", "true")
+        assert ended.status == 75, ended
+        (job,) = ended.lines
+        assert "command_timeout" in ended.err
+        assert box.hosts()["sessions"] == 3
+        assert box.hosts()["bad_rounds"] == 3
+    box("disconnect", box.host)
+    box.env["SSHJOBS_COMMAND_TIMEOUT"] = "30"
+    box.ok("wait", job)
+    assert box.hosts()["bad_rounds"] == 0
+    assert box.sshd.connections == 2
+
+
+def test_cleanup_retries_bounds_the_rounds_of_a_reap(box: Box) -> None:
+    job = box.submit("--", "echo x")
+    box.ok("wait", job)
+    change(box, "UPDATE jobs SET log_final = 0, log_home = 0, log_bytes = 999")
+    (box.directory(job) / "log").unlink()
+    box.env["SSHJOBS_CLEANUP_RETRIES"] = "2"
+    before = box.hosts()["rounds"]
+    ended = box("reap")
+    assert ended.status == 1 and "could not be brought home" in ended.err, ended
+    assert box.hosts()["rounds"] - before <= 5
+    assert box.directory(job).is_dir()
+
+
+def test_wait_host_bounds_the_wait_for_a_session(new_box: NewBox) -> None:
+    box = new_box(MaxSessions=1)
+    sshd = box.sshd
+    assert sshd is not None
+    box.ok("connect", box.host)
+    go = box.base.parent / "go"
+    rundir = Path(transports.rundir(str(box.home)))
+    holder = Reach(rundir, sshd).process(
+        f"echo; until test -e {go}; do sleep 0.1; done"
+    )
+    eventually(lambda: sshd.sessions == 1)
+    ended = box("submit", box.host, "--wait-host", "1", "--", "true")
+    assert ended.status == 75, ended
+    assert "MaxSessions" in ended.err and "nothing ran" in ended.err
+    assert box.ok("list").out == ""
+    assert box.hosts()["refusals"] >= 1
+    go.touch()
+    holder.communicate(timeout=60)
+    box.submit("--", "true")
+    assert sshd.connections == 1

@@ -55,12 +55,25 @@ class Round:
         reply = protocol.Reply(nonce)
         try:
             self._talk(transport, program, reply)
+        except (errors.SessionRefused, errors.HostUnreachable):
+            self._take_back(plan)
+            raise
         finally:
             self._files.close()
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
         self._judge(reply)
+
+    def _take_back(self, plan: Plan) -> None:
+        """Let what this request was the first to hold count as never sent.
+
+        No session was opened, so that nobody can have read it.
+        """
+        with self._store.write():
+            if self._place.row().generation == self._lead.generation:
+                intents = [*plan.starts, *plan.kills, *plan.reaps]
+                self._store.mark_unsent(i.id for i in intents if not i.sent)
 
     def _judge(self, reply: protocol.Reply) -> None:
         """Raise what a session that ended by itself leaves to be said."""
