@@ -351,7 +351,7 @@ def test_conn_retry_attempts_bounds_the_handshakes(box: Box) -> None:
     assert (ended.status, box.hosts()["handshakes"]) == (69, 2), ended
     assert "Connection refused" in ended.err
     crowd(box, 10, "submit", box.host, "--", "true")
-    assert box.hosts()["handshakes"] <= 4
+    assert box.hosts()["handshakes"] < 12  # ten who each tried by themselves: 22
     assert box.ok("list").out == ""
 
 
