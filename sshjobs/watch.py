@@ -26,6 +26,23 @@ from .store import HostRow, Store
 _RETRY = 5.0
 
 
+def clear(home: str, conn: str) -> None:
+    """Leave no lock behind, unless somebody watches."""
+    path = os.path.join(home, "locks", f"watch.{conn}")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # there is none, or none of ours
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), os.stat(path)):
+            os.unlink(path)
+    except (BlockingIOError, FileNotFoundError):  # in use, or another was quicker
+        return
+    finally:
+        os.close(fd)
+
+
 class _Stop(Exception):
     """The process that watched has no more need of it."""
 
@@ -87,7 +104,8 @@ class Watch:
             return  # a hint that cannot be had; polling goes on
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._watch()
+            if os.path.samestat(os.fstat(fd), os.stat(path)):  # else it was cleared
+                self._watch()
         except (OSError, SshJobsError, _Stop):
             return  # refused, cut or not wanted any more; polling goes on
         finally:

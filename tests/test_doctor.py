@@ -35,6 +35,9 @@ def test_what_stands_in_the_way() -> None:
     assert levels(inodes=["0"]) == {GOOD}  # btrfs counts none
     assert WARN in levels(setsid=["no"])
     assert WARN in levels(proc=["no"])
+    assert WARN in levels(boot=["no"])
+    assert WARN in levels(bytes=["no"])
+    assert levels(fstype=["nfs"]) == {GOOD}
     assert WARN in levels(clock=["2000"])
     assert {f.level for f in _there({}, 0.0)} == {BAD}
 

@@ -242,7 +242,8 @@ def left(box: Box) -> list[str]:
     """Return what a connection might leave: sockets, locks, directories, processes."""
     rundir = Path(transports.rundir(str(box.home)))
     found = [str(path) for path in rundir.iterdir()]
-    found += [str(path) for path in (box.home / "locks").glob("round.*")]
+    for name in ("round.*", "watch.*"):
+        found += [str(path) for path in (box.home / "locks").glob(name)]
     return found + [" ".join(line) for line in ours(box)]
 
 

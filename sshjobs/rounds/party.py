@@ -257,8 +257,11 @@ class Party(Place):
 
     def clear(self) -> None:
         """Remove the files by which processes wait for each other, if none does."""
+        from .. import watch
+
         self._bell.clear()
         self._lead.clear()
+        watch.clear(self.store.home, self.conn)
 
     def _note(self, name: str, count: int = 1) -> None:
         self.store.count(self.conn, **{name: count})

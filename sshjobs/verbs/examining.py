@@ -25,6 +25,30 @@ _FEW_INODES = 10_000
 
 _TOOLS = "awk cat date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
 
+#: What it means that a host cannot do something, and what to do about that.
+_ABILITIES = {
+    "setsid": (
+        "no setsid: a job shares its session with others",
+        "install util-linux",
+    ),
+    "signals": (
+        "jobs start with SIGINT and SIGQUIT ignored",
+        "GNU coreutils 8.31 or later gives them back",
+    ),
+    "proc": (
+        "no /proc: what leaves a job's session cannot be found",
+        "docs/reference/assumptions.md",
+    ),
+    "boot": (
+        "no boot id: that the host was rebooted is told by start times alone",
+        "docs/reference/assumptions.md",
+    ),
+    "bytes": (
+        "dd cannot skip bytes: logs come more slowly",
+        "install GNU coreutils",
+    ),
+}
+
 # One fact a line, a tab after its name. Nothing here writes to the host.
 _SCRIPT = """
 say() { printf '%s\\t%s\\n' "$1" "$2"; }
@@ -41,6 +65,9 @@ for t in $sj_tools; do command -v "$t" >/dev/null 2>&1 || say missing "$t"; done
 command -v setsid >/dev/null 2>&1 && say setsid yes || say setsid no
 env --default-signal=INT true 2>/dev/null && say signals yes || say signals no
 [ -r /proc/self/stat ] && say proc yes || say proc no
+[ -r /proc/sys/kernel/random/boot_id ] && say boot yes || say boot no
+[ "$(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes skip=1 count=2 2>/dev/null)" \\
+    = bc ] && say bytes yes || say bytes no
 say space "$(df -Pk "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
 say inodes "$(df -Pi "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
 say fstype "$(stat -f -c %T "$sj_base" 2>/dev/null)"
@@ -101,6 +128,9 @@ def _here(ctx: Context, party: Party) -> Iterator[Finding]:
         )
     else:
         yield Finding(GOOD, f"the record is {ctx.home}")
+    if not party.rundir.startswith(ctx.home):
+        text = f"sockets are in {party.rundir}: below {ctx.home} none fits"
+        yield Finding(GOOD, text)
 
 
 def _ask(party: Party) -> dict[str, list[str]]:
@@ -146,9 +176,13 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
     if facts.get("missing"):
         missing = ", ".join(facts["missing"])
         yield Finding(BAD, f"tools are missing: {missing}", "install coreutils and awk")
-    yield from _abilities(fact("setsid"), fact("signals"), fact("proc"))
+    if fact("fstype") in ("nfs", "nfs4", "cifs", "smb2", "lustre", "gpfs"):
+        text = f"jobs lie on a network file system ({fact('fstype')})"
+        yield Finding(GOOD, text, "each machine sees to the jobs that it runs")
+    lacking = [name for name in _ABILITIES if fact(name) == "no"]
+    yield from (Finding(WARN, *_ABILITIES[name]) for name in lacking)
     yield from _room(fact("space"), fact("inodes"))
-    skew = now - float(fact("clock") or now)
+    skew = now - int(fact("clock")) if fact("clock").isdigit() else 0.0
     if abs(skew) > _SKEW:
         text = f"the host's clock differs by {skew:.0f} s"
         yield Finding(WARN, text, "times of jobs are corrected by it; run NTP")
@@ -158,18 +192,6 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
             "logind ends all processes at the last logout (KillUserProcesses=yes)",
             "loginctl enable-linger, on the host",
         )
-
-
-def _abilities(setsid: str, signals: str, proc: str) -> Iterator[Finding]:
-    if setsid != "yes":
-        text = "no setsid: a job shares its session with others"
-        yield Finding(WARN, text, "install util-linux")
-    if signals != "yes":
-        text = "jobs start with SIGINT and SIGQUIT ignored"
-        yield Finding(WARN, text, "GNU coreutils 8.31 or later gives them back")
-    if proc != "yes":
-        text = "no /proc: what leaves a job's session cannot be found"
-        yield Finding(WARN, text, "docs/reference/assumptions.md")
 
 
 def _room(space: str, inodes: str) -> Iterator[Finding]:
