@@ -12,6 +12,7 @@ import os
 import platform
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench import picture, report
-from tests.bench.ground import ROOT, Ground, versions
+from tests.bench.ground import ROOT, Broken, Ground, versions
 from tests.bench.workloads import WORKLOADS
 from tests.sshd import sshd_path
 
@@ -67,6 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not sshd_path():
         print("no sshd here: apt-get install openssh-server")
         return 1
+    signal.signal(signal.SIGTERM, _told_to_end)
     folder = Path(tempfile.mkdtemp(prefix="sb", dir="/tmp"))
     folder.chmod(0o755)
     about = _about(options)
@@ -75,12 +77,20 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         for name in options.only or WORKLOADS:
             print(f"# {name}", flush=True)
-            WORKLOADS[name](ground, found)
+            try:
+                WORKLOADS[name](ground, found)
+            except Broken as error:
+                ground.note(f"{name} is not whole: {error}")
     finally:
         ground.close()
         shutil.rmtree(folder, ignore_errors=True)
     _show(found, about + ground.notes, options.out)
     return 0
+
+
+def _told_to_end(*_: object) -> None:
+    """End as after an interrupt, so that nothing is left behind."""
+    raise KeyboardInterrupt
 
 
 def _ground(options: argparse.Namespace, folder: Path) -> Ground:

@@ -34,6 +34,10 @@ if __name__ == '__main__':
 """
 
 
+class Broken(Exception):
+    """A contender did not come to its end; the text says which, and its last words."""
+
+
 class Ground:
     """A stock sshd, a home of sshjobs, and the ways to run every contender.
 
@@ -208,7 +212,7 @@ class Ground:
             said = json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError) as error:
             tail = done.stderr.decode(errors="replace")[-500:]
-            raise RuntimeError(f"{module} {' '.join(words)}: {tail}") from error
+            raise Broken(f"{module} {' '.join(words)}: {tail}") from error
         cost = Cost(said["wall"], said["cpu"], said["rss_bytes"], said["failed"])
         return cost, said
 

@@ -74,7 +74,11 @@ async def _batch(count: int) -> None:
             async with free:
                 await connection.run(line, check=True)
 
-        await asyncio.gather(*(one() for _ in range(count)))
+        orders = (one() for _ in range(count))
+        ends = await asyncio.gather(*orders, return_exceptions=True)
+    failed = sum(isinstance(end, BaseException) for end in ends)
+    if failed:
+        raise Failed(failed)
 
 
 def _parallel_ssh(count: int) -> None:

@@ -340,11 +340,10 @@ def polls(ground: Ground, found: Results) -> None:
     ratio = 1.0
     for step in steps:
         path = _lines(ground, "lines", step - known, "true")
-        command = ground.ours("submit", ground.box.host, "--from", path)
-        assert crowd([command]).failed == 0
         ids = ground.folder / "ids"
-        _list_active(ground, ids)
-        crowd([ground.ours("wait", *_ended(ids))])
+        command = ground.ours("submit", ground.box.host, "--from", path, stdout=ids)
+        assert crowd([command]).failed == 0
+        crowd([ground.ours("wait", *_ids(ids))])
         known = step
         ratio = _poll(ground, found, f"one job, {step} others known") / none
     found.targets.append(Target(f"{name}: with {known} known / with none", ratio, 1.5))
@@ -362,17 +361,6 @@ def polls(ground: Ground, found: Results) -> None:
 def _one_running(ground: Ground) -> None:
     box = ground.new_box()
     assert crowd([ground.ours("submit", box.host, "--", "sleep 3000")]).failed == 0
-
-
-def _list_active(ground: Ground, ids: Path) -> None:
-    crowd([ground.ours("list", "--state", "RUNNING", "--json", stdout=ids)])
-
-
-def _ended(ids: Path) -> list[str]:
-    """Return the jobs to wait for: all that are listed but the one that runs on."""
-    jobs = [json.loads(line) for line in ids.read_text().splitlines()]
-    jobs.sort(key=lambda job: float(job["submitted_at"]))
-    return [job["id"] for job in jobs[1:]] or [jobs[0]["id"]]
 
 
 def _poll(ground: Ground, found: Results, who: str) -> float:
