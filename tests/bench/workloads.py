@@ -347,6 +347,7 @@ def polls(ground: Ground, found: Results) -> None:
         known = step
         ratio = _poll(ground, found, f"one job, {step} others known") / none
     found.targets.append(Target(f"{name}: with {known} known / with none", ratio, 1.5))
+    _end_all(ground)
     _one_running(ground)
     running = 50 if ground.quick else 2000
     path = _lines(ground, "lines", running, "sleep 1000")
