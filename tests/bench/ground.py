@@ -28,9 +28,9 @@ _COUNTED = (b"Connection from ", b"drop connection ", b"Starting session: ")
 #: What pip makes of the entry point; that of a development install is slower.
 _SCRIPT = """#!{python}
 import sys
-from sshjobs.cli import main
+from sshjobs.cli import script
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(script())
 """
 
 
