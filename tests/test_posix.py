@@ -1148,3 +1148,33 @@ def test_shellcheck() -> None:
     script = Path(protocol.__file__).parent / "remote" / "posix.sh"
     ran = subprocess.run(["shellcheck", script], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (0, "")
+
+
+def test_a_launcher_that_ends_badly_takes_back_nothing_that_runs(host: Host) -> None:
+    """As when it cannot fork on in the middle of a batch."""
+    host.edit = lambda program: program.replace(
+        b"\nexit 0\n'", b"\nsleep 0.2\nexit 2\n'"
+    )
+    orders = [an_order(b"sleep 30", env=(("TOKEN", b"s3cret"),)) for _ in range(3)]
+    assert host.program(Request(starts=tuple(orders)), "0" * 16).count(b"exit 2\n'") == 1
+    said = host.run(Request(starts=tuple(orders)))
+    assert not of(protocol.Refused, said)
+    assert len(of(protocol.Started, said)) == 3
+
+
+def test_a_job_that_nothing_could_start_leaves_nothing(host: Host) -> None:
+    host.edit = lambda program: program.replace(b"sj_runner='", b"sj_runner='exit 2\n")
+    orders = [
+        an_order(b"true", env=(("TOKEN", b"s3cret"),)),
+        an_order(b"true", key="k"),
+    ]
+    said = host.run(Request(starts=tuple(orders)))
+    assert {refused.job_id for refused in of(protocol.Refused, said)} == {
+        order.job_id for order in orders
+    }
+    assert not of(protocol.Started, said)
+    assert os.listdir(host.jobs) == []
+    host.edit = lambda program: program
+    for path in host.base.glob("runner-*"):
+        path.unlink()
+    assert host.end(host.start(b"true", key="k")).exit_status == 0

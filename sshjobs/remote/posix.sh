@@ -663,15 +663,25 @@ sj_start() {
         if sj_detach s "$sj_go"; then
             sj_await $sj_go
         else
-            for sj_i in $sj_go; do sj_refuse "${sj_i%%:*}" .; done
+            for sj_i in $sj_go; do sj_take_back "${sj_i%%:*}"; done
         fi
     }
     return 0
 }
 
-sj_whynot() { # why nothing can be written, in the words of the system
-    sj_err=$(LC_ALL=C sh -c 'printf %9000s x >"$1"' sh "new/probe.$sj_nonce" 2>&1)
-    rm -f "new/probe.$sj_nonce"
+# The launcher could not do its work, or not all of it. A job that nothing has claimed is
+# taken out of reach by one rename, which asks no disk for room; what was claimed after
+# all goes back and is asked about like any other.
+sj_take_back() { # ID
+    [ -e "jobs/$1/run" ] && return
+    if mv "jobs/$1" "new/$sj_nonce.$1" 2>/dev/null; then
+        if [ -e "new/$sj_nonce.$1/run" ]; then
+            mv "new/$sj_nonce.$1" "jobs/$1"
+            return
+        fi
+        rm -rf "new/$sj_nonce.$1"
+        sj_refuse "$1" new
+    fi
 }
 
 sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
