@@ -184,14 +184,7 @@ class Ledger:
 
     def _refused(self, fact: protocol.Refused) -> None:
         if fact.code == "EGONE":
-            self._change(
-                fact.job_id,
-                "cancelled",
-                finished_at=self._now,
-                reason="cancelled before it started",
-                log_final=True,
-            )
-            self._serve("start", fact.job_id)
+            self._never_ran(fact.job_id)
             return
         error = errors.HostError(
             self._host,
@@ -210,15 +203,19 @@ class Ledger:
         self._serve("kill", fact.job_id)
 
     def _kill_missing(self, fact: protocol.KillMissing) -> None:
+        self._never_ran(fact.job_id)
+        self._serve("kill", fact.job_id)
+
+    def _never_ran(self, job_id: str) -> None:
+        """End a job that a tombstone keeps from starting."""
         self._change(
-            fact.job_id,
+            job_id,
             "cancelled",
             finished_at=self._now,
             reason="cancelled before it started",
             log_final=True,
         )
-        self._serve("kill", fact.job_id)
-        self._serve("start", fact.job_id)
+        self._serve("start", job_id)
 
     def _lost(self, fact: protocol.Lost) -> None:
         self._change(fact.job_id, "lost", finished_at=self._now, reason=fact.reason)

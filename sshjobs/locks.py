@@ -34,6 +34,7 @@ _BEAT = 2.0
 #: What a terminal's job control would stop a leader with, in the middle of it all.
 _STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
+#: Descriptors of every lock of this process, the gates' among them.
 _held: set[int] = set()
 
 
@@ -45,6 +46,17 @@ def _drop_after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_drop_after_fork)
+
+
+def hold(fd: int) -> None:
+    """Let a lock of this process not span a fork."""
+    _held.add(fd)
+
+
+def drop(fd: int) -> None:
+    """Give up a lock that is held."""
+    _held.discard(fd)
+    os.close(fd)
 
 
 class Lead:
@@ -106,7 +118,7 @@ class Lead:
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         self._fd, self.generation = fd, generation
         self._beat_at = time.monotonic()
-        _held.add(fd)
+        hold(fd)
         return True
 
     def _in_force(self, fd: int, path: str, generation: int) -> bool:
@@ -141,8 +153,7 @@ class Lead:
     def release(self) -> None:
         """Stop leading."""
         if self._fd >= 0:
-            _held.discard(self._fd)
-            os.close(self._fd)
+            drop(self._fd)
             self._fd = -1
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 

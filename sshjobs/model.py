@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 from .errors import SpecError
 
-#: What a job's id looks like; also what may become a path component on a host.
-JOB_ID = re.compile(r"[a-z2-7]{16}\Z")
 _SHELL = r"[A-Za-z0-9_./+-]+"
 _DURATION = r"(\d+(?:\.\d+)?)\s*([smhdw]?)"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}

@@ -546,18 +546,16 @@ class Store:
         self.drop_spec(job_id)
         self._discard(self.log_path(job_id))
 
-    def prune(self, before: float) -> int:
-        """Delete reaped jobs that ended before an instant; return how many."""
-        sql = "SELECT id FROM jobs WHERE reaped_at IS NOT NULL AND finished_at <= ?"
-        ids = [row[0] for row in self._rows(sql, [before])]
-        self.forget(ids)
-        return len(ids)
-
     # -- specs and logs, beside the database -------------------------------------
 
     def log_path(self, job_id: str) -> str:
         """Return where the brought-home bytes of a job's log are."""
         return os.path.join(self.home, "logs", job_id)
+
+    def sync_logs(self, ids: Iterable[str]) -> None:
+        """Make logs survive a power failure, before they are deleted on a host."""
+        for job_id in ids:
+            _sync(self.log_path(job_id))
 
     def _spec_path(self, job_id: str) -> str:
         return os.path.join(self.home, "specs", job_id)
@@ -576,15 +574,7 @@ class Store:
     def sync_specs(self, ids: Iterable[str]) -> None:
         """Make specs survive a power failure."""
         for job_id in ids:
-            with _seam(self._spec_path(job_id)):
-                try:
-                    fd = os.open(self._spec_path(job_id), os.O_RDONLY)
-                except FileNotFoundError:
-                    continue
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+            _sync(self._spec_path(job_id))
 
     def spec(self, job_id: str) -> Spec | None:
         """Return the spec of a job that has not started, or None."""
@@ -677,14 +667,6 @@ class Store:
         """Return the number of the newest open intent, 0 if there is none."""
         sql = "SELECT coalesce(max(id), 0) FROM intents WHERE conn = ? AND done = 0"
         return int(self._rows(sql, [conn])[0][0])
-
-    def open_intents(self, numbers: Sequence[int]) -> int:
-        """Return how many of these are not served yet."""
-        sql = (
-            "SELECT count(*) FROM intents WHERE done = 0 "
-            "AND id IN (SELECT value FROM json_each(?))"
-        )
-        return int(self._rows(sql, [json.dumps(list(numbers))])[0][0])
 
     def outcomes(self, numbers: Sequence[int]) -> dict[int, Intent]:
         """Return these intents as they stand now."""
@@ -817,6 +799,19 @@ class Store:
 def _job(row: Sequence[Any]) -> Job:
     job = Job(*row)
     return job._replace(once=bool(job.once), log_final=bool(job.log_final))
+
+
+def _sync(path: str) -> None:
+    """Have a file on the disk, if there is one."""
+    with _seam(path):
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _unlink(path: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from sshjobs import errors, transports
+from sshjobs import errors, locks, transports
 from sshjobs.transports import client, dial, gate, master, mux, process
 from sshjobs.transports.identity import local_identity
 from tests.reach import Reach
@@ -510,7 +510,7 @@ def test_stopped_holder_of_the_gate_is_overtaken(sshd: Sshd, reach: Reach) -> No
     until(Path(f"{go}.begun").exists)
     with stopped(first.pid):
         lock = reach.folder / f"gate.{reach.identity.key}.0"
-        os.utime(lock, (0, time.time() - gate.STALE - 1))
+        os.utime(lock, (0, time.time() - locks.STALE - 1))
         go.touch()
         assert reach.run("echo x") == (0, b"x\n")
         assert len(reach.ssh_pids()) == 1
@@ -529,7 +529,7 @@ def test_holder_that_wakes_up_too_late_leaves_no_orphan(
     def sleep_and_be_overtaken() -> None:
         if not found:
             lock = reach.folder / f"gate.{reach.identity.key}.0"
-            os.utime(lock, (0, time.time() - gate.STALE - 1))
+            os.utime(lock, (0, time.time() - locks.STALE - 1))
             with reach.process() as other:
                 assert other.wait(30) == 0
             found.append(pid_of(reach))

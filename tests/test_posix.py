@@ -1156,8 +1156,9 @@ def test_a_launcher_that_ends_badly_takes_back_nothing_that_runs(host: Host) -> 
         b"\nexit 0\n'", b"\nsleep 0.2\nexit 2\n'"
     )
     orders = [an_order(b"sleep 30", env=(("TOKEN", b"s3cret"),)) for _ in range(3)]
-    assert host.program(Request(starts=tuple(orders)), "0" * 16).count(b"exit 2\n'") == 1
-    said = host.run(Request(starts=tuple(orders)))
+    request = Request(starts=tuple(orders))
+    assert host.program(request, "0" * 16).count(b"exit 2\n'") == 1
+    said = host.run(request)
     assert not of(protocol.Refused, said)
     assert len(of(protocol.Started, said)) == 3
 

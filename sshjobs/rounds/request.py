@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from .. import errors, protocol, states
@@ -77,7 +75,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         gone_ttl=GONE_TTL,
     )
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
-    _sync(place, reaps)
+    store.sync_logs(intent.job_id for intent in reaps)
     return Plan(starts, kills, reaps), request
 
 
@@ -143,22 +141,6 @@ def _logs(
     return tuple(
         protocol.LogWant(job.id, job.log_home, _limit(job, share)) for job in chosen
     )
-
-
-def _sync(place: Place, reaps: Iterable[Intent]) -> None:
-    """See to it that a log is on the disk here before it goes there."""
-    for intent in reaps:
-        try:
-            fd = os.open(place.store.log_path(intent.job_id), os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-# -- the session -----------------------------------------------------------------
 
 
 def _limit(job: Job, share: int) -> int:

@@ -4,7 +4,7 @@ Theory of operation: an exclusive flock(2) on ``gate.<key>.<n>``, where ``n`` is
 highest generation that has a file. The kernel drops the lock of a process that
 dies. It keeps that of a process that is stopped, so the holder shows a beat, the
 file's modification time, and its file says which ssh it is starting. Once the beat
-is older than :data:`STALE`, whoever waits makes the file of the next generation,
+is older than :data:`locks.STALE`, whoever waits makes the file of the next generation,
 looks at the old beat once more, and is the holder; the old one's ssh is killed by
 its pid and start time. A holder that wakes up finds that the highest generation is
 not its own.
@@ -22,28 +22,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from .. import locks
 from ..errors import StoreError
 from . import process
 from .base import Door
 
-#: Seconds without a beat after which a holder counts as stopped.
-STALE = 15.0
-
 #: Handshakes side by side through one jump host: below the 10 unauthenticated
 #: connections at which sshd begins to drop (MaxStartups 10:30:100).
 HOP_SLOTS = 4
-
-_held: set[int] = set()
-
-
-def _drop_after_fork() -> None:
-    """Give up every lock in a forked child; a flock belongs to both otherwise."""
-    for fd in _held:
-        os.close(fd)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_drop_after_fork)
 
 
 class GateLost(Exception):
@@ -167,8 +153,7 @@ class Gate:
     def release(self) -> None:
         """Let the next one in."""
         if self._fd >= 0:
-            _held.discard(self._fd)
-            os.close(self._fd)
+            locks.drop(self._fd)
             self._fd = -1
 
 
@@ -187,7 +172,7 @@ def _flock(path: str, *, create: bool = True) -> int:
     except BlockingIOError:
         os.close(fd)
         return -1
-    _held.add(fd)
+    locks.hold(fd)
     return fd
 
 
@@ -197,7 +182,7 @@ def _is_stale(path: str) -> bool:
         age = time.time() - os.stat(path).st_mtime
     except FileNotFoundError:
         return False
-    return abs(age) > STALE  # a clock set back must not lend it a long life
+    return abs(age) > locks.STALE  # a clock set back must not lend it a long life
 
 
 def _read_stamp(path: str) -> tuple[int, str]:
@@ -244,8 +229,7 @@ def _same_file(fd: int, path: str) -> bool:
 def _drop(fd: int) -> None:
     """Give up a lock, if ``fd`` is one."""
     if fd >= 0:
-        _held.discard(fd)
-        os.close(fd)
+        locks.drop(fd)
 
 
 class _Place:
