@@ -6,10 +6,13 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
 
 from . import manual
 from .errors import SpecError
+from .record import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 def script() -> NoReturn:

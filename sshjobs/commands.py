@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
 
 from . import errors, states, verbs
 from .errors import SpecError, SshJobsError
 from .model import Job, Spec, printable
+from .record import TYPE_CHECKING
 
-Values = Mapping[str, Any]
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    Values = Mapping[str, Any]
 
 #: What one line of ``--from`` may say of a job.
 _FIELDS = frozenset("command name key once env cwd timeout shell cleanup stdin".split())

@@ -9,11 +9,14 @@ state absorbs what comes after it, offsets of logs only grow.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from . import errors, protocol, states
 from .model import Job
+from .record import TYPE_CHECKING
 from .store import Intent, Store
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def wants_log(job: Job) -> bool:

@@ -9,14 +9,16 @@ argument of the verb has an entry under :attr:`Arg.dest`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from .errors import SpecError
 from .model import CLEANUP, seconds
+from .record import TYPE_CHECKING, Record
 from .states import STATES
 
+if TYPE_CHECKING:
+    from typing import Any
 
-class Arg(NamedTuple):
+
+class Arg(Record):
     """One argument of a verb; a name that begins with ``--`` is a flag.
 
     ``kind`` says what its value is: ``text``, ``path`` and ``choice`` are ``str``,
@@ -82,7 +84,7 @@ class Arg(NamedTuple):
         )
 
 
-class Verb(NamedTuple):
+class Verb(Record):
     """One verb: the first line of ``help`` says what it does, the rest how."""
 
     name: str

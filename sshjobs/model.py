@@ -1,20 +1,23 @@
 """The values that sshjobs speaks of: what was asked, what is known of a job.
 
-Nothing here does I/O. Values are ``NamedTuple``: slotted, comparable, and
-cheap to import in a process that lives for fifty milliseconds.
+Nothing here does I/O. Values are records: slotted, comparable, and cheap to define in
+a process that lives for fifty milliseconds (see ``record.py``).
 """
 
-# No "from __future__ import annotations": typing would compile each field's text anew.
+from __future__ import annotations
 
-import json
+import marshal
 import os
-import re
-from typing import Any, NamedTuple
 
 from .errors import SpecError
+from .record import TYPE_CHECKING, Record
 
-_SHELL = r"[A-Za-z0-9_./+-]+"
-_DURATION = r"(\d+(?:\.\d+)?)\s*([smhdw]?)"
+if TYPE_CHECKING:
+    from typing import Any
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_SHELL = _LETTERS + "_./+-"
+_PLAIN = _LETTERS + "_@%+=:,./-"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -34,7 +37,7 @@ def new_job_id() -> str:
     return "".join(_BASE32[byte & 31] for byte in os.urandom(16))
 
 
-class Spec(NamedTuple):
+class Spec(Record):
     """What was asked of a host: one command and what surrounds it.
 
     ``command`` is a shell line (``bytes``) or an argument vector (a tuple of
@@ -83,47 +86,47 @@ class Spec(NamedTuple):
 
     def dumps(self) -> bytes:
         """Write the spec down for the store's 0600 files, secrets included."""
-        vector = not isinstance(self.command, bytes)
-        words = [self.command] if isinstance(self.command, bytes) else self.command
-        plain = self._asdict() | {
-            "vector": vector,
-            "command": [_text(word) for word in words],
-            "env": [[name, _text(value)] for name, value in self.env],
-            "stdin": None if self.stdin is None else _text(self.stdin),
-        }
-        return json.dumps(plain).encode("ascii")
+        return pack(self._asdict())
 
     @classmethod
-    def loads(cls, data: bytes) -> "Spec":
+    def loads(cls, data: bytes) -> Spec:
         """Read what :meth:`dumps` wrote."""
-        plain: dict[str, Any] = json.loads(data)
-        words = tuple(_bytes(word) for word in plain["command"])
-        vector = plain.pop("vector")
-        stdin = plain["stdin"]
-        plain["command"] = words if vector else words[0]
-        plain["env"] = tuple((name, _bytes(value)) for name, value in plain["env"])
-        plain["stdin"] = None if stdin is None else _bytes(stdin)
-        return cls(**plain)
+        return cls(**unpack(data))
 
 
 _FS = ("utf-8", "surrogateescape")
 
+#: The format of :func:`pack`; every Python since 2.5 reads it.
+_MARSHAL = 2
 
-def _text(data: bytes) -> str:
-    return data.decode("latin-1")
+
+def pack(value: Any) -> bytes:
+    """Write a plain value down, for another process of this user and machine.
+
+    It takes what JSON takes, and bytes and tuples, and costs nothing to import.
+    """
+    return marshal.dumps(value, _MARSHAL)
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("latin-1")
+def unpack(data: bytes) -> Any:
+    """Read what :func:`pack` wrote.
+
+    Raises:
+        ValueError: it is cut or something else.
+    """
+    try:
+        return marshal.loads(data)
+    except (EOFError, TypeError) as error:
+        raise ValueError("not a packed value") from error
 
 
 def _quote(word: str) -> str:
-    if word and re.fullmatch(r"[\w@%+=:,./-]+", word):
+    if word and not word.strip(_PLAIN):
         return word
     return "'" + word.replace("'", "'\"'\"'") + "'"
 
 
-class Job(NamedTuple):
+class Job(Record):
     """All that this machine knows of a job; one row of the store.
 
     Instants are seconds since the epoch. ``log_bytes`` is what is known to be
@@ -194,7 +197,7 @@ def check_spec(spec: Spec) -> Spec:
         raise SpecError("a NUL byte cannot stand in a directory")
     for name, value in spec.env:
         check_env(name, value)
-    if spec.shell and not re.fullmatch(_SHELL, spec.shell):
+    if spec.shell.strip(_SHELL):
         raise SpecError(f"not the name of a shell: {spec.shell!r}")
     if spec.timeout is not None and not 0 < spec.timeout < 1e9:
         raise SpecError(f"not a timeout in seconds: {spec.timeout!r}")
@@ -239,10 +242,13 @@ def seconds(text: str) -> float:
     Raises:
         SpecError: anything else.
     """
-    match = re.fullmatch(_DURATION, text.strip(), re.ASCII)
-    if not match:
+    number = text.strip().rstrip("smhdw")
+    unit = text.strip()[len(number) :]
+    whole, dot, part = number.rstrip().partition(".")
+    digits = whole + part if part or not dot else ""
+    if unit not in _UNITS or not (whole and digits.isascii() and digits.isdigit()):
         raise SpecError(f"not a span of time: {text!r} (say 90, 15m, 12h or 7d)")
-    return float(match[1]) * _UNITS[match[2]]
+    return float(number) * _UNITS[unit]
 
 
 def printable(text: str) -> str:

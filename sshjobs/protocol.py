@@ -15,17 +15,19 @@ its newline is no event. ``docs/reference/wire-format.md`` has the grammar.
 Keep in sync with ``remote/posix.sh``, which writes what is read here.
 """
 
-# No "from __future__ import annotations": typing would compile each field's text anew.
+from __future__ import annotations
 
 import os
-import re
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, Union
 
 from .errors import ProtocolError
 from .model import Spec, printable
+from .record import TYPE_CHECKING, Record
+
+if TYPE_CHECKING:
+    from typing import Union
 
 PROTOCOL_VERSION = 1
 
@@ -33,7 +35,7 @@ PROTOCOL_VERSION = 1
 WATCH_BEATS = 150
 
 
-class Start(NamedTuple):
+class Start(Record):
     """Run this job, once, whatever is repeated."""
 
     job_id: str
@@ -43,7 +45,7 @@ class Start(NamedTuple):
     name: str = ""
 
 
-class Check(NamedTuple):
+class Check(Record):
     """Tell how this job does; ``pid`` is None while it is not known to run."""
 
     job_id: str
@@ -51,7 +53,7 @@ class Check(NamedTuple):
     start: str
 
 
-class LogWant(NamedTuple):
+class LogWant(Record):
     """Bring at most ``limit`` bytes of this log from ``offset`` on."""
 
     job_id: str
@@ -59,7 +61,7 @@ class LogWant(NamedTuple):
     limit: int
 
 
-class Request(NamedTuple):
+class Request(Record):
     """All that this machine wants of one host, served in the order of the fields.
 
     ``journal`` is the place up to which the journal was read, None at the first
@@ -79,7 +81,7 @@ class Request(NamedTuple):
     gone_ttl: float = 86400.0
 
 
-class Hello(NamedTuple):
+class Hello(Record):
     """The host answers: who it is, since which boot, and its clock."""
 
     node: str
@@ -88,14 +90,14 @@ class Hello(NamedTuple):
     features: tuple[str, ...]
 
 
-class JournalAt(NamedTuple):
+class JournalAt(Record):
     """The journal is read up to here."""
 
     generation: str
     offset: int
 
 
-class Started(NamedTuple):
+class Started(Record):
     """A runner has claimed the job; ``pid`` and ``start`` are the runner's."""
 
     job_id: str
@@ -107,7 +109,7 @@ class Started(NamedTuple):
     started_at: float
 
 
-class Ended(NamedTuple):
+class Ended(Record):
     """The job is over; either ``exit_status`` or ``signal`` is set, if it ran."""
 
     job_id: str
@@ -120,13 +122,13 @@ class Ended(NamedTuple):
     log_bytes: int
 
 
-class Prepared(NamedTuple):
+class Prepared(Record):
     """The job's directory is whole; no runner has claimed it yet."""
 
     job_id: str
 
 
-class Claimed(NamedTuple):
+class Claimed(Record):
     """Who holds the key of this start; ``winner_id == job_id`` if it is ours."""
 
     job_id: str
@@ -136,7 +138,7 @@ class Claimed(NamedTuple):
     same: bool
 
 
-class Refused(NamedTuple):
+class Refused(Record):
     """This start could not be done, and nothing of it ran."""
 
     job_id: str
@@ -144,58 +146,58 @@ class Refused(NamedTuple):
     text: str
 
 
-class KillSent(NamedTuple):
+class KillSent(Record):
     """The cancel marker stands and a killer is at work, or the job had ended."""
 
     job_id: str
 
 
-class KillMissing(NamedTuple):
+class KillMissing(Record):
     """No such job; a tombstone now keeps old rounds from starting it."""
 
     job_id: str
 
 
-class Lost(NamedTuple):
+class Lost(Record):
     """The job is gone without a trace of its end; final, recorded on the host."""
 
     job_id: str
     reason: str
 
 
-class Missing(NamedTuple):
+class Missing(Record):
     """Neither a directory nor a tombstone of that id."""
 
     job_id: str
 
 
-class Elsewhere(NamedTuple):
+class Elsewhere(Record):
     """Another machine that shares this home runs the job; no judgement."""
 
     job_id: str
     node: str
 
 
-class Unsupervised(NamedTuple):
+class Unsupervised(Record):
     """The runner is gone and processes of the job are alive."""
 
     job_id: str
 
 
-class Reaped(NamedTuple):
+class Reaped(Record):
     """The job's directory is gone."""
 
     job_id: str
 
 
-class ReapRefused(NamedTuple):
+class ReapRefused(Record):
     """The job's directory stands as it was."""
 
     job_id: str
     reason: str
 
 
-class LogData(NamedTuple):
+class LogData(Record):
     """A piece of a log; it counts once its :class:`LogEnd` has come."""
 
     job_id: str
@@ -203,7 +205,7 @@ class LogData(NamedTuple):
     data: bytes
 
 
-class LogEnd(NamedTuple):
+class LogEnd(Record):
     """``length`` bytes from ``offset`` on have come; the log holds ``size`` now."""
 
     job_id: str
@@ -212,7 +214,7 @@ class LogEnd(NamedTuple):
     size: int
 
 
-class Listed(NamedTuple):
+class Listed(Record):
     """A job directory that stands on the host."""
 
     job_id: str
@@ -225,14 +227,14 @@ class Listed(NamedTuple):
     node: str
 
 
-class ListedOdd(NamedTuple):
+class ListedOdd(Record):
     """Something among the job directories that is none of ours."""
 
     entry: str
     reason: str
 
 
-class Failed(NamedTuple):
+class Failed(Record):
     """The round itself failed on the host."""
 
     code: str
@@ -240,44 +242,45 @@ class Failed(NamedTuple):
     hint: str
 
 
-class Beat(NamedTuple):
+class Beat(Record):
     """The host is at work."""
 
 
-class End(NamedTuple):
+class End(Record):
     """The round is whole."""
 
 
-Event = Union[
-    Hello,
-    JournalAt,
-    Started,
-    Ended,
-    Prepared,
-    Claimed,
-    Refused,
-    KillSent,
-    KillMissing,
-    Lost,
-    Missing,
-    Elsewhere,
-    Unsupervised,
-    Reaped,
-    ReapRefused,
-    LogData,
-    LogEnd,
-    Listed,
-    ListedOdd,
-    Failed,
-    Beat,
-    End,
-]
+if TYPE_CHECKING:
+    Event = Union[
+        Hello,
+        JournalAt,
+        Started,
+        Ended,
+        Prepared,
+        Claimed,
+        Refused,
+        KillSent,
+        KillMissing,
+        Lost,
+        Missing,
+        Elsewhere,
+        Unsupervised,
+        Reaped,
+        ReapRefused,
+        LogData,
+        LogEnd,
+        Listed,
+        ListedOdd,
+        Failed,
+        Beat,
+        End,
+    ]
 
 
 #: What a word or a text may hold as it is; all else travels as ``%XX``.
-_WORD = re.compile(rb"[^!-$&-~]")
-_TEXT = re.compile(rb"[^ -$&-~]")
-_ESCAPED = re.compile(rb"%([0-9A-F]{2})")
+_WORD = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("%"))
+_TEXT = b" " + _WORD
+_HEX = b"0123456789ABCDEF"
 _FS = ("utf-8", "surrogateescape")
 
 #: No frame comes near this; what does is not a reply of ours.
@@ -470,8 +473,12 @@ def _printf_format(data: bytes) -> bytes:
     return b"\\055" + text[1:] if text.startswith(b"-") else text
 
 
-def _escape(allowed: re.Pattern[bytes], text: str) -> bytes:
-    return allowed.sub(lambda m: b"%%%02X" % m[0][0], text.encode(*_FS))
+def _escape(allowed: bytes, text: str) -> bytes:
+    data = text.encode(*_FS)
+    if not data.translate(None, allowed):
+        return data
+    pieces = (b"%c" if byte in allowed else b"%%%02X" for byte in data)
+    return b"".join(piece % byte for piece, byte in zip(pieces, data))
 
 
 @lru_cache(maxsize=1)
@@ -480,8 +487,8 @@ def _remote() -> tuple[bytes, bytes, str]:
     path = os.path.join(os.path.dirname(__file__), "remote", "posix.sh")
     with open(path, "rb") as file:
         text = file.read()
-    _, *parts = re.split(rb"(?m)^#: \w+\n", text)
-    functions, runner = map(strip_comments, parts)
+    _, *parts = text.split(b"\n#: ")  # the rest of that line goes with the comments
+    functions, runner = (strip_comments(b"#" + part) for part in parts)
     return functions, runner, f"{zlib.crc32(runner):08x}"
 
 
@@ -492,17 +499,14 @@ def _watch() -> bytes:
         return strip_comments(file.read())
 
 
-#: A line of comment, an empty line, indentation.
-_NOISE = re.compile(rb"(?m)^[ \t]*(?:#.*)?\n|^[ \t]+")
-
-
 def strip_comments(text: bytes) -> bytes:
     """Return a shell script without lines of comment, indentation and empty lines.
 
     Strings are not known: none in ``remote/`` may depend on a line like these. To
     look at each of its tokens cost every round 2.5 ms.
     """
-    return _NOISE.sub(b"", text)
+    lines = (line.lstrip(b" \t") for line in text.splitlines(keepends=True))
+    return b"".join(line for line in lines if line[:1] not in (b"#", b"\n", b""))
 
 
 # -- reading -----------------------------------------------------------------------
@@ -622,8 +626,17 @@ class Reply:
 
 
 def _unescape(data: bytes) -> str:
-    plain = _ESCAPED.sub(lambda m: bytes([int(m[1], 16)]), data)
-    return plain.decode(*_FS)
+    if b"%" in data:
+        head, *pieces = data.split(b"%")
+        data = head + b"".join(map(_byte_back, pieces))
+    return data.decode(*_FS)
+
+
+def _byte_back(piece: bytes) -> bytes:
+    """Return what stood for ``%`` and this piece; itself if it is no escape."""
+    if len(piece) >= 2 and not piece[:2].strip(_HEX):
+        return bytes([int(piece[:2], 16)]) + piece[2:]
+    return b"%" + piece
 
 
 def _text(data: bytes) -> str:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from .errors import SpecError
 from .model import CLEANUP, seconds
+from .record import TYPE_CHECKING, Record
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
-class Setting(NamedTuple):
+class Setting(Record):
     """One tunable, as ``docs/reference/settings.md`` prints it."""
 
     name: str

@@ -16,20 +16,22 @@ writing is spec file, then row; the order of deleting is row, then file; so a
 spec without a row is a left-over, and :meth:`Store.sweep` removes it.
 """
 
-# No "from __future__ import annotations": typing would compile each field's text anew.
+from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
 
 from .errors import SpecError, StoreError
 from .model import Job, Spec
+from .record import TYPE_CHECKING, Record
 from .states import ACTIVE, PENDING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 
@@ -67,7 +69,7 @@ CREATE INDEX intents_open ON intents (conn, done, id);
 CREATE INDEX intents_job ON intents (job_id);
 CREATE TABLE hosts (
     conn TEXT PRIMARY KEY, host TEXT NOT NULL, node TEXT NOT NULL DEFAULT '',
-    identity TEXT NOT NULL DEFAULT '', base TEXT NOT NULL DEFAULT '',
+    identity BLOB NOT NULL DEFAULT x'', base TEXT NOT NULL DEFAULT '',
     since REAL NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
     journal_gen TEXT NOT NULL DEFAULT '', journal_at INTEGER NOT NULL DEFAULT 0,
     round_started_at REAL NOT NULL DEFAULT 0, round_ended_at REAL NOT NULL DEFAULT 0,
@@ -81,7 +83,7 @@ CREATE TABLE hosts (
     rounds INTEGER NOT NULL DEFAULT 0, bytes_in INTEGER NOT NULL DEFAULT 0,
     bytes_out INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE TABLE identities (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 """
 
 #: What makes a store of a version one of the next, each in a transaction of its own;
@@ -115,7 +117,7 @@ COUNTERS = (
 )
 
 
-class Intent(NamedTuple):
+class Intent(Record):
     """Something asked of a host and not yet served; kinds: start kill reap log."""
 
     id: int
@@ -130,13 +132,13 @@ class Intent(NamedTuple):
     note: str
 
 
-class HostRow(NamedTuple):
+class HostRow(Record):
     """What is known of a connection's host; the ledger is part of it."""
 
     conn: str
     host: str
     node: str
-    identity: str
+    identity: bytes
     base: str
     since: float
     generation: int
@@ -440,7 +442,7 @@ class Store:
             f"SELECT {_JOB_COLUMNS} FROM jobs "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
-        return {row[0]: _job(row) for row in self._rows(sql, [json.dumps(list(ids))])}
+        return {row[0]: _job(row) for row in self._rows(sql, [_array(ids)])}
 
     def job(self, job_id: str) -> Job | None:
         """Return one job, or None."""
@@ -473,7 +475,7 @@ class Store:
             where.append("state IN ('PENDING', 'RUNNING')")
         elif states:
             where.append("state IN (SELECT value FROM json_each(?))")
-            args.append(json.dumps(list(states)))
+            args.append(_array(states))
         sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"
         with _seam(self.path):
             for row in self._db.execute(sql + " ORDER BY submitted_at, id", args):
@@ -493,7 +495,7 @@ class Store:
             "SELECT count(*) FROM jobs WHERE state IN ('PENDING', 'RUNNING') "
             "AND id IN (SELECT value FROM json_each(?))"
         )
-        return int(self._rows(sql, [json.dumps(list(ids))])[0][0])
+        return int(self._rows(sql, [_array(ids)])[0][0])
 
     def few_active(self, conn: str) -> bool:
         """Tell whether so few jobs of a connection may change that each end counts.
@@ -528,7 +530,7 @@ class Store:
     def forget(self, ids: Iterable[str]) -> None:
         """Delete jobs, their intents, specs and logs."""
         ids = list(ids)
-        text = json.dumps(ids)
+        text = _array(ids)
         with self.write():
             for table, column in (("jobs", "id"), ("intents", "job_id")):
                 self._do(
@@ -671,7 +673,7 @@ class Store:
     def outcomes(self, numbers: Sequence[int]) -> dict[int, Intent]:
         """Return these intents as they stand now."""
         sql = _INTENTS + "id IN (SELECT value FROM json_each(?))"
-        rows = self._rows(sql, [json.dumps(list(numbers))])
+        rows = self._rows(sql, [_array(numbers)])
         return {row[0]: Intent(*row) for row in rows}
 
     def mark_sent(self, numbers: Iterable[int]) -> None:
@@ -786,14 +788,24 @@ class Store:
                 f"UPDATE hosts SET {names} WHERE conn = ?", [*counts.values(), conn]
             )
 
-    def identity(self, name: str) -> str | None:
+    def identity(self, name: str) -> bytes | None:
         """Return the cached identity of a host's name, as it was written."""
-        rows = self._rows("SELECT text FROM identities WHERE name = ?", [name])
+        rows = self._rows("SELECT data FROM identities WHERE name = ?", [name])
         return rows[0][0] if rows else None
 
-    def save_identity(self, name: str, text: str) -> None:
+    def save_identity(self, name: str, data: bytes) -> None:
         """Keep the identity of a host's name."""
-        self._do("INSERT OR REPLACE INTO identities VALUES (?, ?)", [name, text])
+        self._do("INSERT OR REPLACE INTO identities VALUES (?, ?)", [name, data])
+
+
+def _array(values: Iterable[str] | Iterable[int]) -> str:
+    """Return the JSON array of numbers, or of words, that json_each() takes apart.
+
+    Ids and states are letters and digits; anything else can be in no row, and is left
+    out. (``json`` brings ``re``: 3 ms.)
+    """
+    words = (str(v) if isinstance(v, int) else f'"{v}"' * v.isalnum() for v in values)
+    return f"[{','.join(filter(None, words))}]"
 
 
 def _job(row: Sequence[Any]) -> Job:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from sshjobs import errors, locks, transports
+from sshjobs.model import pack
 from sshjobs.transports import client, dial, gate, master, mux, process
 from sshjobs.transports.identity import local_identity
 from tests.reach import Reach
@@ -990,7 +991,7 @@ def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:
 
 def test_identity_survives_its_text(reach: Reach) -> None:
     assert transports.Identity.loads(reach.identity.dumps()) == reach.identity
-    assert not transports.Identity.loads('["of", "another", "version"]').fresh()
+    assert not transports.Identity.loads(pack(("of", "another", "version"))).fresh()
 
 
 def test_identity_is_fresh_until_a_file_changes(sshd: Sshd, reach: Reach) -> None:

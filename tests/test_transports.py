@@ -208,15 +208,16 @@ def test_live_connection_costs_no_heavy_import(reach: Reach) -> None:
     code = (
         "import sys; from sshjobs import transports; "
         "from sshjobs.settings import Settings; "
-        "identity = transports.Identity.loads(sys.argv[1]); "
+        "identity = transports.Identity.loads(bytes.fromhex(sys.argv[1])); "
         "door = transports.Door(sys.argv[2]); "
         "transport = transports.connect(identity, Settings(), door); "
         "transport.run('true', stdin=b'', timeout=9, sink=lambda piece: None); "
         "print(*(set('subprocess dataclasses asyncio random inspect importlib.metadata "
+        "typing re json "
         "sshjobs.transports.handshake sshjobs.transports.gate tempfile'.split())"
         " & set(sys.modules)))"
     )
-    known = reach.identity.dumps()
+    known = reach.identity.dumps().hex()
     # -S -s: what site packages import is not ours.
     argv = [sys.executable, "-S", "-s", "-c", code, known, str(reach.folder)]
     root = str(Path(transports.__file__).parents[2])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError, TransportError
 from ..locks import Bell, Lead
+from ..record import TYPE_CHECKING
 from ..settings import Settings
 from ..store import HostRow, Store
 from .cooldown import cause_of, cooldown_end

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .. import errors, protocol, states
 from ..facts import is_home, wants_log
 from ..model import Job
+from ..record import Record
 from ..store import Intent
 from .place import Place
 
@@ -22,7 +21,7 @@ MAX_LOG_BYTES = 32 * 1024 * 1024
 GONE_TTL = 86400.0
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """The intents that a request serves, by kind."""
 
     starts: list[Intent]

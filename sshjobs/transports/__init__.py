@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..settings import Settings
 from .base import Completed, ConnState, Door, Sink, Transport
-from .identity import Identity, cache_name, check_rundir, local_identity, rundir
+from .identity import Identity, check_rundir, local_identity, rundir
 from .process import which
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Identity",
     "Sink",
     "Transport",
-    "cache_name",
     "check_rundir",
     "connect",
     "credentials",
@@ -36,8 +35,8 @@ def resolve(host: str, settings: Settings) -> Identity:
 
     ``local`` is this machine; ``ssh:NAME`` is NAME, for an alias called ``local``.
     Anything else is what the system's ssh makes of it (``ssh -G``, some 12 ms), or
-    Fabric where there is no ssh (200 ms): keep the answer under :func:`cache_name` for
-    as long as :meth:`Identity.fresh` says.
+    Fabric where there is no ssh (200 ms): keep the answer for as long as
+    :meth:`Identity.fresh` says.
 
     Raises:
         SpecError: no host name, or a configuration that ssh refuses; ssh's own

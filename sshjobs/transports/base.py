@@ -6,7 +6,13 @@ Nothing here does I/O; the rooms beside this one import it, it imports none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+
+from ..record import TYPE_CHECKING, Record
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 #: Takes each piece of stdout as it arrives, and ``b""`` about once a second while
 #: none does, so that the caller can beat its lock there. What it raises abandons
@@ -17,7 +23,7 @@ Sink = Callable[[bytes], None]
 STDERR_BYTES = 8192
 
 
-class Completed(NamedTuple):
+class Completed(Record):
     """A session that ended by itself.
 
     ``exit_status`` is ``None`` where the host told none: the command was killed by a
@@ -29,7 +35,7 @@ class Completed(NamedTuple):
     stdout_bytes: int
 
 
-class ConnState(NamedTuple):
+class ConnState(Record):
     """What is known of a host's connection from here, without touching the host."""
 
     alive: bool
@@ -74,7 +80,7 @@ def _count_nothing(_name: str, _count: int) -> None:
     """Count nothing."""
 
 
-class Door(NamedTuple):
+class Door(Record):
     """What the caller lends for as long as it connects.
 
     Args:

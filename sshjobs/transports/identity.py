@@ -6,13 +6,12 @@ they are read from the same configuration; nothing else makes them one.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from typing import NamedTuple
 
 from ..errors import StoreError
-from ..settings import Settings
+from ..model import pack, unpack
+from ..record import Record
 from .process import which
 
 #: A socket's path is at most 90 bytes long: ssh adds 17 while it binds, and 107 is
@@ -22,7 +21,7 @@ _SOCKET = "s."
 KEY_LENGTH = 16
 
 
-class Identity(NamedTuple):
+class Identity(Record):
     """One connection of this machine: what it leads to and what that rests on.
 
     ``key`` names it in files and in the store. ``host`` is what the user typed,
@@ -61,40 +60,26 @@ class Identity(NamedTuple):
         """Return where the control socket is."""
         return os.path.join(folder, _SOCKET + self.key)
 
-    def dumps(self) -> str:
-        """Write it down as a JSON text, for the store to keep."""
-        return json.dumps(self)
+    def dumps(self) -> bytes:
+        """Write it down, for the store to keep."""
+        return pack(tuple(self))
 
     @classmethod
-    def loads(cls, text: str) -> Identity:
+    def loads(cls, data: bytes) -> Identity:
         """Read what :meth:`dumps` wrote.
 
         What a version with other fields wrote becomes an identity that is not fresh.
         """
-        values = json.loads(text)
-        if not isinstance(values, list) or len(values) != len(cls._fields):
+        values = unpack(data)
+        if not isinstance(values, tuple) or len(values) != len(cls._fields):
             return cls("", "", "", "", "", 0, cacheable=False)
-        plain = cls(*values)
-        return plain._replace(
-            options=tuple(plain.options),
-            keys=tuple(plain.keys),
-            version=(plain.version[0], plain.version[1]),
-            files=tuple((path, mtime, size) for path, mtime, size in plain.files),
-        )
+        return cls(*values)
 
     def fresh(self) -> bool:
         """Tell whether resolving again would give the same; one stat a file."""
         if self.target and not self.ssh and which("ssh"):
             return False  # it was found out without an ssh, and here is one
         return self.cacheable and all(seen(entry[0]) == entry for entry in self.files)
-
-
-def cache_name(host: str, settings: Settings) -> str:
-    """Return the name under which the identity of ``host`` may be kept.
-
-    All that the caller says about the host goes in; the rest is :meth:`Identity.fresh`.
-    """
-    return json.dumps([host, settings.ssh_config, settings.ssh_options, os.geteuid()])
 
 
 def local_identity() -> Identity:

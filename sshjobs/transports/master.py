@@ -16,13 +16,11 @@ can be found whatever happened to who started it.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
-from typing import NamedTuple
 
 from ..errors import HostUnreachable
+from ..record import Record
 from ..settings import Settings
 from . import process
 from .base import ConnState, Door
@@ -34,7 +32,7 @@ from .mux import Control, Foreign, Gone, MuxError, Stuck, Unfit
 PATIENCE = 5.0
 
 
-class Live(NamedTuple):
+class Live(Record):
     """A master that has just answered.
 
     ``control`` is the connection that asked, good for one session; while it is open
@@ -82,6 +80,8 @@ def _probe_by_ssh(identity: Identity, door: Door) -> Live | None:
     from .client import order
 
     said = order(identity, identity.socket(door.rundir), "check", PATIENCE)
+    import re
+
     found = re.search(rb"Master running \(pid=(\d+)\)", said)
     return Live(int(found[1]), None) if found else None
 
@@ -146,6 +146,8 @@ def record_path(identity: Identity, folder: str) -> str:
 def record(identity: Identity, folder: str, pid: int) -> None:
     """Write down which process owns the connection, and since when."""
     path = record_path(identity, folder)
+    import json
+
     text = json.dumps([pid, process.start_of(pid) or "", time.time(), identity.host])
     with open(f"{path}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
@@ -154,6 +156,8 @@ def record(identity: Identity, folder: str, pid: int) -> None:
 
 def recorded(identity: Identity, folder: str) -> tuple[int, str, float]:
     """Return the pid, the start time and the since of the record; 0 without one."""
+    import json
+
     try:
         with open(record_path(identity, folder), encoding="utf-8") as file:
             pid, start, since, _ = json.load(file)

@@ -22,7 +22,8 @@ import struct
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+
+from ..record import Record
 
 VERSION = 4
 
@@ -73,7 +74,7 @@ class Cut(Exception):
     """A session was open, or may have been, and ended without a status."""
 
 
-class Packet(NamedTuple):
+class Packet(Record):
     """One packet from a master, its type taken off."""
 
     type: int

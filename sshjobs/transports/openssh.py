@@ -8,7 +8,6 @@ Two ways to open one: the multiplexing protocol itself (:mod:`.mux`), or ``ssh -
 from __future__ import annotations
 
 import signal
-from typing import Protocol
 
 from ..errors import (
     CommandTimeout,
@@ -18,6 +17,7 @@ from ..errors import (
     SshJobsError,
     StoreError,
 )
+from ..record import TYPE_CHECKING
 from ..settings import Settings
 from . import process
 from .base import Completed, Door, Sink
@@ -38,6 +38,11 @@ from .mux import (
     Unfit,
 )
 from .pump import Pump, Silence
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 AGAIN = "asking again is safe"
 SESSIONS = (

@@ -11,9 +11,11 @@ milliseconds, and most use one verb.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from ..record import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .connecting import HostState as HostState
     from .connecting import connect as connect
     from .connecting import disconnect as disconnect

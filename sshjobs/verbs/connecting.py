@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .. import transports
 from ..errors import AuthenticationError, SshJobsError
 from ..model import Job
+from ..record import Record
 from ..rounds import remember_refusal
 from ..store import HostRow
 from .context import Context
@@ -53,7 +53,7 @@ def disconnect(ctx: Context, host: str) -> bool:
         return was
 
 
-class HostState(NamedTuple):
+class HostState(Record):
     """A host's ledger, and its connection as it is now."""
 
     row: HostRow

@@ -6,14 +6,17 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from .. import errors, transports
 from ..model import check_host
+from ..record import TYPE_CHECKING
 from ..rounds import Party
 from ..settings import Settings
 from ..settings import resolve as resolve_settings
 from ..store import Store, default_home
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Context:
@@ -69,13 +72,13 @@ class Context:
         name = "\n".join(
             (host, settings.ssh_config, settings.ssh_options, settings.transport)
         )
-        text = self.store.identity(name)
-        if text:
-            known = transports.Identity.loads(text)
+        data = self.store.identity(name)
+        if data:
+            known = transports.Identity.loads(data)
             if known.fresh():
                 return known
         identity = transports.resolve(host, settings)
-        if identity.cacheable and identity.dumps() != text:
+        if identity.cacheable and identity.dumps() != data:
             self.store.save_identity(name, identity.dumps())
         return identity
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .. import transports
 from ..errors import HostError
 from ..protocol import quote
+from ..record import Record
 from ..rounds import Party
 from ..store import on_network
 from .context import Context
@@ -78,7 +78,7 @@ say end yes
 """
 
 
-class Finding(NamedTuple):
+class Finding(Record):
     """One thing that was looked at: how it is, and what to do about it."""
 
     level: str  # ok, warn, bad

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
 
 from .. import states
 from ..errors import JobNotFound, SshJobsError
 from ..model import Job
+from ..record import TYPE_CHECKING, Record
 from .context import Context
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 #: Takes jobs to show them, while other hosts are still asked.
 Show = Callable[[list[Job]], object]
 
 
-class Answer(NamedTuple):
+class Answer(Record):
     """Jobs, and the hosts that could not be asked about them."""
 
     jobs: list[Job]
@@ -94,7 +95,11 @@ def side_by_side(
 def _in_threads(
     ctx: Context, names: list[str], work: Callable[[Context, str], T]
 ) -> Iterator[tuple[str, T | SshJobsError]]:
-    ready: queue.SimpleQueue[tuple[str, T | BaseException]] = queue.SimpleQueue()
+    import queue
+    import threading
+
+    ready: queue.SimpleQueue[tuple[str, T | BaseException]]
+    ready = queue.SimpleQueue()
     waiting = iter(names)
     lock = threading.Lock()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError
 from ..model import Job, Spec, check_host, check_spec, new_job_id
+from ..record import Record
 from ..rounds import Party
 from ..store import Intent, Store
 from .context import Context
@@ -19,7 +19,7 @@ _COMMAND_SHOWN = 4096
 _DIFFERS = '["Differs", []]'
 
 
-class Order(NamedTuple):
+class Order(Record):
     """One job to submit: what to run, and what it is to be called."""
 
     spec: Spec
@@ -30,7 +30,7 @@ class Order(NamedTuple):
     id: str = ""  # the id that it is to have, "" for a fresh one
 
 
-class Submitted(NamedTuple):
+class Submitted(Record):
     """What became of an order; either ``job`` or ``error`` is set.
 
     ``differs`` says that the job holds the order's key with another command.
