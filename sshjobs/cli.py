@@ -19,36 +19,40 @@ def script() -> NoReturn:
     """Run the command line as a process of its own, and end it at once.
 
     Such a process makes too little garbage to look for it (7 of 48 ms, CPython 3.11);
-    and to take the interpreter down in order costs some 5 ms more. By then stores are
-    closed and streams are flushed.
+    and to take the interpreter down in order costs some 5 ms more. By then streams are
+    flushed, and what was written to the store is written.
     """
     gc.set_threshold(50_000)
-    status = main()
+    status = main(last=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
+def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
+    """Run the command line; return the exit status.
+
+    Args:
+        last: See :func:`.commands.run`.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in manual.BY_NAME:
         verb = manual.BY_NAME[words[0]]
-        return _carry_out(verb, read(verb, words[1:]))
+        return _carry_out(verb, read(verb, words[1:]), last)
     from .usage import top
 
     top().parse_args(words)
     return 64
 
 
-def _carry_out(verb: manual.Verb, values: dict[str, Any]) -> int:
+def _carry_out(verb: manual.Verb, values: dict[str, Any], last: bool) -> int:
     if verb.name == "demo":
         from .demo import main as demo
 
         return demo(values)
     from .commands import run
 
-    return run(verb.name, values)
+    return run(verb.name, values, last=last)
 
 
 def read(verb: manual.Verb, words: Sequence[str]) -> dict[str, Any]:

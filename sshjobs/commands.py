@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 _FIELDS = frozenset("command name key once env cwd timeout shell cleanup stdin".split())
 
 
-def run(verb: str, values: Values) -> int:
+def run(verb: str, values: Values, *, last: bool = False) -> int:
     """Carry out a verb; return the exit status.
 
     Every error of sshjobs becomes one message and its status; anything else is a
     bug and keeps its traceback.
+
+    Args:
+        last: The process ends right after, and takes the store with it. To close it
+            would fold the WAL into the database and wait for the disk, each time.
     """
     _make_sure_of_streams()
     try:
@@ -37,7 +41,8 @@ def run(verb: str, values: Values) -> int:
         try:
             return _VERBS[verb](ctx, values)
         finally:
-            ctx.close()
+            if not last:
+                ctx.close()
             sys.stdout.flush()
             if ctx.remark:
                 _err(ctx.remark)

@@ -19,12 +19,11 @@ import errno
 import fcntl
 import os
 import select
-import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
+from .bare import signal, socket
 from .errors import StoreError
 
 #: Seconds without a beat after which a leader counts as stopped.
@@ -275,7 +274,7 @@ class Bell:
             names = os.listdir(self._folder)
         except FileNotFoundError:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
             sender.setblocking(False)
             for name in names:
                 self._ring_one(sender, os.path.join(self._folder, name))

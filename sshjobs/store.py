@@ -38,6 +38,10 @@ VERSION = 1
 #: Seconds that a writer waits for others; a transaction here lasts milliseconds.
 _BUSY = 60.0
 
+#: A WAL of more pages than this is folded into the database by whoever commits. It is
+#: read by the next process that finds nobody else at work, so it is kept short.
+_WAL_PAGES = 200
+
 #: What :meth:`Store.few_active` calls few.
 _FEW = 4
 
@@ -355,6 +359,7 @@ class Store:
         finally:
             os.umask(old)
         db.execute("PRAGMA secure_delete=ON")
+        db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
         return db
 
     def _migrate(self) -> None:

@@ -97,7 +97,7 @@ def test_importing_the_tasks_imports_nothing_but_invoke() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=-1, check=True)
     loaded = json.loads(done.stdout)
-    ground = ["errors", "manual", "model", "states", "tasks"]
+    ground = ["errors", "manual", "model", "record", "states", "tasks"]
     ours = {"sshjobs"} | {f"sshjobs.{room}" for room in ground}
     assert {name for name in loaded if name.startswith("sshjobs")} == ours
     heavy = {"fabric", "paramiko", "rich", "asyncio", "backoff", "sqlite3"}

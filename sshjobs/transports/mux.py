@@ -17,12 +17,12 @@ NEW_SESSION are u32 on the wire; no S_OK follows the descriptors).
 from __future__ import annotations
 
 import os
-import socket
 import struct
 import time
 from array import array
 from collections.abc import Callable, Sequence
 
+from ..bare import socket
 from ..record import Record
 
 VERSION = 4

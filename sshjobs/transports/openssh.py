@@ -7,8 +7,7 @@ Two ways to open one: the multiplexing protocol itself (:mod:`.mux`), or ``ssh -
 
 from __future__ import annotations
 
-import signal
-
+from ..bare import signal
 from ..errors import (
     CommandTimeout,
     ConnectionLost,

@@ -7,9 +7,10 @@ else later. With its start time it names one process for good.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
+
+from ..bare import signal
 
 #: Enters the directory in $0 and becomes the command: posix_spawn(3) has no cwd.
 _ENTER = 'cd "$0" && unset OLDPWD && exec "$@"'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import states
+from ..bare import signal
 from ..errors import NotYet
 from ..model import Job, new_job_id
 from .context import Context
@@ -104,6 +103,8 @@ def _asked_for(ctx: Context, order: Order) -> Job | None:
 @contextmanager
 def _signals() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into :class:`Interrupted`, in the main thread."""
+    import threading
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
