@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from . import states
 from .model import Job, printable
+from .record import TYPE_CHECKING
 from .rounds import cause_of, cooldown_end
-from .verbs import HostState
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .verbs import HostState
 
 _COLOURS = {
     states.PENDING: "33",
