@@ -269,9 +269,11 @@ def _keep(text: str, kind: str) -> str:
 
     It stays: any later process of this machine may have to connect again.
     """
-    from .store import default_home
+    from .store import default_home, make_home
 
-    home = os.path.join(default_home(dict(os.environ)), "airflow")
+    record = default_home(dict(os.environ))
+    make_home(record)  # the store refuses one that is open to others
+    home = os.path.join(record, "airflow")
     os.makedirs(home, mode=0o700, exist_ok=True)
     os.chmod(home, 0o700)
     path = os.path.join(

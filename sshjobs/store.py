@@ -236,7 +236,7 @@ def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _make_home(path: str) -> None:
+def make_home(path: str) -> None:
     """Make the directory, or take one that is there and empty; only ours from now on.
 
     What is in use for something else is left as it is: /tmp must not become private.
@@ -326,7 +326,7 @@ class Store:
     def _prepare(self) -> None:
         fresh = not os.path.exists(self.path)
         if fresh:
-            _make_home(self.home)
+            make_home(self.home)
             self.remark = _remark(self.home)
         for name in ("specs", "logs", "locks"):
             folder = os.path.join(self.home, name)

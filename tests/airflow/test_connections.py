@@ -95,6 +95,18 @@ def test_private_key_is_kept_in_a_file_of_ours(record: Path) -> None:
     assert len(os.listdir(path.parent)) == 1
 
 
+def test_a_first_file_of_ours_leaves_the_record_usable(record: Path) -> None:
+    made({"host_key": "ssh-ed25519 AAAAC3Nz"})
+    assert stat.S_IMODE(record.stat().st_mode) == 0o700
+    subprocess.run([*ours._program(), "list"], check=True)
+
+
+def test_a_record_that_is_empty_and_open_is_taken(record: Path) -> None:
+    record.mkdir(mode=0o755)
+    made({"host_key": "ssh-ed25519 AAAAC3Nz"})
+    subprocess.run([*ours._program(), "list"], check=True)
+
+
 @pytest.mark.parametrize(
     "extra", [{"look_for_keys": "false"}, {"look_for_keys": False}]
 )
