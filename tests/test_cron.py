@@ -129,14 +129,12 @@ def eventually(true: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.fixture
-def night(tmp_path: Path) -> Iterator[Night]:
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    (tmp_path / "sshd").mkdir()
-    with Sshd(tmp_path / "sshd", USER) as sshd:
-        made = Night(tmp_path, sshd)
+def night(place: Path) -> Iterator[Night]:
+    (place / "sshd").mkdir()
+    with Sshd(place / "sshd", USER) as sshd:
+        made = Night(place, sshd)
         made.crontab()
-        line = _CRON.format(base=tmp_path)
+        line = _CRON.format(base=place)
         cron = subprocess.Popen(
             ["unshare", "-m", "sh", "-c", line],
             start_new_session=True,

@@ -12,11 +12,13 @@ import importlib.util
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -33,6 +35,20 @@ _AIRFLOW_2 = (
     ("providers.standard.operators.bash", ".operators.bash"),
     ("providers.standard.sensors.bash", ".sensors.bash"),
 )
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a directory that another user may look into, for a while.
+
+    pytest's own are 0700, and the next pytest makes them so again.
+    """
+    made = Path(tempfile.mkdtemp(prefix="sja", dir="/tmp"))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def login() -> str:

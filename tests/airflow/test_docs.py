@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from tests.sshd import Sshd, sshd_path
 
-from .real import Airflow, connection, login
+from .real import Airflow, connection, login, open_folder
 
 pytest.importorskip("airflow")
 pytestmark = [
@@ -27,12 +26,8 @@ DAGS = {re.findall(r'DAG\("(\w+)"', text)[0]: text for text in BLOCKS}
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    base = tmp_path_factory.mktemp("docs")
-    for folder in (base, base.parent):
-        os.chmod(folder, 0o755)
-    (base / "sshd").mkdir()
-    with Sshd(base / "sshd", login()) as sshd:
+def airflow() -> Iterator[Airflow]:
+    with open_folder() as base, Sshd(base, login()) as sshd:
         made = Airflow(base, sshd)
         sshd.alias = "gpu1"
         made.env["SSHJOBS_SSH_CONFIG"] = str(sshd.write_client_config())

@@ -12,7 +12,7 @@ import pytest
 
 from tests.sshd import Sshd, sshd_path
 
-from .real import Airflow, asleep, eventually, login, tree
+from .real import Airflow, asleep, eventually, login, open_folder, tree
 
 pytest.importorskip("airflow.sdk")
 pytestmark = [
@@ -92,20 +92,17 @@ with DAG("ends", schedule=None, default_args={{"ssh_conn_id": "target"}}):
 
 
 @pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    base = tmp_path_factory.mktemp("airflow")
-    os.chmod(base, 0o755)
-    os.chmod(base.parent, 0o755)
-    with Sshd(base, login()) as server:
+def sshd() -> Iterator[Sshd]:
+    with open_folder() as base, Sshd(base, login()) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def mark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mark() -> Iterator[Path]:
     """A directory that the jobs may write to."""
-    base = tmp_path_factory.mktemp("marks")
-    os.chmod(base, 0o777)
-    return base
+    with open_folder() as base:
+        base.chmod(0o777)
+        yield base
 
 
 @pytest.fixture(scope="module")
