@@ -103,9 +103,10 @@ _SETTINGS = (
 )
 
 
-# Variables reach the job through the environment of sshjobs, which runs in bash and in
-# Python: these would reach into those two.
-_STEERING = ("BASH_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH")
+# Variables reach the job through the environment of sshjobs, under names that mean
+# nothing to bash, Python and ssh: PYTHONPATH would reach into sshjobs itself, and bash
+# has a UID of its own.
+_CARRIER = "JOB_VARIABLE_"
 
 
 class Target(NamedTuple):
@@ -501,6 +502,16 @@ def _complaint(record: Mapping[str, Any], ended: _Ended) -> str:
     return f"{how}; the last lines of its log:\n" + "\n".join(ended.stdout)
 
 
+def _unknown(job: str, ended: _Ended) -> str:
+    """Say what may have become of a job that a sensor cannot find."""
+    said = "\n".join(ended.stderr)
+    return (
+        f"job {job} is neither in this worker's record nor, below remote_base_dir, on "
+        "the host; where another worker submitted it with cleanup, that one has "
+        f"brought it home and deleted it (see docs/how-to/airflow.md):\n{said}"
+    )
+
+
 def _codes(given: int | Container[int] | None) -> Container[int]:
     if given is None:
         return ()
@@ -622,7 +633,8 @@ class SSHJobOperator(BashOperator):
         if not self.command or not self.command.strip():
             raise AirflowFailException("the command is empty")
         where = self._where()
-        env = self.get_env(context) | self._settings(where) | self._variables()
+        env = self.get_env(context) | self._settings(where)
+        env |= {_CARRIER + name: text for name, text in self._variables().items()}
         self.bash_command = f"exec {shlex.join(self._words(where, context))}"
         left = _left_over(context["ti"], self.key, env)
         if left:
@@ -655,14 +667,7 @@ class SSHJobOperator(BashOperator):
         }
 
     def _variables(self) -> dict[str, str]:
-        given = {name: str(value) for name, value in (self.environment or {}).items()}
-        for name in given:
-            if name in _STEERING or name.startswith("SSHJOBS_"):
-                raise AirflowFailException(
-                    f"environment: {name} would change how sshjobs itself runs on the "
-                    f"worker; set it in the command: 'export {name}=...'"
-                )
-        return given
+        return {name: str(value) for name, value in (self.environment or {}).items()}
 
     def _words(self, where: Target, context: Any) -> list[str]:
         ti = context["ti"]
@@ -674,7 +679,7 @@ class SSHJobOperator(BashOperator):
             value = getattr(self, flag)
             words += [] if value is None else [f"--{flag}", str(value)]
         for name in self._variables():
-            words += ["--env-from", name]
+            words += ["--env-from", f"{name}={_CARRIER}{name}"]
         return words
 
     def _fail(self, ended: _Ended, env: Mapping[str, str]) -> None:
@@ -715,11 +720,17 @@ class SSHJobSensor(BashSensor):
         job: The XCom of the task that submitted it, an id, or ``key:K``.
         ssh_conn_id: As of the task that submitted it.
         remote_host: Likewise.
+        remote_base_dir: Likewise; wanted where another worker may have submitted it.
         skip_on_exit_code: As of :class:`SSHJobOperator`.
         mode: ``reschedule`` frees the slot between two pokes.
     """
 
-    template_fields: Sequence[str] = ("job", "ssh_conn_id", "remote_host")
+    template_fields: Sequence[str] = (
+        "job",
+        "ssh_conn_id",
+        "remote_host",
+        "remote_base_dir",
+    )
     ui_color = "#e4f0e8"
 
     def __init__(
@@ -728,6 +739,7 @@ class SSHJobSensor(BashSensor):
         job: str,
         ssh_conn_id: str | None = None,
         remote_host: str | None = None,
+        remote_base_dir: str | None = None,
         skip_on_exit_code: int | Container[int] | None = SKIP_EXIT_CODE,
         mode: str = "reschedule",
         **kwargs: Any,
@@ -736,6 +748,7 @@ class SSHJobSensor(BashSensor):
         self.job = job
         self.ssh_conn_id = ssh_conn_id
         self.remote_host = remote_host
+        self.remote_base_dir = remote_base_dir
         self.skip_on_exit_code = _codes(skip_on_exit_code)
 
     def poke(self, context: Any) -> bool:
@@ -747,6 +760,8 @@ class SSHJobSensor(BashSensor):
         """
         where = _find(self.ssh_conn_id, self.remote_host)
         env = dict(self.env or os.environ) | where.environ()
+        if self.remote_base_dir:
+            env["SSHJOBS_REMOTE_BASE_DIR"] = self.remote_base_dir
         self.bash_command = self._line(where.host)
         ended = _Process().follow(self.bash_command, env, "", self.output_encoding)
         if ended.status in _ASK_AGAIN:
@@ -772,6 +787,8 @@ class SSHJobSensor(BashSensor):
 
     def _fail(self, ended: _Ended, env: Mapping[str, str]) -> None:
         record = _record(self.job, env)
+        if not record:
+            raise AirflowFailException(_unknown(self.job, ended))
         if _is_skip(record, self.skip_on_exit_code):
             raise AirflowSkipException(f"job {record['id']}: skipping")
         raise AirflowFailException(_complaint(record, ended))

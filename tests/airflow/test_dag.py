@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.sshd import Sshd, sshd_path
 
-from .real import AIRFLOW_3, Airflow, asleep, eventually, login
+from .real import AIRFLOW_3, Airflow, asleep, eventually, login, open_folder
 
 pytest.importorskip("airflow")
 pytestmark = [
@@ -18,6 +17,7 @@ pytestmark = [
 ]
 
 DAG = r"""
+import os
 from datetime import timedelta
 
 from airflow.sdk import DAG
@@ -38,11 +38,15 @@ with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
     SSHJobOperator(task_id="limited", command="sleep 7102", timeout=2)
     SSHJobOperator(
         task_id="variables",
-        command='printf "%s|" "$A" "$B_1" "${PATH%%:*}"; echo; pwd',
+        command='printf "%s|" "$A" "$B_1" "${PATH%%:*}"; echo; pwd; env',
         environment={
             "A": "it's \"$(x)\"",
             "B_1": "{{ ti.task_id }}",
             "PATH": "/x:/usr/bin:/bin",
+            "PYTHONPATH": "/nowhere/of/the/job",
+            "LD_PRELOAD": "",
+            "SSHJOBS_CONFIG": "/nowhere",
+            "UID": "4711",
         },
         cwd="/usr",
     )
@@ -63,18 +67,28 @@ with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
         command=["echo one; exit 99", "echo two"]
     )
     SSHJobSensor.partial(task_id="sensor", poke_interval=1).expand(job=submit.output)
+    far = SSHSubmitOperator.partial(
+        task_id="far", remote_base_dir=os.environ["FAR"]
+    ).expand(command=["sleep 2; echo from afar", "exit 3", "echo far words; exit 4"])
+    SSHJobSensor.partial(
+        task_id="elsewhere",
+        poke_interval=1,
+        skip_on_exit_code=[3],
+        remote_base_dir=os.environ["FAR"],
+        env={**os.environ, "SSHJOBS_HOME": os.environ["SSHJOBS_HOME"] + ".other"},
+    ).expand(job=far.output)
+    SSHJobSensor(task_id="unknown", job="aaaaaaaaaaaaaaaa", poke_interval=1)
 """
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    base = tmp_path_factory.mktemp("ways")
-    for folder in (base, base.parent):
-        os.chmod(folder, 0o755)
-    (base / "sshd").mkdir()
-    with Sshd(base / "sshd", login()) as sshd:
+def airflow() -> Iterator[Airflow]:
+    with open_folder() as base, Sshd(base, login()) as sshd:
         made = Airflow(base, sshd)
         made.env["AIRFLOW_CONN_PASSWORD"] = "ssh://ann:sw0rdfish@127.0.0.1:1"
+        (base / "far").mkdir()
+        (base / "far").chmod(0o777)
+        made.env["FAR"] = f"{base}/far/jobs"
         # In Airflow 2.10 a task that is over its time ends all of "dags test".
         over = "execution_timeout=timedelta(seconds=6)"
         made.dag("ways", DAG if AIRFLOW_3 else DAG.replace(over, "timeout=6"))
@@ -101,6 +115,13 @@ def test_the_states_of_the_tasks(airflow: Airflow) -> None:
         ("submit", 1): "success",
         ("sensor", 0): "skipped",
         ("sensor", 1): "success",
+        ("far", 0): "success",
+        ("far", 1): "success",
+        ("far", 2): "success",
+        ("elsewhere", 0): "success",
+        ("elsewhere", 1): "skipped",
+        ("elsewhere", 2): "failed",
+        ("unknown", -1): "failed",
     }, airflow.printed[-8000:]
 
 
@@ -121,6 +142,26 @@ def test_values_arrive_and_stand_in_no_line(airflow: Airflow) -> None:
     assert "/usr" in airflow.printed.partition("|variables|/x|")[2][:400]
     lines = [line for line in airflow.printed.splitlines() if "--env-from A" in line]
     assert lines and not any("$(x)" in line for line in lines)
+
+
+def test_variables_of_the_job_do_not_steer_sshjobs(airflow: Airflow) -> None:
+    for line in (
+        "PYTHONPATH=/nowhere/of/the/job",
+        "SSHJOBS_CONFIG=/nowhere",
+        "UID=4711",
+    ):
+        assert line in airflow.printed
+
+
+def test_a_sensor_on_another_worker_takes_the_job_up(airflow: Airflow) -> None:
+    """Its record knows nothing of the job; it asks the host."""
+    assert "from afar" in airflow.printed
+    message = airflow.printed.partition("FAILED with exit status 4")[2]
+    assert message.startswith("; the last lines of its log:\nfar words\n")
+
+
+def test_a_sensor_says_that_nobody_knows_its_job(airflow: Airflow) -> None:
+    assert "job aaaaaaaaaaaaaaaa is neither in this worker's record" in airflow.printed
 
 
 def test_a_big_command_and_odd_bytes(airflow: Airflow) -> None:
