@@ -91,13 +91,18 @@ def _say(error: SshJobsError, ids: TextIO) -> int:
     _err(str(error))
     if isinstance(error, errors.NotYet):
         for job_id in error.job_ids:
-            print(job_id, file=ids)
+            _line(job_id, ids)
     return error.exit_status
 
 
 def _err(text: str) -> None:
     lines = [printable(line) for line in text.splitlines() or [""]]
-    print("sshjobs: " + "\n  ".join(lines), file=sys.stderr, flush=True)
+    _line("sshjobs: " + "\n  ".join(lines), sys.stderr)
+
+
+def _line(text: str, file: TextIO | None = None) -> None:
+    """Print a line in one write, also with PYTHONUNBUFFERED: others write there too."""
+    print(f"{text}\n", end="", file=file, flush=file is sys.stderr)
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -119,11 +124,11 @@ def _shower(values: Values) -> Callable[[list[Job]], None]:
 
 def _show_job(values: Values, job: Job) -> None:
     if values.get("json"):
-        print(_json(job.public()))
+        _line(_json(job.public()))
     else:
         from . import display
 
-        print(display.job_line(job, colour=sys.stdout.isatty()))
+        _line(display.job_line(job, colour=sys.stdout.isatty()))
 
 
 def _write(data: bytes) -> None:
@@ -334,14 +339,14 @@ def _submit(ctx: verbs.Context, values: Values) -> int:
             continue
         assert done.job is not None
         _warn(done)
-        print(_json(done.job.public()) if values.get("json") else done.job.id)
+        _line(_json(done.job.public()) if values.get("json") else done.job.id)
     return status
 
 
 def _print_failure(values: Values, orders: int, error: SshJobsError) -> None:
     """Keep the lines of a batch's output in step with those of its input."""
     if orders > 1:
-        print(_json({"id": None, "error": str(error)}) if values.get("json") else "-")
+        _line(_json({"id": None, "error": str(error)}) if values.get("json") else "-")
 
 
 def _warn(done: verbs.Submitted) -> None:
@@ -357,7 +362,7 @@ def _run(ctx: verbs.Context, values: Values) -> int:
         assert done.job is not None
         started.append(done.job)
         _warn(done)
-        print(done.job.id, file=sys.stderr, flush=True)
+        _line(done.job.id, sys.stderr)
 
     detach = bool(values.get("detach_on_signal"))
     host = values["host"]
@@ -368,7 +373,7 @@ def _run(ctx: verbs.Context, values: Values) -> int:
             _err(f"job {started[0].id} goes on: sshjobs logs {started[0].id} --follow")
         raise
     if values.get("json"):
-        print(_json(job.public()), file=sys.stderr)
+        _line(_json(job.public()), sys.stderr)
     elif job.state != states.COMPLETED:
         from . import display
 
@@ -435,7 +440,7 @@ def _logs(ctx: verbs.Context, values: Values) -> int:
         tail=values.get("tail"),
     )
     if values.get("json"):
-        print(_json(job.public()), file=sys.stderr)
+        _line(_json(job.public()), sys.stderr)
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+
 import pytest
 
 from sshjobs import cli, manual
@@ -127,3 +130,19 @@ def test_nothing_printed_drives_a_terminal(box: Box) -> None:
     for words in (("poll", job), ("show", job), ("list",)):
         assert "\x1b" not in box.ok(*words).out
     assert box.job(job)["name"] == "a\x1b[31mb\nc"
+
+
+@pytest.mark.parametrize("verb", ["submit", "run"])
+def test_an_id_is_one_write_without_buffers_too(box: Box, verb: str) -> None:
+    """Containers set PYTHONUNBUFFERED; a crowd with one pipe must not mix lines."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    streams = {"stdout" if verb == "submit" else "stderr": theirs}
+    other = {"stderr" if verb == "submit" else "stdout": subprocess.DEVNULL}
+    process = box.start(
+        verb, box.host, "--", "true", env={"PYTHONUNBUFFERED": "1"}, **streams, **other
+    )
+    theirs.close()
+    assert process.wait(60) == 0
+    with ours:
+        text = ours.recv(4096)
+    assert len(text) == 17 and text.endswith(b"\n")
