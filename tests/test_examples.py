@@ -1,0 +1,251 @@
+"""The examples of the pages, run as they are printed, against a real sshd.
+
+Airflow's are in tests/airflow/test_docs.py, cron's in tests/test_cron.py.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box import end_jobs
+from tests.sshd import Sshd
+
+TOP = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+#: All names that the pages have for a host; here they are one.
+HOSTS = "gpu1 cluster build1 web1"
+
+# What the pages take to be on the host: the programs of a user's own.
+_SAYS = '#!/bin/sh\necho "${0##*/}: $*"\n'
+_LOAD = '#!/bin/sh\necho "load $* ${DB_PASSWORD:+with a password}"\n'
+_ON_HOST = {
+    "train.sh": _SAYS,
+    "run7/train.sh": _SAYS,
+    "exp7/train.sh": _SAYS,
+    "part.sh": _SAYS,
+    "step.sh": _SAYS,
+    "nightly.sh": _SAYS,
+    "load.sh": _LOAD,
+    "app/Makefile": "release:\n\t@echo made in $(CURDIR)\n",
+    "bin/make": '#!/bin/sh\necho "make $* in $PWD"\n',
+    "bin/sudo": _SAYS,
+    "bin/sleep": "#!/bin/sh\nexec /bin/sleep 0.1\n",
+}
+_HERE = {"bin/pass": "#!/bin/sh\necho swordfish\n"}
+
+
+def blocks(page: str, kind: str = "sh") -> list[str]:
+    """Return what a page prints in blocks of one kind."""
+    text = (TOP / page).read_text("utf-8")
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+class Reader:
+    """Somebody who types what the pages say: a home here, and one on the host."""
+
+    def __init__(self, place: Path, sshd: Sshd) -> None:
+        self.sshd = sshd
+        self.home = place / "me"
+        self.there = place / "there"
+        sshd.alias = HOSTS
+        _write(self.there, _ON_HOST)
+        _write(self.home, _HERE)
+        login = pwd.getpwnam(sshd.user)
+        for path in (self.there, *self.there.rglob("*")):
+            os.chown(path, login.pw_uid, login.pw_gid)
+        (self.home / "project").mkdir()
+        config = sshd.write_client_config()
+        shutil.copy(config, self.home / "project/ssh_config")
+        kept = {n: v for n, v in os.environ.items() if not n.startswith("SSHJOBS_")}
+        self.env = kept | {
+            "HOME": str(self.home),
+            "PATH": f"{self.home}/bin:{BIN}:{kept.get('PATH', os.defpath)}",
+            "SSHJOBS_HOME": str(place / "record"),
+            "SSHJOBS_SSH_CONFIG": str(config),
+            "PYTHONUNBUFFERED": "1",  # as in many a container
+        }
+
+    def types(self, text: str, status: int = 0) -> str:
+        """Run lines as a script; return what was printed."""
+        done = subprocess.run(
+            ["bash", "-eu", "-o", "pipefail", "-c", text],
+            cwd=self.home,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+        )
+        said = done.stdout.decode()
+        assert done.returncode == status, f"{text}\n{said}"
+        return said
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def reader(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Reader]:
+    home = place / "there"
+    sshd = new_sshd(SetEnv=f"HOME={home} PATH={home}/bin:/usr/bin:/bin")
+    made = Reader(place, sshd)
+    yield made
+    made.types("sshjobs disconnect gpu1")
+    end_jobs(home / ".sshjobs")
+
+
+def test_the_tutorial(reader: Reader) -> None:
+    install, one, vector, detached, many, crowd, script, tidy = blocks(
+        "docs/tutorial.md"
+    )
+    # Installing is a test of its own; here is the environment that it would make.
+    (reader.home / "sshjobs-env").mkdir()
+    (reader.home / "sshjobs-env/bin").symlink_to(BIN)
+    steps = install.splitlines(keepends=True)
+    assert "sshjobs doctor gpu1" in steps[-1]
+    reader.types("".join(steps[2:]))
+    said = reader.types(one).splitlines()
+    assert said[1].startswith("hello from ") and said[2:] == ["done", "0"]
+    assert "no $expansion\nit's fine\n" in reader.types(vector)
+    assert reader.types(detached).splitlines()[-9:] == [str(n) for n in range(1, 10)]
+    reader.types(many)
+    assert len((reader.home / "ids.txt").read_text().split()) == 40
+    assert len(set(reader.types(crowd).split())) == 40
+    (reader.home / "nightly.sh").write_text(script)
+    (reader.home / "nightly.sh").chmod(0o755)
+    assert "nightly.sh: \n" in reader.types("./nightly.sh")
+    reader.types("sshjobs wait")
+    reader.types(tidy)
+    assert not list((reader.there / ".sshjobs/jobs").iterdir())
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+def test_the_tour_of_the_readme(reader: Reader) -> None:
+    (reader.home / "jobs.txt").write_text("echo 1\necho 2\n")
+    [tour] = blocks("README.md", "console")
+    lines = [line[2:] for line in tour.splitlines() if line.startswith("$ ")]
+    assert len(lines) == 10
+    job = reader.types(lines[0]).strip()
+    said = [reader.types(line.replace("k3j5", job)) for line in lines[1:]]
+    assert said[1] == "train.sh: \n"
+    assert "make all in " in said[5]
+    assert len(said[6].split()) == 2
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+def test_how_to_configure(reader: Reader, place: Path) -> None:
+    [lines] = blocks("docs/how-to/configure.md")
+    [config] = blocks("docs/how-to/configure.md", "toml")
+    reader.types(lines)
+    base = f"{reader.there}/scratch"
+    text = config.replace("/scratch/me/sshjobs", base)
+    (place / "config.toml").write_text(text)
+    reader.env["SSHJOBS_CONFIG"] = str(place / "config.toml")
+    job = reader.types("sshjobs submit cluster -- true").strip()
+    assert job in reader.types("sshjobs wait")
+    reader.types("sshjobs poll --host cluster")
+    assert os.path.isdir(f"{base}/jobs")
+    assert not os.path.exists(f"{base}/jobs/{job}")  # cleanup = "on_success"
+
+
+def test_how_to_fan_out(reader: Reader) -> None:
+    from_file, crowd = blocks("docs/how-to/fan-out.md")
+    [jobs] = blocks("docs/how-to/fan-out.md", "json")
+    (reader.home / "jobs.jsonl").write_text(jobs)
+    first, second = reader.types(from_file).split()
+    reader.types("sshjobs wait")
+    assert reader.types(f"sshjobs logs {first}") == "train.sh: --seed 1\n"
+    assert reader.types(f"sshjobs logs {second}") == "train.sh: --seed 2\n"
+    assert len(set(reader.types(crowd).split())) == 120
+    reader.types("sshjobs wait")
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+def test_how_to_use_one_time_codes(reader: Reader) -> None:
+    first, for_long = blocks("docs/how-to/one-time-codes.md")
+    reader.types(first)
+    reader.types("sshjobs run cluster -- true")
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+    assert "cluster" in reader.types(for_long)
+
+
+def test_how_to_run_once(reader: Reader) -> None:
+    submit, wait = blocks("docs/how-to/run-once.md")
+    assert reader.types(submit) == reader.types(submit)
+    reader.types(wait)
+    key = "key:load/2026-05-01"
+    assert reader.types(f"sshjobs logs {key}") == "load 2026-05-01 \n"
+
+
+def test_how_to_keep_secrets(reader: Reader) -> None:
+    [lines] = blocks("docs/how-to/secrets.md")
+    job = reader.types(lines).strip()
+    reader.types("sshjobs wait")
+    assert reader.types(f"sshjobs logs {job}") == "load  with a password\n"
+    for folder in (reader.there, Path(reader.env["SSHJOBS_HOME"])):
+        found = subprocess.run(["grep", "-rls", "swordfish", folder], stdout=-1)
+        assert found.stdout == b""
+
+
+def test_how_to_tidy_up(reader: Reader) -> None:
+    [lines] = blocks("docs/how-to/tidy-up.md")
+    job = reader.types("sshjobs submit gpu1 -- true").strip()
+    reader.types("sshjobs wait")
+    reader.types(lines)
+    assert (reader.there / f".sshjobs/jobs/{job}").exists()  # not a week old
+
+
+def test_how_to_use_invoke(reader: Reader) -> None:
+    """Each tasks.py of the page, as a project's own."""
+    both, own, api = blocks("docs/how-to/invoke.md", "python")
+    [lines] = blocks("docs/how-to/invoke.md")
+    (reader.home / "tasks.py").write_text(both)
+    listed = reader.types("inv -l")
+    assert " deploy " in listed and " jobs.submit " in listed
+    said = reader.types("inv deploy")
+    assert f"make release in {reader.there}/app" in said
+    assert "sudo: systemctl restart app" in said
+    assert "exp7" in reader.types(lines)
+    assert reader.types("sshjobs logs key:exp7") == "train.sh: \n"
+    reader.types("inv jobs.run --host gpu1 --command 'exit 7'", status=7)
+
+    (reader.home / "tasks.py").write_text(own)
+    for _ in range(2):  # the second finds what the first has done
+        said = reader.types("inv sweep --seeds 3")
+    assert said.count("COMPLETED") == 3
+    jobs = reader.types("sshjobs list").count("sweep/")
+    assert jobs == 3
+    assert reader.types("sshjobs logs key:sweep/2") == "train.sh: --seed 2\n"
+
+    (reader.home / "tasks.py").write_text(api)
+    said = reader.types("inv compare --seeds 2")
+    assert "compare/0 COMPLETED\ntrain.sh: --seed 0\n" in said
+    assert "compare/1 COMPLETED\ntrain.sh: --seed 1\n" in said
+    (reader.there / "train.sh").write_text("#!/bin/sh\nexit 3\n")
+    assert "compare/2 FAILED" in reader.types("inv compare --seeds 3", status=1)
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_installing(reader: Reader, place: Path) -> None:
+    """The lines that the tutorial begins with, in a copy of this checkout."""
+    install = blocks("docs/tutorial.md")[0]
+    ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__")
+    shutil.copytree(TOP, place / "checkout", ignore=ignored)
+    reader.types(f"cd {place}/checkout\n{install}\nsshjobs run gpu1 -- ./train.sh")
+    assert (reader.home / "sshjobs-env/bin/sshjobs").exists()
