@@ -88,6 +88,9 @@ MAX_LINE = 1 << 20
 # Not an end of the job: the host cannot be asked now (69), or the answer is out (75).
 _ASK_AGAIN = (69, 75)
 
+# How sshjobs ends when the call itself is wrong; a job may end so too.
+_WRONG = 64
+
 # Parameters that travel as SSHJOBS_<NAME>; keep in sync with settings.py.
 _SETTINGS = (
     "remote_base_dir",
@@ -130,6 +133,12 @@ class Target(NamedTuple):
         words.append(os.environ.get("SSHJOBS_SSH_OPTIONS", ""))
         return given | {"SSHJOBS_SSH_OPTIONS": " ".join(words).strip()}
 
+    def connect(self) -> str:
+        """Return the shell line that makes the connection of these tasks."""
+        given = {name: value for name, value in self.environ().items() if value}
+        words = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
+        return " ".join([*words, "sshjobs connect", shlex.quote(self.host)])
+
 
 def target(connection: Any, remote_host: str | None = None) -> Target:
     """Say what an Airflow connection of type ssh means to ``ssh``.
@@ -146,7 +155,6 @@ def target(connection: Any, remote_host: str | None = None) -> Target:
     host = remote_host or connection.host
     if not host:
         raise AirflowFailException(f"connection {connection.conn_id!r} names no host")
-    notes = _refuse_secrets(connection, extras)
     if connection.login and host != "local" and "@" not in host:
         host = f"{connection.login}@{host}"
     options = [f"Port={connection.port}"] if connection.port else []
@@ -154,10 +162,13 @@ def target(connection: Any, remote_host: str | None = None) -> Target:
         options += read(extras)
     given = [(name, extras.get(name)) for name in ("ssh_config", "conn_timeout")]
     settings = [(name, str(value)) for name, value in given if value]
-    return Target(host, tuple(options), tuple(settings), notes)
+    found = Target(host, tuple(options), tuple(settings))
+    return found._replace(notes=_refuse_secrets(connection, extras, found))
 
 
-def _refuse_secrets(connection: Any, extras: Mapping[str, Any]) -> tuple[str, ...]:
+def _refuse_secrets(
+    connection: Any, extras: Mapping[str, Any], found: Target
+) -> tuple[str, ...]:
     has_key = extras.get("key_file") or extras.get("private_key")
     if extras.get("private_key_passphrase"):
         raise AirflowFailException(
@@ -170,8 +181,9 @@ def _refuse_secrets(connection: Any, extras: Mapping[str, Any]) -> tuple[str, ..
         raise AirflowFailException(
             f"connection {connection.conn_id!r} has a password and no key; ssh takes "
             "passwords from a person only. Give it key_file or private_key; or take "
-            "the password out, and log in once on the worker with 'sshjobs connect "
-            "HOST': the tasks ride on that connection"
+            "the password out, and log in once at a terminal of the worker, as the "
+            f"user that runs the tasks, with: {found.connect()} (the tasks ride on "
+            "that connection as long as it stays)"
         )
     if connection.password:
         return ("the connection's password is not used: it has a key",)
@@ -489,7 +501,8 @@ def _complaint(record: Mapping[str, Any], ended: _Ended) -> str:
     """Say how a job ended, or why that is not known, with its last lines."""
     if record.get("finished_at") is None and record.get("state") != "LOST":
         said = "\n".join(ended.stderr) or "it said nothing"
-        return f"sshjobs ended with {ended.status}; the job has no end yet:\n{said}"
+        what = "the job has no end yet" if record else "no job was started"
+        return f"sshjobs ended with {ended.status}; {what}:\n{said}"
     how = f"job {record['id']} on {record['host']}: {record['state']}"
     if record["signal"] is not None:
         how += f" by signal {record['signal']}"
@@ -688,7 +701,10 @@ class SSHJobOperator(BashOperator):
             raise AirflowSkipException(
                 f"job {record['id']} ended with {ended.status}: skipping"
             )
-        raise AirflowException(_complaint(record, ended))
+        # A call that is wrong (64) is as wrong the next time.
+        wrong = ended.status == _WRONG and not record
+        bad = AirflowFailException if wrong else AirflowException
+        raise bad(_complaint(record, ended))
 
 
 class SSHSubmitOperator(SSHJobOperator):
@@ -774,14 +790,16 @@ class SSHJobSensor(BashSensor):
         """Return the line of bash: poll; once there is an end, bring the log.
 
         A job that another worker of this installation submitted is in that one's
-        record: it is taken up from the host (64: no such job here).
+        record: it is taken up from the host (64: no such job here), along with all
+        that this one does not know there (1: some of them ended badly).
         """
         sshjobs, job = shlex.join(_program()), shlex.quote(self.job)
         poll = f"{sshjobs} poll {job} --sensor >&2"
         adopt = f"{sshjobs} poll --host {shlex.quote(host)} --adopt >/dev/null"
         return (
             f"{poll}; s=$?; "
-            f"if [ $s = 64 ]; then {adopt} && {poll}; s=$?; fi; "
+            f"if [ $s = 64 ]; then {adopt}; s=$?; "
+            f"case $s in 0|1) {poll}; s=$?;; esac; fi; "
             f"case $s in 0|1) {sshjobs} logs {job} || s=75;; esac; exit $s"
         )
 

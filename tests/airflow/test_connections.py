@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import subprocess
 import warnings
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.sshd import Sshd, sshd_path
+
+from .real import login, open_folder
 
 pytest.importorskip("airflow")
 with warnings.catch_warnings():
@@ -202,6 +207,28 @@ def test_a_password_alone_is_refused_with_the_ways_out() -> None:
     assert "s3cret" not in said
     for word in ("'c'", "key_file", "sshjobs connect"):
         assert word in said
+
+
+@pytest.mark.skipif(not sshd_path(), reason="no sshd")
+def test_tasks_ride_on_the_connection_that_the_refusal_names() -> None:
+    with open_folder() as base, Sshd(base, login()) as sshd:
+        sshd.alias = "127.0.0.1"
+        config = sshd.write_client_config()
+        fields = {"host": "127.0.0.1", "port": sshd.port, "login": sshd.user}
+        extra = {"ssh_config": str(config), "compress": False}
+        with pytest.raises(AirflowException) as caught:
+            made(extra, password="s3cret", **fields)
+        line = str(caught.value).partition("with: ")[2].partition(" (")[0]
+        program = shlex.join(ours._program())
+        there = {**os.environ, "SSHJOBS_REMOTE_BASE_DIR": f"/tmp/{base.name}.jobs"}
+        person = line.replace("sshjobs connect", f"{program} connect")
+        subprocess.run(["bash", "-c", person], check=True, env=there)
+        target = made(extra, **fields)
+        words = [*ours._program(), "run", target.host, "--cleanup", "always", "true"]
+        subprocess.run(words, check=True, env=there | target.environ())
+        assert sshd.connections == 1
+        leave = [*ours._program(), "disconnect", target.host]
+        subprocess.run(leave, check=True, env=there | target.environ())
 
 
 def test_a_password_beside_a_key_is_noted() -> None:

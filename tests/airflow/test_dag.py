@@ -62,6 +62,9 @@ with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
         wait_host=1,
         conn_retry_attempts=1,
     )
+    SSHJobOperator(
+        task_id="wrong", command="true", environment={"NO-NAME": "1"}, retries=3
+    )
     SSHJobOperator(task_id="secret", ssh_conn_id="password", command="true")
     submit = SSHSubmitOperator.partial(task_id="submit", cleanup="always").expand(
         command=["echo one; exit 99", "echo two"]
@@ -77,6 +80,14 @@ with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
         remote_base_dir=os.environ["FAR"],
         env={**os.environ, "SSHJOBS_HOME": os.environ["SSHJOBS_HOME"] + ".other"},
     ).expand(job=far.output)
+    # Its worker takes up three jobs at once, of which two ended badly.
+    SSHJobSensor(
+        task_id="third",
+        job="{{ ti.xcom_pull(task_ids='far', map_indexes=0) }}",
+        poke_interval=1,
+        remote_base_dir=os.environ["FAR"],
+        env={**os.environ, "SSHJOBS_HOME": os.environ["SSHJOBS_HOME"] + ".third"},
+    ).set_upstream(far)
     SSHJobSensor(task_id="unknown", job="aaaaaaaaaaaaaaaa", poke_interval=1)
 """
 
@@ -110,6 +121,7 @@ def test_the_states_of_the_tasks(airflow: Airflow) -> None:
         ("variables", -1): "success",
         ("big", -1): "success",
         ("nobody", -1): "failed",
+        ("wrong", -1): "failed",
         ("secret", -1): "failed",
         ("submit", 0): "success",
         ("submit", 1): "success",
@@ -121,6 +133,7 @@ def test_the_states_of_the_tasks(airflow: Airflow) -> None:
         ("elsewhere", 0): "success",
         ("elsewhere", 1): "skipped",
         ("elsewhere", 2): "failed",
+        ("third", -1): "success",
         ("unknown", -1): "failed",
     }, airflow.printed[-8000:]
 
@@ -171,6 +184,12 @@ def test_a_big_command_and_odd_bytes(airflow: Airflow) -> None:
 def test_an_unreachable_host_is_named(airflow: Airflow) -> None:
     assert "sshjobs ended with 69" in airflow.printed
     assert "no.such.host.invalid" in airflow.printed.partition("ended with 69")[2]
+
+
+def test_a_wrong_call_is_told_and_not_repeated(airflow: Airflow) -> None:
+    said = airflow.printed.partition("sshjobs ended with 64; no job was started:")[2]
+    assert said.startswith("\nsshjobs: not the name of an environment variable:")
+    assert airflow.state("ways", "wrong") == ("failed", 1)
 
 
 def test_a_password_is_refused_and_not_shown(airflow: Airflow) -> None:
