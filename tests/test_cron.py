@@ -145,6 +145,59 @@ def night(place: Path) -> Iterator[Night]:
         cron.wait(10)
 
 
+def test_the_scripts_where_there_is_no_cron(
+    new_sshd: Callable[..., Sshd], place: Path
+) -> None:
+    """What a minute of cron does, three times, in the bare environment of cron."""
+    login = pwd.getpwuid(os.getuid())
+    sshd = new_sshd()
+    sshd.alias = "gpu1"
+    home = place / "home"
+    (home / "bin").mkdir(parents=True)
+    for name in ("nightly", "bad-ends"):
+        (home / "bin" / name).write_text(block(name))
+        (home / "bin" / name).chmod(0o755)
+    (place / "there").mkdir()
+    (place / "there").chmod(0o777)
+    (home / "nightly.jobs").write_text(
+        '{"key": "nightly/@DAY@/good", "command": "echo x"}\n'
+        '{"key": "nightly/@DAY@/bad", "command": "echo 100% broken; exit 3"}\n'
+    )
+    env = {
+        "HOME": str(home),
+        "LOGNAME": login.pw_name,
+        "SHELL": "/bin/sh",
+        "PATH": f"{BIN}:/usr/bin:/bin",
+        "SSHJOBS_HOME": str(place / "record"),
+        "SSHJOBS_SSH_CONFIG": str(sshd.write_client_config()),
+        "SSHJOBS_REMOTE_BASE_DIR": str(place / "there/jobs"),
+    }
+
+    def minute(line: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            cwd=home,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return done.stdout.decode()
+
+    assert minute("$HOME/bin/nightly") == ""
+    minute("sshjobs wait")
+    letter = minute("$HOME/bin/bad-ends")
+    assert len(letter.splitlines()) == 2
+    assert "FAILED" in letter and "    100% broken" in letter
+    for _ in range(2):
+        assert minute("$HOME/bin/nightly") == ""
+        assert minute("$HOME/bin/bad-ends") == ""
+    assert len(minute("sshjobs list").splitlines()) == 2
+    assert minute("sshjobs reap >/dev/null") == ""
+    assert (sshd.connections, sshd.drops) == (1, 0)
+    assert "disconnected" in minute("sshjobs disconnect gpu1")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(bool(_can()), reason=_can() or "can")

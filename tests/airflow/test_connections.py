@@ -220,7 +220,9 @@ def test_tasks_ride_on_the_connection_that_the_refusal_names() -> None:
             made(extra, password="s3cret", **fields)
         line = str(caught.value).partition("with: ")[2].partition(" (")[0]
         program = shlex.join(ours._program())
-        there = {**os.environ, "SSHJOBS_REMOTE_BASE_DIR": f"/tmp/{base.name}.jobs"}
+        (base / "there").mkdir()
+        (base / "there").chmod(0o777)
+        there = {**os.environ, "SSHJOBS_REMOTE_BASE_DIR": f"{base}/there/jobs"}
         person = line.replace("sshjobs connect", f"{program} connect")
         subprocess.run(["bash", "-c", person], check=True, env=there)
         target = made(extra, **fields)

@@ -34,7 +34,9 @@ with DAG("fan", schedule=None):
         poll_interval=5,
         remote_base_dir={base!r},
     ).expand(
-        command=[f"seq {{i}} 100 {{i}}000; sleep 5; echo end {{i}}" for i in range(50)]
+        command=[
+            f"seq {{i}} 100 {{i}}000\\nsleep 5\\necho 'end' {{i}}" for i in range(50)
+        ]
     )
 """
 
