@@ -8,6 +8,7 @@ to standard output, everything for people to standard error.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping
 
@@ -438,6 +439,7 @@ def _logs(ctx: verbs.Context, values: Values) -> int:
         follow=bool(values.get("follow")),
         offset=values.get("offset") or 0,
         tail=values.get("tail"),
+        prompt=stat.S_ISREG(os.fstat(1).st_mode),
     )
     if values.get("json"):
         _line(_json(job.public()), sys.stderr)

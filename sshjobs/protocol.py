@@ -9,8 +9,10 @@ what a noisy rc file prints before it is skipped and kept for error texts. Then
 come *frames*, one line each: a tag and words that are separated by single
 spaces, in which every byte but printable ASCII is written ``%XX``. Log bytes
 follow their frame as they are and end with a line of the nonce, which no log
-can know; so a log that shrinks while it is read does no harm. A frame without
-its newline is no event. ``docs/reference/wire-format.md`` has the grammar.
+can know; so a log that shrinks while it is read does no harm. A long piece says
+how many bytes come, so that nobody needs to look at them (:meth:`Reply.direct`);
+the host fills it up should the log have shrunk. A frame without its newline is
+no event. ``docs/reference/wire-format.md`` has the grammar.
 
 Keep in sync with ``remote/posix.sh``, which writes what is read here.
 """
@@ -529,6 +531,7 @@ class Reply:
         self._mark = f"\n{nonce} ".encode("ascii")
         self._buffer = bytearray(b"\n")
         self._log: tuple[str, int, int] | None = None  # id, offset, bytes so far
+        self._due: int | None = None  # bytes to come, of a piece that announced them
         self._error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -542,8 +545,8 @@ class Reply:
             raise self._error
         if self.ended:
             return []
-        self._buffer += data
         events: list[Event] = []
+        self._buffer += self._pass_by(data, events)
         try:
             if self.begun or self._find_fence(data):
                 self._read(events)
@@ -553,6 +556,35 @@ class Reply:
             if not events:
                 raise self._error from error
         return events
+
+    def direct(self) -> tuple[str, int, int] | None:
+        """Return the id, offset and count of log bytes before which nothing else comes.
+
+        They may be put into place without :meth:`feed`; then tell :meth:`moved`.
+        """
+        if self._log is None or not self._due or self._buffer:
+            return None
+        job_id, offset, length = self._log
+        return job_id, offset + length, self._due
+
+    def moved(self, count: int) -> None:
+        """Take note that the first ``count`` bytes of :meth:`direct` are in place."""
+        assert self._log is not None and self._due is not None
+        job_id, offset, length = self._log
+        self._log = (job_id, offset, length + count)
+        self._due -= count
+
+    def _pass_by(self, data: bytes, events: list[Event]) -> bytes:
+        """Hand on, uncopied, what need not be looked at; return the rest."""
+        span = self.direct()
+        if span is None:
+            return data
+        job_id, offset, count = span
+        piece = data[:count]
+        if piece:
+            events.append(LogData(job_id, offset, piece))
+            self.moved(len(piece))
+        return data[count:]
 
     def _find_fence(self, data: bytes) -> bool:
         at = self._buffer.find(self._fence)
@@ -571,6 +603,8 @@ class Reply:
         """Take whole frames, and log bytes as they are, off the buffer."""
         while not self.ended:
             more = self._read_frame if self._log is None else self._read_log
+            if self._due is not None:
+                more = self._read_announced
             if not more(events):
                 return
         self._buffer.clear()
@@ -584,8 +618,9 @@ class Reply:
         line = bytes(self._buffer[:end])
         tag, _, rest = line.partition(b" ")
         if tag == b"log":
-            job_id, offset = rest.decode("ascii").split(" ")
+            job_id, offset, *count = rest.decode("ascii").split(" ")
             self._log = (job_id, int(offset), 0)
+            self._due = _count(*count) if count else None
         else:
             event = _FRAMES[tag](rest)
             events.append(event)
@@ -611,6 +646,29 @@ class Reply:
         events.append(LogEnd(job_id, offset, length, size))
         del self._buffer[: close + 1 - sure]
         self._log = None
+        return True
+
+    def _read_announced(self, events: list[Event]) -> bool:
+        """Pass on as many bytes as were announced, then read how many count."""
+        assert self._log is not None and self._due is not None
+        count = min(self._due, len(self._buffer))
+        self._pass_on(count, events)
+        self._due -= count
+        close = self._buffer.find(b"\n", 1)
+        if self._due or close < 0:
+            if len(self._buffer) > _MAX_LINE:
+                raise ValueError("a piece of log without an end")
+            return False
+        line = bytes(self._buffer[:close])
+        if not line.startswith(self._mark):
+            raise ValueError("a piece of log that ends elsewhere")
+        size, length = map(int, line[len(self._mark) :].split(b" "))
+        job_id, offset, most = self._log
+        if not 0 <= length <= most:
+            raise ValueError(f"{length} bytes of {most}")
+        events.append(LogEnd(job_id, offset, length, size))
+        del self._buffer[: close + 1]
+        self._log = self._due = None
         return True
 
     def _pass_on(self, count: int, events: list[Event]) -> None:
@@ -656,6 +714,13 @@ def _name(data: bytes) -> str:
 
 def _int(data: bytes) -> int:
     return int(data)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError(f"not a count: {text}")
+    return count
 
 
 def _maybe_int(data: bytes) -> int | None:

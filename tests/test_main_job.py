@@ -106,6 +106,27 @@ def test_logs_are_bytes(box: Box) -> None:
     assert box.job(job)["log_bytes"] == len(expected)
 
 
+def test_a_log_goes_into_a_file(box: Box, tmp_path: Path) -> None:
+    """What is handed over while the rest arrives, after what was here already."""
+    job = box.submit("--", "seq 1 6000000; sleep 1; seq 1 6000000")
+    part, whole = tmp_path / "part", tmp_path / "whole"
+    _logs_into(part, box, job)
+    box.ok("wait", job)
+    whole.write_bytes(b"before\n")
+    _logs_into(whole, box, job, "--offset", "5")
+    expected = (box.directory(job) / "log").read_bytes()
+    assert len(expected) == box.job(job)["log_bytes"]
+    assert whole.read_bytes() == b"before\n" + expected[5:]
+    assert expected.startswith(part.read_bytes())
+    assert box.ok("logs", job, "--offset", "50000001").raw == expected[50_000_001:]
+
+
+def _logs_into(path: Path, box: Box, *words: str) -> None:
+    with open(path, "ab") as file:
+        process = box.start("logs", *words, stdout=file)
+        assert process.communicate(timeout=60)[1] == b""
+
+
 def test_run_gives_every_byte_of_a_job_with_children(box: Box) -> None:
     script = (
         "(for i in 1 2 3 4 5; do echo child $i >&2; sleep 0.05; done) & "

@@ -962,6 +962,56 @@ def test_a_log_that_shrinks(any_host: Host) -> None:
     assert [(end.length, end.size) for end in ends] == [(0, 5), (6, 6), (0, 0)]
 
 
+#: From this size on a piece is announced, where dd tells how much it copied.
+LONG = b"0123456789abcde\n" * 90_000
+
+
+def test_a_long_piece_of_log(any_host: Host) -> None:
+    job_id = any_host.start(b"echo")
+    any_host.end(job_id)
+    (any_host.jobs / job_id / "log").write_bytes(LONG)
+    assert any_host.log(job_id, 7, len(LONG)) == LONG[7:]
+    assert any_host.log(job_id, 0, 1_300_000) == LONG[:1_300_000]
+
+
+@pytest.mark.parametrize(
+    "change, length",
+    [
+        (b"printf left >%s", 2),
+        (b"printf l >%s", 0),
+        (b"rm -f %s", 0),
+        (b"printf '%%1500000s' x >%s", len(LONG) - 2),
+    ],
+)
+def test_a_long_piece_of_a_log_that_changes_while_it_is_read(
+    host: Host, change: bytes, length: int
+) -> None:
+    job_id, other = host.start(b"echo"), host.start(b"echo hello")
+    host.end(job_id)
+    host.end(other)
+    (host.jobs / job_id / "log").write_bytes(LONG)
+    host.edit = before_dd(change % b'"jobs/$sj_id/log"')
+    wants = (LogWant(job_id, 2, len(LONG)), LogWant(other, 0, 100))
+    said = host.run(Request(logs=wants))
+    assert [end.length for end in of(protocol.LogEnd, said)] == [length, 6]
+    assert len(b"".join(data.data for data in of(protocol.LogData, said))) >= length
+
+
+def test_a_long_piece_whose_reader_is_killed_is_not_taken_for_whole(host: Host) -> None:
+    job_id = host.start(b"echo")
+    host.end(job_id)
+    (host.jobs / job_id / "log").write_bytes(LONG)
+    host.edit = before_dd(b"dd() { head -c 70000 jobs/*/log >&3; }")
+    with pytest.raises(AssertionError, match=r"Reply object at \w+>\.ended"):
+        host.run(Request(logs=(LogWant(job_id, 0, len(LONG)),)))
+
+
+def before_dd(line: bytes) -> Callable[[bytes], bytes]:
+    """Return an edit of the program that does something before a long piece is read."""
+    dd = b"sj_l=$(LC_ALL=C dd "
+    return lambda program: program.replace(dd, line + b"\n" + dd)
+
+
 # -- hosts that are poor, full or not ours -------------------------------------------
 
 

@@ -99,11 +99,12 @@ sj_where() {
 }
 
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
-# sj_env (command words or -), sj_dd, sj_grepz, sj_wc (1 or 0).
+# sj_env (command words or -), sj_dd (0; 1: it skips and counts bytes; 2: and tells how
+# many it copied), sj_grepz, sj_wc (1 or 0).
 sj_tools() {
     sj_line=
     sj_read_line "$sj_machine/tools"
-    case $sj_line in "$sj_boot 2 "*) ;; *) sj_probe ;; esac
+    case $sj_line in "$sj_boot 3 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
     sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
 }
@@ -116,14 +117,17 @@ sj_probe() {
         sj_env=$(command -v env)
     fi
     sj_dd=0
-    [ "$(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes,fullblock skip=1 count=2 2>/dev/null)" = bc ] &&
-        sj_dd=1
+    case $(printf abcd | LC_ALL=C dd bs=2 iflag=skip_bytes,count_bytes,fullblock skip=1 count=2 2>&1) in
+    bc*"
+2 bytes "*) sj_dd=2 ;;
+    bc*) sj_dd=1 ;;
+    esac
     sj_grepz=0
     printf 'a\000b=1\000c\000' | grep -szxo 'b=[0-9]*' 2>/dev/null | tr '\000' ' ' |
         grep -q '^b=1 *$' && [ -r /proc/self/environ ] && sj_grepz=1
     sj_wc=0
     case $(wc --version 2>/dev/null) in *GNU*) sj_wc=1 ;; esac
-    sj_line="$sj_boot 2 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
+    sj_line="$sj_boot 3 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
     { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
     return 0
 }
@@ -928,14 +932,35 @@ sj_logs() { # ID OFFSET LIMIT ...
                 printf "%s %.0f %.0f %.0f\n", id[i], off[i], k, s
             }
         }' | while read -r sj_id sj_o sj_k sj_s; do
+        if [ "$sj_dd" = 2 ] && [ "$sj_k" -ge 1048576 ]; then
+            sj_long 3>&1 </dev/null
+            continue
+        fi
         printf 'log %s %s\n' "$sj_id" "$sj_o"
         [ "$sj_k" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_o" "$sj_k" </dev/null
         printf '\n%s %s\n' "$sj_nonce" "$sj_s"
-    done
+    done || exit
+}
+
+# A long piece is announced, so that nobody has to look for its end. How much of it came,
+# dd says in its last line; if the log has shrunk meanwhile, the rest is filled up. Should
+# dd not live to say so, the reply breaks off.
+sj_long() { # sj_id sj_o sj_k sj_s; 3: the reply
+    printf 'log %s %s %s\n' "$sj_id" "$sj_o" "$sj_k"
+    sj_l=$(LC_ALL=C dd if="jobs/$sj_id/log" bs=65536 iflag=skip_bytes,count_bytes,fullblock \
+        skip="$sj_o" count="$sj_k" 2>&1 >&3)
+    [ "$sj_l" ] || exit 1
+    sj_l=${sj_l##*"
+"}
+    sj_l=${sj_l%% byte*}
+    case $sj_l in *[!0-9]*) sj_l=0 ;; esac
+    [ "$sj_l" = "$sj_k" ] || dd if=/dev/zero bs=65536 iflag=count_bytes,fullblock \
+        count=$((sj_k - sj_l)) 2>/dev/null
+    printf '\n%s %s %s\n' "$sj_nonce" "$sj_s" "$sj_l"
 }
 
 sj_piece() { # FILE OFFSET COUNT
-    if [ "$sj_dd" = 1 ]; then
+    if [ "$sj_dd" != 0 ]; then
         dd if="$1" bs=65536 iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
     else
         tail -c "+$(($2 + 1))" "$1" | head -c "$3"

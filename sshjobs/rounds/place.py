@@ -70,6 +70,9 @@ class Place:
         self.conn = conn_of(identity, settings)
         self.clock = clock
         self.waits = False  # for an end, which a watch can hear of
+        #: Told of the id, offset and end of each piece of log that a round of ours
+        #: has put whole into its file, at once; must not wait for anything.
+        self.on_log: Callable[[str, int, int], None] | None = None
         self.turn = 0.0  # seconds left to who led the last round, to lead the next
 
     def __repr__(self) -> str:

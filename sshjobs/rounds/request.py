@@ -16,6 +16,9 @@ MAX_REAPS = 1000
 MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
 
+#: A long log comes in pieces of this many bytes: each counts once it is whole.
+LOG_PIECE_BYTES = 4 * 1024 * 1024
+
 #: How long a host remembers a reaped or cancelled id, so that an old round cannot
 #: start it again. A round lives for seconds; a day is beyond any doubt.
 GONE_TTL = 86400.0
@@ -138,7 +141,10 @@ def _logs(
     piece = place.settings.log_chunk_size
     share = max(piece, MAX_LOG_BYTES // max(1, len(chosen)))
     return tuple(
-        protocol.LogWant(job.id, job.log_home, _limit(job, share)) for job in chosen
+        protocol.LogWant(job.id, job.log_home + at, min(LOG_PIECE_BYTES, limit - at))
+        for job in chosen
+        for limit in [_limit(job, share)]
+        for at in range(0, max(1, limit), LOG_PIECE_BYTES)
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 
 from .. import errors, protocol, transports
 from ..errors import TransportError
 from ..facts import Ledger
 from ..locks import Lead
+from .intake import Intake
 from .place import Place
 from .request import Plan, collect, expire
 
@@ -24,9 +24,6 @@ class Round:
         #: What a listing brought, in the order of the reply.
         self.listed: list[protocol.Event] = []
         self._facts: list[protocol.Event] = []
-        self._files = ExitStack()
-        self._file = -1
-        self._file_id = ""
         self._bytes_in = 0
         self._skew = 0.0
         self._failed: protocol.Failed | None = None
@@ -53,13 +50,20 @@ class Round:
         nonce = os.urandom(8).hex()
         program = protocol.build(request, nonce)
         reply = protocol.Reply(nonce)
+        intake = Intake(reply, self._store.log_path, self._take, self._lead.beat)
         try:
-            self._talk(transport, program, reply)
+            transport.run(
+                "exec sh",
+                stdin=program,
+                timeout=self._place.settings.command_timeout,
+                sink=intake,
+            )
         except (errors.SessionRefused, errors.HostUnreachable):
             self._take_back(plan)
             raise
         finally:
-            self._files.close()
+            intake.close()
+            self._bytes_in = intake.bytes_in
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
@@ -90,28 +94,9 @@ class Round:
         if not reply.ended:
             raise errors.OutcomeUnknown(host, "the reply broke off")
 
-    def _talk(
-        self, transport: transports.Transport, program: bytes, reply: protocol.Reply
-    ) -> None:
-        def sink(data: bytes) -> None:
-            self._lead.beat()
-            if data:
-                self._bytes_in += len(data)
-                for event in reply.feed(data):
-                    self._take(event)
-
-        transport.run(
-            "exec sh",
-            stdin=program,
-            timeout=self._place.settings.command_timeout,
-            sink=sink,
-        )
-
     def _take(self, event: protocol.Event) -> None:
-        """Write log bytes down at once, keep everything else for the transaction."""
-        if isinstance(event, protocol.LogData):
-            self._write(event)
-        elif isinstance(event, protocol.Failed):
+        """Keep what was said for the transaction."""
+        if isinstance(event, protocol.Failed):
             self._failed = event
         elif isinstance(event, (protocol.Listed, protocol.ListedOdd)):
             self.listed.append(event)
@@ -121,30 +106,9 @@ class Round:
             self._facts.append(event)
         else:
             self._facts.append(event)
-
-    def _write(self, event: protocol.LogData) -> None:
-        """Put log bytes where they belong; the same bytes twice do no harm."""
-        if self._file_id != event.job_id:
-            self._files.close()
-            path = self._store.log_path(event.job_id)
-            try:
-                self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-            except OSError as error:
-                raise errors.StoreError(f"{path}: {error.strerror}") from error
-            self._files.callback(self._close_file, self._file)
-            self._file_id = event.job_id
-        data, offset = memoryview(event.data), event.offset
-        while data:
-            try:
-                done = os.pwrite(self._file, data, offset)
-            except OSError as error:
-                path = self._store.log_path(event.job_id)
-                raise errors.StoreError(f"{path}: {error.strerror}") from error
-            data, offset = data[done:], offset + done
-
-    def _close_file(self, fd: int) -> None:
-        os.close(fd)
-        self._file_id = ""
+        if isinstance(event, protocol.LogEnd) and self._place.on_log is not None:
+            end = event.offset + event.length
+            self._place.on_log(event.job_id, event.offset, end)
 
     # -- what was said -----------------------------------------------------------------
 

@@ -19,6 +19,22 @@ else:
 #: the session: our own ends are closed at once and the exception goes through.
 Sink = Callable[[bytes], None]
 
+
+class Drain(Protocol):
+    """A sink that can take bytes out of a pipe by itself, without a copy of ours."""
+
+    def __call__(self, data: bytes, /) -> None:
+        """Take a piece, see :data:`Sink`."""
+
+    def draw(self, pipe: int) -> int:
+        """Take what may go straight from the pipe to where it belongs.
+
+        Returns:
+            How many bytes; 0 if what comes next must be handed over, if there is
+            nothing there now, and at the end.
+        """
+
+
 #: How much of a session's stderr is kept; it is for error texts only.
 STDERR_BYTES = 8192
 

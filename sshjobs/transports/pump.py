@@ -19,6 +19,10 @@ _BEAT = 1.0
 _LOOK = 0.02
 
 
+def _draw_nothing(_pipe: int) -> int:
+    return 0
+
+
 class Silence(Exception):
     """Not a byte moved for as long as the caller bears."""
 
@@ -28,7 +32,7 @@ class Pump:
 
     Every end of ours is non-blocking, so that 20 MB in and 20 MB out cannot wait for
     each other. The other ends are :attr:`theirs`: pass them on, then call
-    :meth:`handed_over`.
+    :meth:`handed_over`. A sink that can :meth:`~.base.Drain.draw` is asked to first.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Pump:
         stderr_bytes: int = STDERR_BYTES,
     ) -> None:
         self._sink = sink
+        self._draw: Callable[[int], int] = getattr(sink, "draw", _draw_nothing)
         self._stderr_bytes = stderr_bytes
         self._timeout = timeout
         self._rest = memoryview(stdin)
@@ -153,6 +158,11 @@ class Pump:
             self._shut(self._in)
 
     def _read_out(self) -> bool:
+        drawn = self._draw(self._out) if self._out >= 0 else 0
+        if drawn:
+            self.stdout_bytes += drawn
+            self._moved_at = self._sunk_at = time.monotonic()
+            return True
         piece = self._read(self._out)
         if piece:
             self.stdout_bytes += len(piece)

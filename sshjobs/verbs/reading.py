@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,12 @@ from ..model import Job
 from ..rounds import Party
 from ..store import Store
 from .context import Context
+
+#: What is copied at a time. A larger one is memory that malloc takes anew each time.
+_PIECE = 1 << 18
+
+#: Of so many bytes at least the kernel is told that they need not stay in memory.
+_MANY = 1 << 20
 
 
 class Tap:
@@ -27,6 +34,7 @@ class Tap:
         self, store: Store, job_id: str, write: Callable[[bytes], object], offset: int
     ) -> None:
         self._path = store.log_path(job_id)
+        self._job_id = job_id
         self._write = write
         self.at = offset
 
@@ -34,14 +42,23 @@ class Tap:
         """Hand over what lies between the last byte given and ``upto``."""
         if upto <= self.at:
             return
-        with open(self._path, "rb") as file:
-            file.seek(self.at)
+        start = self.at
+        with open(self._path, "rb", buffering=0) as file:
+            file.seek(start)
             while self.at < upto:
-                data = file.read(min(1 << 20, upto - self.at))
+                data = file.read(min(_PIECE, upto - self.at))
                 if not data:
-                    return
+                    break
                 self._write(data)
                 self.at += len(data)
+            if self.at - start >= _MANY and hasattr(os, "posix_fadvise"):
+                done = self.at - start
+                os.posix_fadvise(file.fileno(), start, done, os.POSIX_FADV_DONTNEED)
+
+    def heard(self, job_id: str, offset: int, end: int) -> None:
+        """Hand over a piece that has just come, if it is the next."""
+        if job_id == self._job_id and offset <= self.at:
+            self.copy(end)
 
 
 def logs(
@@ -52,11 +69,14 @@ def logs(
     follow: bool = False,
     offset: int = 0,
     tail: int | None = None,
+    prompt: bool = False,
 ) -> Job:
     """Hand over the bytes of a job's log.
 
     Args:
         write: Takes each piece, in order, none twice.
+        prompt: ``write`` never waits for a reader, so that it may be called while the
+            rest of a long log is on its way.
         follow: Go on until the job has ended and its last byte was given.
         offset: Begin at this byte.
         tail: Begin with the last so many lines of what there is now.
@@ -69,9 +89,13 @@ def logs(
         return job
     with ctx.party_at(job.conn) as party, _wanting_log(party, job.id):
         if tail is not None or not follow:
+            tap = Tap(party.store, job.id, write, offset)
+            if prompt and tail is None:
+                tap.copy(job.log_home)
+                party.on_log = tap.heard
             error = _bring(party, job.id)
             job = party.store.job(job.id) or job
-            at = _give(party.store, job, write, offset, tail)
+            at = _give(party.store, job, write, tap.at, tail)
             if error is not None:
                 raise error
             if not follow:
