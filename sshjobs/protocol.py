@@ -67,7 +67,8 @@ class Request(Record):
     """All that this machine wants of one host, served in the order of the fields.
 
     ``journal`` is the place up to which the journal was read, None at the first
-    contact. ``kills`` pairs an id with whether its start was ever sent.
+    contact. ``kills`` pairs an id with whether its start was ever sent. The first
+    ``logs_due`` of the ``logs`` are always served, the others while there is time.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -81,6 +82,7 @@ class Request(Record):
     start_grace: float = 10.0
     key_ttl: float = 30 * 86400.0
     gone_ttl: float = 86400.0
+    logs_due: int = 1000
 
 
 class Hello(Record):
@@ -323,7 +325,7 @@ def build(request: Request, nonce: str) -> bytes:
         parts.append(_call("sj_reap", *request.reaps))
     if request.logs:
         wants = (str(word) for want in request.logs for word in want)
-        parts.append(_call("sj_logs", *wants))
+        parts.append(_call("sj_logs", request.logs_due, *wants))
     return b"\n".join([*parts, b"sj_close", b"}", b"exit", b""])
 
 

@@ -10,13 +10,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from sshjobs import protocol
 from sshjobs.model import Spec, new_job_id
-from sshjobs.protocol import Check, Event, LogWant, Reply, Request, Start
+from sshjobs.protocol import Check, LogWant, Reply, Request, Start
+
+if TYPE_CHECKING:
+    from sshjobs.protocol import Event
 
 E = TypeVar("E")
 PATIENCE = 20.0
@@ -1004,6 +1007,35 @@ def test_a_long_piece_whose_reader_is_killed_is_not_taken_for_whole(host: Host) 
     host.edit = before_dd(b"dd() { head -c 70000 jobs/*/log >&3; }")
     with pytest.raises(AssertionError, match=r"Reply object at \w+>\.ended"):
         host.run(Request(logs=(LogWant(job_id, 0, len(LONG)),)))
+
+
+def test_further_pieces_are_sent_while_there_is_time(host: Host) -> None:
+    job_id = host.start(b"echo")
+    host.end(job_id)
+    (host.jobs / job_id / "log").write_bytes(LONG)
+    half = len(LONG) // 2
+    wants = (LogWant(job_id, 0, half), LogWant(job_id, half, half))
+    for due, late, offsets in (
+        (1, False, [0, half]),
+        (1, True, [0]),
+        (2, True, [0, half]),
+    ):
+        host.edit = with_no_time if late else unchanged
+        ends = of(protocol.LogEnd, host.run(Request(logs=wants, logs_due=due)))
+        assert [(end.offset, end.length) for end in ends] == [
+            (offset, half) for offset in offsets
+        ]
+
+
+def unchanged(program: bytes) -> bytes:
+    """Return the program as it is."""
+    return program
+
+
+def with_no_time(program: bytes) -> bytes:
+    """Return the program with no time for more than what is due."""
+    assert b"sj_until=$((sj_l + 2))" in program
+    return program.replace(b"sj_until=$((sj_l + 2))", b"sj_until=$sj_l")
 
 
 def before_dd(line: bytes) -> Callable[[bytes], bytes]:

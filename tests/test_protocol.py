@@ -158,7 +158,8 @@ def test_an_announced_piece_is_not_searched(places: list[int]) -> None:
 def test_an_announced_piece_may_go_its_own_way(
     places: list[int], steps: list[int]
 ) -> None:
-    reply, log, events = Reply(NONCE), b"", list[protocol.Event]()
+    reply, log = Reply(NONCE), b""
+    events: list[protocol.Event] = []
     for piece in cut(ANNOUNCED, places):
         for step in steps:
             span = reply.direct()

@@ -16,8 +16,10 @@ MAX_REAPS = 1000
 MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
 
-#: A long log comes in pieces of this many bytes: each counts once it is whole.
+#: A long log comes in pieces of this many bytes: each counts once it is whole. There
+#: may be so many of it, for which the host takes a second or two.
 LOG_PIECE_BYTES = 4 * 1024 * 1024
+MAX_PIECES = 64
 
 #: How long a host remembers a reaped or cancelled id, so that an old round cannot
 #: start it again. A round lives for seconds; a day is beyond any doubt.
@@ -63,6 +65,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     reaps = [i for i in intents if i.kind == "reap" and is_home(jobs.get(i.job_id))]
     reaps = reaps[:MAX_REAPS]
     row = place.row()
+    logs = _logs(place, intents, jobs)
     request = protocol.Request(
         base_dir=place.settings.remote_base_dir,
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
@@ -70,7 +73,8 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         starts=tuple(orders),
         checks=_checks(place, intents),
         reaps=tuple({i.job_id: None for i in reaps}),
-        logs=_logs(place, intents, jobs),
+        logs=logs[0],
+        logs_due=logs[1],
         listing=listing,
         start_grace=place.settings.start_grace,
         key_ttl=place.settings.key_ttl,
@@ -128,8 +132,12 @@ def _checks(place: Place, intents: list[Intent]) -> tuple[protocol.Check, ...]:
 
 def _logs(
     place: Place, intents: list[Intent], jobs: dict[str, Job]
-) -> tuple[protocol.LogWant, ...]:
-    """Share the bytes of one reply among all who want log."""
+) -> tuple[tuple[protocol.LogWant, ...], int]:
+    """Share the bytes of one reply among all who want log.
+
+    Returns:
+        A piece for each, then further ones, in turns; and for how many there is one.
+    """
     wanted = {}
     for intent in intents:
         job = jobs.get(intent.job_id)
@@ -138,18 +146,22 @@ def _logs(
     chosen = list(wanted.values())
     turn = place.row().rounds * MAX_LOGS % max(1, len(chosen))
     chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
-    piece = place.settings.log_chunk_size
-    share = max(piece, MAX_LOG_BYTES // max(1, len(chosen)))
-    return tuple(
-        protocol.LogWant(job.id, job.log_home + at, min(LOG_PIECE_BYTES, limit - at))
-        for job in chosen
-        for limit in [_limit(job, share)]
-        for at in range(0, max(1, limit), LOG_PIECE_BYTES)
-    )
+    share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
+    piece = max(place.settings.log_chunk_size, share)
+    wants: list[protocol.LogWant] = []
+    for at in range(0, MAX_PIECES * piece, piece):
+        if at and len(wants) > MAX_LOGS:
+            break
+        for job in chosen:
+            limit = min(piece, _rest(job, piece) - at)
+            if limit > 0 or not at:
+                wants.append(protocol.LogWant(job.id, job.log_home + at, max(0, limit)))
+    return tuple(wants), len(chosen)
 
 
-def _limit(job: Job, share: int) -> int:
-    """Return how many bytes to ask for; an ended job's log has a last byte."""
+def _rest(job: Job, piece: int) -> int:
+    """Return how many bytes of a log to ask for; an ended job's has a last byte."""
+    known = job.log_bytes - job.log_home
     if states.is_final(job.state) and job.state != states.LOST:
-        return max(0, min(share, job.log_bytes - job.log_home))
-    return share
+        return known
+    return max(known, piece)

@@ -16,8 +16,10 @@ from .context import Context
 #: What is copied at a time. A larger one is memory that malloc takes anew each time.
 _PIECE = 1 << 18
 
-#: Of so many bytes at least the kernel is told that they need not stay in memory.
+#: Of so many bytes at least the kernel is told that they need not stay in memory. What
+#: is not on the disk yet stays, so it is told again of as many before as that may take.
 _MANY = 1 << 20
+_BEFORE = 16 << 20
 
 
 class Tap:
@@ -52,8 +54,9 @@ class Tap:
                 self._write(data)
                 self.at += len(data)
             if self.at - start >= _MANY and hasattr(os, "posix_fadvise"):
-                done = self.at - start
-                os.posix_fadvise(file.fileno(), start, done, os.POSIX_FADV_DONTNEED)
+                start = max(0, start - _BEFORE)
+                length = self.at - start
+                os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_DONTNEED)
 
     def heard(self, job_id: str, offset: int, end: int) -> None:
         """Hand over a piece that has just come, if it is the next."""
