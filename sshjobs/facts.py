@@ -62,6 +62,7 @@ class Ledger:
         self._node = ""
         self._jobs: dict[str, Job] = {}
         self._verdicts: dict[str, str] = {}
+        self._served: dict[str, list[int]] = {}  # by note
 
     def apply(self, facts: list[protocol.Event]) -> list[str]:
         """Bring the store up to these facts.
@@ -81,6 +82,8 @@ class Ledger:
             self._change(job_id, event, finished_at=self._now)
         changed = [job for key, job in self._jobs.items() if before.get(key) != job]
         self._store.put(changed)
+        for note, numbers in self._served.items():
+            self._store.serve(numbers, note)
         self._clean_up(changed, before)
         waiting = {key for key, job in self._jobs.items() if job.state == "PENDING"}
         return sorted(ids - waiting - {""})
@@ -96,7 +99,9 @@ class Ledger:
         self._jobs[job_id] = job._replace(state=state, **columns)
 
     def _serve(self, kind: str, job_id: str, note: str = "") -> None:
-        self._store.serve(self._intents.get((kind, job_id), ()), note)
+        """Close intents, once all facts are known; what is said first of one counts."""
+        numbers = self._intents.pop((kind, job_id), ())
+        self._served.setdefault(note, []).extend(numbers)
 
     def _clean_up(self, changed: list[Job], before: dict[str, Job]) -> None:
         """Want the directories gone of jobs that have just ended, if they say so."""

@@ -41,6 +41,7 @@ class Context:
         self.remark = ""  # what there is to say of a record that was just begun
         self._store: Store | None = None
         self._rundir = ""
+        self._settings: dict[str, Settings] = {}
 
     def __repr__(self) -> str:
         return f"<Context {self.home}>"
@@ -65,7 +66,11 @@ class Context:
 
     def settings(self, host: str) -> Settings:
         """Return the settings in force for a host."""
-        return resolve_settings(host, self.config, self.environ, self.flags)
+        if host not in self._settings:
+            self._settings[host] = resolve_settings(
+                host, self.config, self.environ, self.flags
+            )
+        return self._settings[host]
 
     def identity(self, host: str, settings: Settings) -> transports.Identity:
         """Return what a host's name resolves to, from the store if it still holds."""
