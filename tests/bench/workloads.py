@@ -270,8 +270,27 @@ def curves(ground: Ground, found: Results) -> None:
 
 # -- 3: many jobs in one call --------------------------------------------------------
 
-#: What a person would write who has one connection, a login shell and no sshjobs.
+#: What a person would write who has one connection, a login shell and no sshjobs: for
+#: each job a directory, the process detached, and a record of it and of its end.
 _PLAIN = """umask 077
+mkdir -p {base} && cd {base} || exit
+n=0
+while [ $n -lt {count} ]; do
+    n=$((n + 1))
+    mkdir $n
+    printf '%s\\n' 'true' >$n/script
+    (
+        setsid {shell} $n/script </dev/null >$n/log 2>&1 &
+        echo $! >$n/pid
+        wait $!
+        echo $? >$n/exit
+    ) &
+done
+exit
+"""
+
+#: The same without any record: nobody could tell how such a job does.
+_BARE = """umask 077
 mkdir -p {base} && cd {base} || exit
 n=0
 while [ $n -lt {count} ]; do
@@ -290,15 +309,22 @@ def batch(ground: Ground, found: Results) -> None:
     ground.new_box()
     assert crowd([ground.ours("submit", ground.box.host, "--", "true")]).failed == 0
     path = _lines(ground, "lines", count, "true")
-    plain, ours = [], []
+    plain, bare, ours = [], [], []
     for number in range(ground.times()):
         ground.settle()
-        plain.append(_plain_batch(ground, count, number))
+        plain.append(_plain_batch(ground, _PLAIN, count, f"plain{number}"))
+        ground.settle()
+        bare.append(_plain_batch(ground, _BARE, count, f"bare{number}"))
         ground.settle()
         command = ground.ours("submit", ground.box.host, "--from", path)
         ours.append(ground.counted(lambda: crowd([command])))
         crowd([ground.ours("wait")])
-    for who, costs in (("sh program, ssh -S", plain), ("sshjobs submit --from", ours)):
+    rows = (
+        ("sh program, ssh -S", plain),
+        ("sh program without records", bare),
+        ("sshjobs submit --from", ours),
+    )
+    for who, costs in rows:
         cost = median(costs)
         found.rows.append(Row(name, who, cost, count / cost.wall, "jobs/s"))
     ratio = median(plain).wall / median(ours).wall
@@ -311,9 +337,8 @@ def batch(ground: Ground, found: Results) -> None:
         found.rows.append(Row(name, who, once, count / once.wall, "jobs/s"))
 
 
-def _plain_batch(ground: Ground, count: int, number: int) -> Cost:
-    base = ground.far / f"plain{number}"
-    text = _PLAIN.format(base=base, count=count, shell=ground.shell)
+def _plain_batch(ground: Ground, program: str, count: int, name: str) -> Cost:
+    text = program.format(base=ground.far / name, count=count, shell=ground.shell)
     path = ground.folder / "plain.sh"
     path.write_text(text)
     command = ground.ssh(
