@@ -58,7 +58,8 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         listing: Every job directory is asked about as well.
     """
     store = place.store
-    intents = store.intents(place.conn)
+    every = store.intents(place.conn)
+    intents = _in_reach(every)
     jobs = store.jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
     starts, orders = _starts(place, intents, jobs)
@@ -71,7 +72,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
         kills=tuple({i.job_id: (i.job_id, True) for i in kills}.values()),
         starts=tuple(orders),
-        checks=_checks(place, intents),
+        checks=_checks(place, every),
         reaps=tuple({i.job_id: None for i in reaps}),
         logs=logs[0],
         logs_due=logs[1],
@@ -83,6 +84,13 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     store.sync_logs(intent.job_id for intent in reaps)
     return Plan(starts, kills, reaps), request
+
+
+def _in_reach(intents: list[Intent]) -> list[Intent]:
+    """Leave out starts that cannot be in this request anyhow; a batch may be long."""
+    starts = [intent for intent in intents if intent.kind == "start"]
+    late = {intent.id for intent in starts[2 * MAX_STARTS :]}
+    return [intent for intent in intents if intent.id not in late]
 
 
 def _starts(
