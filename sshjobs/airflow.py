@@ -23,6 +23,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import selectors
 import shlex
 import shutil
@@ -32,7 +33,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ except ImportError:  # Airflow 2.9 to 3.1
         AirflowSkipException,
     )
 
+from .settings import BY_NAME
 from .states import ACTIVE
 
 #: What a task's job is called; a Jinja template, which fits a BashOperator too. Keep in
@@ -88,8 +90,13 @@ MAX_LINE = 1 << 20
 # Not an end of the job: the host cannot be asked now (69), or the answer is out (75).
 _ASK_AGAIN = (69, 75)
 
-# How sshjobs ends when the call itself is wrong; a job may end so too.
+# How sshjobs ends when the call itself is wrong, and when it cannot know yet whether a
+# job was started; a job may end so too.
 _WRONG = 64
+_NOT_YET = 75
+
+# A line of its own on standard error names the job that there is (model.new_job_id).
+_ID = re.compile("[a-z2-7]{16}")
 
 # Parameters that travel as SSHJOBS_<NAME>; keep in sync with settings.py.
 _SETTINGS = (
@@ -185,18 +192,29 @@ def _refuse_secrets(
             f"user that runs the tasks, with: {found.connect()} (the tasks ride on "
             "that connection as long as it stays)"
         )
-    if connection.password:
-        return ("the connection's password is not used: it has a key",)
-    return ()
+    return tuple(_remarks(connection.password, extras.get("key_file")))
+
+
+def _remarks(password: str | None, key_file: Any) -> Iterator[str]:
+    """Say what will look like a host that refuses the key."""
+    if password:
+        yield (
+            "the connection's password is not used: it has a key. If that is the "
+            "passphrase of the key, load the key into an ssh-agent of the worker"
+        )
+    if key_file and not os.path.exists(_found(key_file)):
+        yield f"key_file: there is no {_found(key_file)} on this worker"
 
 
 def _key_options(extras: Mapping[str, Any]) -> list[str]:
     path = extras.get("key_file")
     if extras.get("private_key"):
-        # OpenSSH refuses a key file whose last line is not ended ("invalid format").
-        path = _keep(str(extras["private_key"]).strip() + "\n", "key")
+        # OpenSSH refuses a key file whose last line is not ended ("invalid format"), or
+        # whose lines end as those of a browser's form ("error in libcrypto", 9.2).
+        lines = str(extras["private_key"]).strip().splitlines()
+        path = _keep("".join(f"{line.rstrip()}\n" for line in lines), "key")
     if path:
-        return [f"IdentityFile={_quoted(path)}", "IdentitiesOnly=yes"]
+        return [f"IdentityFile={_quoted(_found(path))}", "IdentitiesOnly=yes"]
     # Keys of an agent are used all the same, by ssh as by paramiko.
     return ["IdentityFile=none"] if _is(extras, "look_for_keys", "false") else []
 
@@ -272,9 +290,15 @@ def _word(option: str) -> str:
     return option if plain else shlex.quote(option)
 
 
-def _quoted(path: Any) -> str:
-    """Return a path as a word of ssh_config(5)."""
-    return f'"{path}"' if " " in str(path) else str(path)
+def _found(path: Any) -> str:
+    """Return a path as paramiko finds it: from this directory, with this HOME."""
+    return os.path.abspath(os.path.expanduser(str(path)))
+
+
+def _quoted(path: str) -> str:
+    """Return a path as a word of ssh_config(5), where ``%`` begins a token."""
+    path = path.replace("%", "%%")
+    return f'"{path}"' if " " in path else path
 
 
 def _keep(text: str, kind: str) -> str:
@@ -327,6 +351,7 @@ class _Lines:
         self._decode = codecs.getincrementaldecoder(encoding)("backslashreplace")
         self._rest = ""
         self.ended = False
+        self.job = ""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     def close(self) -> None:
@@ -349,15 +374,17 @@ class _Lines:
         for line in lines:
             self.tail.append(line.rstrip("\r"))
             self._log.info("%s", self.tail[-1])
+            self.job = line if _ID.fullmatch(line) else self.job
         return not self.ended
 
 
 class _Ended(NamedTuple):
-    """How a command of ours ended, and its last lines."""
+    """How a command of ours ended, its last lines, and the job that it named."""
 
     status: int
     stdout: list[str]
     stderr: list[str]
+    job: str
 
 
 class _Process(SubprocessHook):
@@ -398,8 +425,8 @@ class _Process(SubprocessHook):
                 file.close()
         status = process.wait()
         self.log.info("Command exited with return code %s", status)
-        said, told = (list(lines.tail) for lines in streams.values())
-        return _Ended(status, said, told)
+        said, told = streams.values()
+        return _Ended(status, list(said.tail), list(told.tail), told.job)
 
     def _pump(
         self, process: Any, streams: Mapping[Any, _Lines], deadline: float | None = None
@@ -492,17 +519,30 @@ def _left_over(ti: Any, key: str, env: Mapping[str, str]) -> list[str]:
     ]
 
 
+def _record_of(key: str, ended: _Ended, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is known of the job that a command was about.
+
+    The key alone may mean the job of an earlier try, or of another run, whose end is
+    not how this one ended: where a command names no job it found none. What still
+    runs is worth telling all the same.
+    """
+    if ended.job:
+        return _record(ended.job, env)
+    earlier = _record(f"key:{key}", env)
+    return earlier if earlier.get("state") in ACTIVE else {}
+
+
 def _is_skip(record: Mapping[str, Any], codes: Container[int]) -> bool:
     """Tell whether the job itself, and not sshjobs, ended with a code that skips."""
-    return record.get("state") == "FAILED" and record.get("exit_status") in codes
+    ran_out = record.get("state") in ("COMPLETED", "FAILED")
+    return ran_out and record.get("exit_status") in codes
 
 
 def _complaint(record: Mapping[str, Any], ended: _Ended) -> str:
     """Say how a job ended, or why that is not known, with its last lines."""
     if record.get("finished_at") is None and record.get("state") != "LOST":
         said = "\n".join(ended.stderr) or "it said nothing"
-        what = "the job has no end yet" if record else "no job was started"
-        return f"sshjobs ended with {ended.status}; {what}:\n{said}"
+        return f"sshjobs ended with {ended.status}; {_so_far(record, ended)}:\n{said}"
     how = f"job {record['id']} on {record['host']}: {record['state']}"
     if record["signal"] is not None:
         how += f" by signal {record['signal']}"
@@ -515,6 +555,15 @@ def _complaint(record: Mapping[str, Any], ended: _Ended) -> str:
     return f"{how}; the last lines of its log:\n" + "\n".join(ended.stdout)
 
 
+def _so_far(record: Mapping[str, Any], ended: _Ended) -> str:
+    """Say what is known of a job that has no end."""
+    if record:
+        return f"job {record['id']} has no end yet"
+    if ended.status == _NOT_YET:
+        return "whether a job was started is not known yet; the next try finds out"
+    return "no job was started"
+
+
 def _unknown(job: str, ended: _Ended) -> str:
     """Say what may have become of a job that a sensor cannot find."""
     said = "\n".join(ended.stderr)
@@ -523,6 +572,12 @@ def _unknown(job: str, ended: _Ended) -> str:
         "the host; where another worker submitted it with cleanup, that one has "
         f"brought it home and deleted it (see docs/how-to/airflow.md):\n{said}"
     )
+
+
+def _at_least(name: str, value: Any) -> Any:
+    """Return a setting that is not below what it can be; 0 tries are 1, as there."""
+    least = BY_NAME[name].least
+    return max(value, least) if isinstance(value, (int, float)) else value
 
 
 def _codes(given: int | Container[int] | None) -> Container[int]:
@@ -609,7 +664,7 @@ class SSHJobOperator(BashOperator):
         self.remote_base_dir = remote_base_dir
         self.poll_interval = poll_interval
         self.log_chunk_size = log_chunk_size
-        self.timeout = timeout
+        self.timeout = timeout or None  # 0 is none, as there
         self.cleanup = cleanup
         self.remote_os = remote_os
         self.skip_on_exit_code = _codes(skip_on_exit_code)
@@ -658,7 +713,7 @@ class SSHJobOperator(BashOperator):
         ended = self.subprocess_hook.follow(
             self.bash_command, env, self.command, self.output_encoding
         )
-        if ended.status:
+        if ended.status or (self.verb == "run" and 0 in self.skip_on_exit_code):
             self._fail(ended, env)
         return ended.stdout[-1] if ended.stdout else None
 
@@ -674,7 +729,7 @@ class SSHJobOperator(BashOperator):
         """Return the variables that carry the parameters to ``sshjobs``."""
         given = {name: getattr(self, name) for name in _SETTINGS}
         return where.environ() | {
-            f"SSHJOBS_{name.upper()}": str(value)
+            f"SSHJOBS_{name.upper()}": str(_at_least(name, value))
             for name, value in given.items()
             if value is not None
         }
@@ -696,7 +751,7 @@ class SSHJobOperator(BashOperator):
         return words
 
     def _fail(self, ended: _Ended, env: Mapping[str, str]) -> None:
-        record = _record(f"key:{self.key}", env)
+        record = _record_of(self.key, ended, env)
         if _is_skip(record, self.skip_on_exit_code):
             raise AirflowSkipException(
                 f"job {record['id']} ended with {ended.status}: skipping"
@@ -774,6 +829,11 @@ class SSHJobSensor(BashSensor):
             AirflowSkipException: it ended with a code of ``skip_on_exit_code``.
             AirflowFailException: it ended badly otherwise, or is not known here.
         """
+        if self.job in (None, "", "None"):
+            raise AirflowFailException(
+                "job is empty: it is the XCom of the task that submitted (its "
+                "do_xcom_push must be on), an id, or key:K"
+            )
         where = _find(self.ssh_conn_id, self.remote_host)
         env = dict(self.env or os.environ) | where.environ()
         if self.remote_base_dir:
@@ -782,7 +842,7 @@ class SSHJobSensor(BashSensor):
         ended = _Process().follow(self.bash_command, env, "", self.output_encoding)
         if ended.status in _ASK_AGAIN:
             return False
-        if ended.status:
+        if ended.status or 0 in self.skip_on_exit_code:
             self._fail(ended, env)
         return True
 

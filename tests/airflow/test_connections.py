@@ -89,6 +89,23 @@ def test_key_file() -> None:
     assert said["identitiesonly"] == ["yes"]
 
 
+def test_key_file_is_found_where_paramiko_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "100%h").touch()
+    for name in ("~/100%h", "100%h", str(tmp_path / "100%h")):
+        target = made({"key_file": name})
+        assert target.options[0] == f"IdentityFile={tmp_path}/100%%h"
+        assert not target.notes
+
+
+def test_a_key_file_that_is_missing_is_noted() -> None:
+    [note] = made({"key_file": "/no/such/key"}).notes
+    assert "there is no /no/such/key on this worker" in note
+
+
 def test_private_key_is_kept_in_a_file_of_ours(record: Path) -> None:
     target = made({"private_key": "-----BEGIN X-----\nabc\n-----END X-----"})
     path = Path(resolved(target)["identityfile"][0])
@@ -98,6 +115,15 @@ def test_private_key_is_kept_in_a_file_of_ours(record: Path) -> None:
     assert path.parent == record / "airflow"
     assert target == made({"private_key": "-----BEGIN X-----\nabc\n-----END X-----"})
     assert len(os.listdir(path.parent)) == 1
+
+
+def test_a_private_key_from_a_browser_is_one_that_ssh_reads(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    words = ["-q", "-t", "ed25519", "-N", "", "-f"]
+    subprocess.run(["ssh-keygen", *words, path], check=True)
+    target = made({"private_key": path.read_text().replace("\n", "\r\n") + "  "})
+    kept = resolved(target)["identityfile"][0]
+    subprocess.run(["ssh-keygen", "-y", "-f", kept], check=True)
 
 
 def test_a_first_file_of_ours_leaves_the_record_usable(record: Path) -> None:
@@ -235,7 +261,7 @@ def test_tasks_ride_on_the_connection_that_the_refusal_names() -> None:
 
 def test_a_password_beside_a_key_is_noted() -> None:
     target = made({"key_file": "/k"}, password="s3cret")
-    assert target.notes and "s3cret" not in repr(target)
+    assert "ssh-agent" in target.notes[0] and "s3cret" not in repr(target)
 
 
 def test_a_passphrase_is_refused() -> None:

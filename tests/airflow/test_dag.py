@@ -66,6 +66,32 @@ with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
         task_id="wrong", command="true", environment={"NO-NAME": "1"}, retries=3
     )
     SSHJobOperator(task_id="secret", ssh_conn_id="password", command="true")
+    SSHJobOperator(task_id="skip0", command="true", skip_on_exit_code=range(2))
+    # What the provider takes for "none" and "one".
+    SSHJobOperator(
+        task_id="zeros",
+        command="sleep 1; echo zeros",
+        timeout=0,
+        poll_interval=0,
+        conn_retry_attempts=0,
+        cleanup_retries=0,
+        max_reconnect_attempts=0,
+    )
+    # A key of one's own, whose job ended in an earlier run; now its host is away.
+    away = SSHJobOperator(
+        task_id="away",
+        key="mine",
+        command="true",
+        ssh_conn_id=None,
+        remote_host="no.such.host.invalid",
+        wait_host=1,
+        conn_retry_attempts=1,
+        skip_on_exit_code=3,
+        trigger_rule="all_done",
+    )
+    SSHJobOperator(
+        task_id="here", key="mine", command="exit 3", skip_on_exit_code=3
+    ) >> away
     submit = SSHSubmitOperator.partial(task_id="submit", cleanup="always").expand(
         command=["echo one; exit 99", "echo two"]
     )
@@ -89,6 +115,9 @@ with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
         env={**os.environ, "SSHJOBS_HOME": os.environ["SSHJOBS_HOME"] + ".third"},
     ).set_upstream(far)
     SSHJobSensor(task_id="unknown", job="aaaaaaaaaaaaaaaa", poke_interval=1)
+    SSHJobSensor(
+        task_id="nothing", job="{{ ti.xcom_pull(task_ids='bad') }}", poke_interval=1
+    )
 """
 
 
@@ -123,6 +152,10 @@ def test_the_states_of_the_tasks(airflow: Airflow) -> None:
         ("nobody", -1): "failed",
         ("wrong", -1): "failed",
         ("secret", -1): "failed",
+        ("skip0", -1): "skipped",
+        ("zeros", -1): "success",
+        ("here", -1): "skipped",
+        ("away", -1): "failed",
         ("submit", 0): "success",
         ("submit", 1): "success",
         ("sensor", 0): "skipped",
@@ -135,6 +168,7 @@ def test_the_states_of_the_tasks(airflow: Airflow) -> None:
         ("elsewhere", 2): "failed",
         ("third", -1): "success",
         ("unknown", -1): "failed",
+        ("nothing", -1): "failed",
     }, airflow.printed[-8000:]
 
 
@@ -177,12 +211,16 @@ def test_a_sensor_says_that_nobody_knows_its_job(airflow: Airflow) -> None:
     assert "job aaaaaaaaaaaaaaaa is neither in this worker's record" in airflow.printed
 
 
+def test_a_sensor_says_that_it_was_given_nothing(airflow: Airflow) -> None:
+    assert "job is empty: it is the XCom of the task" in airflow.printed
+
+
 def test_a_big_command_and_odd_bytes(airflow: Airflow) -> None:
     assert r"hä\xff two" in airflow.printed
 
 
 def test_an_unreachable_host_is_named(airflow: Airflow) -> None:
-    assert "sshjobs ended with 69" in airflow.printed
+    assert airflow.printed.count("sshjobs ended with 69; no job was started:\n") >= 2
     assert "no.such.host.invalid" in airflow.printed.partition("ended with 69")[2]
 
 
