@@ -156,7 +156,7 @@ def test_how_to_configure(reader: Reader, place: Path) -> None:
     (place / "config.toml").write_text(text)
     reader.env["SSHJOBS_CONFIG"] = str(place / "config.toml")
     job = reader.types("sshjobs submit cluster -- true").strip()
-    assert job in reader.types("sshjobs wait")
+    assert job in reader.types(f"sshjobs wait {job}")
     reader.types("sshjobs poll --host cluster")
     assert os.path.isdir(f"{base}/jobs")
     assert not os.path.exists(f"{base}/jobs/{job}")  # cleanup = "on_success"
