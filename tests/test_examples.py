@@ -209,6 +209,13 @@ def test_how_to_tidy_up(reader: Reader) -> None:
     assert (reader.there / f".sshjobs/jobs/{job}").exists()  # not a week old
 
 
+def test_how_to_have_the_host_tidy_up(reader: Reader) -> None:
+    """The line for systemd-tmpfiles is what the command beside it prints."""
+    page = (TOP / "docs/how-to/cron.md").read_text("utf-8")
+    [command] = re.findall(r"`(sshjobs reap --tmpfiles [^`]*)`", page)
+    assert reader.types(command) in blocks("docs/how-to/cron.md", "text")
+
+
 def test_how_to_use_invoke(reader: Reader) -> None:
     """Each tasks.py of the page, as a project's own."""
     both, own, api = blocks("docs/how-to/invoke.md", "python")

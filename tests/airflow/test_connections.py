@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -276,10 +278,28 @@ def test_windows_is_refused_when_the_dag_is_read() -> None:
 
 def test_the_parameters_are_those_of_the_provider() -> None:
     theirs = pytest.importorskip("airflow.providers.ssh.operators.ssh_remote_job")
-    import inspect
-
     wanted = set(inspect.signature(theirs.SSHRemoteJobOperator).parameters)
     given = set(inspect.signature(ours.SSHJobOperator).parameters)
     assert wanted <= given
     fields = set(theirs.SSHRemoteJobOperator.template_fields)
     assert fields <= set(ours.SSHJobOperator.template_fields)
+
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/migrate-from-airflow-ssh.md"
+
+
+def test_the_imports_of_the_migration_guide_are_all_that_changes() -> None:
+    """As printed; each parameter in its tables is taken, or is said to be removed."""
+    text = PAGE.read_text("utf-8")
+    first, second = text.split("## From SSHOperator")
+    for part, name in ((first, "SSHRemoteJobOperator"), (second, "SSHOperator")):
+        [block] = re.findall(r"^```python\n(.*?)^```", part, re.DOTALL | re.MULTILINE)
+        space: dict[str, Any] = {}
+        exec(block, space)
+        assert space[name] is ours.SSHJobOperator
+        rows = re.findall(r"^\| (`.*?) \| (.*) \|$", part, re.MULTILINE)
+        assert len(rows) > 3
+        taken = inspect.signature(space[name]).parameters
+        for cell, said in rows:
+            names = set(re.findall(r"`(\w+)`", cell)) - set(taken)
+            assert not names or "remove it" in said or "give `ssh_conn_id`" in said
