@@ -698,7 +698,9 @@ class SSHJobOperator(BashOperator):
             AirflowSkipException: the job ended with a code of ``skip_on_exit_code``.
             AirflowException: it ended badly otherwise, or could not be run.
         """
-        if not self.command or not self.command.strip():
+        # A DAG that renders to native objects makes a number of what looks like one.
+        self.command, self.key = str(self.command or ""), str(self.key)
+        if not self.command.strip():
             raise AirflowFailException("the command is empty")
         where = self._where()
         env = self.get_env(context) | self._settings(where)
@@ -853,7 +855,7 @@ class SSHJobSensor(BashSensor):
         record: it is taken up from the host (64: no such job here), along with all
         that this one does not know there (1: some of them ended badly).
         """
-        sshjobs, job = shlex.join(_program()), shlex.quote(self.job)
+        sshjobs, job = shlex.join(_program()), shlex.quote(str(self.job))
         poll = f"{sshjobs} poll {job} --sensor >&2"
         adopt = f"{sshjobs} poll --host {shlex.quote(host)} --adopt >/dev/null"
         return (

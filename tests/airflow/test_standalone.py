@@ -93,6 +93,28 @@ with DAG("ends", schedule=None, default_args={{"ssh_conn_id": "target"}}):
 """
 
 
+# "{{ 5 }}" is a number there, and so is the key.
+NATIVE = """
+from airflow.sdk import DAG
+from sshjobs.airflow import SSHJobOperator
+
+with DAG(
+    "native",
+    schedule=None,
+    render_template_as_native_obj=True,
+    params={"n": 5, "env": {"A": 1}},
+):
+    SSHJobOperator(
+        task_id="native",
+        ssh_conn_id="target",
+        command="{{ params.n }}",
+        environment="{{ params.env }}",
+        key="{{ params.n }}",
+        skip_on_exit_code=127,
+    )
+"""
+
+
 @pytest.fixture(scope="module")
 def sshd() -> Iterator[Sshd]:
     with open_folder() as base, Sshd(base, login()) as server:
@@ -114,6 +136,7 @@ def airflow(
     made = Airflow(tmp_path_factory.mktemp("home"), sshd)
     made.dag("fan", FAN.format(base=f"{mark}/jobs").replace(IMPORT, OURS))
     made.dag("ends", ENDS.format(mark=mark))
+    made.dag("native", NATIVE)
     made.migrate()
     made.start()
     yield made
@@ -200,6 +223,14 @@ def test_clearing_ends_what_the_lost_worker_left(airflow: Airflow) -> None:
     airflow.clear("ends", "orphan")
     eventually(lambda: airflow.state("ends", "orphan") == ("success", 2), 120)
     assert not asleep(7004)
+
+
+def test_a_dag_may_render_to_native_objects(airflow: Airflow) -> None:
+    airflow.trigger("native")
+    eventually(lambda: _ended(airflow, "native", 1), 120)
+    said = airflow.log("native", "native")
+    assert airflow.state("native", "native")[0] == "skipped", said[-4000:]
+    assert "script: line 1: 5: " in said or "script: 1: 5: " in said
 
 
 def _sshjobs(name: str) -> tuple[int, int] | None:
