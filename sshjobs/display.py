@@ -129,10 +129,14 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
+#: What of a host's row is of no use to others.
+_INNER = ("refused", "generation", "journal_gen", "journal_at", "cause", "identity")
+
+
 def host_public(host: HostState) -> dict[str, Any]:
     """Return what ``sshjobs hosts --json`` prints of a host."""
     row = host.row._asdict()
-    for name in ("refused", "generation", "journal_gen", "journal_at", "cause"):
+    for name in _INNER:
         row.pop(name)
     state = host.connection
     row["connected"] = bool(state and state.alive)
