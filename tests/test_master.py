@@ -854,6 +854,11 @@ VisualHostKey yes
 """
 
 
+def test_a_configuration_that_forks_is_read(sshd: Sshd, new_reach: NewReach) -> None:
+    sshd.write_client_config("ForkAfterAuthentication yes")
+    assert new_reach(sshd).run("echo hi") == (0, b"hi\n")
+
+
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_hostile_configuration_breaks_no_session(
     sshd: Sshd, new_reach: NewReach, way: str

@@ -157,7 +157,9 @@ def _ask_ssh(
 ) -> tuple[str, str, str]:
     """Run ``ssh -v -G``; return the path of ssh, what it printed and its stderr.
 
-    ``-v`` has ssh name each file that it reads and its own version.
+    ``-v`` has ssh name each file that it reads and its own version. ``-N`` is what the
+    master says too: with ``ForkAfterAuthentication yes`` and neither it nor a command,
+    ssh refuses even to print (OpenSSH 9.2, ssh.c).
 
     Raises:
         HostUnreachable: there is no ssh, or it did not answer in time.
@@ -165,7 +167,7 @@ def _ask_ssh(
     ssh = which("ssh")
     if not ssh:
         raise HostUnreachable(host, "no ssh client on PATH here", "install OpenSSH")
-    argv = [ssh, "-v", "-G"]
+    argv = [ssh, "-v", "-G", "-N"]
     argv += ["-F", settings.ssh_config] if settings.ssh_config else []
     for option in options:
         argv += ["-o", option]
