@@ -234,6 +234,8 @@ def _is_place(base: str) -> bool:
 
 
 def _convert(setting: Setting, given: Any) -> Any:
+    if setting.kind in ("seconds", "count", "bytes") and isinstance(given, bool):
+        raise TypeError(given)
     if setting.kind == "seconds":
         return seconds(given) if isinstance(given, str) else float(given)
     if setting.kind in ("count", "bytes"):

@@ -24,6 +24,7 @@ def test_the_nearest_word_counts() -> None:
     [
         ("persist", "soon"),
         ("persist", 0),
+        ("poll_interval", True),
         ("log_chunk_size", "x"),
         ("cleanup", "maybe"),
         ("transport", "telnet"),
