@@ -39,6 +39,11 @@ def command_line() -> str:
         _table(("status", "meaning"), _statuses(manual.EXIT_STATUSES)),
         "`sshjobs run`, once its job has ended:\n",
         _table(("status", "meaning"), _statuses(manual.RUN_STATUSES)),
+        "## Environment\n",
+        _table(
+            ("name", "meaning"),
+            [(f"`{name}`", text) for name, text in manual.ENVIRONMENT],
+        ),
         *map(_verb, manual.VERBS),
     ]
     return "\n".join(parts)

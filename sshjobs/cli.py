@@ -88,20 +88,27 @@ def _read_flags(
 ) -> list[str]:
     """Read ``--name``, ``--name VALUE``, ``--name=VALUE``; return the other words."""
     flags = {arg.name: arg for arg in verb.args if not arg.positional}
-    given, left = set(), []
+    given: set[str] = set()
+    left: list[str] = []
     for word in words:
         name, equals, text = word.partition("=")
         if name in flags:
             given.add(name)
             _take(verb, flags[name], text if equals else None, words, values)
         elif word.startswith("-") and word != "-":
-            _fail(verb, f"unrecognized arguments: {word}")
+            _fail(verb, f"unrecognized arguments: {word}{_advice(verb, left)}")
         else:
             left.append(word)
     missing = [n for n, arg in flags.items() if arg.required and n not in given]
     if missing:
         _fail(verb, f"the following arguments are required: {', '.join(missing)}")
     return left
+
+
+def _advice(verb: manual.Verb, left: list[str]) -> str:
+    """Return what to do about a strange flag that may be one of the COMMAND's own."""
+    rest = [arg.metavar for arg in verb.args if arg.kind == "rest"]
+    return f" (put -- before {rest[0]})" if rest and len(left) > 1 else ""
 
 
 def _take(

@@ -72,16 +72,14 @@ class Arg(Record):
 
     def _count(self, text: str) -> int:
         if not (text.isascii() and text.isdigit()):
-            raise SpecError(f"{self.name}: not a count: {text!r}")
+            raise SpecError(f"not a count: {text!r}")
         return int(text)
 
     def _choice(self, text: str) -> str:
         for choice in self.choices:
             if text.lower() == choice.lower():
                 return choice
-        raise SpecError(
-            f"{self.name}: {text!r} is not one of {', '.join(self.choices)}"
-        )
+        raise SpecError(f"{text!r} is not one of {', '.join(self.choices)}")
 
 
 class Verb(Record):
@@ -110,6 +108,14 @@ EXIT_STATUSES = (
     (75, "not yet: accepted and not finished, and worth asking again"),
     (77, "the key or the host key was refused: a person must act"),
     (130, "interrupted (Ctrl-C)"),
+)
+
+#: What is read besides the command line, whatever the verb.
+ENVIRONMENT = (
+    ("SSHJOBS_HOME", "record, logs and sockets (~/.local/state/sshjobs/MACHINE)"),
+    ("SSHJOBS_SSH_CONFIG", "an ssh_config in place of your own, as ssh -F takes it"),
+    ("SSHJOBS_CONFIG", "the config file, TOML (~/.config/sshjobs/config.toml)"),
+    ("SSHJOBS_<NAME>", "any other setting: docs/reference/settings.md"),
 )
 
 #: What ``run`` ends with instead, once its job is known to have ended.
@@ -236,9 +242,11 @@ byte for byte, whatever the login shell is.
 
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
-"stdin", "cwd", "timeout", "shell", "cleanup". Empty lines and those that begin
-with # are passed over. The flags hold for all of them. The ids come out in the
-order of the lines, with a - for one that the host refused.
+"stdin" (the text itself), "cwd", "timeout", "shell", "cleanup"; "env" is an
+object of names and values. Empty lines and those that begin with # are passed
+over. The flags hold for all of them. If a line has a mistake, it is named and
+nothing is submitted. The ids come out in the order of the lines, with a - for
+one that the host refused.
 
 Ends with 0 when the host has the job, 69 when the host could not be reached
 and nothing was or will be run, 75 (with the id printed) when it was sent and

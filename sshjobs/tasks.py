@@ -65,9 +65,12 @@ def _value(arg: manual.Arg, raw: Any) -> Any:
         if arg.required or (arg.positional and not arg.many):
             raise SpecError(f"--{arg.dest} is missing")
         return arg.default
-    if arg.many:
-        return [arg.read(word) for word in raw]
-    return raw if arg.kind == "flag" else arg.read(raw)
+    if arg.kind == "flag":
+        return raw
+    try:
+        return [arg.read(word) for word in raw] if arg.many else arg.read(raw)
+    except SpecError as error:
+        raise SpecError(f"--{arg.dest.replace('_', '-')}: {error}") from error
 
 
 def _body(verb: manual.Verb) -> Callable[..., None]:
@@ -99,7 +102,11 @@ def _carry_out(verb: manual.Verb, asked: dict[str, Any]) -> int:
 
 def _docstring(verb: manual.Verb) -> str:
     examples = "\n".join(f"    {line}" for line in verb.examples)
-    return f"{verb.help}\n\nAs a command:\n\n{examples}\n"
+    given = [f" --{arg.dest} {arg.dest.upper()}" for arg in verb.args if arg.positional]
+    return (
+        f"{verb.help}\n\nAs a task:\n\n    inv {verb.name}{''.join(given)}\n\n"
+        f"As a command:\n\n{examples}\n"
+    )
 
 
 def _task(verb: manual.Verb) -> Task[Callable[..., None]]:
@@ -115,7 +122,8 @@ def _task(verb: manual.Verb) -> Task[Callable[..., None]]:
 
 
 def _flag_help(arg: manual.Arg) -> str:
-    return f"{arg.help} (may be repeated)" if arg.many else arg.help
+    text = arg.help.removesuffix("; put -- before it")
+    return f"{text} (may be repeated)" if arg.many else text
 
 
 #: One task a verb, in the order of the manual.

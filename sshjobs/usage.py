@@ -59,11 +59,13 @@ def top() -> _Parser:
     width = max(len(verb.name) for verb in manual.VERBS)
     verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
     statuses = "\n".join(f"  {code:>3}  {text}" for code, text in manual.EXIT_STATUSES)
+    names = "\n".join(f"  {name:<18}  {text}" for name, text in manual.ENVIRONMENT)
     parser = _Parser(
         prog="sshjobs",
         usage="sshjobs VERB ...",
         description=f"{manual.SUMMARY}\n\nverbs:\n{verbs}",
-        epilog=f"exit statuses:\n{statuses}\n\nsshjobs VERB --help says more.",
+        epilog=f"environment:\n{names}\n\nexit statuses:\n{statuses}\n\n"
+        "sshjobs VERB --help says more, with examples.",
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"sshjobs {__version__}")

@@ -102,6 +102,7 @@ def test_an_unknown_verb_ends_with_64(capsys: pytest.CaptureFixture[str]) -> Non
     ("words", "part"),
     [
         (["submit", "-x", "--", "true"], "unrecognized"),
+        (["submit", "h", "ls", "-l"], "put -- before COMMAND"),
         (["submit", "a b", "--", "true"], "not a host name"),
         (["submit", "box", "--", ""], "empty"),
         (["submit", "box", "--env", "A", "--", "true"], "--env-from"),
