@@ -372,6 +372,22 @@ def test_a_reused_pid_fools_nobody(box: Box) -> None:
     assert [box.state(job) for _ in range(2)][-1] == "LOST"
 
 
+def test_a_reused_group_fools_nobody(box: Box) -> None:
+    job, doomed = box.submit("--", "sleep 66"), box.submit("--", "sleep 67")
+    with subprocess.Popen(["sleep", "68"], start_new_session=True) as other:
+        for each in (job, doomed):
+            path = box.directory(each) / "run"
+            text = path.read_text()
+            known = _run_file(box, each)
+            _kill_group(box, each)
+            path.write_text(text.replace(f"pgid={known['pgid']}", f"pgid={other.pid}"))
+        box("kill", doomed)
+        assert [box.state(job) for _ in range(2)][-1] == "LOST"
+        assert box.state(doomed) in ("CANCELLED", "LOST")
+        assert other.poll() is None
+        other.kill()
+
+
 def test_one_key_is_one_job(box: Box, tmp_path: Path) -> None:
     other = box.twin(tmp_path / "other-home")
     submits = [
