@@ -150,7 +150,7 @@ class Ledger:
             event,
             exit_status=fact.exit_status,
             signal=fact.signal,
-            reason=fact.reason,
+            reason=fact.reason or _reason(event, fact.signal),
             started_at=started,
             finished_at=finished + self._skew,
             log_bytes=fact.log_bytes,
@@ -277,6 +277,16 @@ class Ledger:
             log_bytes=known,
             log_final=final and home >= known,
         )
+
+
+def _reason(event: str, number: int | None) -> str:
+    """Say what no exit status says: a signal that we have not sent ended the job."""
+    if event != "failed" or number is None:
+        return ""
+    import signal
+
+    names = {int(known): known.name for known in signal.Signals}
+    return f"ended by {names.get(number, f'signal {number}')}"
 
 
 def wants_cleanup(job: Job) -> bool:

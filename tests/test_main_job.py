@@ -351,6 +351,14 @@ def test_a_main_process_killed_from_outside_is_a_failure(box: Box) -> None:
     assert box.job(job)["state"] == "FAILED"
 
 
+def test_a_job_killed_from_outside_says_by_what(box: Box) -> None:
+    job = box.submit("--", "sleep 64")
+    os.killpg(int(_run_file(box, job)["pgid"]), signal.SIGKILL)
+    box("wait", job)
+    assert (box.job(job)["state"], box.job(job)["signal"]) == ("FAILED", 9)
+    assert box.job(job)["reason"] == "ended by SIGKILL"
+
+
 def test_another_boot_id_means_lost(box: Box) -> None:
     job = box.submit("--", "sleep 65")
     path = box.directory(job) / "run"
