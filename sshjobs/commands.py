@@ -235,7 +235,8 @@ def _environment(ctx: verbs.Context, values: Values) -> tuple[tuple[str, bytes],
 
 def _from_file(ctx: verbs.Context, values: Values) -> list[verbs.Order]:
     orders = []
-    for number, line in enumerate(_read(values["from"]).split(b"\n"), 1):
+    text = _read(values["from"]).removeprefix(b"\xef\xbb\xbf")  # of some editors
+    for number, line in enumerate(text.split(b"\n"), 1):
         line = line.removesuffix(b"\r")
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
@@ -257,8 +258,8 @@ def _order_of_line(ctx: verbs.Context, values: Values, line: bytes) -> verbs.Ord
         raise SpecError(f"not fields of a job: {', '.join(map(repr, unknown))}")
     merged = dict(values) | {k: v for k, v in plain.items() if k not in _SPECIAL}
     for name in ("name", "key", "cwd", "shell", "cleanup"):
-        if merged.get(name) is not None and not isinstance(merged[name], str):
-            raise SpecError(f"{name} is not a text: {merged[name]!r}")
+        if plain.get(name) is not None:
+            _encode(plain[name], name)
     stdin = plain.get("stdin")
     order = _order(
         ctx,
@@ -309,7 +310,12 @@ def _object_env(env: Any) -> dict[str, bytes]:
 def _encode(text: Any, what: str) -> bytes:
     if not isinstance(text, str):
         raise SpecError(f"{what} is not a text")
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError(
+            f"{what} has half a surrogate pair, which is no text"
+        ) from error
 
 
 def _timeout(plain: Mapping[str, Any], values: Values) -> float | None:

@@ -83,12 +83,36 @@ def test_a_batch_may_be_objects(box: Box) -> None:
     assert box.job(ids[0])["name"] == "one"
 
 
-@pytest.mark.parametrize("line", [b'{"command": 3}', b'{"comand": "x"}', b'{"a'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"command": 3}',
+        b'{"comand": "x"}',
+        b'{"a',
+        b'{"command": "\\ud800"}',
+        b'{"command": "x", "cwd": "\\ud800"}',
+        b'{"command": "x", "name": "\\ud800"}',
+        b'{"command": "x", "cleanup": "perhaps"}',
+    ],
+)
 def test_a_batch_with_a_mistake_is_refused_whole(box: Box, line: bytes) -> None:
     ended = box("submit", box.host, "--from", "-", stdin=b"true\n" + line)
     assert ended.status == 64
     assert "line 2" in ended.err
     assert box.ok("list").out == ""
+
+
+def test_a_batch_may_begin_with_a_byte_order_mark(box: Box) -> None:
+    text = b'\xef\xbb\xbf{"command": "echo one"}\r\necho two\r\n'
+    ids = box.ok("submit", box.host, "--from", "-", stdin=text).lines
+    box.ok("wait")
+    assert [box.ok("logs", job_id).out for job_id in ids] == ["one\n", "two\n"]
+
+
+def test_a_name_that_is_no_text_is_refused(box: Box) -> None:
+    for flag in ("--name", "--key"):
+        ended = box("submit", box.host, flag, os.fsdecode(b"\xff"), "--", "true")
+        assert ended.status == 64, ended
 
 
 def test_logs_are_bytes(box: Box) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError
-from ..model import Job, Spec, check_host, check_spec, new_job_id
+from ..model import CLEANUP, Job, Spec, check_host, check_spec, new_job_id
 from ..record import Record
 from ..rounds import Party
 from ..store import Intent, Store
@@ -74,8 +74,11 @@ def check_order(order: Order) -> Order:
     """
     check_spec(order.spec)
     for text in (order.name, order.key):
-        if "\0" in text or len(text) > 1024:
+        # Stray bytes of an argument, or half a surrogate pair of JSON, are no text.
+        if "\0" in text or len(text) > 1024 or _storable(text) != text:
             raise errors.SpecError(f"not a name or key: {text[:60]!r}")
+    if order.cleanup not in (None, *CLEANUP):
+        raise errors.SpecError(f"{order.cleanup!r} is not one of {', '.join(CLEANUP)}")
     if order.once and not order.key:
         raise errors.SpecError("--once goes with --key")
     return order
