@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from . import errors, states, verbs
 from .errors import SpecError, SshJobsError
@@ -373,12 +374,9 @@ def _run(ctx: verbs.Context, values: Values) -> int:
 
     detach = bool(values.get("detach_on_signal"))
     host = values["host"]
-    try:
+    with _saying_it_goes_on(started, detach):
         job = verbs.run(ctx, host, order, _write, on_start, detach_on_signal=detach)
-    except SshJobsError:
-        if started:
-            _err(f"job {started[0].id} goes on: sshjobs logs {started[0].id} --follow")
-        raise
+    _miss_bytes(job)
     if values.get("json"):
         _line(_json(job.public()), sys.stderr)
     elif job.state != states.COMPLETED:
@@ -386,6 +384,18 @@ def _run(ctx: verbs.Context, values: Values) -> int:
 
         _err(display.job_line(job))
     return verbs.exit_status(job)
+
+
+@contextmanager
+def _saying_it_goes_on(started: list[Job], detach: bool) -> Iterator[None]:
+    """Say of a job that was left how it is taken up again."""
+    try:
+        yield
+    except (SshJobsError, verbs.Interrupted) as error:
+        told = detach if isinstance(error, verbs.Interrupted) else True
+        for job in started if told and not isinstance(error, errors.JobError) else ():
+            _err(f"job {job.id} goes on: sshjobs logs {job.id} --follow")
+        raise
 
 
 def _poll(ctx: verbs.Context, values: Values) -> int:

@@ -319,9 +319,11 @@ def test_a_signal_to_a_run_that_detaches_leaves_the_job(box: Box) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     process.send_signal(signal.SIGTERM)
-    assert finish([process])[0].status == 143
+    ended = finish([process])[0]
+    assert ended.status == 143
     (record,) = box.ok("poll", "--json").objects
     assert record["state"] == "RUNNING"
+    assert f"sshjobs logs {record['id']} --follow" in ended.err
     box.ok("kill", record["id"])
 
 
