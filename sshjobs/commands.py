@@ -459,7 +459,18 @@ def _logs(ctx: verbs.Context, values: Values) -> int:
     )
     if values.get("json"):
         _line(_json(job.public()), sys.stderr)
-    return 0
+    return _miss_bytes(job)
+
+
+def _miss_bytes(job: Job) -> int:
+    """Say if bytes of a log are gone for good; return 1 if so, else 0."""
+    if job.log_home >= job.log_bytes or not (job.log_final or job.reaped_at):
+        return 0
+    _err(
+        f"job {job.id}: {job.log_home} of the {job.log_bytes} bytes of its log are "
+        "here; the rest went with its directory on the host"
+    )
+    return 1
 
 
 def _show(ctx: verbs.Context, values: Values) -> int:

@@ -262,6 +262,22 @@ class Ledger:
         note = errors.dump(errors.JobError(fact.job_id, f"not reaped: {fact.reason}"))
         self._serve("reap", fact.job_id, note)
 
+    def _no_log(self, fact: protocol.NoLog) -> None:
+        """Tell who wants the log of an ended job that none is left to bring.
+
+        Of one that has not ended, the checks of the same request say more.
+        """
+        job = self._jobs.get(fact.job_id)
+        if job is None or not states.is_final(job.state):
+            return
+        if fact.reason == "gone":
+            self._change(fact.job_id, reaped_at=self._now, log_final=True)
+            self._serve("reap", fact.job_id)
+            return
+        for kind, what in (("reap", "not reaped"), ("log", "its log cannot be read")):
+            error = errors.JobError(fact.job_id, f"{what}: {fact.reason}")
+            self._serve(kind, fact.job_id, errors.dump(error))
+
     def _log_end(self, fact: protocol.LogEnd) -> None:
         job = self._jobs.get(fact.job_id)
         if job is None or fact.offset > job.log_home:
@@ -325,5 +341,6 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
     protocol.Unsupervised: Ledger._unsupervised,
     protocol.Reaped: Ledger._reaped,
     protocol.ReapRefused: Ledger._reap_refused,
+    protocol.NoLog: Ledger._no_log,
     protocol.LogEnd: Ledger._log_end,
 }

@@ -201,6 +201,13 @@ class ReapRefused(Record):
     reason: str
 
 
+class NoLog(Record):
+    """There is no log to bring: its directory is ``gone``, or why there is none."""
+
+    job_id: str
+    reason: str
+
+
 class LogData(Record):
     """A piece of a log; it counts once its :class:`LogEnd` has come."""
 
@@ -271,6 +278,7 @@ if TYPE_CHECKING:
         Unsupervised,
         Reaped,
         ReapRefused,
+        NoLog,
         LogData,
         LogEnd,
         Listed,
@@ -836,6 +844,7 @@ _FRAMES: dict[bytes, Callable[[bytes], Event]] = {
     b"unsupervised": _frame(Unsupervised, _name),
     b"reaped": _frame(Reaped, _name),
     b"unreaped": _frame(ReapRefused, _name, _text),
+    b"nolog": _frame(NoLog, _name, _text),
     b"listed": _frame(_listed, _name, _name, _float, _word, _int, _word, _word, _word),
     b"odd": _frame(ListedOdd, _name, _text),
     b"failed": _frame(_failed, _name, _text),

@@ -62,6 +62,8 @@ FACTS = st.sampled_from(
         protocol.Unsupervised(ID),
         protocol.Reaped(ID),
         protocol.ReapRefused(ID, "no"),
+        protocol.NoLog(ID, "gone"),
+        protocol.NoLog(ID, "a link"),
         protocol.LogEnd(ID, 0, 3, 3),
         protocol.LogEnd(ID, 3, 2, 5),
         protocol.LogEnd(ID, 9, 2, 11),

@@ -478,7 +478,7 @@ def test_reap_asks_before_it_chooses(box: Box) -> None:
 
 
 def test_reap_leaves_what_is_not_a_job_of_ours(box: Box, tmp_path: Path) -> None:
-    linked, odd = box.submit("--", "true"), box.submit("--", "true")
+    linked, odd = box.submit("--", "echo x"), box.submit("--", "echo y")
     box.ok("wait")
     precious = tmp_path / "precious"
     precious.mkdir()
@@ -494,9 +494,37 @@ def test_reap_leaves_what_is_not_a_job_of_ours(box: Box, tmp_path: Path) -> None
     assert (precious / "file").exists()
     assert (box.directory(odd) / "mine").exists()
     assert foreign.exists()
-    assert linked in ended.err
-    assert odd in ended.err
-    assert "notes" in ended.err
+    assert f"job {linked}: not reaped: its directory is a symbolic link" in ended.err
+    assert f"job {odd}: not reaped: no whole job of ours" in ended.err
+    assert f"{box.host}: notes: not the name of a job" in ended.err
+    for job in (linked, odd):
+        said = box("logs", job)
+        assert (said.status, said.raw) == (1, b""), said
+        assert "its log cannot be read" in said.err
+
+
+def test_a_log_that_another_machine_reaped_is_missed(box: Box, tmp_path: Path) -> None:
+    other = box.twin(tmp_path / "other-home")
+    job, kept = other.submit("--", "echo baa"), other.submit("--", "echo maa")
+    other("wait")
+    other.ok("logs", kept)
+    box.ok("reap", "--host", box.host, "--orphans")
+    said = other("logs", job)
+    assert (said.status, said.out) == (1, ""), said
+    assert "0 of the 4 bytes" in said.err
+    assert other.ok("logs", kept).out == "maa\n"
+    assert other("reap").status == 0
+    other.close()
+
+
+def test_a_log_that_was_cut_short_ends_what_reads_it(box: Box) -> None:
+    job = box.submit("--", "echo abcdef")
+    box.ok("wait", job)
+    box.env["SSHJOBS_START_GRACE"] = "1"
+    os.truncate(box.directory(job) / "log", 3)
+    said = box("logs", job)
+    assert (said.status, said.raw) == (1, b"abc"), said
+    assert "3 of the 7 bytes" in said.err
 
 
 def test_reap_takes_orphans_with_their_records(box: Box, tmp_path: Path) -> None:

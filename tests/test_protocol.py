@@ -32,6 +32,7 @@ WHOLE = (
     + b"lost aaaabbbbccccdddd rebooted\nmissing aaaabbbbccccdddd\n"
     + b"elsewhere aaaabbbbccccdddd node7\nbeat\n"
     + b"reaped aaaabbbbccccdddd\nunreaped aaaabbbbccccdddd a link\n"
+    + b"nolog aaaabbbbccccdddd gone\n"
     + b"listed aaaabbbbccccdddd LOST 5.5 box 7 abc a%20b%C3%A9 -\n"
     + b"odd x?y not the name of a job\nfailed EBASE no such thing\n"
     + b"log aaaabbbbccccdddd 5\nhello\n\n"
@@ -67,6 +68,7 @@ EVENTS: list[protocol.Event] = [
     protocol.Beat(),
     protocol.Reaped(ID),
     protocol.ReapRefused(ID, "a link"),
+    protocol.NoLog(ID, "gone"),
     protocol.Listed(ID, "LOST", 5.5, "a bé", "", "abc", 7, "box"),
     protocol.ListedOdd("x?y", "not the name of a job"),
 ]

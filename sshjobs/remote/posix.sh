@@ -930,14 +930,16 @@ sj_logs() { # COUNT ID OFFSET LIMIT ...
         /^-/ { split($NF, a, "/"); size[a[2]] = $5 }
         END {
             for (i = 1; i <= n; i++) {
-                s = size[id[i]] + 0
+                there = (id[i] in size)
+                s = there ? size[id[i]] : 0
                 k = s - off[i]
                 if (k > lim[i]) k = lim[i]
                 if (k < 0) k = 0
-                if (k || i <= must) printf "%s %.0f %.0f %.0f\n", id[i], off[i], k, s
+                if (k || i <= must) printf "%s %.0f %.0f %.0f %d\n", id[i], off[i], k, s, there
             }
-        }' | while read -r sj_id sj_o sj_k sj_s; do
+        }' | while read -r sj_id sj_o sj_k sj_s sj_l; do
         sj_must=$((sj_must - 1))
+        [ "$sj_l" = 1 ] || sj_nolog "$sj_id"
         [ $sj_must -ge 0 ] || sj_in_time || continue
         if [ "$sj_dd" = 2 ] && [ "$sj_k" -ge 1048576 ]; then
             sj_long 3>&1 </dev/null
@@ -978,6 +980,21 @@ sj_long() { # sj_id sj_o sj_k sj_s; 3: the reply
     printf '\n%s %s %s\n' "$sj_nonce" "$sj_s" "$sj_l"
 }
 
+# Why there is no log to list. A job that has not yet written has none, without a reason.
+sj_nolog() { # ID
+    sj_l=''
+    if [ -h "jobs/$1" ]; then
+        sj_l='its directory is a symbolic link'
+    elif [ ! -e "jobs/$1" ]; then
+        sj_l=gone
+    elif [ ! -f "jobs/$1/spec" ] && [ ! -f "jobs/$1/run" ]; then
+        sj_l='no whole job of ours'
+    elif [ -h "jobs/$1/log" ] || { [ -e "jobs/$1/log" ] && [ ! -f "jobs/$1/log" ]; }; then
+        sj_l='its log is no file'
+    fi
+    [ -z "$sj_l" ] || printf 'nolog %s %s\n' "$1" "$sj_l"
+}
+
 sj_piece() { # FILE OFFSET COUNT
     if [ "$sj_dd" != 0 ]; then
         dd if="$1" bs=65536 iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
@@ -994,15 +1011,17 @@ sj_list() {
         /^jobs:$/ { d = ""; next }
         NF < 9 { next }
         d == "" {
-            name = $9
-            if (NF == 9 && name ~ /^[a-z2-7]+$/ && length(name) == 16) {
-                if (/^d/) { order[++n] = name; continue_ = 1 }
+            # mawk 1.3.4 has no intervals ({8}) in patterns.
+            name = $0
+            for (i = 1; i < 9; i++) sub(/^[^ ]+ +/, "", name)
+            if (/^l/) sub(/ -> .*$/, "", name)
+            if (name ~ /^[a-z2-7]+$/ && length(name) == 16) {
+                if (/^d/) order[++n] = name
                 else if (/^l/) odd[name] = "a symbolic link"
                 else odd[name] = "not a directory"
             } else {
-                sub(/^([^ ]+ +)(([^ ]+ +){7})/, "")
-                gsub(/[^!-~]/, "?")
-                odd[$0] = "not the name of a job"
+                gsub(/[^!-~]/, "?", name)
+                odd[name] = "not the name of a job"
             }
             next
         }
@@ -1400,8 +1419,9 @@ sj_leftover() {
 # Who belongs to which of the jobs ID, and what is due to them after E seconds: soft (TERM,
 # once each; a group that was TOLD has had it) before the grace of the job has passed, hard
 # after it. Never the runners; nor the killer ME with its children, should a job have asked
-# for its own end. A recorded group counts unless its leader was not started soon after the
-# runner (30 s, in ticks of 10 ms): then the number has been given to somebody else. The
+# for its own end. A recorded group counts unless its leader was not started when the record
+# says, or where it does not say it, soon after the runner (30 s, in ticks of 10 ms): then
+# the number has been given to somebody else. The
 # leader comes first, so that it does not live to see its child's end.
 sj_tree_awk='
 function rd(f,  l, k) {

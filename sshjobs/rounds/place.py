@@ -97,17 +97,18 @@ class Place:
                 return None
             if not all(intent.sent for intent in still):
                 return 0.0
-            row = self.row()
-            sent.append((row.rounds, self.clock()))
+            sent.append((self.row().rounds, self.clock()))
             del sent[1:]
-            if row.rounds >= sent[0][0] + _TRIES and self._overdue(sent[0][1]):
+            if self.is_overdue(*sent[0]):
                 raise self._untaken(len(still))
             return self.next_look()
 
         return need
 
-    def _overdue(self, since: float) -> bool:
-        return abs(self.clock() - since) > self.settings.start_grace
+    def is_overdue(self, rounds: int, since: float) -> bool:
+        """Tell whether whole rounds enough have come back, and time enough gone by."""
+        late = abs(self.clock() - since) > self.settings.start_grace
+        return late and self.row().rounds >= rounds + _TRIES
 
     def _untaken(self, count: int) -> SshJobsError:
         return errors.OutcomeUnknown(

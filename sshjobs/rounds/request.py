@@ -32,6 +32,7 @@ class Plan(Record):
     starts: list[Intent]
     kills: list[Intent]
     reaps: list[Intent]
+    waits: list[Intent]  # for a log to come home
 
 
 def expire(place: Place, now: float) -> None:
@@ -65,8 +66,10 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     starts, orders = _starts(place, intents, jobs)
     reaps = [i for i in intents if i.kind == "reap" and is_home(jobs.get(i.job_id))]
     reaps = reaps[:MAX_REAPS]
+    logs, due = _logs(place, intents, jobs)
+    wanted = {want.job_id for want in logs}
+    waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
     row = place.row()
-    logs = _logs(place, intents, jobs)
     request = protocol.Request(
         base_dir=place.settings.remote_base_dir,
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
@@ -74,8 +77,8 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         starts=tuple(orders),
         checks=_checks(place, every),
         reaps=tuple({i.job_id: None for i in reaps}),
-        logs=logs[0],
-        logs_due=logs[1],
+        logs=logs,
+        logs_due=due,
         listing=listing,
         start_grace=place.settings.start_grace,
         key_ttl=place.settings.key_ttl,
@@ -83,7 +86,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     )
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     store.sync_logs(intent.job_id for intent in reaps)
-    return Plan(starts, kills, reaps), request
+    return Plan(starts, kills, reaps, waits), request
 
 
 def _in_reach(intents: list[Intent]) -> list[Intent]:

@@ -131,7 +131,7 @@ class Round:
                 bytes_in=self._bytes_in,
                 bytes_out=sent,
             )
-            intents = [*plan.starts, *plan.kills, *plan.reaps]
+            intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
             host = place.identity.host
             ledger = Ledger(store, place.conn, host, intents, self._skew, place.clock())
             useless = ledger.apply(self._facts)

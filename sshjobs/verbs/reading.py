@@ -90,13 +90,13 @@ def logs(
     if job.log_final or job.reaped_at is not None:
         _give(ctx.store, job, write, offset, tail)
         return job
-    with ctx.party_at(job.conn) as party, _wanting_log(party, job.id):
+    with ctx.party_at(job.conn) as party, _wanting_log(party, job.id) as rest:
         if tail is not None or not follow:
             tap = Tap(party.store, job.id, write, offset)
             if prompt and tail is None:
                 tap.copy(job.log_home)
                 party.on_log = tap.heard
-            error = _bring(party, job.id)
+            error = _bring(party, job.id, rest)
             job = party.store.job(job.id) or job
             at = _give(party.store, job, write, tap.at, tail)
             if error is not None:
@@ -104,7 +104,8 @@ def logs(
             if not follow:
                 return job
             offset = at
-        return _follow(party, job.id, Tap(party.store, job.id, write, offset))
+        tap = Tap(party.store, job.id, write, offset)
+        return _follow(party, job.id, tap, rest)
 
 
 def _give(
@@ -141,17 +142,52 @@ def _tail_offset(path: str, size: int, lines: int) -> int:
     return 0
 
 
+class _Rest:
+    """The bytes of one log that are on the host and not here."""
+
+    def __init__(self, party: Party, job_id: str, numbers: list[int]) -> None:
+        self._party = party
+        self._job_id = job_id
+        self._numbers = numbers
+        self._home = -1
+        self._mark = (0, 0.0)
+
+    def due(self, job: Job) -> float:
+        """Return from when on a round is wanted for them.
+
+        Raises:
+            JobError: the host cannot read that log; or whole rounds have come back
+                for ``start_grace`` and longer that brought nothing.
+        """
+        party = self._party
+        for intent in party.store.outcomes(self._numbers).values():
+            if intent.note:
+                raise errors.load(intent.note)
+        rounds = party.row().rounds
+        if job.log_home != self._home:
+            self._home, self._mark = job.log_home, (rounds, party.clock())
+        if rounds == self._mark[0]:
+            return 0.0
+        if party.is_overdue(*self._mark):
+            raise errors.JobError(
+                self._job_id,
+                f"{job.log_home} of the {job.log_bytes} bytes of its log are here, and "
+                "the host has no more of them: it was made shorter there",
+            )
+        return party.next_look()
+
+
 @contextmanager
-def _wanting_log(party: Party, job_id: str) -> Iterator[None]:
+def _wanting_log(party: Party, job_id: str) -> Iterator[_Rest]:
     """Have every round bring this job's log, as long as this lasts."""
     numbers = party.store.add_intents(party.conn, "log", [job_id])
     try:
-        yield
+        yield _Rest(party, job_id, numbers)
     finally:
         party.store.drop_intents(numbers)
 
 
-def _bring(party: Party, job_id: str) -> SshJobsError | None:
+def _bring(party: Party, job_id: str, rest: _Rest) -> SshJobsError | None:
     """Bring home all of a log that there is now; return what prevented it."""
     fresh = party.fresh(party.clock())
 
@@ -162,7 +198,7 @@ def _bring(party: Party, job_id: str) -> SshJobsError | None:
         job = party.store.job(job_id)
         if job is None or job.reaped_at is not None or job.log_home >= job.log_bytes:
             return None
-        return 0.0
+        return rest.due(job)
 
     try:
         party.pursue(need)
@@ -171,7 +207,7 @@ def _bring(party: Party, job_id: str) -> SshJobsError | None:
     return None
 
 
-def _follow(party: Party, job_id: str, tap: Tap) -> Job:
+def _follow(party: Party, job_id: str, tap: Tap, rest: _Rest) -> Job:
     """Copy a log until its job has ended and its last byte is given."""
 
     def need() -> float | None:
@@ -182,7 +218,7 @@ def _follow(party: Party, job_id: str, tap: Tap) -> Job:
         if states.is_final(job.state) and (job.log_final or job.reaped_at is not None):
             return None
         if job.log_bytes > job.log_home:
-            return 0.0
+            return rest.due(job)
         return pace()
 
     pace_ = party.paced(lambda: True, live=True)
