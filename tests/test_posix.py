@@ -10,16 +10,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from sshjobs import protocol
 from sshjobs.model import Spec, new_job_id
 from sshjobs.protocol import Check, LogWant, Reply, Request, Start
-
-if TYPE_CHECKING:
-    from sshjobs.protocol import Event
 
 E = TypeVar("E")
 PATIENCE = 20.0
@@ -51,7 +48,9 @@ class Host:
             program = program.replace(SYSTEM_PATH, b"PATH=")
         return self.edit(program)
 
-    def run(self, request: Request = Request(), umask: int = 0o022) -> list[Event]:
+    def run(
+        self, request: Request = Request(), umask: int = 0o022
+    ) -> list[protocol.Event]:
         """Serve a request and return what was said."""
         nonce = os.urandom(8).hex()
         ran = subprocess.run(
@@ -93,7 +92,7 @@ class Host:
 
     def check(
         self, job_id: str, pid: int | None = None, start: str = ""
-    ) -> list[Event]:
+    ) -> list[protocol.Event]:
         """Ask how a job does, and return what was said of it."""
         said = self.run(Request(checks=(Check(job_id, pid, start),)))
         return [event for event in said if getattr(event, "job_id", "") == job_id]
@@ -119,7 +118,7 @@ class Host:
         assert of(protocol.LogEnd, said)[0].length == len(data)
         return data
 
-    def kill(self, *ids: str) -> list[Event]:
+    def kill(self, *ids: str) -> list[protocol.Event]:
         """Ask for the end of jobs."""
         return self.run(Request(kills=tuple((job_id, True) for job_id in ids)))
 
@@ -161,7 +160,7 @@ def an_order(
     return Start(job_id or new_job_id(), Spec(command=command, **spec), key, once, name)
 
 
-def of(kind: type[E], said: list[Event]) -> list[E]:
+def of(kind: type[E], said: list[protocol.Event]) -> list[E]:
     """Return what was said of one kind."""
     return [event for event in said if isinstance(event, kind)]
 
@@ -495,6 +494,20 @@ def test_kill_of_a_prepared_job(host: Host) -> None:
     ended = host.end(order.job_id)
     assert (ended.cause, ended.exit_status) == ("cancelled", None)
     host.run(Request(starts=(order,)))
+    assert not (host.home / "ran").exists()
+
+
+def test_kill_of_a_prepared_batch(host: Host) -> None:
+    orders = tuple(an_order(b"echo x >>$HOME/ran") for _ in range(40))
+    host.edit = lambda program: program.replace(b"sj_detach s", b"true")
+    host.run(Request(starts=orders))
+    host.edit = lambda program: program
+    host.kill(*(order.job_id for order in orders))
+    wait(lambda: all((host.jobs / order.job_id / "exit").exists() for order in orders))
+    for order in orders:
+        said = host.check(order.job_id)
+        assert [event.pgid for event in of(protocol.Started, said)] == [0]
+        assert of(protocol.Ended, said)[0].cause == "cancelled"
     assert not (host.home / "ran").exists()
 
 

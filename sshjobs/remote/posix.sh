@@ -297,7 +297,7 @@ function tree(id, g, gs, gb) {
     return gb == "-" ? ST[g] - gs >= 0 && ST[g] - gs < 3000 : ST[g] == gb
 }
 function started(id, at) {
-    say("started " id " " val("pid") " " (("pgid" in F) ? val("pgid") : 0) " " word("start") " " word("boot_id") " " word("node") " " word("started_at"))
+    say("started " id " " val("pid") " " (F["pgid"] + 0) " " word("start") " " word("boot_id") " " word("node") " " word("started_at"))
 }
 function ended(id) {
     say("ended " id " " word("status") " " word("signal") " " word("cause") " " word("started_at") " " word("finished_at") " " (("log_bytes" in F) ? F["log_bytes"] + 0 : 0) " " txt("reason"))
@@ -1184,7 +1184,7 @@ end="
 
 sj_copy() {
     set -C
-    printf '%s\npgid=%s\n%s\n' "$sj_record" "$sj_j" "$sj_rec" >"$sj_d/exit"
+    printf '%s\npgid=%s\n%s\n' "$sj_record" "${sj_j:-0}" "$sj_rec" >"$sj_d/exit"
     sj_n=$?
     set +C
     return $sj_n
