@@ -580,6 +580,41 @@ def edit_run(host: Host, job_id: str, name: str, value: str) -> None:
     (path.parent / "run.new").rename(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pid", ""),
+        ("pid", "9" * 30),
+        ("pgid", ""),
+        ("started_at", "x"),
+        ("status", "x"),
+        ("signal", "-9"),
+        ("finished_at", ""),
+        ("log_bytes", "x"),
+    ],
+)
+def test_a_spoilt_record_spoils_no_reply(any_host: Host, name: str, value: str) -> None:
+    job_id = any_host.start(b"echo x")
+    any_host.end(job_id)
+    (any_host.jobs / job_id / "exit").unlink()
+    edit_run(any_host, job_id, name, value)
+    said = any_host.check(job_id)
+    assert [event.job_id for event in of(protocol.Ended, said)] == [job_id]
+
+
+def test_a_log_may_be_larger_than_31_bits(any_host: Host) -> None:
+    job_id = any_host.start(b"echo x")
+    any_host.end(job_id)
+    (any_host.jobs / job_id / "exit").unlink()
+    edit_run(any_host, job_id, "log_bytes", "3000000001")
+    os.truncate(any_host.jobs / job_id / "log", 3000000001)
+    assert any_host.end(job_id).log_bytes == 3000000001
+    want = LogWant(job_id, 3000000000, 65536)
+    assert of(protocol.LogEnd, any_host.run(Request(logs=(want,)))) == [
+        protocol.LogEnd(job_id, 3000000000, 1, 3000000001)
+    ]
+
+
 def test_lost_when_all_is_gone(any_host: Host) -> None:
     started = any_host.running(b"sleep 100")
     about = (started.job_id, started.pid, started.start)

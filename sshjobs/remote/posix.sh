@@ -240,6 +240,10 @@ function word(k,  t) {
     gsub(/[^!-~]/, "?", t)
     return t == "" ? "-" : t
 }
+# Numbers go out as they stand in the record, or not at all: one record that was spoilt must
+# not spoil the reply, and mawk says 3e+09 for what is above 2^31 once it has counted with it.
+function num(k, other) { return (k in F) && F[k] ~ /^[0-9]+$/ && length(F[k]) < 16 ? F[k] : other }
+function real(k, other) { return (k in F) && F[k] ~ /^[0-9]+(\.[0-9]*)?$/ && length(F[k]) < 25 ? F[k] : other }
 function say(s) { print s; said++ }
 function alive(p, s,  f, l, r, a) {
     if (!(p ~ /^[0-9]+$/)) return 0
@@ -297,10 +301,10 @@ function tree(id, g, gs, gb) {
     return gb == "-" ? ST[g] - gs >= 0 && ST[g] - gs < 3000 : ST[g] == gb
 }
 function started(id, at) {
-    say("started " id " " val("pid") " " (F["pgid"] + 0) " " word("start") " " word("boot_id") " " word("node") " " word("started_at"))
+    say("started " id " " num("pid", 0) " " num("pgid", 0) " " word("start") " " word("boot_id") " " word("node") " " real("started_at", now))
 }
 function ended(id) {
-    say("ended " id " " word("status") " " word("signal") " " word("cause") " " word("started_at") " " word("finished_at") " " (("log_bytes" in F) ? F["log_bytes"] + 0 : 0) " " txt("reason"))
+    say("ended " id " " num("status", "-") " " num("signal", "-") " " word("cause") " " real("started_at", "-") " " real("finished_at", "-") " " num("log_bytes", 0) " " txt("reason"))
 }
 function lost(id) {
     if (word("cause") == "cancelled") { ended(id); return "CANCELLED" }
