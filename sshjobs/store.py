@@ -237,21 +237,24 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def make_home(path: str) -> None:
-    """Make the directory, or take one that is there and empty; only ours from now on.
+    """Make the directory, or take one that is there; an empty one is only ours then.
 
     What is in use for something else is left as it is: /tmp must not become private.
+    Others may look into it, since our files and directories in it are ours alone, but
+    not write there.
     """
     try:
         os.makedirs(path, mode=0o700)
     except FileExistsError:
         if not os.stat(path).st_mode & 0o077:
             return
-        if os.listdir(path) and os.stat(path).st_mode & 0o077:
+        if not os.listdir(path):
+            os.chmod(path, 0o700)
+        elif os.stat(path).st_mode & 0o022:
             raise StoreError(
-                f"{path}: open to others, not empty: look inside, then chmod 700 it, "
-                "or let SSHJOBS_HOME name another place"
+                f"{path}: others can write there, and it is not empty: look inside, "
+                "then chmod 700 it, or let SSHJOBS_HOME name another place"
             ) from None
-        os.chmod(path, 0o700)
 
 
 def _remark(home: str) -> str:

@@ -265,14 +265,32 @@ def test_many_processes_migrate_once(store: Store) -> None:
 
 def test_a_directory_in_use_is_left_as_it_is(tmp_path: Path) -> None:
     busy = tmp_path / "busy"
-    busy.mkdir(mode=0o755)
+    busy.mkdir()
+    busy.chmod(0o775)
     (busy / "something").touch()
-    with pytest.raises(StoreError, match="open to others"):
+    with pytest.raises(StoreError, match="others can write there"):
         Store(str(busy))
-    assert (busy.stat().st_mode & 0o777, os.listdir(busy)) == (0o755, ["something"])
+    assert (busy.stat().st_mode & 0o777, os.listdir(busy)) == (0o775, ["something"])
     (busy / "something").unlink()
-    Store(str(busy))
+    Store(str(busy)).close()
     assert busy.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_others_only_read_keeps_what_is_ours(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    (shared / "something").touch(mode=0o644)
+    old = os.umask(0o022)
+    try:
+        store = Store(str(shared))
+        store.save_spec("x", Spec(b"true"))
+    finally:
+        os.umask(old)
+    modes = {path.name: path.stat().st_mode & 0o077 for path in shared.iterdir()}
+    assert shared.stat().st_mode & 0o777 == 0o755
+    assert modes.pop("something") == 0o044
+    assert set(modes.values()) == {0}, modes
+    store.close()
 
 
 def test_directories_that_were_deleted_come_back(store: Store) -> None:
