@@ -32,6 +32,25 @@ def test_a_burst_of_submits_is_one_connection(box: Box) -> None:
     assert box.hosts()["handshakes"] == 1
 
 
+def test_a_crowd_on_a_busy_machine_is_waited_for(box: Box) -> None:
+    assert box.sshd is not None
+    box.submit("--", "true")
+    spin = ["nice", "-n", "19", "sh", "-c", "while :; do :; done"]
+    spinners = [subprocess.Popen(spin) for _ in range(8 * (os.cpu_count() or 1))]
+    processes = []
+    try:
+        for _ in range(40):
+            processes.append(box.start("submit", box.host, "--", "true"))
+            time.sleep(0.15)
+        ends = finish(processes)
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+    assert [end.status for end in ends] == [0] * 40, ends
+    assert box.sshd.sessions <= 15
+
+
 def test_runs_side_by_side_keep_to_their_own_job(box: Box) -> None:
     assert box.sshd is not None
     started = time.time()

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 _LULL = 0.08
 _GATHER = 1.0
 
+#: On a machine that has more than so many processes a processor to run, those who are
+#: on their way need longer to come: both are so many times as long. Without this 300
+#: submits at once were 17 to 31 sessions at a load of 20 on two cores, 9 at one of 3.
+_BUSY = 4
+_SLOWER = 4
+
 #: Who did not lead the last of the usual rounds leaves the next one to who did, for up
 #: to this part of a poll_interval: two hundred who wait would all try at one instant.
 _TURN = 0.5
@@ -225,9 +231,12 @@ class Party(Place):
             intent.pid != os.getpid() and intent.kind != "log"
             for intent in store.intents(conn)
         )
-        end = time.monotonic() + _GATHER
-        while crowd and newest and time.monotonic() < end:
-            time.sleep(_LULL)
+        began = time.monotonic()
+        while crowd and newest:
+            scale = _SLOWER if _is_busy() else 1
+            if time.monotonic() - began >= _GATHER * scale:
+                return
+            time.sleep(_LULL * scale)
             self._lead.beat()
             last, newest = newest, store.newest_intent(conn)
             crowd = newest != last
@@ -294,6 +303,19 @@ class Party(Place):
                 return False
             self.store.set_host(self.conn, generation=current + 1)
         return True
+
+
+def _is_busy() -> bool:
+    """Tell whether this machine has far more to run than it has processors.
+
+    Source: proc_loadavg(5), the fourth field; elsewhere nobody is waited for longer.
+    """
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            runnable = int(file.read().split()[3].partition(b"/")[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return runnable > _BUSY * (os.cpu_count() or 1)
 
 
 def _or_never(instant: float | None) -> float:
