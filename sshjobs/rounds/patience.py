@@ -71,7 +71,7 @@ class Patience:
         bound = self._place.settings.wait_host
         hint = (f"{cause.hint}; " if cause.hint else "") + (
             f"nobody on this machine tries again for {math.ceil(remaining)} s, which "
-            f"is beyond --wait-host {bound:g} s"
+            f"is beyond what is left of --wait-host {bound:g} s"
         )
         return type(cause)(cause.host, cause.detail, hint)
 
