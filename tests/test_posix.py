@@ -136,8 +136,13 @@ class Host:
 def _mine(entry: Path, base: str) -> str | None:
     try:
         environ = (entry / "environ").read_bytes().split(b"\0")
-        state = (entry / "stat").read_text().rpartition(") ")[2][0]
-        line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        state = (entry / "stat").read_text(errors="replace").rpartition(") ")[2][0]
+        line = (
+            (entry / "cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")
+        )
         cwd = os.readlink(entry / "cwd")
     except OSError:
         return None
