@@ -1314,3 +1314,67 @@ def test_a_job_that_nothing_could_start_leaves_nothing(host: Host) -> None:
     for path in host.base.glob("runner-*"):
         path.unlink()
     assert host.end(host.start(b"true", key="k")).exit_status == 0
+
+
+@pytest.mark.parametrize("lack", ["blocks", "inodes"])
+def test_what_never_started_can_be_cancelled_on_a_full_disk(
+    small_disk: Path, lack: str
+) -> None:
+    """There is no room for a claim, by which else the end would be published."""
+    if lack == "inodes":
+        options = "remount,nr_inodes=60"
+        subprocess.run(["mount", "-o", options, small_disk], check=True)
+    host = Host(small_disk)
+    host.env["SJTEST"] = str(host.base)
+    host.edit = lambda program: program.replace(b"sj_runner='", b"sj_runner='exit 0\n")
+    order = an_order(b"true", key="k")
+    assert of(protocol.Prepared, host.run(Request(starts=(order,))))
+    host.edit = lambda program: program
+    for path in host.base.glob("runner-*"):
+        path.unlink()
+    assert host.end(host.start(b"true")).exit_status == 0
+    if lack == "inodes":
+        with pytest.raises(OSError):
+            for number in range(60):
+                (small_disk / f"f{number}").touch()
+    else:
+        fill(small_disk)
+    assert of(protocol.KillMissing, host.kill(order.job_id))
+    assert not (host.jobs / order.job_id).exists()
+    (refused,) = of(protocol.Refused, host.run(Request(starts=(order,))))
+    assert refused.code == "EGONE"
+    for path in small_disk.glob("f*"):
+        path.unlink()
+    (refused,) = of(protocol.Refused, host.run(Request(starts=(order,))))
+    assert refused.code == "EGONE"
+    assert host.end(host.start(b"exit 4", key="k")).exit_status == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "pid=x\nstart=\npgid=-1\nstarted_at=soon\n",
+        f"started_at={'9' * 400}\npid={'9' * 30}\n",
+        "started_at=1\nstatus=bad\nsignal=--\nfinished_at=.\nlog_bytes=1e9\nend=\n",
+    ],
+)
+def test_a_damaged_record_spoils_no_round(host: Host, text: str) -> None:
+    """It is told as far as it goes, to who knows the job and to who does not."""
+    started = host.running(b"sleep 100")
+    (host.jobs / started.job_id / "run").write_text(text)
+    for pid, start in ((started.pid, started.start), (None, "")):
+        about = (Check(started.job_id, pid, start),)
+        said = host.run(Request(checks=about, start_grace=0.0))
+        whole = bool(of(protocol.Ended, said))
+        assert whole == ("end=" in text)
+        assert whole or of(protocol.Unsupervised, said)
+    assert of(protocol.Listed, host.run(Request(listing=True)))
+
+
+def test_a_record_without_a_second_name_is_reaped(host: Host) -> None:
+    """As where links are lacking: the end in ``run`` counts by itself."""
+    job_id = host.start(b"exit 5")
+    host.end(job_id)
+    (host.jobs / job_id / "exit").unlink()
+    assert of(protocol.Reaped, host.run(Request(reaps=(job_id,))))

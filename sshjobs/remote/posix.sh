@@ -213,7 +213,8 @@ sj_journal() { # GENERATION OFFSET of what was read so far
 # an `exit` are all processes listed, once for all of them: by session, group and mark.
 # For a job that is as it was (the first lines of `run` as the asker knows them) that is
 # all that is read. judge() says the state of one job as frames, unless quiet; settle()
-# follows it for those that needed the listing.
+# follows it for those that needed the listing. A damaged record is told as far as it goes:
+# num() and sec() keep from the asker what is no number.
 sj_evidence='
 function rd(f,  l, i, k, r) {
     split("", F)
@@ -579,8 +580,32 @@ sj_kill() { # IDS
 s $sj_i - -"
     done
     [ "$sj_k" ] && sj_detach k "$sj_k"
-    [ "$sj_claim" ] && sj_detach s "$sj_claim"
-    return 0
+    [ "$sj_claim" ] || return 0
+    sj_detach s "$sj_claim"
+    sj_await $sj_claim
+    for sj_i in $sj_claim; do sj_unmake "${sj_i%:*}"; done
+}
+
+# Where there is no room for a claim, nobody can publish that a job was cancelled which
+# never started. Its directory is put out of reach then, by renames alone, and the
+# tombstone tells. That stands first: a runner looks for it between claim and start.
+sj_unmake() { # ID
+    [ -e "jobs/$1/run" ] && return
+    { printf '%300s' '' >"new/$sj_nonce.room"; } 2>/dev/null
+    sj_n=$?
+    rm -f "new/$sj_nonce.room"
+    [ $sj_n -eq 0 ] && return
+    [ -e "gone/$1" ] || mv -f "jobs/$1/script" "gone/$1" 2>/dev/null ||
+        mv -f "jobs/$1/spec" "gone/$1" 2>/dev/null || return
+    sj_l=new/$sj_machine.$$.$sj_nonce.$1
+    mv "jobs/$1" "$sj_l" 2>/dev/null || return
+    if [ -e "$sj_l/run" ]; then
+        mv "$sj_l" "jobs/$1"
+        return
+    fi
+    rm -rf "$sj_l"
+    { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$1"; } 2>/dev/null
+    printf 'killmissing %s\n' "$1"
 }
 
 # Starting: one mkdir for all directories under a temporary name, a few builtin writes
@@ -832,7 +857,7 @@ function clean(k,  t) { t = (k in F) ? F[k] : ""; gsub(/\047/, "", t); gsub(/[^!
     fin = (rd(d "lost") >= 0) ? "LOST" : ""
     if (fin != "" && F["cause"] == "cancelled") fin = "CANCELLED"
     delete F["end"]
-    if (rd(d "exit") >= 0 && ("end" in F) && fin == "") {
+    if (fin == "" && (rd(d "exit") >= 0 && ("end" in F) || rd(d "run") >= 0 && ("end" in F))) {
         fin = F["cause"] == "cancelled" ? "CANCELLED" : F["cause"] == "timeout" ? "TIMEOUT" : F["status"] == "0" ? "COMPLETED" : "FAILED"
     }
     rd(d "run")
