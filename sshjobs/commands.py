@@ -54,10 +54,8 @@ def run(verb: str, values: Values, *, last: bool = False) -> int:
     except BrokenPipeError:
         _mute()
         return 141
-    except OSError as error:  # of standard output; all others have crossed the seams
-        _mute()
-        _err(f"standard output: {error.strerror}")
-        return errors.SshJobsError.exit_status
+    except OSError as error:  # all others have crossed the seams
+        return _broken(error)
     except KeyboardInterrupt:
         return 130
     except verbs.Interrupted as interrupted:
@@ -80,6 +78,18 @@ def _make_sure_of_streams() -> None:
 def _flags(values: Values) -> dict[str, Any]:
     names = ("wait_host", "cleanup")
     return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _broken(error: OSError) -> int:
+    """Say that nothing can be printed any more, or nothing opened."""
+    import errno
+
+    if error.errno == errno.EMFILE:
+        _err(f"{error.strerror} by this process: ulimit -n")
+    else:
+        _mute()
+        _err(f"standard output: {error.strerror}")
+    return errors.SshJobsError.exit_status
 
 
 def _mute() -> None:

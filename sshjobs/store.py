@@ -18,6 +18,7 @@ spec without a row is a left-over, and :meth:`Store.sweep` removes it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -219,16 +220,29 @@ def _seam(path: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         where = error.filename or path
-        raise StoreError(f"{where}: {error.strerror or error}") from error
+        text = f"{where}: {error.strerror or error}"
+        advice = _OS_ADVICE.get(error.errno or 0, "")
+        raise StoreError(f"{text}; {advice}" if advice else text) from error
+
+
+_ROOM = "make room on that file system and run the same command again"
+_ELSEWHERE = "it must be writable by you; SSHJOBS_HOME names another place"
+_OS_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _ELSEWHERE,
+    errno.EROFS: _ELSEWHERE,
+    errno.EMFILE: "too many files are open: ulimit -n",
+}
 
 
 def _advice(text: str) -> str:
     if "full" in text:
-        return "make room on that file system and run the same command again"
+        return _ROOM
     if "locked" in text:
         return f"another process holds it for longer than {_BUSY:g} s"
     if "readonly" in text or "unable to open" in text:
-        return "it must be writable by you; SSHJOBS_HOME names another place"
+        return _ELSEWHERE
     return "SSHJOBS_HOME names another place"
 
 

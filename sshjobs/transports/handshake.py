@@ -119,9 +119,7 @@ def _handshake(
         try:
             pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
         except OSError as error:
-            raise HostUnreachable(
-                identity.host, f"{identity.ssh}: {error.strerror}; nothing ran there"
-            ) from error
+            raise process.not_started(identity.host, identity.ssh, error) from error
     child = process.Child(pid, group=not interactive)
     try:
         gate.stamp(child.pid, child.start)

@@ -6,11 +6,13 @@ else later. With its start time it names one process for good.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
 
 from ..bare import signal
+from ..errors import HostUnreachable, SshJobsError, StoreError
 
 #: Enters the directory in $0 and becomes the command: posix_spawn(3) has no cwd.
 _ENTER = 'cd "$0" && unset OLDPWD && exec "$@"'
@@ -25,6 +27,10 @@ def which(name: str) -> str:
         if os.path.isabs(path) and os.access(path, os.X_OK):
             return path
     return ""
+
+
+#: This process, or this machine, has no more of something (EBADF: of descriptors).
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.EBADF, errno.EAGAIN, errno.ENOMEM}
 
 
 def spawn(
@@ -96,6 +102,19 @@ def _inherits(fd: int) -> bool:
         return os.get_inheritable(fd)
     except OSError:  # the descriptor of listdir itself
         return False
+
+
+def not_started(host: str, program: str, error: OSError) -> SshJobsError:
+    """Return what it means that a program could not be started.
+
+    Where this process or machine lacks something, no host is to blame.
+    """
+    text = f"{program}: {error.strerror}; nothing ran there"
+    if error.errno in _SCARCE:
+        return StoreError(
+            f"{host}: {text} (see ulimit -n and ulimit -u on this machine)"
+        )
+    return HostUnreachable(host, text)
 
 
 class Child:

@@ -13,7 +13,7 @@ from ..settings import Settings
 from .causes import words
 from .env import home, ssh_env
 from .identity import Identity, seen
-from .process import Child, spawn, which
+from .process import Child, not_started, spawn, which
 from .pump import Pump, Silence
 from .telling import NAMES, digest
 
@@ -180,7 +180,7 @@ def _ask_ssh(
             "a Match exec of ssh_config may hang",
         ) from error
     except OSError as error:
-        raise HostUnreachable(host, f"{ssh}: {error.strerror}") from error
+        raise not_started(host, ssh, error) from error
     return ssh, out, err.replace("\r", "")
 
 
