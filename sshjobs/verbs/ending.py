@@ -57,7 +57,9 @@ def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
     except SshJobsError as error:
         outcomes = store.outcomes(numbers).values()
         if all(i.sent or i.done for i in outcomes):
-            raise NotYet(f"{error}: sent, and not answered", tuple(sent)) from error
+            host = party.identity.host
+            text = f"{host}: told to end, and not answered. The last try: {error}"
+            raise NotYet(text, tuple(sent)) from error
         if not keep:
             store.withdraw([i.id for i in outcomes if not i.sent])
         raise

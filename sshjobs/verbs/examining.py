@@ -115,8 +115,9 @@ def _here(ctx: Context, party: Party) -> Iterator[Finding]:
         yield Finding(GOOD, "this machine, without ssh")
     else:
         version = ".".join(map(str, identity.version))
+        by = f"OpenSSH {version}" if identity.ssh else "Fabric"
         where = f"{identity.user}@{identity.hostname} port {identity.port}"
-        yield Finding(GOOD, f"{where}, by OpenSSH {version}")
+        yield Finding(GOOD, f"{where}, by {by}")
         if identity.jump:
             yield Finding(GOOD, f"through {identity.jump}")
     kind = on_network(ctx.home)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from .. import errors, protocol, states
 from ..model import Job
-from ..rounds import Party
+from ..rounds import Party, cause_of
 from .context import Context
 from .finding import Answer, Show, ask_all, by_conn, chosen
 
@@ -62,15 +62,20 @@ def wait(
     jobs = chosen(ctx, names, host, None)
     until = None if timeout is None else time.monotonic() + timeout
     groups = by_conn(job for job in jobs if not states.is_final(job.state))
+    notes: list[str] = []  # why a host has not been asked of late
 
     def work(own: Context, conn: str) -> None:
         ids = [job.id for job in groups.get(conn, ())]
         if ids:
             with own.party_at(conn) as party:
                 need = party.paced(lambda: own.store.count_active(ids) > 0)
-                party.pursue(need, until=until)
+                row = None if party.pursue(need, until=until) else party.row()
+                if row is not None and row.cause:
+                    notes.append(str(cause_of(row)))
 
-    return ask_all(ctx, jobs, work, show)
+    answer = ask_all(ctx, jobs, work, show)
+    answer.notes.extend(notes)
+    return answer
 
 
 def _adopt(ctx: Context, host: str | None, show: Show | None) -> Answer:

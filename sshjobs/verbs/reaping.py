@@ -44,7 +44,8 @@ def reap(
                 party.pursue(party.fresh(party.clock()))
             jobs = own.store.unreaped(party.conn, before)
             extra = _orphans(party, older_than, notes, dry_run) if orphans else []
-        jobs += [job for job in extra if job.id not in {known.id for known in jobs}]
+        known = {job.id for job in jobs}
+        jobs += [job for job in extra if job.id not in known]
         if dry_run or not jobs:
             return jobs
         return _reap_jobs(own, conn, jobs, refused)

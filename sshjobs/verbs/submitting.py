@@ -170,8 +170,8 @@ def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> Non
         raise error
     rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
     raise NotYet(
-        f"{error}: {len(kept)} of {len(outcomes)} jobs were sent and not answered; "
-        f"they are seen to by the next sshjobs poll{rest}",
+        f"{party.identity.host}: {len(kept)} of {len(outcomes)} jobs were sent and not "
+        f"answered; the next sshjobs poll sees to them{rest}. The last try: {error}",
         (*kept, *started),
     ) from error
 
