@@ -105,8 +105,8 @@ def host_lines(hosts: Iterable[HostState], now: float) -> Iterator[str]:
         end = cooldown_end(row, now)
         if end > now:
             yield f"    cooldown for {span(end - now)}: {printable(str(cause_of(row)))}"
-        elif row.refused != "{}":
-            yield "    credentials were refused; after mending: sshjobs connect HOST"
+        elif host.refused:
+            yield f"    not tried again: {printable(host.refused)}"
 
 
 def connection(host: HostState) -> str:
@@ -116,7 +116,9 @@ def connection(host: HostState) -> str:
     state = host.connection
     if state is None:
         return "unknown"
-    return f"open ({state.pid})" if state.alive else "none"
+    if state.pid is not None:
+        return f"{'open' if state.alive else 'stuck'} ({state.pid})"
+    return "open" if state.alive else "none"
 
 
 def size(count: int) -> str:
@@ -142,4 +144,5 @@ def host_public(host: HostState) -> dict[str, Any]:
     row["connected"] = bool(state and state.alive)
     row["master_pid"] = state.pid if state and state.alive else None
     row["cause"] = printable(str(cause_of(host.row))) if host.row.cause else ""
+    row["refused"] = printable(host.refused)
     return row

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -235,6 +237,34 @@ def test_other_credentials_may_try_once(box: Box, place: Path) -> None:
     assert sshd.connections == 3
 
 
+def test_a_key_that_others_could_read_is_mended_by_chmod(box: Box) -> None:
+    assert box.sshd is not None
+    box.sshd.key.chmod(0o644)
+    refused(box, 3)
+    ended = box("submit", box.host, "--", "true")
+    assert ended.status == 77 and "bad permissions" in ended.err, ended
+    (shown,) = [line for line in box.ok("hosts").lines if "not tried again" in line]
+    assert "bad permissions" in shown and f"sshjobs connect {box.host}" in shown
+    assert "bad permissions" in box.hosts()["refused"]
+    box.sshd.key.chmod(0o600)
+    box.submit("--", "true")
+    assert box.sshd.connections == 2
+    assert box.hosts()["refused"] == ""  # not of the credentials of now
+    assert "not tried again" not in box.ok("hosts").out
+
+
+def test_others_wait_after_a_connect_that_failed(box: Box, relay: Relay) -> None:
+    relay.shut = True
+    assert box("connect", box.host).status == 69
+    assert box.hosts()["handshakes"] == 1
+    ended = box("submit", box.host, "--wait-host", "0", "--", "true")
+    assert (ended.status, box.hosts()["handshakes"]) == (69, 1), ended
+    assert "MaxStartups" in ended.err and "tries again for " in ended.err
+    relay.heal()
+    box.ok("connect", box.host)
+    box.submit("--", "true")
+
+
 # -- what is left over
 
 
@@ -351,6 +381,7 @@ def test_conn_retry_attempts_bounds_the_handshakes(box: Box) -> None:
     ended = box("submit", box.host, "--", "true")
     assert (ended.status, box.hosts()["handshakes"]) == (69, 2), ended
     assert "Connection refused" in ended.err
+    assert "handshake 2: the setting is conn_retry_attempts" in ended.err
     crowd(box, 10, "submit", box.host, "--", "true")
     assert box.hosts()["handshakes"] < 12  # ten who each tried by themselves: 22
     assert box.ok("list").out == ""
@@ -383,6 +414,38 @@ def test_max_reconnect_attempts_bounds_the_rounds_that_fail(box: Box) -> None:
     box.ok("wait", job)
     assert box.hosts()["bad_rounds"] == 0
     assert box.sshd.connections == 2
+
+
+def test_a_wait_that_ends_says_why_the_host_was_not_asked(box: Box) -> None:
+    assert box.sshd is not None
+    job = box.submit("--", "sleep 1000")
+    box.ok("disconnect", box.host)
+    box.sshd.stop()
+    ended = box("wait", job, "--timeout", "2")
+    assert (ended.status, "RUNNING" in ended.out) == (75, True), ended
+    assert "Connection refused" in ended.err
+    box.sshd.start()
+    ended = box("wait", job, "--timeout", "6")
+    assert (ended.status, ended.err) == (75, ""), ended
+    box.ok("kill", job)
+
+
+def test_too_few_descriptors_are_no_fault_of_the_host(box: Box) -> None:
+    """Whatever cannot be opened: it is said at once, and nobody else waits for it."""
+    lines = []
+    for count in range(6, 16):
+        words = [sys.executable, "-m", "sshjobs", "submit", box.host, "--", "true"]
+        line = f"ulimit -n {count}; exec {shlex.join(words)}"
+        ended = subprocess.run(
+            ["sh", "-c", line], env=box.env, capture_output=True, text=True, timeout=60
+        )
+        lines.append((count, ended.returncode, ended.stderr[-300:]))
+        assert "Traceback" not in ended.stderr or count < 9, lines
+        assert "standard output" not in ended.stderr, lines
+        rows_ = rows(box, "SELECT cause FROM hosts") if count > 9 else []
+        assert all(cause == "" for (cause,) in rows_), lines
+    assert any("ulimit" in text for _, _, text in lines), lines
+    box.submit("--", "true")
 
 
 def test_cleanup_retries_bounds_the_rounds_of_a_reap(box: Box) -> None:

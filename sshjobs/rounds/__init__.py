@@ -20,6 +20,6 @@ from __future__ import annotations
 
 from .cooldown import cause_of, cooldown_end
 from .party import Party
-from .patience import remember_refusal
+from .patience import remember_failure
 
-__all__ = ["Party", "cause_of", "cooldown_end", "remember_refusal"]
+__all__ = ["Party", "cause_of", "cooldown_end", "remember_failure"]

@@ -278,13 +278,13 @@ class Party(Place):
     def _admit(self) -> None:
         """Raise why no handshake may be made now, if none may."""
         row = self.row()
-        known = self._refused(row)
+        known = self.refused(row)
         if known is not None:
             raise known
         if self.clock() < cooldown_end(row, self.clock()):
             raise cause_of(row)
 
-    def _refused(self, row: HostRow) -> SshJobsError | None:
+    def refused(self, row: HostRow) -> SshJobsError | None:
         """Return the error of these very credentials, if they were refused."""
         import json
 

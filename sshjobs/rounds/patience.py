@@ -26,6 +26,30 @@ def remember_refusal(place: Place, error: TransportError) -> None:
             place.store.set_host(place.conn, refused=json.dumps(refused))
 
 
+def remember_failure(place: Place, error: TransportError) -> None:
+    """Have others wait after a failure that a person saw, as after any other."""
+    if isinstance(error, errors.AuthenticationError):
+        remember_refusal(place, error)
+    elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
+        Patience(place).failed(error)
+
+
+def _hinting(cause: SshJobsError, more: str) -> SshJobsError:
+    """Return the same error with a further hint."""
+    if not isinstance(cause, TransportError):
+        return cause
+    hint = f"{cause.hint}; {more}" if cause.hint else more
+    return type(cause)(cause.host, cause.detail, hint)
+
+
+def _tries(count: int) -> str:
+    return f"given up after handshake {count}: the setting is conn_retry_attempts"
+
+
+def _rounds(count: int) -> str:
+    return f"given up after round {count}: the setting is max_reconnect_attempts"
+
+
 class Patience:
     """How long one pursuit goes on after failures, whoever led into them.
 
@@ -58,22 +82,20 @@ class Patience:
         cause = self._refusal or cause_of(row)
         spent = row.failures - self._failures >= settings.conn_retry_attempts
         if spent and not isinstance(cause, errors.Throttled):
-            raise cause
+            raise _hinting(cause, _tries(settings.conn_retry_attempts))
         if row.bad_rounds - self._bad_rounds >= settings.max_reconnect_attempts:
-            raise cause
+            raise _hinting(cause, _rounds(settings.max_reconnect_attempts))
         if end > now and end - now > self._deadline - time.monotonic():
             raise self._out_of_time(cause, end - now)
         return end
 
     def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
-        if not isinstance(cause, TransportError):
-            return cause
         bound = self._place.settings.wait_host
-        hint = (f"{cause.hint}; " if cause.hint else "") + (
+        return _hinting(
+            cause,
             f"nobody on this machine tries again for {math.ceil(remaining)} s, which "
-            f"is beyond what is left of --wait-host {bound:g} s"
+            f"is beyond what is left of --wait-host {bound:g} s",
         )
-        return type(cause)(cause.host, cause.detail, hint)
 
     def succeeded(self) -> None:
         """A whole round came back."""

@@ -21,13 +21,14 @@ from ..errors import (
 from ..model import printable
 
 _PERSON = (
-    "it is not tried again until a person acts: see ssh -v {host}; if the host wants a "
-    "password or a code, sshjobs connect {host} asks for it"
+    "with the same keys nobody here tries again until a person acts: see ssh -v "
+    "{host}; a changed key file ends that, or sshjobs connect {host}, which also asks "
+    "for a password or a code"
 )
 _FIRST = "log in once with ssh {host} and look at the key that it shows"
 _CHANGED = (
-    "if that is expected, ssh-keygen -R forgets the old key; until a person acts "
-    "nobody here tries again"
+    "nobody here tries again until known_hosts has changed or somebody runs sshjobs "
+    "connect {host}; if the new key is expected, ssh-keygen -R forgets the old one"
 )
 _DOOR = (
     "the server admits no more logins now: sshd_config MaxStartups, "

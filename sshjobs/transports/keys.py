@@ -27,11 +27,20 @@ def credentials(identity: Identity) -> str:
     """
     # Only those that are there: versions of ssh look for different ones, and a refusal
     # counts for all of them.
-    files = [file for file in (seen(_path(n)) for n in identity.keys) if file[2] >= 0]
+    found = [seen(_path(name)) for name in identity.keys]
+    files = [(*file, _mode(file[0])) for file in found if file[2] >= 0]
     tickets = os.environ.get("KRB5CCNAME", "")
     agent = _agent_keys(_agent(identity.agent)).hex()
     text = json.dumps([identity.key, files, tickets, agent])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _mode(path: str) -> int:
+    """Return who may do what: ssh takes no key that others can read."""
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
 
 
 def _path(name: str) -> str:

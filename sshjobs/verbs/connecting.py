@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 
 from .. import transports
-from ..errors import AuthenticationError, SshJobsError
+from ..errors import SshJobsError, TransportError
 from ..model import Job
 from ..record import Record
-from ..rounds import remember_refusal
+from ..rounds import remember_failure
 from ..store import HostRow
 from .context import Context
 
@@ -34,8 +34,8 @@ def connect(ctx: Context, host: str) -> transports.ConnState:
             transport = transports.connect(
                 party.identity, party.settings, door, interactive=os.isatty(0)
             )
-        except AuthenticationError as error:
-            remember_refusal(party, error)
+        except TransportError as error:
+            remember_failure(party, error)
             raise
         transport.close()
         door.admit()
@@ -54,20 +54,26 @@ def disconnect(ctx: Context, host: str) -> bool:
 
 
 class HostState(Record):
-    """A host's ledger, and its connection as it is now."""
+    """A host's ledger, and its connection as it is now.
+
+    ``refused`` is why the credentials of now are not tried again, "" if they are.
+    """
 
     row: HostRow
     connection: transports.ConnState | None
+    refused: str = ""
 
 
 def hosts(ctx: Context) -> list[HostState]:
     """Return all hosts of the record; none is asked."""
-    return [HostState(row, _connection(ctx, row)) for row in ctx.store.hosts()]
+    return [_state(ctx, row) for row in ctx.store.hosts()]
 
 
-def _connection(ctx: Context, row: HostRow) -> transports.ConnState | None:
+def _state(ctx: Context, row: HostRow) -> HostState:
     try:
         with ctx.party_at(row.conn) as party:
-            return transports.state(party.identity, party.door())
+            refused = party.refused(row) if row.refused != "{}" else None
+            state = transports.state(party.identity, party.door())
+            return HostState(row, state, str(refused or ""))
     except SshJobsError:
-        return None
+        return HostState(row, None)
