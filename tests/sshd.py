@@ -60,6 +60,7 @@ class Sshd:
         self.alias = "box"
         self.port = _free_port()
         self.log = folder / "sshd.log"
+        self._stderr = folder / "sshd.stderr"
         self.config = folder / "ssh_config"
         self.key = folder / "id"
         self.options = options
@@ -131,11 +132,13 @@ Host {self.alias}
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
         before = self._count("Server listening on ")
-        self._process = subprocess.Popen(
-            [sshd_path(), "-D", "-f", self._server_config(), "-E", self.log],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with open(self._stderr, "ab") as stderr:
+            self._process = subprocess.Popen(
+                [sshd_path(), "-D", "-f", self._server_config(), "-E", self.log],
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
         self.wait_for("Server listening on ", before + 1)
         return self
 
@@ -170,7 +173,11 @@ Host {self.alias}
     def session_pids(self) -> list[int]:
         """Return the processes of this server that serve a connection."""
         pids = re.findall(r"(?:Forked child|User child is on pid) (\d+)", self.text)
-        return [int(pid) for pid in pids if _is_sshd(int(pid))]
+        return [int(pid) for pid in pids if _is_sshd(int(pid), self._stderr)]
+
+    def owns(self, pid: int) -> bool:
+        """Tell whether a process is its listener."""
+        return self._process is not None and self._process.pid == pid
 
     @property
     def text(self) -> str:
@@ -208,8 +215,21 @@ Host {self.alias}
         return self._count("Starting session: ")
 
 
-def _is_sshd(pid: int) -> bool:
+def _is_sshd(pid: int, stderr: Path) -> bool:
+    """Tell whether a process is of the sshd with this standard error.
+
+    Its number alone says little: numbers come round again within minutes on a busy
+    machine, and other tests have an sshd as well.
+    """
+    place = Path(f"/proc/{pid}")
     try:
-        return b"sshd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"sshd" in (place / "cmdline").read_bytes() and _is_at(place, stderr)
     except OSError:
         return False
+
+
+def _is_at(place: Path, stderr: Path) -> bool:
+    try:
+        return os.readlink(place / "fd" / "2") == str(stderr)
+    except PermissionError:  # an sshd that is not root's hides that from its user
+        return True
