@@ -965,6 +965,21 @@ def test_drain_is_bounded(sshd: Sshd, new_reach: NewReach) -> None:
     assert first.returncode == errors.ConnectionLost.exit_status
 
 
+def test_drain_ends_a_master_that_nobody_wrote_down(
+    sshd: Sshd, new_reach: NewReach
+) -> None:
+    """Its starter was killed right after the login; draining, it hides its log."""
+    reach = new_reach(sshd, command_timeout=1)
+    first = reach.process("sleep 8")
+    until(lambda: sshd.sessions)
+    master = pid_of(reach)
+    (reach.folder / f"master.{reach.identity.key}").unlink()
+    assert reach.disconnect(drain=True)
+    assert process.start_of(master) is None
+    first.communicate(timeout=30)
+    assert first.returncode == errors.ConnectionLost.exit_status
+
+
 def test_client_on_a_socket_can_never_dial(reach: Reach) -> None:
     argv = client.argv(reach.identity, "/r/s", "-O", "check")
     for words in (["-F", "/dev/null"], ["-o", "ProxyCommand=false"]):

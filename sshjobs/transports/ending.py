@@ -11,9 +11,9 @@ from ..settings import Settings
 from . import process
 from .base import Door
 from .client import order
-from .gate import GateLost, clear_hop, passage, pause, unlink
+from .gate import GateLost, clear_hop, passage, pause, seam, unlink
 from .identity import Identity, check_rundir
-from .master import PATIENCE, Live, probe, record_path, recorded
+from .master import PATIENCE, Live, probe, record, record_path, recorded
 from .mux import MuxError
 
 #: Seconds after which a log is nobody's any more; far beyond any session.
@@ -140,6 +140,7 @@ def _end(identity: Identity, settings: Settings, door: Door, drain: bool) -> boo
         if live is None:
             return False
         start = process.start_of(live.pid)
+        _make_sure_of_record(identity, door.rundir, live.pid, start)
         _dismiss(identity, live, door, drain)
     except MuxError:  # it does not answer: it is killed next
         return False
@@ -149,6 +150,19 @@ def _end(identity: Identity, settings: Settings, door: Door, drain: bool) -> boo
             break
         pause(door.tick)
     return True
+
+
+def _make_sure_of_record(
+    identity: Identity, folder: str, pid: int, start: str | None
+) -> None:
+    """Have it written down who the master is, should its starter have been killed.
+
+    One that drains is found by its number alone: it answers no more, and its title,
+    where its log stood, is "[stopped mux]" by then (OpenSSH 9.2, clientloop.c).
+    """
+    if recorded(identity, folder)[:2] != (pid, start):
+        with seam(record_path(identity, folder)):
+            record(identity, folder, pid)
 
 
 def _dismiss(identity: Identity, live: Live, door: Door, drain: bool) -> None:
