@@ -1,37 +1,34 @@
-"""Runs schedules: ``python -m tests.faults --schedules N [--seed S]``."""
+"""Runs schedules: ``python -m tests.faults --schedules N [--seed S] [--jobs J]``."""
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import random
 import sys
-import time
-from collections.abc import Callable
+import traceback
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 
-from tests.faults.rules import Verdict
-from tests.faults.schedule import Doing, draw
-from tests.faults.world import World
+from tests.faults.running import Done, Wanted, perform
 
 
-def run(
-    seed: int,
-    say: Callable[[str], None],
-    *,
-    keep: bool = False,
-    transport: str = "auto",
-) -> list[str]:
-    """Run the schedule of a seed; return the breaches of the rules."""
-    plan = draw(seed)
-    world = World(plan.options, plan.small, transport)
-    broken: list[str] = []
-    try:
-        say(f"{world.folder} {plan.options} small={plan.small} mux={plan.mux}")
-        doing = Doing(plan, world)
-        doing.do(say)
-        broken = Verdict(doing).look()
-    finally:
-        world.close(keep=keep and bool(broken))
-    return broken
+def _outcome(seed: int, future: Future[Done]) -> Done:
+    """Return what came of a schedule; that it could not be run to its end counts."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return Done(seed, ["the suite itself failed", *lines], [], 0.0)
+
+
+def _report(done: Done, *, verbose: bool) -> None:
+    """Print what came of one schedule, all of it together."""
+    lines = [f"seed {done.seed}: {len(done.broken)} breaches, {done.spent:.1f} s"]
+    if done.broken or verbose:
+        lines += [f"  {step}" for step in done.steps]
+    lines += [f"  BROKEN {line}" for line in done.broken]
+    print("\n".join(lines), flush=True)
 
 
 def main() -> int:
@@ -39,24 +36,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--schedules", type=int, default=20)
     parser.add_argument("--seed", type=int, help="the first seed; the next are + 1")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="side by side")
     parser.add_argument("--verbose", action="store_true", help="say every step")
     parser.add_argument("--keep", action="store_true", help="keep what broke a rule")
     parser.add_argument("--transport", default="auto", help="the setting")
     values = parser.parse_args()
     first = random.randrange(10**6) if values.seed is None else values.seed
+    alone = values.jobs == 1 or values.schedules == 1
+    wanted = Wanted(values.keep, values.transport, values.verbose and alone)
     failed = []
-    for seed in range(first, first + values.schedules):
-        started = time.monotonic()
-        steps: list[str] = []
-        say = print if values.verbose else steps.append
-        broken = run(seed, say, keep=values.keep, transport=values.transport)
-        spent = time.monotonic() - started
-        print(f"seed {seed}: {len(broken)} breaches, {spent:.1f} s", flush=True)
-        if broken:
-            failed.append(seed)
-            print("\n".join(["  " + step for step in steps]))
-            print("\n".join(["  BROKEN " + line for line in broken]), flush=True)
-    print(f"{values.schedules} schedules, {len(failed)} with breaches: {failed}")
+    # Forked, the children of one schedule would be those of another.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(values.jobs, mp_context=spawn) as pool:
+        seeds = range(first, first + values.schedules)
+        futures = {pool.submit(perform, seed, wanted): seed for seed in seeds}
+        for future in as_completed(futures):
+            done = _outcome(futures[future], future)
+            _report(done, verbose=values.verbose)
+            if done.broken:
+                failed.append(done.seed)
+    print(
+        f"{values.schedules} schedules, {len(failed)} with breaches: {sorted(failed)}"
+    )
     return 1 if failed else 0
 
 

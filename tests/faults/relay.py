@@ -73,6 +73,11 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay {self.port} to {self._target}>"
 
+    @property
+    def ill(self) -> bool:
+        """Whether it does anything else than to forward."""
+        return bool(self.delay or self.hole or self.shut or self.limit)
+
     def heal(self) -> None:
         """Forward as if nothing had been."""
         self.delay, self.hole, self.shut, self.limit = 0.0, False, False, 0
@@ -98,6 +103,12 @@ class Relay:
     def still(self) -> bool:
         """Whether nothing has come for half a second."""
         return time.monotonic() - self._heard_at > 0.5
+
+    @property
+    def alive(self) -> int:
+        """How many connections there are, as seen from the client."""
+        with self._lock:
+            return self._alive()
 
     def thaw(self) -> None:
         """Deliver, late, what frozen connections have said."""
@@ -154,9 +165,11 @@ class Relay:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             end.settimeout(2)
         self.accepted += 1
-        alive = sum(_established(way.source) for way in self._ways[::2])
-        self.most = max(self.most, alive + 1)
+        self.most = max(self.most, self._alive() + 1)
         self._ways += [_Way(client, server), _Way(server, client)]
+
+    def _alive(self) -> int:
+        return sum(_established(way.source) for way in self._ways[::2])
 
     def _read(self, way: _Way) -> None:
         try:

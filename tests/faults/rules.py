@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from tests.faults import leftovers
 from tests.faults.schedule import Doing, Work
-from tests.faults.world import SECRET, Command, Home, objects
+from tests.faults.world import Command, Home, objects
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "LOST")
 
@@ -28,6 +27,7 @@ class Verdict:
     def __init__(self, doing: Doing) -> None:
         self._doing = doing
         self._world = doing.world
+        self._homes = [home for home in doing.world.homes if home.commands]
         self.broken: list[str] = []
         self._seen: dict[str, set[str]] = {}
         self._logs: dict[str, bytes] = {}
@@ -44,21 +44,23 @@ class Verdict:
         self._everything_ends()
         if self.broken:
             return self.broken
-        for home in self._world.homes:
-            for command in home.commands:
+        self._world.plant()
+        for home in self._homes:
+            for command in list(home.commands):
                 self._ended_well(command)
-        for home in self._world.homes:
-            self._settle(home)
-        for home in self._world.homes:
+        self._settle()
+        for home in self._homes:
             self._read(home)
         self._nothing_ran_twice()
         self._nothing_is_forgotten()
+        self._refusals_are_true()
         self._ends_are_right()
+        self._nothing_is_foretold()
         self._outputs_are_right()
         self._no_secret()
-        for home in self._world.homes:
-            self._nothing_is_left(home)
-        self._nothing_on_the_host()
+        for home in self._homes:
+            self._records_are_clean(home)
+        self._nothing_is_left()
         return self.broken
 
     # -- commands ----------------------------------------------------------------
@@ -78,29 +80,55 @@ class Verdict:
         if "Traceback" in ended.err:
             self._break("10 a traceback", text)
             return
+        if ended.status not in ({0, 1} if healed else self._fine(command)):
+            self._break("10 an odd exit status", text)
+        elif not self._says_enough(command):
+            self._break("10 an error that says too little", text)
+
+    def _fine(self, command: Command) -> set[int]:
+        """Return the exit statuses that a command may have in trouble."""
         full = any(disk.name == command.home.name for disk in self._world.was_full)
-        fine = {0, 1, 3, 69, 75} | ({70} if full else set())
+        fine = {0, 1, 69, 75} | ({70} if full else set())
         if command.words[0] == "run":
-            fine |= {143, 141}
+            fine |= {3, 143}
         if command.blow:
             fine |= {-command.blow, 128 + command.blow, 143}
-        if "no such job in this machine's record" in ended.err:
+        if "no such job in this machine's record" in command.ended.err:
             fine.add(64)  # it was never accepted, and is not known any more
-        if healed:
-            fine = {0, 1}
-        if ended.status not in fine:
-            self._break("10 an odd exit status", text)
+        return fine
 
-    def _settle(self, home: Home) -> None:
+    def _says_enough(self, command: Command) -> bool:
+        """Tell whether an error names the host, or the place on this machine.
+
+        A job that ended badly, or has not ended yet, is told of on standard output.
+        """
+        ended = command.ended
+        told = {69: command.home.box.host, 70: str(command.home.box.home)}.get(
+            ended.status, ""
+        )
+        if ended.status == 75 and command.words[0] not in ("wait", "poll"):
+            told = command.home.box.host
+        return bool(command.blow) or told in ended.err
+
+    def _each(self, *words: str) -> None:
+        """Run a command on every machine at once; it must end well."""
+        commands = [home.start(*words) for home in self._homes]
+        until = time.monotonic() + 120.0
+        for command in commands:
+            command.wait(until)
+            self._ended_well(command, healed=True)
+
+    def _settle(self) -> None:
         """Have everything come to its end, and home."""
-        for words in (("poll", "--json"), ("wait", "--json", "--timeout", "60")):
-            self._ended_well(home.run(*words), healed=True)
-        self._ended_well(home.run("list", "--json"), healed=True)
-        for row in home.rows("SELECT id, state, command FROM jobs"):
-            if row[1] not in FINAL:
-                self._break("2 not ended after all", f"{home.name} {row}")
-        for words in (("reap", "--json"), ("list", "--json")):
-            self._ended_well(home.run(*words), healed=True)
+        self._each("poll", "--json")
+        self._each("wait", "--json", "--timeout", "60")
+        self._each("list", "--json")
+        for home in self._homes:
+            for row in home.rows("SELECT id, state, command FROM jobs"):
+                if row[1] not in FINAL:
+                    self._break("2 not ended after all", f"{home.name} {row}")
+        self._each("reap", "--json")
+        self._each("list", "--json")
 
     # -- what is known now -------------------------------------------------------
 
@@ -148,19 +176,64 @@ class Verdict:
                 self._break("1 an order ran twice", f"{tag} {ids} {states}")
             if states.count("COMPLETED") > 1:
                 self._break("1 a key was completed twice", f"{tag} {ids} {states}")
+            self._one_after_the_other(tag, ids)
+
+    def _one_after_the_other(self, tag: str, ids: list[str]) -> None:
+        """The next attempt of a key starts when the last has ended, and ended badly."""
+        began = {job_id: (self._world.ran / job_id).stat().st_mtime for job_id in ids}
+        ids = sorted(ids, key=began.__getitem__)
+        for job_id, after in zip(ids, ids[1:]):
+            over = self._world.over / job_id
+            if over.exists() and over.stat().st_mtime > began[after]:
+                self._break("1 a key ran twice at once", f"{tag} {job_id} {after}")
+            if self._jobs.get(job_id, {}).get("state") == "COMPLETED":
+                self._break("1 a completed key ran again", f"{tag} {job_id} {after}")
 
     def _nothing_is_forgotten(self) -> None:
         for job_id, text in self._runs().items():
             if job_id not in self._jobs:
                 self._break("2 it ran and nobody knows it", f"{job_id} {text!r}")
-        for home in self._world.homes:
+        for home in self._homes:
             known = set(home.ids())
             for command in home.commands:
-                for job_id in _promised(command):
-                    if job_id not in known:
-                        self._break(
-                            "2 a promised job is unknown", f"{command!r} {job_id}"
-                        )
+                self._promise_is_kept(command, known)
+
+    def _promise_is_kept(self, command: Command, known: set[str]) -> None:
+        for job_id in command.promised:
+            if job_id not in known:
+                self._break("2 a promised job is unknown", f"{command!r} {job_id}")
+        done = command.words[0] == "submit" and command.ended.status == 0
+        if done and len(command.promised) != len(command.orders):
+            self._break("2 not every order has an id", f"{command!r} {command.ended!r}")
+
+    def _refusals_are_true(self) -> None:
+        """Who was told that nothing ran, and got no id, has no job and never will."""
+        told = (
+            command
+            for home in self._homes
+            for command in home.commands
+            if command.ended.status in (69, 75) and not command.promised
+        )
+        for command in told:
+            for tag in command.tags:
+                jobs = [j for j in self._jobs.values() if f": {tag};" in j["command"]]
+                if jobs and not tag.startswith("key"):
+                    text = f"{command!r} {command.ended!r} {jobs}"
+                    self._break("10 it said that nothing ran", text)
+
+    def _nothing_is_foretold(self) -> None:
+        """A job that was called ended had ended."""
+        for home in self._homes:
+            for command in home.commands:
+                for job in objects(command.ended.out) + objects(command.ended.err):
+                    if job.get("state") in FINAL and "id" in job:
+                        self._had_ended(command, job["id"])
+
+    def _had_ended(self, command: Command, job_id: str) -> None:
+        over = self._world.over / job_id
+        if over.exists() and over.stat().st_mtime > command.said_at:
+            late = over.stat().st_mtime - command.said_at
+            self._break("4 it ran on", f"{job_id} {late} s after {command!r}")
 
     def _work(self, job: dict[str, Any]) -> Work | None:
         found = re.match(r": (\w+);", job["command"])
@@ -215,7 +288,7 @@ class Verdict:
     def _outputs_are_right(self) -> None:
         if self._host_was_full:
             return
-        for home in self._world.homes:
+        for home in self._homes:
             for command in home.commands:
                 if command.words[0] == "run":
                     tag = command.words[-1].split(";")[0][2:]
@@ -235,25 +308,24 @@ class Verdict:
         if command.ended.status == work.status:
             if out != want:
                 self._break("3 output is not whole", f"{command!r} {len(out)}")
+        elif command.ended.status in (0, 3):
+            self._break("4 not the job's own status", f"{command!r} {command.ended!r}")
 
     def _no_secret(self) -> None:
         for line in self._doing.leaks:
             self._break("7 a secret in a command line", line[:300])
-        places = [home.box.home for home in self._world.homes]
-        places += [home.rundir for home in self._world.homes] + [self._world.base]
-        for place in places:
-            for path in place.rglob("*"):
-                if path.is_file() and self._betrays(path):
-                    self._break("7 a secret on a disk", str(path))
+        for place in leftovers.of_secrets(self._world, self._jobs):
+            self._break("7 a secret is kept", place)
 
-    def _betrays(self, path: Path) -> bool:
-        """Tell whether the secret is in a file that is no order just written down."""
-        fresh = path.parent.name == "specs" and path.name not in self._jobs
-        return not fresh and SECRET.encode() in path.read_bytes()
+    # -- what is left ------------------------------------------------------------
 
-    def _nothing_is_left(self, home: Home) -> None:
+    def _records_are_clean(self, home: Home) -> None:
         if home.relay.most > 1:
             self._break("6 two connections at once", f"{home.name} {home.relay.most}")
+        ((handshakes,),) = home.rows("SELECT sum(handshakes) FROM hosts")
+        if home.relay.accepted > (handshakes or 0):
+            text = f"{home.name} {home.relay.accepted} of {handshakes}"
+            self._break("6 a connection that nobody counted", text)
         open_ = home.rows("SELECT * FROM intents WHERE done = 0")
         if open_:
             self._break("an intent is left", f"{home.name} {open_}")
@@ -266,35 +338,18 @@ class Verdict:
         logs = {p.name for p in (home.box.home / "logs").glob("*")} - known
         if logs:
             self._break("a log without a job", f"{home.name} {logs}")
-        self._ended_well(home.run("disconnect", home.box.host), healed=True)
-        if home.masters():
-            self._break("an ssh process is left", f"{home.name} {home.masters()}")
-        for path in _left(home):
-            self._break("a file is left", path)
 
-    def _nothing_on_the_host(self) -> None:
-        home = self._world.homes[0]
-        self._ended_well(home.run("reap", "--orphans", "--json"), healed=True)
-        self._ended_well(home.run("disconnect", home.box.host), healed=True)
-        for path in self._world.base.glob("jobs/*"):
-            names = sorted(p.name for p in path.iterdir())
-            self._break("a directory is left on the host", f"{path.name} {names}")
-
-
-def _left(home: Home) -> Iterator[str]:
-    """Yield what is in the directory of sockets and is no lock file."""
-    for path in home.rundir.rglob("*"):
-        if path.is_dir() or path.name.startswith(("gate.", "hop.")):
-            continue
-        yield f"{home.name} {path.relative_to(home.rundir)}"
-
-
-def _promised(command: Command) -> list[str]:
-    """Return the ids that a command has given to its user."""
-    ended = command.ended
-    text = ""
-    if command.words[0] == "submit":
-        text = ended.out
-    elif command.words[0] == "run":
-        text = ended.err
-    return re.findall(r"^[a-z2-7]{16}$", text, re.MULTILINE)
+    def _nothing_is_left(self) -> None:
+        if self._homes:
+            home = self._homes[0]
+            self._ended_well(home.run("reap", "--orphans", "--json"), healed=True)
+        self._each("disconnect", self._world.sshd.alias)
+        for home in self._homes:
+            for path in leftovers.of_files(home):
+                self._break("a file is left", path)
+        for line in leftovers.of_processes(self._world, self._jobs):
+            self._break("a process is left", line)
+        for path in leftovers.on_host(self._world):
+            self._break("something is left on the host", path)
+        for name in self._world.uprooted():
+            self._break("8 not ours, and gone", name)

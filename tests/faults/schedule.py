@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sshjobs.locks import STALE
 from tests.faults.world import Command, Home, World, signal_to
 
 
@@ -20,8 +21,14 @@ class Work(NamedTuple):
     pause: float
     status: int
 
-    def command(self, ran: Path) -> str:
-        """Return the shell line; it tells that it ran in a file named by its id."""
+    def command(self, ran: Path, over: Path | None = None) -> str:
+        """Return the shell line.
+
+        Args:
+            ran: Where it writes that it ran, into a file named by its id.
+            over: Where it makes such a file as the last thing it does.
+        """
+        mark = f"; : >>{over}/$SSHJOBS_JOB_ID" if over else ""
         loop = (
             f"while [ $i -lt {self.lines} ]; do echo {self.tag} $i; "
             f"i=$((i+1)); sleep {self.pause}; done"
@@ -30,7 +37,7 @@ class Work(NamedTuple):
             loop = f"awk 'BEGIN{{for(i=0;i<{self.lines};i++)print \"{self.tag}\",i}}'"
         return (
             f": {self.tag}; echo {self.tag} >>{ran}/$SSHJOBS_JOB_ID; "
-            f"i=0; {loop}; exit {self.status}"
+            f"i=0; {loop}{mark}; exit {self.status}"
         )
 
     @property
@@ -50,13 +57,18 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A schedule that has not been done yet."""
+    """A schedule that has not been done yet.
+
+    Attributes:
+        patient: Who is stopped for long really is; elsewhere its locks are aged.
+    """
 
     seed: int
     options: dict[str, Any]
     small: bool
     mux: str
     steps: list[Step]
+    patient: bool = False
 
 
 _VERBS = (
@@ -81,6 +93,8 @@ _FAULTS = (
     ("stop_leader", 2),
     ("stop_holder", 1),
     ("stop_master", 2),
+    ("stop_session", 1),
+    ("stop_for_long", 2),
     ("go_on", 3),
     ("drop", 3),
     ("hole", 2),
@@ -98,8 +112,7 @@ def draw(seed: int) -> Plan:
     options["MaxStartups"] = rng.choice(("10:30:100", "10:30:100", "1", "2:50:4"))
     small = rng.random() < 0.25
     faults = _FAULTS + (_DISKS if small else ())
-    if rng.random() < 0.15:
-        faults += (("stop_for_long", 2),)
+    patient = rng.random() < 0.1
     steps = []
     for _ in range(rng.randint(8, 26)):
         table = _VERBS if rng.random() < 0.6 else faults
@@ -108,7 +121,7 @@ def draw(seed: int) -> Plan:
         (name,) = rng.choices(names, weights)
         steps.append(Step(pause, name, int(rng.random() < 0.3), rng.getrandbits(32)))
     mux = rng.choice(("auto", "auto", "auto", "ssh"))
-    return Plan(seed, options, small, mux, steps)
+    return Plan(seed, options, small, mux, steps, patient)
 
 
 class Doing:
@@ -147,7 +160,7 @@ class Doing:
         self.world.heal()
 
     def _draw(self, rng: random.Random, tag: str) -> Work:
-        shape = rng.choice(((1, 0.0), (3, 0.3), (8, 0.1), (5000, 0.0), (12, 0.4)))
+        shape = rng.choice(((1, 0.0), (3, 0.3), (8, 0.1), (5000, 0.0), (12, 0.2)))
         work = Work(tag, shape[0], shape[1], rng.choice((0, 0, 0, 3)))
         self.works[tag] = work
         return work
@@ -164,7 +177,7 @@ class Doing:
         return flags
 
     def _line(self, work: Work) -> str:
-        return work.command(self.world.ran)
+        return work.command(self.world.ran, self.world.over)
 
     def _submit(self, home: Home) -> Command:
         line = self._line(self._new())
@@ -208,6 +221,7 @@ class Doing:
         return home.start("kill", job_id, "--json")
 
     def _reap(self, home: Home) -> Command:
+        self.world.plant()
         flags = ["--orphans"] if self._rng.random() < 0.2 else []
         return home.start("reap", *flags, "--json")
 
@@ -275,14 +289,42 @@ class Doing:
             self.world.stop(command.process.pid)
         return command
 
-    def _stop_for_long(self, home: Home) -> Command | None:
-        command = self._stop_leader(home)
-        if command is not None:
-            time.sleep(18)
-        return command
+    def _stop_for_long(self, home: Home) -> str:
+        """Stop who leads, or makes a connection, until it counts as stopped."""
+        pid, locks = self._stop_locked(home)
+        if not pid:
+            return "nobody"
+        if self.plan.patient:
+            time.sleep(STALE + 1.5)
+        else:
+            home.age(locks)
+        time.sleep(self._rng.choice((0.0, 0.3, 0.8)))
+        if self._rng.random() < 0.5:
+            self.world.go_on(pid)
+        return f"{pid} with {[path.name for path in locks]}"
+
+    def _stop_locked(self, home: Home) -> tuple[int, list[Path]]:
+        """Stop a process of ours while it holds a lock, if there soon is one."""
+        end = time.monotonic() + self._rng.choice((0.1, 0.6, 1.2))
+        while time.monotonic() < end:
+            time.sleep(self._rng.uniform(0.0, 0.05))
+            for pid in {home.leader(), home.holder()}:
+                if home.command_of(pid) and not self.world.is_stopped(pid):
+                    self.world.stop(pid)
+                    locks = home.locks_of(pid)
+                    if locks:
+                        return pid, locks
+                    self.world.go_on(pid)
+        return 0, []
 
     def _stop_master(self, home: Home) -> list[int]:
         pids = home.masters()
+        for pid in pids:
+            self.world.stop(pid)
+        return pids
+
+    def _stop_session(self, home: Home) -> list[int]:
+        pids = self.world.sshd.session_pids()
         for pid in pids:
             self.world.stop(pid)
         return pids
@@ -303,7 +345,8 @@ class Doing:
         home.relay.delay = self._rng.uniform(0.02, 0.4)
 
     def _mend(self, home: Home) -> None:
-        time.sleep(self._rng.choice((0.3, 1.0, 3.0)))
+        if home.relay.ill:  # 4 s: longer than ssh waits for a sign of the host
+            time.sleep(self._rng.choice((0.3, 0.6, 1.2, 4.0)))
         home.relay.heal()
 
     def _fill_host(self, home: Home) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.__main__ import run
+from tests.faults.running import run
 
 _FEW = range(1, 6)
 _MANY = range(6, 40)

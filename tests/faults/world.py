@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sshjobs import transports
+from sshjobs.locks import STALE
 from tests.box import Box, Ended, end_jobs
 from tests.faults.relay import Relay
 from tests.sshd import Sshd
@@ -36,6 +37,14 @@ SETTINGS = {
 SECRET = "fau1t-5ecret-va1ue"
 
 
+#: What stands among the jobs and is none: a name, and what is in the file there.
+FOREIGN = {
+    "notes/keep": "a directory of other things",
+    f"{'a' * 16}/precious": "a directory with the name of a job",
+    f"{'b' * 16}/precious": "behind a symbolic link",
+    "c" * 16: "a file with the name of a job",
+}
+
 #: What a connection by Fabric is held by.
 _FABRIC = b"sshjobs.transports.fabric_child"
 
@@ -51,6 +60,9 @@ class Command:
         stem = home.box.home.parent / f"{home.name}-{self.number}"
         self._out, self._err = stem.with_suffix(".out"), stem.with_suffix(".err")
         source: Any = subprocess.DEVNULL
+        self.orders = [] if stdin is None else stdin.decode().splitlines()
+        if words[0] in ("submit", "run") and stdin is None:
+            self.orders = [words[-1]]
         if stdin is not None:
             stem.with_suffix(".in").write_bytes(stdin)
             source = open(stem.with_suffix(".in"), "rb")
@@ -84,6 +96,26 @@ class Command:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    @property
+    def said_at(self) -> float:
+        """When it last printed something, in seconds since the epoch."""
+        return max(self._out.stat().st_mtime, self._err.stat().st_mtime)
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of the jobs that it is to start; see ``schedule.Work``."""
+        return re.findall(r"^: (\w+);", "\n".join(self.orders), re.MULTILINE)
+
+    @property
+    def promised(self) -> list[str]:
+        """The ids that it has given to its user."""
+        ended, text = self.ended, ""
+        if self.words[0] == "submit":
+            text = ended.out
+        elif self.words[0] == "run":
+            text = ended.err
+        return re.findall(r"^[a-z2-7]{16}$", text, re.MULTILINE)
 
     @property
     def ended(self) -> Ended:
@@ -163,12 +195,24 @@ class Home:
         """Return the process that has last led a round here, 0 if there is none."""
         locks = self.box.home / "locks"
         paths = sorted(locks.glob("round.*"), key=lambda p: int(p.suffix[1:]))
-        return _first_number(paths[-1].read_text()) if paths else 0
+        return _first_number(paths[-1]) if paths else 0
 
     def holder(self) -> int:
         """Return the process that has last held the gate here, 0 if there is none."""
         paths = sorted(self.rundir.glob("gate.*"), key=lambda p: int(p.suffix[1:]))
-        return _first_number(paths[-1].read_text()) if paths else 0
+        return _first_number(paths[-1]) if paths else 0
+
+    def locks_of(self, pid: int) -> list[Path]:
+        """Return the locks of rounds and gates that a process holds."""
+        locks = [*(self.box.home / "locks").glob("round.*")]
+        locks += self.rundir.glob("gate.*")
+        return [path for path in locks if _has_locked(pid, path)]
+
+    def age(self, locks: list[Path]) -> None:
+        """Make locks look as if their holders had been stopped for long."""
+        old = time.time() - STALE - 1.0
+        for path in locks:
+            os.utime(path, (old, old))
 
     def command_of(self, pid: int) -> Command | None:
         """Return the live command whose process has this number."""
@@ -178,9 +222,30 @@ class Home:
         return None
 
 
-def _first_number(text: str) -> int:
-    found = re.search(r"\d+", text)
+def _first_number(path: Path) -> int:
+    try:
+        found = re.search(r"\d+", path.read_text())
+    except FileNotFoundError:  # removed since it was listed
+        return 0
     return int(found[0]) if found else 0
+
+
+def _has_locked(pid: int, path: Path) -> bool:
+    """Tell whether a process holds the lock of a file; see proc_locks(5)."""
+    try:
+        inode = path.stat().st_ino
+    except FileNotFoundError:
+        return False
+    pattern = rf"FLOCK +ADVISORY +WRITE {pid} \w+:\w+:{inode} "
+    return re.search(pattern, Path("/proc/locks").read_text()) is not None
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(") ")[2][0] in "TZX"
 
 
 def processes() -> list[tuple[int, str]]:
@@ -226,13 +291,16 @@ class World:
         self.ran = self.folder / "ran"
         self.ran.mkdir()
         self.ran.chmod(0o777)
+        self.over = self.folder / "over"
+        self.over.mkdir()
+        self.over.chmod(0o777)
         outer = self.folder / "host"
         outer.mkdir()
         self.disks: list[Path] = []
         if small and os.geteuid() == 0:
-            self._mount(outer, "2m")
+            self._mount(outer, "2m", "0755")
             (self.folder / "h0").mkdir()
-            self._mount(self.folder / "h0", "3m")
+            self._mount(self.folder / "h0", "3m", "0700")
         os.chown(outer, login.pw_uid, login.pw_gid)
         self.base = outer / "base"
         self.homes = [
@@ -241,12 +309,13 @@ class World:
         ]
         self.was_full: set[Path] = set()
         self._stopped: set[int] = set()
+        self._planted = False
 
     def __repr__(self) -> str:
         return f"<World {self.folder}>"
 
-    def _mount(self, path: Path, size: str) -> None:
-        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "none"]
+    def _mount(self, path: Path, size: str, mode: str) -> None:
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode={mode}", "none"]
         subprocess.run([*words, str(path)], check=True)
         self.disks.append(path)
 
@@ -256,12 +325,19 @@ class World:
         """Stop a process until the world is healed."""
         self._stopped.add(pid)
         signal_to(pid, signal.SIGSTOP)
+        end = time.monotonic() + 2.0
+        while not _is_stopped(pid) and time.monotonic() < end:
+            time.sleep(0.001)
 
-    def go_on(self) -> None:
-        """Let every stopped process go on."""
-        for pid in self._stopped:
+    def is_stopped(self, pid: int) -> bool:
+        """Tell whether a process was stopped here and has not gone on."""
+        return pid in self._stopped
+
+    def go_on(self, *pids: int) -> None:
+        """Let these stopped processes go on, or all."""
+        for pid in pids or tuple(self._stopped):
             signal_to(pid, signal.SIGCONT)
-        self._stopped.clear()
+            self._stopped.discard(pid)
 
     def fill(self, disk: Path) -> None:
         """Leave no byte on a small disk."""
@@ -284,6 +360,33 @@ class World:
         self.free()
         for home in self.homes:
             home.relay.heal()
+
+    def plant(self) -> None:
+        """Put things that are not ours among the jobs, once there is such a place."""
+        jobs = self.base / "jobs"
+        if self.disks or self._planted or not jobs.is_dir():
+            return
+        self._planted = True
+        outside = self.folder / "outside"
+        outside.mkdir()
+        (jobs / ("b" * 16)).symlink_to(outside)
+        for name, text in FOREIGN.items():
+            (jobs / name).parent.mkdir(exist_ok=True)
+            (jobs / name).write_text(text)
+        login = pwd.getpwnam(self.sshd.user)
+        for folder in (outside, jobs / "notes", jobs / ("a" * 16)):
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, login.pw_uid, login.pw_gid)
+
+    def uprooted(self) -> list[str]:
+        """Return which of the things that are not ours are gone, or are others."""
+        jobs = self.base / "jobs"
+        return [
+            name
+            for name, text in FOREIGN.items()
+            if self._planted
+            and not ((jobs / name).is_file() and (jobs / name).read_text() == text)
+        ]
 
     def secrets(self) -> list[str]:
         """Return the command lines in which the secret shows now."""

@@ -1,0 +1,62 @@
+"""One schedule, from its seed to what it has broken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.faults.rules import Verdict
+from tests.faults.schedule import Doing, draw
+from tests.faults.world import World
+
+
+class Wanted(NamedTuple):
+    """How schedules are to be run."""
+
+    keep: bool = False
+    transport: str = "auto"
+    stream: bool = False
+
+
+class Done(NamedTuple):
+    """What came of one schedule."""
+
+    seed: int
+    broken: list[str]
+    steps: list[str]
+    spent: float
+
+
+def run(
+    seed: int,
+    say: Callable[[str], None],
+    *,
+    keep: bool = False,
+    transport: str = "auto",
+) -> list[str]:
+    """Run the schedule of a seed; return the breaches of the rules."""
+    plan = draw(seed)
+    world = World(plan.options, plan.small, transport)
+    broken: list[str] = []
+    try:
+        say(f"{world.folder} {plan.options} small={plan.small} mux={plan.mux}")
+        doing = Doing(plan, world)
+        doing.do(say)
+        broken = Verdict(doing).look()
+    finally:
+        world.close(keep=keep and bool(broken))
+    return broken
+
+
+def perform(seed: int, wanted: Wanted) -> Done:
+    """Run one schedule in a process that runs others before and after it."""
+    started = time.monotonic()
+    steps: list[str] = []
+    say = _print if wanted.stream else steps.append
+    broken = run(seed, say, keep=wanted.keep, transport=wanted.transport)
+    return Done(seed, broken, steps, time.monotonic() - started)
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
