@@ -853,16 +853,18 @@ class SSHJobSensor(BashSensor):
 
         A job that another worker of this installation submitted is in that one's
         record: it is taken up from the host (64: no such job here), along with all
-        that this one does not know there (1: some of them ended badly).
+        that this one does not know there (1: some of them ended badly). A log that is
+        not to be had any more (1) is no reason to ask again.
         """
         sshjobs, job = shlex.join(_program()), shlex.quote(str(self.job))
         poll = f"{sshjobs} poll {job} --sensor >&2"
         adopt = f"{sshjobs} poll --host {shlex.quote(host)} --adopt >/dev/null"
+        logs = f"{sshjobs} logs {job} || [ $? = 1 ] || s=75"
         return (
             f"{poll}; s=$?; "
             f"if [ $s = 64 ]; then {adopt}; s=$?; "
             f"case $s in 0|1) {poll}; s=$?;; esac; fi; "
-            f"case $s in 0|1) {sshjobs} logs {job} || s=75;; esac; exit $s"
+            f"case $s in 0|1) {logs};; esac; exit $s"
         )
 
     def _fail(self, ended: _Ended, env: Mapping[str, str]) -> None:

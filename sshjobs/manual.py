@@ -359,7 +359,8 @@ read after the job was reaped.
 {_JOB_FORMS}
 
 With --follow it goes on until the job has ended and its last byte is here. A
-connection that breaks in between costs no byte and doubles none.""",
+connection that breaks in between costs no byte and doubles none. It ends with
+1 if bytes are missing for good, since another machine has reaped the job.""",
     (
         _JOB,
         Arg("--follow", "go on until the job has ended", "flag"),

@@ -47,7 +47,8 @@ def main() -> int:
     failed = []
     # Forked, the children of one schedule would be those of another.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(values.jobs, mp_context=spawn) as pool:
+    pool = ProcessPoolExecutor(values.jobs, mp_context=spawn)
+    try:
         seeds = range(first, first + values.schedules)
         futures = {pool.submit(perform, seed, wanted): seed for seed in seeds}
         for future in as_completed(futures):
@@ -55,6 +56,8 @@ def main() -> int:
             _report(done, verbose=values.verbose)
             if done.broken:
                 failed.append(done.seed)
+    finally:  # after a Ctrl-C, what runs comes to its end, and nothing else begins
+        pool.shutdown(cancel_futures=True)
     print(
         f"{values.schedules} schedules, {len(failed)} with breaches: {sorted(failed)}"
     )
