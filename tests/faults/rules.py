@@ -127,6 +127,8 @@ class Verdict:
             for row in home.rows("SELECT id, state, command FROM jobs"):
                 if row[1] not in FINAL:
                     self._break("2 not ended after all", f"{home.name} {row}")
+        for place in leftovers.of_secrets(self._world, ()):  # before it is deleted
+            self._break("7 a secret is kept", place)
         self._each("reap", "--json")
         self._each("list", "--json")
 

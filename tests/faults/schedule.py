@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sshjobs.locks import STALE
-from tests.faults.world import Command, Home, World, signal_to
+from tests.faults.world import HASTE, SETTINGS, Command, Home, World, signal_to
 
 
 class Work(NamedTuple):
@@ -61,6 +61,7 @@ class Plan(NamedTuple):
 
     Attributes:
         patient: Who is stopped for long really is; elsewhere its locks are aged.
+        hasty: Commands give up soon.
     """
 
     seed: int
@@ -69,6 +70,7 @@ class Plan(NamedTuple):
     mux: str
     steps: list[Step]
     patient: bool = False
+    hasty: bool = False
 
 
 _VERBS = (
@@ -121,7 +123,8 @@ def draw(seed: int) -> Plan:
         (name,) = rng.choices(names, weights)
         steps.append(Step(pause, name, int(rng.random() < 0.3), rng.getrandbits(32)))
     mux = rng.choice(("auto", "auto", "auto", "ssh"))
-    return Plan(seed, options, small, mux, steps, patient)
+    hasty = rng.random() < 0.3
+    return Plan(seed, options, small, mux, steps, patient, hasty)
 
 
 class Doing:
@@ -141,7 +144,7 @@ class Doing:
         self.leaks: list[str] = []
         self._rng = random.Random(0)
         for home in world.homes:
-            home.box.env["SSHJOBS_MUX"] = plan.mux
+            home.box.env |= {"SSHJOBS_MUX": plan.mux} | (HASTE if plan.hasty else {})
         keys = random.Random(plan.seed)
         self._keyed = {f"k{n}": self._draw(keys, f"key{n}") for n in range(3)}
 
@@ -158,6 +161,8 @@ class Doing:
             say(f"{step.name} {home.name} {result if result is not None else ''}")
             self.leaks += self.world.secrets()
         self.world.heal()
+        for home in self.world.homes:
+            home.box.env |= SETTINGS
 
     def _draw(self, rng: random.Random, tag: str) -> Work:
         shape = rng.choice(((1, 0.0), (3, 0.3), (8, 0.1), (5000, 0.0), (12, 0.2)))

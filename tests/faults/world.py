@@ -31,6 +31,16 @@ SETTINGS = {
     "SSHJOBS_KILL_GRACE": "1",
     "SSHJOBS_START_GRACE": "3",
     "SSHJOBS_KEEPALIVE_INTERVAL": "1",
+    "SSHJOBS_CONN_RETRY_ATTEMPTS": "5",
+    "SSHJOBS_MAX_RECONNECT_ATTEMPTS": "5",
+}
+
+#: What some schedules have instead while they are done: commands that give up soon.
+HASTE = {
+    "SSHJOBS_WAIT_HOST": "2",
+    "SSHJOBS_COMMAND_TIMEOUT": "2",
+    "SSHJOBS_CONN_RETRY_ATTEMPTS": "1",
+    "SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1",
 }
 
 #: The value of an environment variable of some jobs; it may be seen nowhere.
