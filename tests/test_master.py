@@ -526,19 +526,61 @@ def test_holder_that_wakes_up_too_late_leaves_no_orphan(
 ) -> None:
     """It was stopped just before it started ssh; by then there is another master."""
     found: list[int] = []
+    log = reach.folder / f"log.{reach.identity.key}.0"
 
     def sleep_and_be_overtaken() -> None:
-        if not found:
+        if log.exists() and not found:
+            lock = reach.folder / f"gate.{reach.identity.key}.0"
+            os.utime(lock, (0, time.time() - locks.STALE - 1))
+            found.append(0)
+            with reach.process() as other:
+                assert other.wait(30) == 0
+            found[:] = [pid_of(reach)]
+
+    reach.tick = sleep_and_be_overtaken
+    assert reach.run("echo x") == (0, b"x\n")
+    assert reach.ssh_pids() == found
+    assert sshd.connections == 2
+
+
+def test_holder_that_wakes_up_before_it_starts_ssh_starts_none(
+    sshd: Sshd, reach: Reach
+) -> None:
+    def sleep_and_be_overtaken() -> None:
+        if not sshd.connections:
             lock = reach.folder / f"gate.{reach.identity.key}.0"
             os.utime(lock, (0, time.time() - locks.STALE - 1))
             with reach.process() as other:
                 assert other.wait(30) == 0
-            found.append(pid_of(reach))
 
     reach.admit = sleep_and_be_overtaken
     assert reach.run("echo x") == (0, b"x\n")
-    assert reach.ssh_pids() == found
-    assert sshd.connections == 2
+    assert sshd.connections == 1
+
+
+def test_process_that_forks_while_all_are_listed_is_found(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ssh does at the login: the child has the arguments, the parent is gone."""
+    log = str(place / "log.k.0")
+    line = "read -r go; (while :; do sleep 0.1; done) & exit"
+    parent = subprocess.Popen(
+        ["sh", "-c", line, "sh", "-E", log], stdin=subprocess.PIPE
+    )
+    listing = os.listdir
+
+    def list_and_fork(path: str) -> list[str]:
+        names = listing(path)
+        if parent.poll() is None:
+            parent.communicate(b"go\n")
+        return names
+
+    until(lambda: process.carriers(log))
+    monkeypatch.setattr(os, "listdir", list_and_fork)
+    found = process.carriers(log)
+    for pid, start in found:
+        process.end(pid, start)
+    assert [pid != parent.pid for pid, _ in found] == [True]
 
 
 def test_only_ssh_s_own_log_option_marks_a_process(place: Path) -> None:

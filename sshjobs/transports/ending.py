@@ -42,8 +42,7 @@ def clear(identity: Identity, door: Door) -> bool:
     folder = door.rundir
     logs = log_prefix(identity, folder)
     found = [process.end(*recorded(identity, folder)[:2])]
-    # Again until there is none: an ssh that has just logged in goes to the background,
-    # as a new process, while those that there are are listed.
+    # Again until there is none: one may have gone to the background meanwhile.
     for _ in range(_LOOKS):
         carriers = process.carriers(logs)
         found += [process.end(pid, start) for pid, start in carriers]

@@ -116,6 +116,7 @@ def _handshake(
     argv = master_argv(identity, settings, socket, log, interactive=interactive)
     env = ssh_env(settings, interactive=interactive)
     with streams(log, interactive) as fds:
+        door.tick()  # the last moment to find that another has taken over
         try:
             pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
         except OSError as error:

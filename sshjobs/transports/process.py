@@ -245,6 +245,9 @@ def carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
     This is how an ssh is found that nobody wrote down: its starter was killed between
     the start and the note. Both words count, so that no ``tail -f`` is taken for one.
 
+    It looks twice: an ssh that has just logged in goes to the background, as a new
+    process, and the old one may end between the listing and a look at it.
+
     Args:
         log: The path of a log, or what it begins with.
         whole: It is all of the path.
@@ -252,6 +255,10 @@ def carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
     if not os.path.exists("/proc/self/stat"):
         return _carriers_by_ps(log, whole)
     mark = b"\0-E\0" + os.fsencode(log) + b"\0" * whole
+    return _marked(mark) or _marked(mark)
+
+
+def _marked(mark: bytes) -> list[tuple[int, str]]:
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and mark in _cmdline(name):
