@@ -167,6 +167,10 @@ class Ledger:
         if job is None:
             return
         self._adopt_winner(fact, job)
+        if self._is_promised(fact.job_id):
+            reason = f"never ran: job {fact.winner_id} holds its key"
+            self._never_ran(fact.job_id, "cancelled", reason, key="")
+            return
         note = "" if fact.same else '["Differs", []]'
         self._serve("start", fact.job_id, note)
         self._store.redirect(fact.job_id, fact.winner_id)
@@ -203,6 +207,9 @@ class Ledger:
         if job is not None and states.is_final(job.state):
             self._serve("start", fact.job_id)
             return
+        if self._is_promised(fact.job_id):
+            self._never_ran(fact.job_id, "failed", f"not started: {fact.text}")
+            return
         self._serve("start", fact.job_id, errors.dump(error))
         self._jobs.pop(fact.job_id, None)
         self._store.forget_job(fact.job_id)
@@ -214,14 +221,29 @@ class Ledger:
         self._never_ran(fact.job_id)
         self._serve("kill", fact.job_id)
 
-    def _never_ran(self, job_id: str) -> None:
-        """End a job that a tombstone keeps from starting."""
+    def _is_promised(self, job_id: str) -> bool:
+        """Tell whether a user has the id of a job that was not answered in time.
+
+        It is asked of the store: a verb may have given up since the request was made.
+        """
+        intent = self._store.start_intent(job_id)
+        return intent is not None and not intent.pid
+
+    def _never_ran(
+        self,
+        job_id: str,
+        event: str = "cancelled",
+        reason: str = "cancelled before it started",
+        **columns: Any,
+    ) -> None:
+        """End a job that will never start."""
         self._change(
             job_id,
-            "cancelled",
+            event,
             finished_at=self._now,
-            reason="cancelled before it started",
+            reason=reason,
             log_final=True,
+            **columns,
         )
         self._serve("start", job_id)
 

@@ -683,8 +683,14 @@ class Store:
         return Intent(*rows[0]) if rows else None
 
     def unowned_intents(self, conn: str) -> bool:
-        """Tell whether something is open that no process waits for."""
-        sql = "SELECT 1 FROM intents WHERE conn = ? AND done = 0 AND pid = 0 LIMIT 1"
+        """Tell whether something is open that no process waits for.
+
+        A job to start is not meant: whoever has its id will ask.
+        """
+        sql = (
+            "SELECT 1 FROM intents WHERE conn = ? AND done = 0 AND pid = 0 "
+            "AND kind <> 'start' LIMIT 1"
+        )
         return bool(self._rows(sql, [conn]))
 
     def newest_intent(self, conn: str) -> int:
@@ -705,6 +711,17 @@ class Store:
     def mark_unsent(self, numbers: Iterable[int]) -> None:
         """Note that the request in which intents stood has reached nobody."""
         self._many("UPDATE intents SET sent = 0 WHERE id = ?", [[n] for n in numbers])
+
+    def disown(self, ids: Iterable[str]) -> None:
+        """Note that users have the ids of jobs that are to start, and wait no more.
+
+        Such a job is never forgotten, whatever becomes of it.
+        """
+        self._many(
+            "UPDATE intents SET pid = 0, pid_start = '' "
+            "WHERE job_id = ? AND kind = 'start' AND done = 0",
+            [[job_id] for job_id in ids],
+        )
 
     def serve(self, numbers: Iterable[int], note: str = "") -> None:
         """Close intents; ``note`` is an error, dumped, or empty."""

@@ -404,6 +404,45 @@ def test_a_host_that_takes_orders_and_is_silent(world: World, home: Home) -> Non
     assert runs(world) == ["w0", "w1"]
 
 
+def _swallowed(home: Home, *words: str) -> str:
+    """Submit a job whose order gets lost on the way; return the id that was given."""
+    home.relay.limit = 8000
+    one = home.start("submit", home.box.host, *words)
+    assert ends(one) == [75], one.ended
+    home.relay.heal()
+    home.relay.drop()
+    return one.ended.lines[-1]
+
+
+def test_an_id_that_was_given_is_known_though_the_host_refuses_the_job(
+    home: Home,
+) -> None:
+    home.box.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
+    job = _swallowed(home, "--shell", "/no/such/shell", "--", "true")
+    assert ends(home.start("wait", job)) == [1]
+    ((state, reason),) = home.rows("SELECT state, reason FROM jobs")
+    assert state == "FAILED"
+    assert "/no/such/shell" in reason
+    assert home.rows("SELECT * FROM intents WHERE done = 0") == []
+
+
+def test_an_id_that_was_given_is_known_though_another_holds_its_key(
+    world: World, home: Home
+) -> None:
+    home.box.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
+    other = world.homes[1]
+    line = work(0).command(world.ran)
+    job = _swallowed(home, "--key", "w0", "--", line)
+    winner = done(other, "submit", other.box.host, "--key", "w0", "--", line)
+    assert ends(home.start("wait", job)) == [1]
+    rows = dict(home.rows("SELECT id, state FROM jobs"))
+    assert rows == {job: "CANCELLED", winner.strip(): "COMPLETED"}
+    ((reason,),) = home.rows(f"SELECT reason FROM jobs WHERE id = '{job}'")
+    assert winner.strip() in reason
+    assert home.rows("SELECT id FROM jobs WHERE key = 'w0'") == [(winner.strip(),)]
+    assert runs(world) == ["w0"]
+
+
 def _order(home: Home, world: World, one: Work) -> tuple[str, ...]:
     verb = "run" if one.tag == "w0" else "submit"
     return (verb, home.box.host, "--", one.command(world.ran))

@@ -163,6 +163,7 @@ def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> Non
             return  # the reply came after all, perhaps to another process
         gone, kept = store.withdraw(waiting)
         store.sync_specs(kept)
+        store.disown(kept)
         for job_id in kept:
             store.update(job_id, reason="sent, and not answered yet")
     started = [i.job_id for i in outcomes.values() if i.done and _is_good(i)]
