@@ -299,6 +299,7 @@ class Doing:
         pid, locks = self._stop_locked(home)
         if not pid:
             return "nobody"
+        home.overtaken |= any(path.name.startswith("gate.") for path in locks)
         if self.plan.patient:
             time.sleep(STALE + 1.5)
         else:

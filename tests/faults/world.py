@@ -148,6 +148,7 @@ class Home:
         self.box.env["SSHJOBS_TRANSPORT"] = transport
         self.rundir = Path(transports.rundir(str(self.box.home)))
         self.commands: list[Command] = []
+        self.overtaken = False
 
     def __repr__(self) -> str:
         return f"<Home {self.name}>"
