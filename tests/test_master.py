@@ -1022,6 +1022,17 @@ def test_drain_ends_a_master_that_nobody_wrote_down(
     assert first.returncode == errors.ConnectionLost.exit_status
 
 
+def test_socket_of_a_master_that_was_killed_before_it_had_its_name(
+    sshd: Sshd, reach: Reach
+) -> None:
+    assert reach.run("echo x") == (0, b"x\n")
+    unborn = f"{reach.socket}.ABCDEFGHIJKLMNOP"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(unborn)
+    reach.disconnect()
+    assert not os.path.exists(unborn)
+
+
 def test_client_on_a_socket_can_never_dial(reach: Reach) -> None:
     argv = client.argv(reach.identity, "/r/s", "-O", "check")
     for words in (["-F", "/dev/null"], ["-o", "ProxyCommand=false"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import closing
 
@@ -53,7 +54,27 @@ def clear(identity: Identity, door: Door) -> bool:
         door.tick()  # whoever has overtaken us may have a live socket there by now
         _remove(path)
     _sweep(folder, (f"{identity.socket(folder)}.", logs), age=_LEFT)
+    _drop_unborn(f"{identity.socket(folder)}.")
     return any(found)
+
+
+def _drop_unborn(prefix: str) -> None:
+    """Remove sockets that never got their name.
+
+    A master binds PATH.<16 random> and links it to PATH (OpenSSH 5.4 to 10.5, mux.c);
+    one that was killed in between leaves it. Who may start one is here.
+    """
+    with os.scandir(os.path.dirname(prefix)) as entries:
+        for entry in entries:
+            if entry.path.startswith(prefix) and _is_socket(entry):
+                unlink(entry.path)
+
+
+def _is_socket(entry: os.DirEntry[str]) -> bool:
+    try:
+        return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _remove(path: str) -> None:
