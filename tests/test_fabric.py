@@ -292,6 +292,25 @@ def test_connection_that_ended_before_a_session_ran_nothing(
     assert sshd.sessions == 0
 
 
+def test_connection_that_is_cut_during_the_login_refuses_no_key(
+    sshd: Sshd, reach: Reach
+) -> None:
+    """It is no reason not to try that key again."""
+    relay = Relay(sshd.port)
+    relay.delay = 0.3
+    key = (sshd.folder / "host.pub").read_text()
+    sshd.known_hosts.write_text(f"[127.0.0.1]:{relay.port} {key}")
+    other = reach.again(ssh_options=f"Port={relay.port}")
+    one = other.process("true")
+    sshd.wait_for("KEX done")
+    relay.drop()
+    out, err = one.communicate(timeout=60)
+    assert one.returncode == errors.HostUnreachable.exit_status, (out, err)
+    assert "the host closed the connection before authentication" in out
+    assert sshd.logins == 0
+    relay.close()
+
+
 def test_black_hole_ends_the_connection(sshd: Sshd, reach: Reach) -> None:
     """Four intervals without an answer, as with ssh's ServerAliveCountMax 3."""
     relay = Relay(sshd.port)

@@ -188,7 +188,10 @@ class _Hop:
         if self._transport is None:
             return self._no_way(error)
         if isinstance(error, AuthenticationException):
-            return self._denied(_reasons(error))
+            lost = _unanswered(error)
+            if lost is None:
+                return self._denied(_reasons(error))
+            error = lost
         return self._cut(error, self._transport)
 
     def _no_way(self, error: Exception) -> str:
@@ -303,6 +306,27 @@ class _Unusable(AuthSource):
     def authenticate(self, transport: Transport) -> list[str]:
         """Fail, with the reason."""
         raise AuthenticationException(self.reason)
+
+
+#: What paramiko 5.1 says, some of it as a failed authentication, of a connection that
+#: ended or fell silent in the middle of one (auth_handler.py, transport.py).
+_LOST = ("saw EOF", "Authentication timeout", "No existing session")
+
+
+def _unanswered(error: AuthenticationException) -> Exception | None:
+    """Return how the connection was lost, if keys were tried and none was judged."""
+    tried = [
+        one.result
+        for one in getattr(error, "result", [])
+        if not isinstance(one.source, _Unusable)
+    ]
+    lost = [
+        result
+        for result in tried
+        if isinstance(result, (OSError, EOFError))
+        or any(text in str(result) for text in _LOST)
+    ]
+    return lost[0] if lost and lost == tried else None
 
 
 def _reasons(error: AuthenticationException) -> list[str]:
