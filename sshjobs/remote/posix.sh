@@ -538,9 +538,16 @@ sj_detach() { # MODE LINES
     fi
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
     sj_is_burst $2
+    case $1$sj_burst in
+    # Each runner holds on to stderr until its record stands: then there is an end of it.
+    s-) sj_l=$(sj_tell_all "$2" | ${3-} "$sj_sh" "./$sj_run" s 2>&1 >/dev/null) ;;
+    *) sj_tell_all "$2" | ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+sj_tell_all() { # LINES
     printf '%s\n' "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_wc $sj_burst $sj_proc" \
-        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" "$sj_sh" $2 |
-        ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1
+        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" "$sj_sh" $1
 }
 
 # Cancel markers first, one killer for all. A job that no runner has claimed is claimed
@@ -688,7 +695,7 @@ sj_refuse() { # ID DIRECTORY
 sj_start() {
     set -- "$sj_t"/*
     [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
-    rm -rf "$sj_t"
+    rm -rf "$sj_t" >/dev/null 2>&1 & # nobody need wait for that
     sj_go=''
     for sj_i in $sj_plain; do sj_ready "$sj_i" 1; done
     [ "$sj_keyed" ] && {
@@ -1245,13 +1252,14 @@ sj_one() { # ID ATTEMPT
     fi
     # The time is kept by the parent of the sleep, the job by a child of it that ends
     # the sleep: a TERM that is trapped between fork and exec would be lost.
-    sleep "$sj_timeout" &
+    sleep "$sj_timeout" 2>/dev/null &
     sj_s=$!
     {
         trap 'kill -9 "$sj_s"' EXIT
         sj_main
     } &
     sj_g=$!
+    exec 2>/dev/null
     if wait "$sj_s"; then
         [ -e "$sj_d/cancel" ] || [ -e "$sj_d/exit" ] || printf '' >"$sj_d/expire"
         sj_expire
@@ -1307,6 +1315,7 @@ started_at=$sj_t"
         return 0
     }
     [ "$sj_hasenv" ] && rm -f "$sj_d/env"
+    exec 2>/dev/null
     if [ -e "$sj_d/cancel" ] || [ -e "$sj_d/lost" ] || [ -e "gone/$sj_id" ]; then
         sj_publish '' '' cancelled 'cancelled before it started'
         return 0
@@ -1626,7 +1635,11 @@ sj_batch() {
     [ "$sj_l" ] && printf '\nS%s .\n' "$sj_l" >>"$sj_machine/journal"
 }
 
-exec >/dev/null 2>&1
+# Who waits for a few starts listens to stderr: it ends once their records stand.
+case $sj_mode$sj_burst in
+s) exec >/dev/null ;;
+*) exec >/dev/null 2>&1 ;;
+esac
 case $sj_mode in
 s) sj_batch ;;
 k)

@@ -25,13 +25,8 @@ ROOT = Path(__file__).parent.parent.parent
 #: As ``tests.sshd`` counts them: connections, drops, sessions.
 _COUNTED = (b"Connection from ", b"drop connection ", b"Starting session: ")
 
-#: What pip makes of the entry point; that of a development install is slower.
-_SCRIPT = """#!{python}
-import sys
-from sshjobs.cli import script
-if __name__ == '__main__':
-    sys.exit(script())
-"""
+#: What pip installs, but for its first line; that of a development install is slower.
+_SCRIPT = ROOT / "sshjobs" / "script" / "sshjobs"
 
 
 class Broken(Exception):
@@ -74,7 +69,8 @@ class Ground:
         os.chown(self.far, login.pw_uid, login.pw_gid)
         self.shell = login.pw_shell
         self.script = folder / "sshjobs"
-        self.script.write_text(_SCRIPT.format(python=sys.executable))
+        text = _SCRIPT.read_text().partition("\n")[2]
+        self.script.write_text(f"#!{sys.executable}\n{text}")
         self.script.chmod(0o755)
         self._homes = 0
         self.box = self.new_box()
