@@ -70,7 +70,7 @@ def test(
     context: Context, all: bool = False, only: str = "", coverage: bool = False
 ) -> None:
     """Run the tests, against a real sshd on the loopback address."""
-    line = "python -m pytest -n auto --dist loadgroup"
+    line = "python -m pytest -n auto --dist loadfile"
     if not all:
         line += ' -m "not slow"'
     if only:

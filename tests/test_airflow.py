@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("airflow")  # one environment for both
-
 TOP = Path(__file__).parent.parent
 WANTED = (
     "apache-airflow>=3",

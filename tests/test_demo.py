@@ -15,8 +15,6 @@ import pytest
 
 from sshjobs import demo
 
-pytestmark = pytest.mark.xdist_group("demo")  # each looks for what any has left
-
 TOP = Path(demo.__file__).parent.parent
 NEEDED = ("sshd", "ssh", "ssh-keygen")
 
