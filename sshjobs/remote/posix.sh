@@ -1415,14 +1415,22 @@ sj_wait_bash() {
     # shellcheck disable=SC3040 # only bash comes here
     set -o posix
     trap : CHLD
+    sj_n=''
     while kill -0 "$sj_j"; do
         wait "$sj_j"
+        sj_n=$?
         jobs
     done
     jobs
     wait "$sj_j"
     sj_status=$?
     trap - CHLD
+    # The trap interrupts a wait for what runs. What ended just before it was asked about
+    # has told it all there is; then jobs shows no line of it, and the last wait says 127.
+    if [ "$sj_status" = 127 ] && [ "$sj_n" ]; then
+        sj_how
+        [ "$sj_line" ] || sj_status=$sj_n
+    fi
 }
 
 sj_how() { # the last line of jobs that tells an end, to sj_line
