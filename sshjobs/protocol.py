@@ -302,7 +302,10 @@ _PREAMBLE_BYTES = 2000
 # -- saying ------------------------------------------------------------------------
 
 #: An exported SHELLOPTS gives bash errexit and noclobber (5.2).
-_PROLOGUE = b"set +aeCfnuvx\nIFS=' \t\n'\nsj_umask=$(umask)\numask 077\n"
+_PROLOGUE = b"set +aeCfnuvx\nIFS=' \t\n'\n%sumask 077\n"
+
+#: What jobs get back; a fork, so only where there are any.
+_KEEP_UMASK = b"sj_umask=$(umask)\n"
 
 
 def build(request: Request, nonce: str) -> bytes:
@@ -319,8 +322,10 @@ def build(request: Request, nonce: str) -> bytes:
     place = (nonce, request.base_dir, generation, offset)
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
     opening = _call("sj_open", *place, *spans, runner_hash)
-    parts = [b"{", _PROLOGUE + functions, opening]
-    if request.kills or request.starts:
+    runs = bool(request.kills or request.starts)
+    prologue = _PROLOGUE % (_KEEP_UMASK if runs else b"")
+    parts = [b"{", prologue + functions, opening]
+    if runs:
         parts += [b"sj_runner=" + quote(runner), b"sj_prepare_runs"]
     if request.kills:
         parts.append(_call("sj_kill", *(job_id for job_id, _ in request.kills)))
@@ -348,7 +353,8 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     functions, _, runner_hash = _remote()
     opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
     life = b"sj_life=%d" % WATCH_BEATS
-    parts = [b"{", _PROLOGUE + functions, opening, life, _watch(), b"}", b"exit", b""]
+    parts = [b"{", _PROLOGUE % b"" + functions, opening, life]
+    parts += [_watch(), b"}", b"exit", b""]
     return b"\n".join(parts)
 
 

@@ -326,6 +326,15 @@ def test_what_a_job_gets(any_host: Host) -> None:
     assert not (any_host.jobs / job_id / "env").exists()
 
 
+def test_an_environment_of_the_runners_own_names(any_host: Host) -> None:
+    env = (("IFS", b"/"), ("sj_id", b"x"), ("sj_sh", b"y"), ("sj_setsid", b"z"))
+    job_id = any_host.start(b"env -0", env=env, key="k")
+    any_host.end(job_id)
+    given = set(any_host.log(job_id).split(b"\0"))
+    assert {f"SSHJOBS_JOB_ID={job_id}".encode(), b"SSHJOBS_KEY=k"} <= given
+    assert {b"sj_id=x", b"sj_sh=y", b"sj_setsid=z"} <= given
+
+
 def test_nothing_at_standard_input_is_dev_null(any_host: Host) -> None:
     job_id = any_host.start(
         b"readlink /proc/self/fd/0; ls /proc/self/fd | tr '\\n' ' '"

@@ -154,8 +154,10 @@ sj_base() {
     if [ ! -d "$sj_dir" ]; then
         sj_line=$(LC_ALL=C mkdir -p -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
     fi
-    sj_line=$(CDPATH='' cd -P -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
-    CDPATH='' cd -P -- "$sj_dir" >/dev/null 2>&1 || sj_fail EBASE 'the base directory cannot be entered'
+    CDPATH='' cd -P -- "$sj_dir" >/dev/null 2>&1 || {
+        sj_line=$(CDPATH='' cd -P -- "$sj_dir" 2>&1 || exit)
+        sj_no_base "$sj_line"
+    }
     sj_dir=$PWD
     [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
     [ -h jobs ] || [ -h keys ] || [ -h gone ] || [ -h new ] || [ -h "$sj_machine" ] &&
@@ -1375,10 +1377,13 @@ sj_child() {
     sj_sh=$sj_shell
     [ "$sj_kind" = vector ] && sj_sh=$sj_posix
     [ "$sj_useshell" ] && sj_sh=$(command -v -- "$sj_useshell")
+    # Its environment may hold any name, IFS and those of this file too.
+    set -- "$sj_id" "$sj_a" "$sj_key" $sj_tool $sj_setsid "$sj_sh" "$sj_dir/$sj_d/script"
     [ "$sj_hasenv" ] && sj_env
-    SSHJOBS_JOB_ID=$sj_id SSHJOBS_ATTEMPT=$sj_a SSHJOBS_KEY=$sj_key
+    SSHJOBS_JOB_ID=$1 SSHJOBS_ATTEMPT=$2 SSHJOBS_KEY=$3
     export SSHJOBS_JOB_ID SSHJOBS_ATTEMPT SSHJOBS_KEY
-    exec $sj_tool $sj_setsid "$sj_sh" "$sj_dir/$sj_d/script"
+    shift 3
+    exec "$@"
 }
 
 # Waits for the job: sj_status, or sj_signal if it died of one. `wait` says 128+n for
