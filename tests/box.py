@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,13 +167,22 @@ def eventually(true: Callable[[], Any], what: str = "") -> None:
         time.sleep(0.05)
 
 
+def all_processes(file: str) -> Iterator[tuple[int, bytes]]:
+    """Yield each process id and what its ``/proc/<pid>/<file>`` holds, if readable.
+
+    A glob over /proc fails when a process ends in the middle of it.
+    """
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            with suppress(OSError):
+                yield int(name), Path("/proc", name, file).read_bytes()
+
+
 def end_jobs(base: Path) -> None:
     """Kill what still runs of jobs below a base directory, found by its files."""
     for path in base.glob("jobs/*/run"):
         mark = f"SSHJOBS_JOB_ID={path.parent.name}".encode()
-        for environ in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if mark in environ.read_bytes().split(b"\0"):
-                    os.kill(int(environ.parent.name), 9)
-            except OSError:
-                continue
+        for pid, environ in all_processes("environ"):
+            if mark in environ.split(b"\0"):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)

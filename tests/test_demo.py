@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import demo
+from tests.box import all_processes
 
 TOP = Path(demo.__file__).parent.parent
 NEEDED = ("sshd", "ssh", "ssh-keygen")
@@ -22,12 +23,9 @@ NEEDED = ("sshd", "ssh", "ssh-keygen")
 def traces() -> set[str]:
     """Return what a demonstration leaves while it runs: directories, processes."""
     found = {str(path) for path in Path("/tmp").glob("sshjobs-demo-*")}
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = line.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has ended
-        found |= {f"{line}: {w!r}" for w in words if b"/sshjobs-demo-" in w}
+    for pid, line in all_processes("cmdline"):
+        words = line.split(b"\0")
+        found |= {f"{pid}: {w!r}" for w in words if b"/sshjobs-demo-" in w}
     return found
 
 

@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.box import Box, eventually, finish
+from tests.box import Box, all_processes, eventually, finish
 
 
 def test_a_burst_of_submits_is_one_connection(box: Box) -> None:
@@ -364,12 +365,10 @@ def _kill_group(box: Box, job: str) -> None:
     """Kill all that runs for a job, its runner first, as the OOM killer might."""
     mark = f"SSHJOBS_JOB_ID={job}".encode()
     os.kill(int(_run_file(box, job)["pid"]), signal.SIGKILL)
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark in path.read_bytes().split(b"\0"):
-                os.kill(int(path.parent.name), signal.SIGKILL)
-        except OSError:
-            continue
+    for pid, environ in all_processes("environ"):
+        if mark in environ.split(b"\0"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_job_killed_from_outside_is_lost_within_two_polls(box: Box) -> None:

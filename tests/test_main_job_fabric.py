@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import test_main_job as main_job
-from tests.box import Box, eventually, finish
+from tests.box import Box, all_processes, eventually, finish
 from tests.faults.relay import Relay
 from tests.sshd import Sshd
 
@@ -62,13 +62,9 @@ def ran(box: Box) -> Path:
 def owners(box: Box) -> list[int]:
     """Return the processes that own connections of this home."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes()
-        except OSError:
-            continue
+    for pid, line in all_processes("cmdline"):
         if b"fabric_child" in line and os.fsencode(box.home) in line:
-            found.append(int(path.parent.name))
+            found.append(pid)
     return found
 
 

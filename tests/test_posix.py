@@ -17,6 +17,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.model import Spec, new_job_id
 from sshjobs.protocol import Check, LogWant, Reply, Request, Start
+from tests.box import all_processes
 
 E = TypeVar("E")
 PATIENCE = 20.0
@@ -447,11 +448,7 @@ def test_a_batch_answers_for_each(host: Host) -> None:
 
 def test_secrets_stay_in_files_and_leave(host: Host) -> None:
     started = host.running(b"sleep 50 # COMMANDSECRET", env=(("T", b"ENVSECRET"),))
-    lines = b"".join(
-        path.read_bytes()
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if path.exists()
-    )
+    lines = b"".join(line for _, line in all_processes("cmdline"))
     assert b"COMMANDSECRET" not in lines and b"ENVSECRET" not in lines
     texts = {
         path.name: path.read_bytes() for path in host.base.rglob("*") if path.is_file()

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from sshjobs import transports
-from tests.box import Box, Ended, end_jobs, eventually, finish
+from tests.box import Box, Ended, all_processes, end_jobs, eventually, finish
 from tests.faults.relay import Relay
 from tests.reach import Reach
 from tests.sshd import Sshd
@@ -281,11 +281,8 @@ def ours(box: Box) -> list[list[str]]:
     """Return the arguments of every ssh that was started with the configuration."""
     assert box.sshd is not None
     lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
+    for _, line in all_processes("cmdline"):
+        words = line.decode(errors="replace").split("\0")
         if words[0].endswith("ssh") and str(box.sshd.config) in words:
             lines.append(words)
     return lines

@@ -319,7 +319,8 @@ class Verdict:
             return  # who was told to end may have ended before the job did
         if command.ended.status == work.status:
             if out != want and not self._is_elsewhere(command):
-                self._break("3 output is not whole", f"{command!r} {len(out)}")
+                told = command.ended.err[-300:]
+                self._break("3 output is not whole", f"{command!r} {len(out)} {told!r}")
         elif command.ended.status in (0, 3):
             self._break("4 not the job's own status", f"{command!r} {command.ended!r}")
 
@@ -327,7 +328,7 @@ class Verdict:
         """Tell whether a log was taken home by another machine, and this was said."""
         others = (home for home in self._homes if home is not command.home)
         took = any("--orphans" in c.words for home in others for c in home.commands)
-        return took and "bytes of its log are not here" in command.ended.err
+        return took and "went with its directory on the host" in command.ended.err
 
     def _no_secret(self) -> None:
         for line in self._doing.leaks:

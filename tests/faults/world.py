@@ -17,7 +17,7 @@ from typing import Any
 
 from sshjobs import transports
 from sshjobs.locks import STALE
-from tests.box import Box, Ended, end_jobs
+from tests.box import Box, Ended, all_processes, end_jobs
 from tests.faults.relay import Relay
 from tests.sshd import Sshd
 
@@ -262,14 +262,11 @@ def _is_stopped(pid: int) -> bool:
 def processes() -> list[tuple[int, str]]:
     """Return all processes that hold a connection, and their command lines."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
+    for pid, text in all_processes("cmdline"):
+        words = text.split(b"\0")
         if os.path.basename(words[0]) in (b"ssh", b"ssh:") or _FABRIC in words:
             line = b" ".join(words).decode(errors="replace")
-            found.append((int(path.parent.name), line))
+            found.append((pid, line))
     return found
 
 
@@ -402,11 +399,7 @@ class World:
     def secrets(self) -> list[str]:
         """Return the command lines in which the secret shows now."""
         found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                text = path.read_bytes()
-            except OSError:
-                continue
+        for _, text in all_processes("cmdline"):
             if SECRET.encode() in text:
                 found.append(text.decode(errors="replace"))
         return found
