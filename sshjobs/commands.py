@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 from . import errors, states, verbs
 from .errors import SpecError, SshJobsError
@@ -153,20 +153,24 @@ def _write(data: bytes) -> None:
 # -- reading orders ------------------------------------------------------------------
 
 
-def _orders(ctx: verbs.Context, values: Values) -> list[verbs.Order]:
+def _orders(ctx: verbs.Context, values: Values) -> Iterable[verbs.Order]:
     if values.get("from"):
         if values.get("command"):
             raise SpecError("give a COMMAND or --from FILE, not both")
         if values.get("stdin"):
             raise SpecError('--stdin goes with one COMMAND; a line has its own "stdin"')
         return _from_file(ctx, values)
+    return [_one_order(ctx, values)]
+
+
+def _one_order(ctx: verbs.Context, values: Values) -> verbs.Order:
     stdin = _stdin(values)
     command = _command(values)
     if command is None and values.get("stdin") == "-":
         raise SpecError("standard input cannot be both the command and --stdin -")
     if command is None:
         command = _command_from_stdin()
-    return [_order(ctx, values, command, stdin)]
+    return _order(ctx, values, command, stdin)
 
 
 def _command(values: Values) -> bytes | tuple[bytes, ...] | None:
@@ -244,20 +248,32 @@ def _environment(ctx: verbs.Context, values: Values) -> tuple[tuple[str, bytes],
     return tuple(pairs.items())
 
 
-def _from_file(ctx: verbs.Context, values: Values) -> list[verbs.Order]:
-    orders = []
-    text = _read(values["from"]).removeprefix(b"\xef\xbb\xbf")  # of some editors
-    for number, line in enumerate(text.split(b"\n"), 1):
-        line = line.removesuffix(b"\r")
+def _lines(path: str) -> Iterator[bytes]:
+    """Yield the lines of a file, or of standard input."""
+    try:
+        with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            for line in file:
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror}") from error
+
+
+def _from_file(ctx: verbs.Context, values: Values) -> Iterator[verbs.Order]:
+    """Yield a job a line, and hold no more than that: a batch may be long."""
+    count = 0
+    for number, line in enumerate(_lines(values["from"]), 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # of some editors
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         try:
-            orders.append(verbs.check_order(_order_of_line(ctx, values, line)))
+            order = verbs.check_order(_order_of_line(ctx, values, line))
         except SpecError as error:
             raise SpecError(f"{values['from']}, line {number}: {error}") from error
-    if values.get("key") and len(orders) > 1:
-        raise SpecError('--key names one job; each line may have its own "key"')
-    return orders
+        count += 1
+        if values.get("key") and count > 1:
+            raise SpecError('--key names one job; each line may have its own "key"')
+        yield order
 
 
 def _order_of_line(ctx: verbs.Context, values: Values, line: bytes) -> verbs.Order:
@@ -346,14 +362,21 @@ def _timeout(plain: Mapping[str, Any], values: Values) -> float | None:
 
 
 def _submit(ctx: verbs.Context, values: Values) -> int:
+    status = count = 0
     orders = _orders(ctx, values)
-    status = 0
-    for number, done in enumerate(verbs.submit(ctx, values["host"], orders), 1):
+
+    def counted() -> Iterator[verbs.Order]:
+        nonlocal count
+        for order in orders:
+            count += 1
+            yield order
+
+    for number, done in enumerate(verbs.submit_each(ctx, values["host"], counted()), 1):
         if done.error is not None:
-            which = f"job {number} of {len(orders)}: " if len(orders) > 1 else ""
+            which = f"job {number} of {count}: " if count > 1 else ""
             _err(f"{which}{done.error}")
             status = status or done.error.exit_status
-            _print_failure(values, len(orders), done.error)
+            _print_failure(values, count, done.error)
             continue
         assert done.job is not None
         _warn(done)
@@ -373,7 +396,7 @@ def _warn(done: verbs.Submitted) -> None:
 
 
 def _run(ctx: verbs.Context, values: Values) -> int:
-    order = _orders(ctx, values)[0]
+    order = _one_order(ctx, values)
     started: list[Job] = []
 
     def on_start(done: verbs.Submitted) -> None:

@@ -23,7 +23,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from .errors import SpecError, StoreError
@@ -32,7 +32,9 @@ from .record import TYPE_CHECKING, Record
 from .states import ACTIVE, PENDING
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 VERSION = 1
 
@@ -45,6 +47,9 @@ _WAL_PAGES = 200
 
 #: What :meth:`Store.few_active` calls few.
 _FEW = 4
+
+#: So many rows of a long batch are held in memory at a time.
+SLICE = 500
 
 _SCHEMA = """
 CREATE TABLE jobs (
@@ -178,6 +183,12 @@ _INTENTS = f"SELECT {', '.join(Intent._fields)} FROM intents WHERE "
 _HOSTS = f"SELECT {', '.join(HostRow._fields)} FROM hosts "
 
 
+def slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield a long list in pieces, so that the rows of all are never held at once."""
+    for at in range(0, len(values), SLICE):
+        yield values[at : at + SLICE]
+
+
 def pid_start(pid: int) -> str:
     """Return what tells this process from a later one of the same number.
 
@@ -303,6 +314,63 @@ def on_network(path: str) -> str:
     """Return the type of the network file system that a path is on, else ""."""
     kind = mount_type(path)
     return kind if kind in _NETWORK else ""
+
+
+class Batch:
+    """Jobs that are on their way into the store, however many.
+
+    The first few are held in memory, the rest in a table that only this process sees
+    and that SQLite keeps in a file of its own once it grows.
+    """
+
+    def __init__(
+        self,
+        do: Callable[[str], sqlite3.Cursor],
+        many: Callable[[str, Iterable[Job]], None],
+    ) -> None:
+        self._do = do
+        self._many = many
+        self._jobs: list[Job] = []
+        self._is_long = False
+
+    def add(self, job: Job) -> None:
+        """Take one more."""
+        self._jobs.append(job)
+        if len(self._jobs) >= SLICE:
+            if not self._is_long:
+                self._do(
+                    "CREATE TEMP TABLE batch AS "
+                    f"SELECT {_JOB_COLUMNS} FROM main.jobs WHERE 0"
+                )
+                self._is_long = True
+            self._put("temp.batch")
+            self._jobs.clear()
+
+    def _put(self, table: str) -> None:
+        sql = f"INSERT OR IGNORE INTO {table} ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._many(sql, self._jobs)
+
+    def ids(self) -> Iterator[str]:
+        """Yield their ids, in the order in which they came."""
+        if self._is_long:
+            for (job_id,) in self._do("SELECT id FROM temp.batch ORDER BY rowid"):
+                yield job_id
+        for job in self._jobs:
+            yield job.id
+
+    def store(self) -> None:
+        """Add them to the jobs that all processes see."""
+        if self._is_long:
+            self._do(
+                f"INSERT OR IGNORE INTO main.jobs ({_JOB_COLUMNS}) "
+                f"SELECT {_JOB_COLUMNS} FROM temp.batch"
+            )
+        self._put("main.jobs")
+
+    def close(self) -> None:
+        """Let go of them."""
+        if self._is_long:
+            self._do("DROP TABLE temp.batch")
 
 
 class Store:
@@ -503,13 +571,26 @@ class Store:
             for row in self._db.execute(sql + " ORDER BY submitted_at, id", args):
                 yield _job(row)
 
-    def active(self, conn: str) -> list[Job]:
-        """Return the jobs of a connection that may still change."""
+    def any_active(self, conn: str) -> bool:
+        """Tell whether a job of a connection may still change."""
         sql = (
-            f"SELECT {_JOB_COLUMNS} FROM jobs "
-            "WHERE conn = ? AND state IN ('PENDING', 'RUNNING')"
+            "SELECT 1 FROM jobs "
+            "WHERE conn = ? AND state IN ('PENDING', 'RUNNING') LIMIT 1"
         )
-        return [_job(row) for row in self._rows(sql, [conn])]
+        return bool(self._rows(sql, [conn]))
+
+    def asked_to_start(self, conn: str) -> list[tuple[str, int | None, str]]:
+        """Return (id, pid, start) of jobs that may still change, but for what waits.
+
+        What waits are those whose start is still to be asked for.
+        """
+        sql = (
+            "SELECT id, pid, start FROM jobs "
+            "WHERE conn = ? AND state IN ('PENDING', 'RUNNING') AND NOT EXISTS ("
+            "SELECT 1 FROM intents WHERE job_id = jobs.id AND kind = 'start' "
+            "AND done = 0)"
+        )
+        return [(i, pid, start) for i, pid, start in self._rows(sql, [conn])]
 
     def count_active(self, ids: Sequence[str]) -> int:
         """Return how many of these jobs may still change."""
@@ -569,6 +650,19 @@ class Store:
         self._do("DELETE FROM jobs WHERE id = ?", [job_id])
         self.drop_spec(job_id)
         self._discard(self.log_path(job_id))
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Collect jobs that come into the store together, or not at all."""
+        batch = Batch(self._do, self._many)
+        try:
+            yield batch
+        except BaseException:
+            for job_id in batch.ids():
+                self.drop_spec(job_id)
+            raise
+        finally:
+            batch.close()
 
     # -- specs and logs, beside the database -------------------------------------
 
@@ -671,10 +765,53 @@ class Store:
                 numbers.append(int(cursor.lastrowid or 0))
         return numbers
 
-    def intents(self, conn: str) -> list[Intent]:
-        """Return the open intents of a connection, oldest first."""
-        sql = _INTENTS + "conn = ? AND done = 0 ORDER BY id"
-        return [Intent(*row) for row in self._rows(sql, [conn])]
+    def intents(self, conn: str, most: int = 1000, turn: int = 0) -> list[Intent]:
+        """Return the open intents of a connection, oldest first.
+
+        Args:
+            most: How many of a kind, since there may be very many.
+            turn: Of more than that, others with each number; but starts keep their
+                order.
+        """
+        count = (
+            "SELECT kind, count(*) FROM intents WHERE conn = ? AND done = 0 "
+            "GROUP BY kind"
+        )
+        sql = _INTENTS + (
+            "conn = ? AND done = 0 AND kind = ? ORDER BY id LIMIT ? OFFSET ?"
+        )
+        rows: list[tuple[Any, ...]] = []
+        for kind, number in self._rows(count, [conn]):
+            pages = -(-number // most)
+            skip = 0 if kind == "start" else turn % pages * most
+            rows += self._rows(sql, [conn, kind, most, skip])
+        return [Intent(*row) for row in sorted(rows)]
+
+    def crowd(self, conn: str) -> bool:
+        """Tell whether other processes than this one have intents there that wait."""
+        sql = (
+            "SELECT 1 FROM intents WHERE conn = ? AND done = 0 AND pid <> ? "
+            "AND kind <> 'log' LIMIT 1"
+        )
+        return bool(self._rows(sql, [conn, os.getpid()]))
+
+    def waiting(self, conn: str) -> tuple[int, int]:
+        """Return how many intents wait, logs apart, and how many were never sent."""
+        sql = (
+            "SELECT count(*), coalesce(sum(sent = 0), 0) FROM intents "
+            "WHERE conn = ? AND done = 0 AND kind <> 'log'"
+        )
+        ((every, unsent),) = self._rows(sql, [conn])
+        return int(every), int(unsent)
+
+    def unserved(self, numbers: Sequence[int]) -> tuple[int, int]:
+        """Return how many of these are open, and how many of those were never sent."""
+        sql = (
+            "SELECT count(*), coalesce(sum(sent = 0), 0) FROM intents "
+            "WHERE done = 0 AND id IN (SELECT value FROM json_each(?))"
+        )
+        ((every, unsent),) = self._rows(sql, [_array(numbers)])
+        return int(every), int(unsent)
 
     def start_intent(self, job_id: str) -> Intent | None:
         """Return the open intent to start a job, if there is one."""
@@ -699,7 +836,7 @@ class Store:
         return int(self._rows(sql, [conn])[0][0])
 
     def outcomes(self, numbers: Sequence[int]) -> dict[int, Intent]:
-        """Return these intents as they stand now."""
+        """Return these intents as they stand now; see :func:`slices`."""
         sql = _INTENTS + "id IN (SELECT value FROM json_each(?))"
         rows = self._rows(sql, [_array(numbers)])
         return {row[0]: Intent(*row) for row in rows}
@@ -754,15 +891,21 @@ class Store:
         gone: list[str] = []
         kept: list[str] = []
         with self.write():
-            for intent in self.outcomes(numbers).values():
-                if intent.sent and not intent.done:
-                    kept.append(intent.job_id)
-                    continue
-                self.drop_intents([intent.id])
-                if intent.kind == "start" and not (intent.sent or intent.done):
-                    gone.append(intent.job_id)
+            for some in slices(numbers):
+                self._withdraw(some, gone, kept)
             self.forget(gone)
         return gone, kept
+
+    def _withdraw(
+        self, numbers: Sequence[int], gone: list[str], kept: list[str]
+    ) -> None:
+        for intent in self.outcomes(numbers).values():
+            if intent.sent and not intent.done:
+                kept.append(intent.job_id)
+                continue
+            self.drop_intents([intent.id])
+            if intent.kind == "start" and not (intent.sent or intent.done):
+                gone.append(intent.job_id)
 
     def expire(self, conn: str, ttl: float, now: float) -> list[Intent]:
         """Close what dead processes asked for too long ago, and return it.
@@ -771,12 +914,14 @@ class Store:
         ``ttl`` seconds; one that is dated further ahead than the clock allows is
         void as well.
         """
+        sql = _INTENTS + (
+            "conn = ? AND done = 0 "
+            "AND (kind = 'log' OR created_at NOT BETWEEN ? AND ?)"
+        )
         stale = []
         with self.write():
-            for intent in self.intents(conn):
-                old = not now - ttl <= intent.created_at <= now + ttl
-                if intent.kind != "log" and not old:
-                    continue
+            for row in self._rows(sql, [conn, now - ttl, now + ttl]):
+                intent = Intent(*row)
                 if not intent.pid or not _owner_lives(intent.pid, intent.pid_start):
                     stale.append(intent)
             self.drop_intents(intent.id for intent in stale if intent.kind == "log")

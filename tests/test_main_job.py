@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -101,6 +102,34 @@ def test_a_batch_may_be_objects(box: Box) -> None:
     assert box.job(ids[0])["name"] == "one"
 
 
+_WEIGH = """if True:
+    import resource, subprocess, sys
+    status = subprocess.call([sys.executable, "-m", "sshjobs", *sys.argv[1:]])
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+    sys.exit(status)
+"""
+
+
+def test_a_batch_costs_no_memory(box: Box, tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    with jobs.open("w") as file:
+        for n in range(80):
+            file.write(f"echo {n} #{'x' * 1_000_000}\n")
+    words = ["submit", box.host, "--from", jobs]
+    process = subprocess.run(
+        [sys.executable, "-c", _WEIGH, *map(str, words)],
+        env=box.env,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0
+    assert int(process.stderr.split()[-1]) < 60_000
+    ids = process.stdout.split()
+    assert len(set(ids)) == 80
+    box.ok("wait")
+    assert box.ok("logs", ids[0]).out == "0\n" and box.ok("logs", ids[-1]).out == "79\n"
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -118,6 +147,7 @@ def test_a_batch_with_a_mistake_is_refused_whole(box: Box, line: bytes) -> None:
     assert ended.status == 64
     assert "line 2" in ended.err
     assert box.ok("list").out == ""
+    assert not list((box.home / "specs").iterdir())
 
 
 def test_a_batch_may_begin_with_a_byte_order_mark(box: Box) -> None:

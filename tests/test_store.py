@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sshjobs import states
 from sshjobs import store as store_module
 from sshjobs.errors import StoreError
 from sshjobs.model import Job, Spec, new_job_id
-from sshjobs.store import Store, default_home
+from sshjobs.store import SLICE, Intent, Store, default_home, slices
 
 
 def job(**changes: object) -> Job:
@@ -51,7 +51,8 @@ def test_an_ended_job_is_no_longer_active(store: Store) -> None:
     one, two = job(), job(state=states.RUNNING)
     store.add_jobs([one, two])
     store.update(one.id, state=states.FAILED, finished_at=5.0)
-    assert [found.id for found in store.active("c")] == [two.id]
+    assert [found[0] for found in store.asked_to_start("c")] == [two.id]
+    assert store.any_active("c") and not store.any_active("d")
     assert store.count_active([one.id, two.id]) == 1
     assert [found.id for found in store.unreaped("c", 6.0)] == [one.id]
     assert store.unreaped("c", 4.0) == []
@@ -192,6 +193,51 @@ def test_what_is_forgotten_in_vain_keeps_its_files(store: Store) -> None:
         store.forget([one.id])
         assert store.spec(one.id) is not None
     assert store.spec(one.id) is None
+
+
+@pytest.mark.parametrize("count", [3, 3 * SLICE + 7])
+def test_a_batch_comes_whole_or_not_at_all(store: Store, count: int) -> None:
+    other = Store(store.home)
+    jobs = [job(submitted_at=float(i), once=bool(i % 2)) for i in range(count)]
+    for ending in (RuntimeError, None):
+        with suppress(RuntimeError), store.batch() as batch:
+            for one in jobs:
+                batch.add(one)
+                store.save_spec(one.id, Spec(b"true"))
+            assert not other.any_active("c")
+            if ending:
+                raise ending
+            with store.write():
+                batch.store()
+                numbers = store.add_intents("c", "start", batch.ids())
+        specs = os.listdir(os.path.join(store.home, "specs"))
+        assert len(specs) == (0 if ending else count)
+    assert list(other.select()) == jobs
+    assert numbers == sorted(numbers)
+    wanted = [i.job_id for some in slices(numbers) for i in by_number(other, some)]
+    assert wanted == [one.id for one in jobs]
+
+
+def by_number(store: Store, numbers: Sequence[int]) -> list[Intent]:
+    outcomes = store.outcomes(numbers)
+    return [outcomes[number] for number in numbers]
+
+
+def test_of_very_many_intents_each_has_its_turn(store: Store) -> None:
+    starts = store.add_intents("c", "start", [new_job_id() for _ in range(25)])
+    reaps = store.add_intents("c", "reap", [new_job_id() for _ in range(25)])
+    seen = set()
+    for turn in range(3):
+        numbers = [intent.id for intent in store.intents("c", 10, turn)]
+        assert numbers == sorted(numbers)
+        assert numbers[:10] == starts[:10]
+        seen |= set(numbers[10:])
+    assert seen == set(reaps)
+    assert store.waiting("c") == (50, 50)
+    store.mark_sent(starts)
+    store.serve(reaps[:20])
+    assert store.waiting("c") == (30, 5)
+    assert store.unserved(reaps) == (5, 5)
 
 
 # -- older and newer versions

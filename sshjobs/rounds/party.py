@@ -196,12 +196,10 @@ class Party(Place):
 
     def _asked(self) -> float | None:
         """Return from when on a round is wanted for what is open, if anything is."""
-        open_ = [i for i in self.store.intents(self.conn) if i.kind != "log"]
-        if not open_:
+        waiting, unsent = self.store.waiting(self.conn)
+        if not waiting:
             return None
-        if all(intent.sent for intent in open_):
-            return self.next_look()
-        return 0.0
+        return 0.0 if unsent else self.next_look()
 
     def _serve_round(self) -> None:
         transport = self._connect()
@@ -227,10 +225,7 @@ class Party(Place):
         """Wait, briefly, while other processes keep writing intents."""
         store, conn = self.store, self.conn
         newest = store.newest_intent(conn)
-        crowd = self._contended or any(
-            intent.pid != os.getpid() and intent.kind != "log"
-            for intent in store.intents(conn)
-        )
+        crowd = self._contended or store.crowd(conn)
         began = time.monotonic()
         while crowd and newest:
             scale = _SLOWER if _is_busy() else 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import errors, transports
 from ..errors import SshJobsError
@@ -82,7 +82,7 @@ class Place:
         """Return what the store knows of the host now."""
         return self.store.know_host(self.conn, self.identity.host)
 
-    def served(self, numbers: list[int]) -> Need:
+    def served(self, numbers: Sequence[int]) -> Need:
         """Return the need that these intents are served.
 
         It raises once whole rounds have come back for ``start_grace`` and longer
@@ -91,16 +91,15 @@ class Place:
         sent: list[tuple[int, float]] = []
 
         def need() -> float | None:
-            waiting = self.store.outcomes(numbers).values()
-            still = [intent for intent in waiting if not intent.done]
+            still, unsent = self.store.unserved(numbers)
             if not still:
                 return None
-            if not all(intent.sent for intent in still):
+            if unsent:
                 return 0.0
             sent.append((self.row().rounds, self.clock()))
             del sent[1:]
             if self.is_overdue(*sent[0]):
-                raise self._untaken(len(still))
+                raise self._untaken(still)
             return self.next_look()
 
         return need

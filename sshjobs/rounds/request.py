@@ -13,6 +13,7 @@ from .place import Place
 MAX_STARTS = 500
 MAX_PROGRAM_BYTES = 1_000_000
 MAX_REAPS = 1000
+MOST_INTENTS = 1000  # of a kind
 MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
 
@@ -59,8 +60,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         listing: Every job directory is asked about as well.
     """
     store = place.store
-    every = store.intents(place.conn)
-    intents = _in_reach(every)
+    intents = store.intents(place.conn, MOST_INTENTS, place.row().rounds)
     jobs = store.jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
     starts, orders = _starts(place, intents, jobs)
@@ -75,7 +75,10 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
         kills=tuple({i.job_id: (i.job_id, True) for i in kills}.values()),
         starts=tuple(orders),
-        checks=_checks(place, every),
+        checks=tuple(
+            protocol.Check(job_id, pid, start)
+            for job_id, pid, start in store.asked_to_start(place.conn)
+        ),
         reaps=tuple({i.job_id: None for i in reaps}),
         logs=logs,
         logs_due=due,
@@ -87,13 +90,6 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     store.sync_logs(intent.job_id for intent in reaps)
     return Plan(starts, kills, reaps, waits), request
-
-
-def _in_reach(intents: list[Intent]) -> list[Intent]:
-    """Leave out starts that cannot be in this request anyhow; a batch may be long."""
-    starts = [intent for intent in intents if intent.kind == "start"]
-    late = {intent.id for intent in starts[2 * MAX_STARTS :]}
-    return [intent for intent in intents if intent.id not in late]
 
 
 def _starts(
@@ -130,15 +126,6 @@ def _serve_nothing(place: Place, intent: Intent, job: Job | None) -> None:
     place.store.serve([intent.id], errors.dump(error))
     if not intent.sent:
         place.store.forget_job(job.id)
-
-
-def _checks(place: Place, intents: list[Intent]) -> tuple[protocol.Check, ...]:
-    unstarted = {i.job_id for i in intents if i.kind == "start"}
-    return tuple(
-        protocol.Check(job.id, job.pid, job.start)
-        for job in place.store.active(place.conn)
-        if job.id not in unstarted
-    )
 
 
 def _logs(

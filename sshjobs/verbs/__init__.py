@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .submitting import Submitted as Submitted
     from .submitting import check_order as check_order
     from .submitting import submit as submit
+    from .submitting import submit_each as submit_each
 
 _ROOMS = {
     "connecting": "HostState connect disconnect hosts select",
@@ -51,7 +52,7 @@ _ROOMS = {
     "reading": "logs",
     "reaping": "reap",
     "running": "Interrupted exit_status run",
-    "submitting": "Order Submitted check_order submit",
+    "submitting": "Order Submitted check_order submit submit_each",
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -40,7 +40,7 @@ def reap(
 
     def work(own: Context, conn: str) -> list[Job]:
         with own.party_at(conn) as party:
-            if own.store.active(party.conn):  # some may have ended since
+            if own.store.any_active(party.conn):  # some may have ended since
                 party.pursue(party.fresh(party.clock()))
             jobs = own.store.unreaped(party.conn, before)
             extra = _orphans(party, older_than, notes, dry_run) if orphans else []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError
 from ..model import CLEANUP, Job, Spec, check_host, check_spec, new_job_id
 from ..record import Record
 from ..rounds import Party
-from ..store import Intent, Store
+from ..store import Intent, Store, slices
 from .context import Context
 
 #: A record of a command longer than this is cut; the host has it whole.
@@ -41,7 +41,14 @@ class Submitted(Record):
     differs: bool = False
 
 
-def submit(ctx: Context, host: str, orders: Sequence[Order]) -> list[Submitted]:
+class _Held(Record):
+    """A COMPLETED job that holds an order's key, so that nothing is to run."""
+
+    job_id: str
+    differs: bool
+
+
+def submit(ctx: Context, host: str, orders: Iterable[Order]) -> list[Submitted]:
     """Start jobs on a host.
 
     After return, each job has started there, exactly once, or its error says why
@@ -56,14 +63,26 @@ def submit(ctx: Context, host: str, orders: Sequence[Order]) -> list[Submitted]:
         NotYet: sent, and unanswered; ``job_ids`` name what any later verb of this
             machine will see to.
     """
+    return list(submit_each(ctx, host, orders))
+
+
+def submit_each(
+    ctx: Context, host: str, orders: Iterable[Order]
+) -> Iterator[Submitted]:
+    """Do the same for a batch of any length: neither orders nor results pile up.
+
+    Nothing is asked of the host before the last order was read and found right. The
+    first result comes when each job has started.
+    """
     check_host(host)
-    for order in orders:
-        check_order(order)
     with ctx.party(host) as party:
-        known = {i: _completed(party, order) for i, order in enumerate(orders)}
-        fresh = [order for i, order in enumerate(orders) if known[i] is None]
-        results = iter(_submit_fresh(party, fresh) if fresh else ())
-        return [known[i] or next(results) for i in range(len(orders))]
+        numbers, held = _write_down(party, orders)
+        if numbers:
+            _pursue(party, numbers)
+        try:
+            yield from _in_order(party.store, numbers, held)
+        finally:
+            party.store.drop_intents(numbers)
 
 
 def check_order(order: Order) -> Order:
@@ -84,7 +103,7 @@ def check_order(order: Order) -> Order:
     return order
 
 
-def _completed(party: Party, order: Order) -> Submitted | None:
+def _completed(party: Party, order: Order) -> _Held | None:
     """Return the COMPLETED job of the order's key, if it is known here.
 
     A final state never changes, so that the host need not be asked.
@@ -93,12 +112,11 @@ def _completed(party: Party, order: Order) -> Submitted | None:
         return None
     for job in party.store.by_key(order.key):
         if job.conn == party.conn and job.state == states.COMPLETED:
-            return Submitted(job, None, job.digest != order.spec.digest())
+            return _Held(job.id, job.digest != order.spec.digest())
     return None
 
 
-def _submit_fresh(party: Party, orders: Sequence[Order]) -> list[Submitted]:
-    numbers = _write_down(party, orders)
+def _pursue(party: Party, numbers: Sequence[int]) -> None:
     try:
         party.pursue(party.served(numbers))
     except SshJobsError as error:
@@ -106,25 +124,32 @@ def _submit_fresh(party: Party, orders: Sequence[Order]) -> list[Submitted]:
     except BaseException:
         party.store.withdraw(numbers)
         raise
-    return _outcomes(party.store, numbers)
 
 
-def _write_down(party: Party, orders: Sequence[Order]) -> list[int]:
-    """Write jobs and what is wanted of them into the store."""
+def _write_down(
+    party: Party, orders: Iterable[Order]
+) -> tuple[list[int], dict[int, _Held]]:
+    """Write jobs and what is wanted of them into the store, all or none.
+
+    Returns:
+        The numbers of the intents, and by its place in the batch each order that
+        needs none.
+    """
     store, now = party.store, party.clock()
-    # A microsecond apart, so that lists keep the order of a batch.
-    jobs = [_job_of(party, o, now + i * 1e-6) for i, o in enumerate(orders)]
-    try:
-        with store.writing_specs():
-            for job, order in zip(jobs, orders):
-                store.save_spec(job.id, order.spec)
-            with store.write():
-                store.add_jobs(jobs)
-                return store.add_intents(party.conn, "start", [job.id for job in jobs])
-    except SshJobsError:
-        for job in jobs:
-            store.drop_spec(job.id)
-        raise
+    held: dict[int, _Held] = {}
+    with store.writing_specs(), store.batch() as batch:
+        for place, order in enumerate(orders):
+            known = _completed(party, check_order(order))
+            if known is not None:
+                held[place] = known
+                continue
+            # A microsecond apart, so that lists keep the order of a batch.
+            job = _job_of(party, order, now + place * 1e-6)
+            batch.add(job)
+            store.save_spec(job.id, order.spec)
+        with store.write():
+            batch.store()
+            return store.add_intents(party.conn, "start", batch.ids()), held
 
 
 def _job_of(party: Party, order: Order, now: float) -> Job:
@@ -156,9 +181,14 @@ def _storable(text: str) -> str:
 def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> None:
     """Withdraw what was not sent; keep, durably, what was; raise what to say."""
     store = party.store
+    waiting, started = [], []
     with store.write(durable=True):  # all at once: others may be serving it right now
-        outcomes = store.outcomes(numbers)
-        waiting = [number for number, i in outcomes.items() if not i.done]
+        for some in slices(numbers):
+            for number, intent in store.outcomes(some).items():
+                if not intent.done:
+                    waiting.append(number)
+                elif _is_good(intent):
+                    started.append(intent.job_id)
         if not waiting:
             return  # the reply came after all, perhaps to another process
         gone, kept = store.withdraw(waiting)
@@ -166,12 +196,11 @@ def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> Non
         store.disown(kept)
         for job_id in kept:
             store.update(job_id, reason="sent, and not answered yet")
-    started = [i.job_id for i in outcomes.values() if i.done and _is_good(i)]
     if not kept and not started:
         raise error
     rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
     raise NotYet(
-        f"{party.identity.host}: {len(kept)} of {len(outcomes)} jobs were sent and not "
+        f"{party.identity.host}: {len(kept)} of {len(numbers)} jobs were sent and not "
         f"answered; the next sshjobs poll sees to them{rest}. The last try: {error}",
         (*kept, *started),
     ) from error
@@ -182,8 +211,26 @@ def _is_good(intent: Intent) -> bool:
     return intent.note in ("", _DIFFERS)
 
 
-def _outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
-    """Read what became of orders, and clear it away."""
+def _in_order(
+    store: Store, numbers: Sequence[int], held: dict[int, _Held]
+) -> Iterator[Submitted]:
+    """Yield what became of each order."""
+    results = _outcomes(store, numbers)
+    for place in range(len(numbers) + len(held)):
+        known = held.get(place)
+        if known is None:
+            yield next(results)
+        else:
+            yield Submitted(store.job(known.job_id), None, known.differs)
+
+
+def _outcomes(store: Store, numbers: Sequence[int]) -> Iterator[Submitted]:
+    """Yield what became of those that were written down."""
+    for some in slices(numbers):
+        yield from _some_outcomes(store, some)
+
+
+def _some_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
     intents = store.outcomes(numbers)
     jobs = store.jobs({intent.job_id for intent in intents.values()})
     results = []
@@ -198,5 +245,4 @@ def _outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
             results.append(Submitted(None, error))
         else:
             results.append(Submitted(job, None, differs))
-    store.drop_intents(numbers)
     return results
