@@ -17,8 +17,9 @@ MOST_INTENTS = 1000  # of a kind
 MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
 
-#: A long log comes in pieces of this many bytes: each counts once it is whole. There
-#: may be so many of it, for which the host takes a second or two.
+#: A long log comes in pieces: each counts once it is whole. The first has this many
+#: bytes, each further one as many as those before it, since the host goes on to it only
+#: if those took no more than a second or two. There may be so many times the first.
 LOG_PIECE_BYTES = 4 * 1024 * 1024
 MAX_PIECES = 64
 
@@ -147,13 +148,14 @@ def _logs(
     share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
     piece = max(place.settings.log_chunk_size, share)
     wants: list[protocol.LogWant] = []
-    for at in range(0, MAX_PIECES * piece, piece):
-        if at and len(wants) > MAX_LOGS:
-            break
+    at, size = 0, piece
+    while at < MAX_PIECES * piece and not (at and len(wants) > MAX_LOGS):
         for job in chosen:
-            limit = min(piece, _rest(job, piece) - at)
+            limit = min(size, _rest(job, piece) - at)
             if limit > 0 or not at:
                 wants.append(protocol.LogWant(job.id, job.log_home + at, max(0, limit)))
+        at += size
+        size = at
     return tuple(wants), len(chosen)
 
 
