@@ -18,7 +18,6 @@ spec without a row is a left-over, and :meth:`Store.sweep` removes it.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import sqlite3
@@ -26,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .errors import SpecError, StoreError
+from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
 from .model import Job, Spec
 from .record import TYPE_CHECKING, Record
 from .states import ACTIVE, PENDING
@@ -230,30 +229,16 @@ def _seam(path: str) -> Iterator[None]:
             "with: sshjobs poll --host HOST --adopt"
         ) from error
     except OSError as error:
-        where = error.filename or path
-        text = f"{where}: {error.strerror or error}"
-        advice = _OS_ADVICE.get(error.errno or 0, "")
-        raise StoreError(f"{text}; {advice}" if advice else text) from error
-
-
-_ROOM = "make room on that file system and run the same command again"
-_ELSEWHERE = "it must be writable by you; SSHJOBS_HOME names another place"
-_OS_ADVICE = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EACCES: _ELSEWHERE,
-    errno.EROFS: _ELSEWHERE,
-    errno.EMFILE: "too many files are open: ulimit -n",
-}
+        raise of_system(str(error.filename or path), error) from error
 
 
 def _advice(text: str) -> str:
     if "full" in text:
-        return _ROOM
+        return ROOM
     if "locked" in text:
         return f"another process holds it for longer than {_BUSY:g} s"
     if "readonly" in text or "unable to open" in text:
-        return _ELSEWHERE
+        return ELSEWHERE
     return "SSHJOBS_HOME names another place"
 
 

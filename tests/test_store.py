@@ -16,8 +16,10 @@ import pytest
 from sshjobs import states
 from sshjobs import store as store_module
 from sshjobs.errors import StoreError
+from sshjobs.locks import Bell
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.store import SLICE, Intent, Store, default_home, slices
+from sshjobs.transports.gate import Gate
 
 
 def job(**changes: object) -> Job:
@@ -446,3 +448,13 @@ def test_a_disk_that_cannot_be_written_to(disk: Path) -> None:
         Store(store.home).add_jobs([job()])
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     assert Store(store.home).job(one.id) == one
+
+
+def test_a_disk_that_cannot_be_written_to_holds_no_locks(disk: Path) -> None:
+    """What is said of a lock or a socket says what to do too."""
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
+        Gate(str(disk), "k").take()
+    with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
+        with Bell(str(disk), "c") as bell:
+            bell.hang()
