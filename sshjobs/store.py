@@ -101,6 +101,13 @@ CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWI
 #: version before, which are still at work, can go on.
 MIGRATIONS = {0: _SCHEMA}
 
+#: Said of a record that was just begun where there was one: it was moved aside, or is
+#: of no bytes (which SQLite takes for a new one, and drops the WAL with it).
+_LOST = (
+    "{} was empty or gone, and is begun anew beside the logs of an older one; bring "
+    "back what the hosts know with: sshjobs poll --host HOST --adopt"
+)
+
 #: File systems on which flock and the memory that WAL shares are not to be relied on.
 #: Source: sqlite.org/wal.html, "all processes must be on the same host"; flock(2).
 _NETWORK = frozenset(
@@ -409,6 +416,8 @@ class Store:
         if version < VERSION:
             db.close()
             self._migrate()
+            if not version and os.listdir(os.path.join(self.home, "logs")):
+                self.remark = _LOST.format(self.path)
             db = self._connect()
             version = _version(db)
         if version > VERSION:

@@ -374,6 +374,25 @@ def test_a_damaged_file_is_named_and_harms_nothing_else(store: Store) -> None:
     assert list(Store(store.home).select()) == []
 
 
+@pytest.mark.parametrize("how", ["emptied", "moved"])
+def test_a_record_that_is_begun_anew_says_so(store: Store, how: str) -> None:
+    """SQLite takes a file of no bytes for a new database, and drops its WAL."""
+    store.add_jobs([job()])
+    with open(store.log_path("x"), "w") as log:
+        log.write("brought home\n")
+    store.close()
+    if how == "emptied":
+        os.truncate(store.path, 0)
+    else:
+        os.rename(store.path, f"{store.path}.bad")
+    assert "--adopt" in Store(store.home).remark
+    assert Store(store.home).remark == ""
+
+
+def test_the_first_record_has_nothing_to_say(tmp_path: Path) -> None:
+    assert Store(str(tmp_path / "home")).remark == ""
+
+
 def test_network_file_systems_are_known(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     home = tmp_path / "a b" / "home"
