@@ -274,6 +274,14 @@ def make_home(path: str) -> None:
             ) from None
 
 
+def check_home(path: str) -> None:
+    """Refuse a directory that was opened to others since: they could take it over."""
+    if os.stat(path).st_mode & 0o022:
+        raise StoreError(
+            f"{path}: others can write there: look inside, then chmod 700 it"
+        )
+
+
 def _remark(home: str) -> str:
     kind = on_network(home)
     if not kind:
@@ -405,6 +413,8 @@ class Store:
         if fresh:
             make_home(self.home)
             self.remark = _remark(self.home)
+        else:
+            check_home(self.home)
         for name in ("specs", "logs", "locks"):
             folder = os.path.join(self.home, name)
             if not os.path.isdir(folder):

@@ -324,6 +324,14 @@ def test_a_directory_in_use_is_left_as_it_is(tmp_path: Path) -> None:
     assert busy.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_directory_that_was_opened_to_others_is_refused(store: Store) -> None:
+    os.chmod(store.home, 0o770)
+    with pytest.raises(StoreError, match="others can write there.*chmod 700"):
+        Store(store.home)
+    os.chmod(store.home, 0o700)
+    Store(store.home).close()
+
+
 def test_a_directory_that_others_only_read_keeps_what_is_ours(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
