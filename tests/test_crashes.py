@@ -495,6 +495,26 @@ def test_a_full_host_is_an_error_and_no_hang(small: World) -> None:
     assert list((small.base / "new").iterdir()) == []
 
 
+def test_a_full_host_can_be_reaped(small: World) -> None:
+    """What an ended job needs no more makes room for what must stay of it."""
+    home = small.homes[1]
+    ids = {}
+    for key in ("k0", "k1", "k2"):
+        one = submit(home, key, "true")
+        assert ends(one) == [0], one.ended
+        ids[key] = one.ended.out
+    done(home, "wait")
+    small.fill(small.disks[0])
+    done(home, "reap")
+    assert list((small.base / "jobs").iterdir()) == []
+    small.free()
+    other = small.homes[0]
+    for key, job_id in ids.items():
+        assert (
+            done(other, "submit", other.box.host, "--key", key, "--", "true") == job_id
+        )
+
+
 def test_a_full_home_is_an_error_and_loses_nothing(small: World) -> None:
     home = small.homes[0]
     disk = small.disks[1]

@@ -911,21 +911,33 @@ started_at=${sj_t0#-}
 finished_at=${sj_t1#-}
 log_bytes=${sj_bytes#-}
 state=$sj_state"
-    { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
-    if [ ! -e "gone/$sj_id" ]; then
+    sj_tombstone || { sj_strip; sj_tombstone; } || {
         printf 'unreaped %s no room for its tombstone\n' "$sj_id"
         return
-    fi
+    }
+    sj_last_word || { sj_strip; sj_last_word; } || {
+        rm -f "keys/$sj_sha/.$sj_nonce"
+        printf 'unreaped %s no room for the record of its key\n' "$sj_id"
+        return
+    }
+    sj_rm="$sj_rm $sj_id"
+}
+
+sj_tombstone() { # an empty one does
+    { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
+    [ -e "gone/$sj_id" ]
+}
+
+sj_last_word() { # of the key, if this job holds one
     if [ "$sj_sha" != - ] && [ -e "keys/$sj_sha/$sj_a" ]; then
         sj_l=keys/$sj_sha/.$sj_nonce
         { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_l"; } 2>/dev/null &&
-            mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null || {
-            rm -f "$sj_l"
-            printf 'unreaped %s no room for the record of its key\n' "$sj_id"
-            return
-        }
+            mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null
     fi
-    sj_rm="$sj_rm $sj_id"
+}
+
+sj_strip() { # on a full disk: what has ended needs these no more, and makes room by them
+    [ -h "jobs/$sj_id" ] || rm -f -- "jobs/$sj_id/script" "jobs/$sj_id/stdin"
 }
 
 sj_remove() { # IDS
