@@ -159,7 +159,8 @@ class NotYet(SshJobsError):
 
     Args:
         detail: What is still open.
-        job_ids: The jobs concerned.
+        job_ids: The jobs concerned, in the order of a batch; "" stands for one of it
+            that is not done and will not be.
     """
 
     exit_status = 75
