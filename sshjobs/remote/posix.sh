@@ -102,7 +102,7 @@ sj_where() {
 # sj_env (command words or -), sj_dd (0; 1: it skips and counts bytes; 2: and tells how
 # many it copied), sj_grepz, sj_wc (1 or 0).
 sj_tools() {
-    sj_line=
+    sj_line='' sj_renew=''
     sj_read_line "$sj_machine/tools"
     case $sj_line in "$sj_boot 3 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
@@ -110,6 +110,9 @@ sj_tools() {
 }
 
 sj_probe() {
+    # A boot may follow a power failure, and that may leave a file that was renamed into
+    # place without its bytes: the runner is written anew when it is next needed.
+    sj_renew=1
     sj_setsid=$(command -v setsid) || sj_setsid=-
     sj_env=-
     if [ -z "${BASH_VERSION-}" ] &&
@@ -531,11 +534,12 @@ sj_is_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
 # Detached processes get what they need on stdin: tools, place, clock, then lines of ids.
 sj_detach() { # MODE LINES
     sj_run=runner-$sj_hash
-    if [ ! -f "$sj_run" ]; then
+    if [ "$sj_renew" ] || [ ! -s "$sj_run" ]; then
+        sj_renew=
         { printf '%s\n' "$sj_runner" >"$sj_run.$sj_nonce"; } 2>/dev/null &&
             mv -f "$sj_run.$sj_nonce" "$sj_run" || {
             rm -f "$sj_run.$sj_nonce"
-            return 1
+            [ -s "$sj_run" ] || return 1
         }
     fi
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
