@@ -362,6 +362,24 @@ def _timeout(plain: Mapping[str, Any], values: Values) -> float | None:
 
 
 def _submit(ctx: verbs.Context, values: Values) -> int:
+    try:
+        return _submit_each(ctx, values)
+    except errors.NotYet as error:
+        _print_unanswered(ctx, values, error)
+        raise errors.NotYet(error.detail) from error
+
+
+def _print_unanswered(ctx: verbs.Context, values: Values, error: errors.NotYet) -> None:
+    """Print what a batch has come to so far, in step with its input."""
+    for job_id in error.job_ids:
+        job = ctx.store.job(job_id)
+        if job is None:
+            _print_failure(values, len(error.job_ids), error)
+        else:
+            _line(_json(job.public()) if values.get("json") else job_id)
+
+
+def _submit_each(ctx: verbs.Context, values: Values) -> int:
     status = count = 0
     orders = _orders(ctx, values)
 

@@ -35,6 +35,20 @@ _LINE = "for step in 1 2 3 4 5; do echo part {0}, step $step; sleep 0.{1}; done"
 #: Which of them is followed: one whose steps are the longest.
 _SLOWEST = 4
 
+#: What sees to the end of a demonstration that was killed: its standard input ends
+#: then, and its directory is still there. The commands that it had started get some
+#: seconds.
+_GUARD = """
+cat >/dev/null
+[ -d "$0" ] || exit 0
+sleep 5
+for socket in "$0"/record/run/s.*; do
+    ssh -F "$0/ssh_config" -S "$socket" -O exit demo
+done
+kill "$(cat "$0/sshd.pid")"
+rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }
+"""
+
 #: A command of ours that takes longer than this has failed, whatever it waits for.
 _PATIENCE = 90.0
 
@@ -42,7 +56,7 @@ _SSHD_CONFIG = """\
 ListenAddress 127.0.0.1
 Port {port}
 HostKey {top}/host_key
-PidFile none
+PidFile {top}/sshd.pid
 AuthorizedKeysFile {top}/user_key.pub
 StrictModes no
 UsePAM no
@@ -199,8 +213,8 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
 def main(values: Mapping[str, Any]) -> int:
     """Play the demonstration; return its exit status.
 
-    After return, and after any error or signal but SIGKILL, nothing is left of it:
-    no process, no file, no connection.
+    After return, and after any error or signal, nothing is left of it: no process, no
+    file, no connection. After a SIGKILL that takes some seconds; see :data:`_GUARD`.
 
     Args:
         values: With a true ``json``, one JSON object with the outcome is printed, and
@@ -239,6 +253,14 @@ def _ended_by_signals() -> Iterator[None]:
 def _stage(stack: ExitStack, quiet: bool) -> Stage:
     # /tmp, whatever TMPDIR says: a control socket's path ends at 90 bytes.
     top = tempfile.mkdtemp(prefix="sshjobs-demo-", dir="/tmp")
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, top],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    stack.callback(guard.communicate)
     stack.callback(shutil.rmtree, top, ignore_errors=True)
     return Stage(top, quiet)
 

@@ -8,6 +8,8 @@ the one that must report what went wrong in it.
 
 from __future__ import annotations
 
+import errno
+
 
 class SshJobsError(Exception):
     """The root of the tree."""
@@ -157,7 +159,8 @@ class NotYet(SshJobsError):
 
     Args:
         detail: What is still open.
-        job_ids: The jobs concerned.
+        job_ids: The jobs concerned, in the order of a batch; "" stands for one of it
+            that is not done and will not be.
     """
 
     exit_status = 75
@@ -175,6 +178,31 @@ class StoreError(SshJobsError):
     """The record on this machine cannot be read, written or locked."""
 
     exit_status = 70
+
+
+#: What a person can do about our own files; see :func:`of_system`.
+ROOM = "make room on that file system and run the same command again"
+ELSEWHERE = "it must be writable by you; SSHJOBS_HOME names another place"
+_FILES = "see ulimit -n on this machine"
+_ADVICE = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EACCES: ELSEWHERE,
+    errno.EROFS: ELSEWHERE,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+}
+
+
+def of_system(what: str, error: OSError) -> StoreError:
+    """Return what it means that the system refused us something of this machine.
+
+    Args:
+        what: What it is about, a path in most cases.
+    """
+    text = f"{what}: {error.strerror or error}"
+    advice = _ADVICE.get(error.errno or 0, "")
+    return StoreError(f"{text}; {advice}" if advice else text)
 
 
 _BY_NAME: dict[str, type[SshJobsError]] = {

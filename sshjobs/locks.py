@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from .bare import signal, socket
-from .errors import StoreError
+from .errors import of_system
 
 #: Seconds without a beat after which a leader counts as stopped.
 STALE = 15.0
@@ -163,7 +163,7 @@ def _seam(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+        raise of_system(path, error) from error
 
 
 def _flock(fd: int) -> bool:
@@ -199,7 +199,7 @@ def _rmdir(path: str) -> None:
         os.rmdir(path)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise StoreError(f"{path}: {error.strerror}") from error
+            raise of_system(path, error) from error
 
 
 class Bell:

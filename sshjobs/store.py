@@ -18,7 +18,6 @@ spec without a row is a left-over, and :meth:`Store.sweep` removes it.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import sqlite3
@@ -26,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .errors import SpecError, StoreError
+from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
 from .model import Job, Spec
 from .record import TYPE_CHECKING, Record
 from .states import ACTIVE, PENDING
@@ -101,6 +100,13 @@ CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWI
 #: :data:`VERSION`; it only adds columns that have a default, so that processes of the
 #: version before, which are still at work, can go on.
 MIGRATIONS = {0: _SCHEMA}
+
+#: Said of a record that was just begun where there was one: it was moved aside, or is
+#: of no bytes (which SQLite takes for a new one, and drops the WAL with it).
+_LOST = (
+    "{} was empty or gone, and is begun anew beside the logs of an older one; bring "
+    "back what the hosts know with: sshjobs poll --host HOST --adopt"
+)
 
 #: File systems on which flock and the memory that WAL shares are not to be relied on.
 #: Source: sqlite.org/wal.html, "all processes must be on the same host"; flock(2).
@@ -230,30 +236,16 @@ def _seam(path: str) -> Iterator[None]:
             "with: sshjobs poll --host HOST --adopt"
         ) from error
     except OSError as error:
-        where = error.filename or path
-        text = f"{where}: {error.strerror or error}"
-        advice = _OS_ADVICE.get(error.errno or 0, "")
-        raise StoreError(f"{text}; {advice}" if advice else text) from error
-
-
-_ROOM = "make room on that file system and run the same command again"
-_ELSEWHERE = "it must be writable by you; SSHJOBS_HOME names another place"
-_OS_ADVICE = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EACCES: _ELSEWHERE,
-    errno.EROFS: _ELSEWHERE,
-    errno.EMFILE: "too many files are open: ulimit -n",
-}
+        raise of_system(str(error.filename or path), error) from error
 
 
 def _advice(text: str) -> str:
     if "full" in text:
-        return _ROOM
+        return ROOM
     if "locked" in text:
         return f"another process holds it for longer than {_BUSY:g} s"
     if "readonly" in text or "unable to open" in text:
-        return _ELSEWHERE
+        return ELSEWHERE
     return "SSHJOBS_HOME names another place"
 
 
@@ -280,6 +272,14 @@ def make_home(path: str) -> None:
                 f"{path}: others can write there, and it is not empty: look inside, "
                 "then chmod 700 it, or let SSHJOBS_HOME name another place"
             ) from None
+
+
+def check_home(path: str) -> None:
+    """Refuse a directory that was opened to others since: they could take it over."""
+    if os.stat(path).st_mode & 0o022:
+        raise StoreError(
+            f"{path}: others can write there: look inside, then chmod 700 it"
+        )
 
 
 def _remark(home: str) -> str:
@@ -413,6 +413,8 @@ class Store:
         if fresh:
             make_home(self.home)
             self.remark = _remark(self.home)
+        else:
+            check_home(self.home)
         for name in ("specs", "logs", "locks"):
             folder = os.path.join(self.home, name)
             if not os.path.isdir(folder):
@@ -424,6 +426,8 @@ class Store:
         if version < VERSION:
             db.close()
             self._migrate()
+            if not version and os.listdir(os.path.join(self.home, "logs")):
+                self.remark = _LOST.format(self.path)
             db = self._connect()
             version = _version(db)
         if version > VERSION:

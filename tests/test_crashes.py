@@ -495,6 +495,54 @@ def test_a_full_host_is_an_error_and_no_hang(small: World) -> None:
     assert list((small.base / "new").iterdir()) == []
 
 
+def test_a_full_host_can_be_reaped(small: World) -> None:
+    """What an ended job needs no more makes room for what must stay of it."""
+    home = small.homes[1]
+    ids = {}
+    for key in ("k0", "k1", "k2"):
+        one = submit(home, key, "true")
+        assert ends(one) == [0], one.ended
+        ids[key] = one.ended.out
+    done(home, "wait")
+    small.fill(small.disks[0])
+    done(home, "reap")
+    assert list((small.base / "jobs").iterdir()) == []
+    small.free()
+    other = small.homes[0]
+    for key, job_id in ids.items():
+        assert (
+            done(other, "submit", other.box.host, "--key", key, "--", "true") == job_id
+        )
+
+
+def test_a_batch_on_a_full_host_stays_in_step_with_its_input(
+    small: World, tmp_path: Path
+) -> None:
+    """A part is refused, and a part has no room for its claims."""
+    home = small.homes[1]
+    done(home, "submit", home.box.host, "--", "true")
+    done(home, "wait")
+    small.fill(small.disks[0])
+    with open(small.disks[0] / "ballast", "r+b") as ballast:
+        ballast.truncate(ballast.seek(0, 2) - 4096 * 60)
+    lines = [f"echo $SSHJOBS_JOB_ID >{small.ran}/{n}\n" for n in range(40)]
+    (tmp_path / "batch").write_text("".join(lines))
+    batch = home.box(
+        "submit", home.box.host, "--json", "--from", str(tmp_path / "batch")
+    )
+    ids = [row["id"] for row in batch.objects]
+    assert (batch.status, len(ids)) == (75, 40), batch
+    refused = ids.count(None)
+    assert 0 < refused < 40
+    assert f"{refused} were refused" in batch.err
+    assert "No space left on device" in batch.err
+    small.free()
+    done(home, "wait")
+    written = {path.name: path.read_text().strip() for path in small.ran.iterdir()}
+    assert written == {str(n): job for n, job in enumerate(ids) if job}
+    assert home.rows("SELECT * FROM intents WHERE done = 0") == []
+
+
 def test_a_full_home_is_an_error_and_loses_nothing(small: World) -> None:
     home = small.homes[0]
     disk = small.disks[1]

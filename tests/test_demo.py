@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import demo
-from tests.box import all_processes
+from tests.box import all_processes, eventually
 
 TOP = Path(demo.__file__).parent.parent
 NEEDED = ("sshd", "ssh", "ssh-keygen")
@@ -118,14 +118,19 @@ def test_what_it_shows_is_worth_seeing() -> None:
         assert said in text
 
 
-def test_ended_in_the_middle_it_leaves_nothing() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_in_the_middle_it_leaves_nothing(number: signal.Signals) -> None:
     before = traces()
     process = start()
     assert process.stdout
     for line in process.stdout:
         if b"log of one of them" in line:
             break
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     process.communicate(timeout=200)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert traces() <= before
+    if number == signal.SIGKILL:  # then it is seen to by another
+        assert process.returncode == -number
+        eventually(lambda: traces() <= before, "the end of all that it started")
+    else:
+        assert process.returncode == 128 + number
+        assert traces() <= before

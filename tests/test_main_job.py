@@ -442,6 +442,18 @@ def test_another_boot_id_means_lost(box: Box) -> None:
     assert "reboot" in box.job(job)["reason"]
 
 
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_runner_that_a_power_failure_has_cut_is_mended(box: Box, size: int) -> None:
+    box.ok("run", box.host, "--", "true")
+    (runner,) = box.base.glob("runner-*")
+    whole = runner.read_bytes()
+    (tools,) = box.base.glob("*/tools")
+    tools.write_text(f"another-boot {tools.read_text().partition(' ')[2]}")
+    os.truncate(runner, size)
+    assert box.ok("run", box.host, "--", "echo x").out == "x\n"
+    assert runner.read_bytes() == whole
+
+
 def test_a_reused_pid_fools_nobody(box: Box) -> None:
     job = box.submit("--", "sleep 66")
     path = box.directory(job) / "run"

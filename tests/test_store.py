@@ -16,8 +16,10 @@ import pytest
 from sshjobs import states
 from sshjobs import store as store_module
 from sshjobs.errors import StoreError
+from sshjobs.locks import Bell
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.store import SLICE, Intent, Store, default_home, slices
+from sshjobs.transports.gate import Gate
 
 
 def job(**changes: object) -> Job:
@@ -322,6 +324,14 @@ def test_a_directory_in_use_is_left_as_it_is(tmp_path: Path) -> None:
     assert busy.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_directory_that_was_opened_to_others_is_refused(store: Store) -> None:
+    os.chmod(store.home, 0o770)
+    with pytest.raises(StoreError, match="others can write there.*chmod 700"):
+        Store(store.home)
+    os.chmod(store.home, 0o700)
+    Store(store.home).close()
+
+
 def test_a_directory_that_others_only_read_keeps_what_is_ours(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
@@ -370,6 +380,25 @@ def test_a_damaged_file_is_named_and_harms_nothing_else(store: Store) -> None:
         list(Store(store.home).select())
     os.rename(store.path, f"{store.path}.bad")
     assert list(Store(store.home).select()) == []
+
+
+@pytest.mark.parametrize("how", ["emptied", "moved"])
+def test_a_record_that_is_begun_anew_says_so(store: Store, how: str) -> None:
+    """SQLite takes a file of no bytes for a new database, and drops its WAL."""
+    store.add_jobs([job()])
+    with open(store.log_path("x"), "w") as log:
+        log.write("brought home\n")
+    store.close()
+    if how == "emptied":
+        os.truncate(store.path, 0)
+    else:
+        os.rename(store.path, f"{store.path}.bad")
+    assert "--adopt" in Store(store.home).remark
+    assert Store(store.home).remark == ""
+
+
+def test_the_first_record_has_nothing_to_say(tmp_path: Path) -> None:
+    assert Store(str(tmp_path / "home")).remark == ""
 
 
 def test_network_file_systems_are_known(tmp_path: Path) -> None:
@@ -446,3 +475,13 @@ def test_a_disk_that_cannot_be_written_to(disk: Path) -> None:
         Store(store.home).add_jobs([job()])
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     assert Store(store.home).job(one.id) == one
+
+
+def test_a_disk_that_cannot_be_written_to_holds_no_locks(disk: Path) -> None:
+    """What is said of a lock or a socket says what to do too."""
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
+        Gate(str(disk), "k").take()
+    with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
+        with Bell(str(disk), "c") as bell:
+            bell.hang()

@@ -102,7 +102,7 @@ sj_where() {
 # sj_env (command words or -), sj_dd (0; 1: it skips and counts bytes; 2: and tells how
 # many it copied), sj_grepz, sj_wc (1 or 0).
 sj_tools() {
-    sj_line=
+    sj_line='' sj_renew=''
     sj_read_line "$sj_machine/tools"
     case $sj_line in "$sj_boot 3 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
@@ -110,6 +110,9 @@ sj_tools() {
 }
 
 sj_probe() {
+    # A boot may follow a power failure, and that may leave a file that was renamed into
+    # place without its bytes: the runner is written anew when it is next needed.
+    sj_renew=1
     sj_setsid=$(command -v setsid) || sj_setsid=-
     sj_env=-
     if [ -z "${BASH_VERSION-}" ] &&
@@ -531,11 +534,12 @@ sj_is_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
 # Detached processes get what they need on stdin: tools, place, clock, then lines of ids.
 sj_detach() { # MODE LINES
     sj_run=runner-$sj_hash
-    if [ ! -f "$sj_run" ]; then
+    if [ "$sj_renew" ] || [ ! -s "$sj_run" ]; then
+        sj_renew=
         { printf '%s\n' "$sj_runner" >"$sj_run.$sj_nonce"; } 2>/dev/null &&
             mv -f "$sj_run.$sj_nonce" "$sj_run" || {
             rm -f "$sj_run.$sj_nonce"
-            return 1
+            [ -s "$sj_run" ] || return 1
         }
     fi
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
@@ -911,21 +915,33 @@ started_at=${sj_t0#-}
 finished_at=${sj_t1#-}
 log_bytes=${sj_bytes#-}
 state=$sj_state"
-    { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
-    if [ ! -e "gone/$sj_id" ]; then
+    sj_tombstone || { sj_strip; sj_tombstone; } || {
         printf 'unreaped %s no room for its tombstone\n' "$sj_id"
         return
-    fi
+    }
+    sj_last_word || { sj_strip; sj_last_word; } || {
+        rm -f "keys/$sj_sha/.$sj_nonce"
+        printf 'unreaped %s no room for the record of its key\n' "$sj_id"
+        return
+    }
+    sj_rm="$sj_rm $sj_id"
+}
+
+sj_tombstone() { # an empty one does
+    { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
+    [ -e "gone/$sj_id" ]
+}
+
+sj_last_word() { # of the key, if this job holds one
     if [ "$sj_sha" != - ] && [ -e "keys/$sj_sha/$sj_a" ]; then
         sj_l=keys/$sj_sha/.$sj_nonce
         { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_l"; } 2>/dev/null &&
-            mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null || {
-            rm -f "$sj_l"
-            printf 'unreaped %s no room for the record of its key\n' "$sj_id"
-            return
-        }
+            mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null
     fi
-    sj_rm="$sj_rm $sj_id"
+}
+
+sj_strip() { # on a full disk: what has ended needs these no more, and makes room by them
+    [ -h "jobs/$sj_id" ] || rm -f -- "jobs/$sj_id/script" "jobs/$sj_id/stdin"
 }
 
 sj_remove() { # IDS

@@ -68,6 +68,7 @@ class Patience:
         self._refusals = 0
         self._not_before = 0.0
         self._refusal: SshJobsError | None = None
+        self._refused_at = (0, 0)  # what had failed by then
 
     def next_try(self, now: float) -> float:
         """Return from when on a round may be tried; raise if patience is out."""
@@ -75,6 +76,8 @@ class Patience:
         if row.round_started_at != self._round_at:
             self._round_at = row.round_started_at
             self.succeeded()
+        if (row.failures, row.bad_rounds) != self._refused_at:
+            self._refusal = None  # something worse has come since
         self._failures = min(self._failures, row.failures)
         self._bad_rounds = min(self._bad_rounds, row.bad_rounds)
         end = max(cooldown_end(row, now), self._not_before)
@@ -132,6 +135,8 @@ class Patience:
         self._place.store.set_host(self._place.conn, unwatched_until=until)
         self._refusals += 1
         self._refusal = error
+        row = self._place.row()
+        self._refused_at = (row.failures, row.bad_rounds)
         self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
         if time.monotonic() > self._deadline:
             raise error

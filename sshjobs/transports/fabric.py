@@ -23,9 +23,9 @@ from ..errors import (
     HostUnreachable,
     SessionRefused,
     SpecError,
-    StoreError,
     Throttled,
     TransportError,
+    of_system,
 )
 from ..settings import Settings
 from .base import Completed, Door, Sink
@@ -250,7 +250,7 @@ class Fabric:
             session = _Session()
             pump = session.pump(stdin, beating, timeout)
         except OSError as error:
-            raise StoreError(f"this machine has no pipe: {error.strerror}") from error
+            raise of_system("no pipes to be had here", error) from error
         try:
             session.open(self._owner, script, pump)
             pump.run(session.fileno(), session.ended)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from .. import locks
-from ..errors import StoreError
+from ..errors import of_system
 from . import process
 from .base import Door
 
@@ -42,7 +42,7 @@ def seam(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+        raise of_system(path, error) from error
 
 
 class Gate:

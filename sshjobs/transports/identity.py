@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import StoreError
+from ..errors import StoreError, of_system
 from ..model import pack, unpack
 from ..record import Record
 from .process import which
@@ -142,7 +142,7 @@ def _check_folder(path: str) -> None:
         _make(path)
         found = os.lstat(path)
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+        raise of_system(path, error) from error
     if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
         raise StoreError(f"{path}: not a directory of its own; remove it")
     if found.st_uid != os.geteuid():
@@ -155,4 +155,4 @@ def _make(path: str) -> None:
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be made: {error.strerror}") from error
+        raise of_system(f"{path}: cannot be made", error) from error

@@ -14,7 +14,7 @@ from ..errors import (
     HostUnreachable,
     SessionRefused,
     SshJobsError,
-    StoreError,
+    of_system,
 )
 from ..record import TYPE_CHECKING
 from ..settings import Settings
@@ -114,7 +114,7 @@ class OpenSSH:
             start = process.start_of(self._live.pid) or ""
             pump = Pump(stdin, sink, timeout)
         except OSError as error:
-            raise StoreError(f"no pipes to be had here: {error.strerror}") from error
+            raise of_system("no pipes to be had here", error) from error
         session: Session | None = None
         try:
             session = self._session()

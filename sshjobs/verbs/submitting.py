@@ -60,8 +60,9 @@ def submit(ctx: Context, host: str, orders: Iterable[Order]) -> list[Submitted]:
     Raises:
         SpecError: an order is wrong; nothing was done.
         HostUnreachable: nothing ran, nothing will.
-        NotYet: sent, and unanswered; ``job_ids`` name what any later verb of this
-            machine will see to.
+        NotYet: sent, and unanswered, at least one of them; ``job_ids`` name, in the
+            order of the orders, what has started or any later verb of this machine
+            will see to.
     """
     return list(submit_each(ctx, host, orders))
 
@@ -77,12 +78,25 @@ def submit_each(
     check_host(host)
     with ctx.party(host) as party:
         numbers, held = _write_down(party, orders)
-        if numbers:
-            _pursue(party, numbers)
+        try:
+            if numbers:
+                _pursue(party, numbers)
+        except NotYet as error:
+            raise _in_step(error, held) from error
         try:
             yield from _in_order(party.store, numbers, held)
         finally:
             party.store.drop_intents(numbers)
+
+
+def _in_step(error: NotYet, held: dict[int, _Held]) -> NotYet:
+    """Return the error with the ids of what needed no host in their places."""
+    ids = iter(error.job_ids)
+    places = range(len(error.job_ids) + len(held))
+    return NotYet(
+        error.detail,
+        tuple(held[place].job_id if place in held else next(ids) for place in places),
+    )
 
 
 def check_order(order: Order) -> Order:
@@ -181,14 +195,17 @@ def _storable(text: str) -> str:
 def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> None:
     """Withdraw what was not sent; keep, durably, what was; raise what to say."""
     store = party.store
-    waiting, started = [], []
+    waiting: list[int] = []
+    answered: list[int] = []
+    refused: list[str] = []
+    ids: list[str] = []
     with store.write(durable=True):  # all at once: others may be serving it right now
         for some in slices(numbers):
             for number, intent in store.outcomes(some).items():
-                if not intent.done:
-                    waiting.append(number)
-                elif _is_good(intent):
-                    started.append(intent.job_id)
+                good = not intent.done or _is_good(intent)
+                ids.append(intent.job_id if good else "")
+                (answered if intent.done else waiting).append(number)
+                refused += [] if good else [intent.note]
         if not waiting:
             return  # the reply came after all, perhaps to another process
         gone, kept = store.withdraw(waiting)
@@ -196,13 +213,19 @@ def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> Non
         store.disown(kept)
         for job_id in kept:
             store.update(job_id, reason="sent, and not answered yet")
-    if not kept and not started:
+    dropped = set(gone)
+    ids = ["" if job_id in dropped else job_id for job_id in ids]
+    if not any(ids):
         raise error
+    store.drop_intents(answered)
     rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
+    if refused:
+        first = errors.load(refused[0])
+        rest += f"; {len(refused)} were refused and are not done, the first: {first}"
     raise NotYet(
         f"{party.identity.host}: {len(kept)} of {len(numbers)} jobs were sent and not "
         f"answered; the next sshjobs poll sees to them{rest}. The last try: {error}",
-        (*kept, *started),
+        tuple(ids),
     ) from error
 
 
