@@ -650,6 +650,29 @@ def test_lost_when_all_is_gone(any_host: Host) -> None:
     assert (any_host.jobs / started.job_id / "lost").exists()
 
 
+def test_lost_when_its_record_is_gone(any_host: Host) -> None:
+    """A disk that loses its power can forget a claim that was told of."""
+    ran = any_host.home / "ran"
+    order = an_order(b"echo x >>%s; sleep 100" % bytes(ran))
+    any_host.run(Request(starts=(order,)))
+    wait(ran.exists)
+    job_id, folder = order.job_id, any_host.jobs / order.job_id
+    started = of(protocol.Started, any_host.check(job_id))[0]
+    (folder / "run").unlink()
+    checks = (Check(job_id, started.pid, started.start),)
+    young = any_host.run(Request(checks=checks))
+    assert of(protocol.Prepared, young) and not of(protocol.Lost, young)
+    alive = any_host.run(Request(checks=checks, start_grace=0.0))
+    assert of(protocol.Unsupervised, alive) and not of(protocol.Lost, alive)
+    os.kill(started.pid, signal.SIGKILL)
+    os.killpg(started.pgid, signal.SIGKILL)
+    wait(lambda: gone(started.pid) and not any_host.marked())
+    lost = of(protocol.Lost, any_host.run(Request(checks=checks, start_grace=0.0)))
+    assert lost and "record vanished" in lost[0].reason
+    again = any_host.run(Request(starts=(order,)))
+    assert of(protocol.Lost, again) and ran.read_text() == "x\n"
+
+
 def test_lost_by_a_reboot(host: Host) -> None:
     started = host.running(b"sleep 100")
     edit_run(host, started.job_id, "boot_id", "another")

@@ -351,7 +351,7 @@ function judge(id, pid, start,  d, new, p, s, at) {
     state = "RUNNING"
     if (!new && !sweep && !(id in J) && asked(id, pid, start) && alive(pid, start)) return
     state = ""
-    if (rd(d "run") < 0) { unstarted(id, d); return }
+    if (rd(d "run") < 0) { unstarted(id, d, new); return }
     if (new || sweep || (id in J) || F["pid"] != pid) {
         if (finish(id, d, new)) return
         rd(d "run")
@@ -400,9 +400,12 @@ function buried(id) {
     }
     return 1
 }
-function unstarted(id, d) {
+function unstarted(id, d, new) {
     if (finish(id, d, 0)) return
     if (rd(d "spec") >= 0) {
+        # Nobody takes back a claim that the asker has heard of: a disk that lost its power
+        # can forget it. The grace is for a directory that is just being removed.
+        if (!new && now - F["sj_at"] >= grace) { doubt(id, "record", 0); return }
         state = "PENDING"
         if (!quiet) say("prepared " id)
         return
@@ -504,6 +507,7 @@ while read -r id why; do
     c=
     case $why in
     boot) r="the host was rebooted while it ran" ;;
+    record) r="its record vanished from the host, as after a loss of power" ;;
     *) r="its processes vanished without a record of their end" ;;
     esac
     if [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
