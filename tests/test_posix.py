@@ -491,6 +491,13 @@ def test_kill_ends_who_does_not_want_to(any_host: Host) -> None:
     wait(lambda: not any_host.marked())
 
 
+def test_kill_wakes_a_runner_that_was_stopped(any_host: Host) -> None:
+    started = any_host.running(b"sleep 100")
+    os.kill(started.pid, signal.SIGSTOP)
+    any_host.kill(started.job_id)
+    assert any_host.end(started.job_id).cause == "cancelled"
+
+
 def test_kill_of_what_has_ended_changes_nothing(host: Host) -> None:
     job_id = host.start(b"exit 5")
     before = host.end(job_id)

@@ -1497,11 +1497,11 @@ function stats(  c, l, a, p) {
             sub(/^.*\) /, "", l)
             split(l, a, " ")
             if (a[1] == "Z" || a[1] == "X") continue
-            PP[p] = a[2]; GR[p] = a[3]; SE[p] = a[4]; ST[p] = a[20]
+            PP[p] = a[2]; GR[p] = a[3]; SE[p] = a[4]; ST[p] = a[20]; HA[p] = (a[1] == "T")
         } else {
             split(l, a, " ")
             if (a[4] ~ /^Z/) continue
-            p = a[1]; PP[p] = a[2]; GR[p] = a[3]; SE[p] = 0
+            p = a[1]; PP[p] = a[2]; GR[p] = a[3]; SE[p] = 0; HA[p] = (a[4] ~ /^T/)
             sub(/^ *[0-9]+ +[0-9]+ +[0-9]+ +[^ ]+ +/, "", l)
             sub(/ +$/, "", l)
             gsub(/ +/, "_", l)
@@ -1553,7 +1553,8 @@ END {
         }
     } while (more)
     for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RB[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
-    soft = "soft"; hard = "hard"; live = "live"; done = "done"; nap = 1
+    soft = "soft"; hard = "hard"; live = "live"; done = "done"; wake = "wake"; nap = 1
+    for (p in spare) if (HA[p]) wake = wake " " p
     for (p in OW) {
         if ((p in mine) || (p in spare) || p + 0 < 2) continue
         id = OW[p]
@@ -1570,23 +1571,24 @@ END {
             if (grace[id] > e && grace[id] - e < nap) nap = grace[id] - e
         } else done = done " " id
     }
-    print "soft" lead substr(soft, 5); print hard; print live; print done
+    print "soft" lead substr(soft, 5); print hard; print live; print done; print wake
     printf "nap %.2f\n", nap
 }'
 
 sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" "$sj_tree_awk")
-    sj_soft='' sj_hard='' sj_live='' sj_done='' sj_nap='' sj_to=''
+    sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to=''
     for sj_w in $sj_out; do
         case $sj_w in
-        soft | hard | live | done | nap) sj_to=$sj_w ;;
+        soft | hard | live | done | wake | nap) sj_to=$sj_w ;;
         *)
             case $sj_to in
             soft) sj_soft="$sj_soft $sj_w" ;;
             hard) sj_hard="$sj_hard $sj_w" ;;
             live) sj_live="$sj_live $sj_w" ;;
             done) sj_done="$sj_done $sj_w" ;;
+            wake) sj_wake="$sj_wake $sj_w" ;;
             nap) sj_nap=$sj_w ;;
             esac
             ;;
@@ -1625,6 +1627,8 @@ sj_end_trees() { # SCOPE IDS
             [ "$sj_hard" ] && kill -s KILL $sj_hard
             sj_nap=0.05
         fi
+        # A runner that somebody stopped could not tell of the end.
+        [ "$sj_wake" ] && kill -s CONT $sj_wake
         for sj_i in $sj_done; do [ -h "jobs/$sj_i" ] || printf '' >"jobs/$sj_i/killed"; done
         sj_left=$sj_live
         [ "$sj_left" ] || break
