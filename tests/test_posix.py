@@ -992,6 +992,18 @@ def test_listing(any_host: Host) -> None:
     assert len(of(protocol.ListedOdd, said)) == 3
 
 
+def test_listing_names_what_is_somebody_elses(host: Host) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a directory away")
+    job_id = host.start(b"true")
+    host.end(job_id)
+    os.chown(host.jobs / job_id, 65534, -1)
+    said = host.run(Request(listing=True))
+    assert not of(protocol.Listed, said)
+    (odd,) = of(protocol.ListedOdd, said)
+    assert (odd.entry, odd.reason) == (job_id, "not a directory of ours")
+
+
 def test_expired_tombstones_go(host: Host) -> None:
     job_id = new_job_id()
     host.run(Request(kills=((job_id, False),), gone_ttl=-5.0))

@@ -1047,8 +1047,9 @@ sj_piece() { # FILE OFFSET COUNT
 
 # Every directory entry; ls -R does not follow symbolic links.
 sj_list() {
+    sj_uid=$(id -u)
     # shellcheck disable=SC2012 # names that are not ours are only counted as odd
-    sj_out=$(LC_ALL=C ls -lnR jobs 2>/dev/null | awk '
+    sj_out=$(LC_ALL=C ls -lnR jobs 2>/dev/null | awk -v uid="$sj_uid" '
         /^jobs\/[^\/]*:$/ { d = substr($0, 6, length($0) - 6); next }
         /^jobs:$/ { d = ""; next }
         NF < 9 { next }
@@ -1058,7 +1059,8 @@ sj_list() {
             for (i = 1; i < 9; i++) sub(/^[^ ]+ +/, "", name)
             if (/^l/) sub(/ -> .*$/, "", name)
             if (name ~ /^[a-z2-7]+$/ && length(name) == 16) {
-                if (/^d/) order[++n] = name
+                if (/^d/ && $3 == uid) order[++n] = name
+                else if (/^d/) odd[name] = "not a directory of ours"
                 else if (/^l/) odd[name] = "a symbolic link"
                 else odd[name] = "not a directory"
             } else {
