@@ -548,6 +548,8 @@ def test_reap_leaves_what_is_not_a_job_of_ours(box: Box, tmp_path: Path) -> None
     (box.directory(odd) / "mine").write_text("x")
     foreign = box.base / "jobs" / "notes"
     foreign.mkdir()
+    dry = box("reap", "--orphans", "--dry-run")
+    assert f"{box.host}: notes: not the name of a job; left as it is" in dry.err
     ended = box("reap", "--orphans")
     assert (precious / "file").exists()
     assert (box.directory(odd) / "mine").exists()

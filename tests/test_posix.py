@@ -491,6 +491,13 @@ def test_kill_ends_who_does_not_want_to(any_host: Host) -> None:
     wait(lambda: not any_host.marked())
 
 
+def test_kill_wakes_a_runner_that_was_stopped(any_host: Host) -> None:
+    started = any_host.running(b"sleep 100")
+    os.kill(started.pid, signal.SIGSTOP)
+    any_host.kill(started.job_id)
+    assert any_host.end(started.job_id).cause == "cancelled"
+
+
 def test_kill_of_what_has_ended_changes_nothing(host: Host) -> None:
     job_id = host.start(b"exit 5")
     before = host.end(job_id)
@@ -648,6 +655,29 @@ def test_lost_when_all_is_gone(any_host: Host) -> None:
     assert [type(event) for event in lost] == [protocol.Lost]
     assert any_host.check(*about) == lost
     assert (any_host.jobs / started.job_id / "lost").exists()
+
+
+def test_lost_when_its_record_is_gone(any_host: Host) -> None:
+    """A disk that loses its power can forget a claim that was told of."""
+    ran = any_host.home / "ran"
+    order = an_order(b"echo x >>%s; sleep 100" % bytes(ran))
+    any_host.run(Request(starts=(order,)))
+    wait(ran.exists)
+    job_id, folder = order.job_id, any_host.jobs / order.job_id
+    started = of(protocol.Started, any_host.check(job_id))[0]
+    (folder / "run").unlink()
+    checks = (Check(job_id, started.pid, started.start),)
+    young = any_host.run(Request(checks=checks))
+    assert of(protocol.Prepared, young) and not of(protocol.Lost, young)
+    alive = any_host.run(Request(checks=checks, start_grace=0.0))
+    assert of(protocol.Unsupervised, alive) and not of(protocol.Lost, alive)
+    os.kill(started.pid, signal.SIGKILL)
+    os.killpg(started.pgid, signal.SIGKILL)
+    wait(lambda: gone(started.pid) and not any_host.marked())
+    lost = of(protocol.Lost, any_host.run(Request(checks=checks, start_grace=0.0)))
+    assert lost and "record vanished" in lost[0].reason
+    again = any_host.run(Request(starts=(order,)))
+    assert of(protocol.Lost, again) and ran.read_text() == "x\n"
 
 
 def test_lost_by_a_reboot(host: Host) -> None:
@@ -960,6 +990,18 @@ def test_listing(any_host: Host) -> None:
     assert {event.job_id for event in of(protocol.Started, said)} == listed.keys()
     assert [event.job_id for event in of(protocol.Ended, said)] == [done]
     assert len(of(protocol.ListedOdd, said)) == 3
+
+
+def test_listing_names_what_is_somebody_elses(host: Host) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a directory away")
+    job_id = host.start(b"true")
+    host.end(job_id)
+    os.chown(host.jobs / job_id, 65534, -1)
+    said = host.run(Request(listing=True))
+    assert not of(protocol.Listed, said)
+    (odd,) = of(protocol.ListedOdd, said)
+    assert (odd.entry, odd.reason) == (job_id, "not a directory of ours")
 
 
 def test_expired_tombstones_go(host: Host) -> None:

@@ -394,6 +394,20 @@ def forced(sshd: Sshd, command: str) -> Iterator[None]:
     keys.write_text(good)
 
 
+@pytest.mark.parametrize("command", ["/bin/false", "echo no shell here; exit 3"])
+def test_an_account_without_a_shell_keeps_no_job(box: Box, command: str) -> None:
+    assert box.sshd
+    line, runs = count_runs(box)
+    with forced(box.sshd, command):
+        ended = box("submit", box.host, "--", line)
+        assert (ended.status, ended.out) == (69, ""), ended
+        assert "did not run our program" in ended.err
+        assert box.ok("list", "--json").objects == []
+    box.ok("disconnect", box.host)
+    box.ok("poll", "--host", box.host)
+    assert runs() == []
+
+
 def test_max_reconnect_attempts_bounds_the_rounds_that_fail(box: Box) -> None:
     """Each is given up after command_timeout; a whole one begins the count anew."""
     assert box.sshd is not None

@@ -354,7 +354,7 @@ function judge(id, pid, start,  d, new, p, s, at) {
     state = "RUNNING"
     if (!new && !sweep && !(id in J) && asked(id, pid, start) && alive(pid, start)) return
     state = ""
-    if (rd(d "run") < 0) { unstarted(id, d); return }
+    if (rd(d "run") < 0) { unstarted(id, d, new); return }
     if (new || sweep || (id in J) || F["pid"] != pid) {
         if (finish(id, d, new)) return
         rd(d "run")
@@ -403,9 +403,12 @@ function buried(id) {
     }
     return 1
 }
-function unstarted(id, d) {
+function unstarted(id, d, new) {
     if (finish(id, d, 0)) return
     if (rd(d "spec") >= 0) {
+        # Nobody takes back a claim that the asker has heard of: a disk that lost its power
+        # can forget it. The grace is for a directory that is just being removed.
+        if (!new && now - F["sj_at"] >= grace) { doubt(id, "record", 0); return }
         state = "PENDING"
         if (!quiet) say("prepared " id)
         return
@@ -507,6 +510,7 @@ while read -r id why; do
     c=
     case $why in
     boot) r="the host was rebooted while it ran" ;;
+    record) r="its record vanished from the host, as after a loss of power" ;;
     *) r="its processes vanished without a record of their end" ;;
     esac
     if [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
@@ -1059,8 +1063,9 @@ sj_piece() { # FILE OFFSET COUNT
 
 # Every directory entry; ls -R does not follow symbolic links.
 sj_list() {
+    sj_uid=$(id -u)
     # shellcheck disable=SC2012 # names that are not ours are only counted as odd
-    sj_out=$(LC_ALL=C ls -lnR jobs 2>/dev/null | awk '
+    sj_out=$(LC_ALL=C ls -lnR jobs 2>/dev/null | awk -v uid="$sj_uid" '
         /^jobs\/[^\/]*:$/ { d = substr($0, 6, length($0) - 6); next }
         /^jobs:$/ { d = ""; next }
         NF < 9 { next }
@@ -1070,7 +1075,8 @@ sj_list() {
             for (i = 1; i < 9; i++) sub(/^[^ ]+ +/, "", name)
             if (/^l/) sub(/ -> .*$/, "", name)
             if (name ~ /^[a-z2-7]+$/ && length(name) == 16) {
-                if (/^d/) order[++n] = name
+                if (/^d/ && $3 == uid) order[++n] = name
+                else if (/^d/) odd[name] = "not a directory of ours"
                 else if (/^l/) odd[name] = "a symbolic link"
                 else odd[name] = "not a directory"
             } else {
@@ -1509,11 +1515,11 @@ function stats(  c, l, a, p) {
             sub(/^.*\) /, "", l)
             split(l, a, " ")
             if (a[1] == "Z" || a[1] == "X") continue
-            PP[p] = a[2]; GR[p] = a[3]; SE[p] = a[4]; ST[p] = a[20]
+            PP[p] = a[2]; GR[p] = a[3]; SE[p] = a[4]; ST[p] = a[20]; HA[p] = (a[1] == "T")
         } else {
             split(l, a, " ")
             if (a[4] ~ /^Z/) continue
-            p = a[1]; PP[p] = a[2]; GR[p] = a[3]; SE[p] = 0
+            p = a[1]; PP[p] = a[2]; GR[p] = a[3]; SE[p] = 0; HA[p] = (a[4] ~ /^T/)
             sub(/^ *[0-9]+ +[0-9]+ +[0-9]+ +[^ ]+ +/, "", l)
             sub(/ +$/, "", l)
             gsub(/ +/, "_", l)
@@ -1565,7 +1571,8 @@ END {
         }
     } while (more)
     for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RB[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
-    soft = "soft"; hard = "hard"; live = "live"; done = "done"; nap = 1
+    soft = "soft"; hard = "hard"; live = "live"; done = "done"; wake = "wake"; nap = 1
+    for (p in spare) if (HA[p]) wake = wake " " p
     for (p in OW) {
         if ((p in mine) || (p in spare) || p + 0 < 2) continue
         id = OW[p]
@@ -1582,23 +1589,24 @@ END {
             if (grace[id] > e && grace[id] - e < nap) nap = grace[id] - e
         } else done = done " " id
     }
-    print "soft" lead substr(soft, 5); print hard; print live; print done
+    print "soft" lead substr(soft, 5); print hard; print live; print done; print wake
     printf "nap %.2f\n", nap
 }'
 
 sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" "$sj_tree_awk")
-    sj_soft='' sj_hard='' sj_live='' sj_done='' sj_nap='' sj_to=''
+    sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to=''
     for sj_w in $sj_out; do
         case $sj_w in
-        soft | hard | live | done | nap) sj_to=$sj_w ;;
+        soft | hard | live | done | wake | nap) sj_to=$sj_w ;;
         *)
             case $sj_to in
             soft) sj_soft="$sj_soft $sj_w" ;;
             hard) sj_hard="$sj_hard $sj_w" ;;
             live) sj_live="$sj_live $sj_w" ;;
             done) sj_done="$sj_done $sj_w" ;;
+            wake) sj_wake="$sj_wake $sj_w" ;;
             nap) sj_nap=$sj_w ;;
             esac
             ;;
@@ -1637,6 +1645,8 @@ sj_end_trees() { # SCOPE IDS
             [ "$sj_hard" ] && kill -s KILL $sj_hard
             sj_nap=0.05
         fi
+        # A runner that somebody stopped could not tell of the end.
+        [ "$sj_wake" ] && kill -s CONT $sj_wake
         for sj_i in $sj_done; do [ -h "jobs/$sj_i" ] || printf '' >"jobs/$sj_i/killed"; done
         sj_left=$sj_live
         [ "$sj_left" ] || break

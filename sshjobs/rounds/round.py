@@ -52,7 +52,7 @@ class Round:
         reply = protocol.Reply(nonce)
         intake = Intake(reply, self._store.log_path, self._take, self._lead.beat)
         try:
-            transport.run(
+            ran = transport.run(
                 "exec sh",
                 stdin=program,
                 timeout=self._place.settings.command_timeout,
@@ -67,12 +67,16 @@ class Round:
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
+        if not reply.begun and 0 < (ran.exit_status or 0) < 128:
+            # Ours says the fence first and ends with 0 or of a signal: it was not run.
+            self._take_back(plan)
         self._judge(reply)
 
     def _take_back(self, plan: Plan) -> None:
         """Let what this request was the first to hold count as never sent.
 
-        No session was opened, so that nobody can have read it.
+        No session was opened, or another program was run in it, so that nobody can
+        have acted on it.
         """
         with self._store.write():
             if self._place.row().generation == self._lead.generation:

@@ -95,11 +95,6 @@ def take_up(
     """Give the store a row for each wanted directory that it does not know."""
     listed = listing(party)
     found = [fact for fact in listed if isinstance(fact, protocol.Listed)]
-    odd = [
-        f"{party.identity.host}: {fact.entry}: {fact.reason}; left as it is"
-        for fact in listed
-        if isinstance(fact, protocol.ListedOdd)
-    ]
     known = party.store.jobs([fact.job_id for fact in found])
     new = [f for f in found if f.job_id not in known and wanted(f)]
     now = party.clock()
@@ -107,7 +102,16 @@ def take_up(
         party.store.add_jobs(adopted(party, fact, now) for fact in new)
     party.pursue(party.fresh(party.clock()))
     jobs = party.store.jobs([fact.job_id for fact in new])
-    return list(jobs.values()), odd
+    return list(jobs.values()), oddities(party, listed)
+
+
+def oddities(party: Party, listed: list[protocol.Event]) -> list[str]:
+    """Return what to say of entries that are no jobs of ours."""
+    return [
+        f"{party.identity.host}: {fact.entry}: {fact.reason}; left as it is"
+        for fact in listed
+        if isinstance(fact, protocol.ListedOdd)
+    ]
 
 
 def listing(party: Party) -> list[protocol.Event]:

@@ -12,7 +12,7 @@ from ..model import Job
 from ..rounds import Party
 from .context import Context
 from .finding import Answer, Show, side_by_side
-from .polling import adopted, listing, take_up
+from .polling import adopted, listing, oddities, take_up
 
 _NOT_HOME = "not reaped: its log could not be brought home"
 
@@ -86,6 +86,7 @@ def _orphans(
         notes += odd
         return [job for job in jobs if states.is_final(job.state)]
     listed = listing(party)
+    notes += oddities(party, listed)
     found = [f for f in listed if isinstance(f, protocol.Listed) and wanted(f)]
     known = party.store.jobs([fact.job_id for fact in found])
     now = party.clock()
