@@ -339,7 +339,7 @@ def build(request: Request, nonce: str) -> bytes:
     if request.logs:
         wants = (str(word) for want in request.logs for word in want)
         parts.append(_call("sj_logs", request.logs_due, *wants))
-    return b"\n".join([*parts, b"sj_close", b"}", b"exit", b""])
+    return b"\n".join([*parts, b"sj_close", b"}", b"exit 0", b""])
 
 
 def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
@@ -354,7 +354,7 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
     life = b"sj_life=%d" % WATCH_BEATS
     parts = [b"{", _PROLOGUE % b"" + functions, opening, life]
-    parts += [_watch(), b"}", b"exit", b""]
+    parts += [_watch(), b"}", b"exit 0", b""]
     return b"\n".join(parts)
 
 
