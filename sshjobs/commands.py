@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 
 from . import errors, states, verbs
 from .errors import SpecError, SshJobsError
@@ -389,16 +389,17 @@ def _submit_each(ctx: verbs.Context, values: Values) -> int:
             count += 1
             yield order
 
-    for number, done in enumerate(verbs.submit_each(ctx, values["host"], counted()), 1):
-        if done.error is not None:
-            which = f"job {number} of {count}: " if count > 1 else ""
-            _err(f"{which}{done.error}")
-            status = status or done.error.exit_status
-            _print_failure(values, count, done.error)
-            continue
-        assert done.job is not None
-        _warn(done)
-        _line(_json(done.job.public()) if values.get("json") else done.job.id)
+    with closing(verbs.submit_each(ctx, values["host"], counted())) as results:
+        for number, done in enumerate(results, 1):
+            if done.error is not None:
+                which = f"job {number} of {count}: " if count > 1 else ""
+                _err(f"{which}{done.error}")
+                status = status or done.error.exit_status
+                _print_failure(values, count, done.error)
+                continue
+            assert done.job is not None
+            _warn(done)
+            _line(_json(done.job.public()) if values.get("json") else done.job.id)
     return status
 
 

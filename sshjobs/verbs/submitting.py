@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError
@@ -69,11 +69,12 @@ def submit(ctx: Context, host: str, orders: Iterable[Order]) -> list[Submitted]:
 
 def submit_each(
     ctx: Context, host: str, orders: Iterable[Order]
-) -> Iterator[Submitted]:
+) -> Generator[Submitted, None, None]:
     """Do the same for a batch of any length: neither orders nor results pile up.
 
     Nothing is asked of the host before the last order was read and found right. The
-    first result comes when each job has started.
+    first result comes when each job has started. Who does not take all of them closes
+    it before the context.
     """
     check_host(host)
     with ctx.party(host) as party:
@@ -244,7 +245,8 @@ def _in_order(
         if known is None:
             yield next(results)
         else:
-            yield Submitted(store.job(known.job_id), None, known.differs)
+            job = store.job(known.job_id)
+            yield _submitted(known.job_id, job, known.differs)
 
 
 def _outcomes(store: Store, numbers: Sequence[int]) -> Iterator[Submitted]:
@@ -259,13 +261,15 @@ def _some_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
     results = []
     for number in numbers:
         intent = intents[number]
-        differs = intent.note == _DIFFERS
-        job = jobs.get(intent.job_id)
         if not _is_good(intent):
             results.append(Submitted(None, errors.load(intent.note)))
-        elif job is None:
-            error = errors.JobError(intent.job_id, "is no longer in the record")
-            results.append(Submitted(None, error))
-        else:
-            results.append(Submitted(job, None, differs))
+            continue
+        job = jobs.get(intent.job_id)
+        results.append(_submitted(intent.job_id, job, intent.note == _DIFFERS))
     return results
+
+
+def _submitted(job_id: str, job: Job | None, differs: bool) -> Submitted:
+    if job is None:  # another process has pruned the record meanwhile
+        return Submitted(None, errors.JobError(job_id, "is no longer in the record"))
+    return Submitted(job, None, differs)
