@@ -118,7 +118,7 @@ def _ground(options: argparse.Namespace, folder: Path) -> Ground:
 def _about(options: argparse.Namespace) -> list[str]:
     """Return what the figures rest on: the machine and every version."""
     lines = [
-        f"{os.cpu_count()} processors, {platform.platform()}, "
+        f"{os.cpu_count()} processors, {_system()}, "
         f"Python {platform.python_version()}",
         f"client and server: {_first_line('ssh', '-V')}",
     ]
@@ -132,6 +132,12 @@ def _about(options: argparse.Namespace) -> list[str]:
     else:
         lines.append(f"medians of {options.times}, where it was repeated")
     return lines
+
+
+def _system() -> str:
+    """Return the kernel's name and version, without what one maker adds to it."""
+    release = ".".join(platform.release().split(".")[:2])
+    return f"{platform.system()} {release} ({platform.machine()})"
 
 
 def _show(found: report.Results, about: Sequence[str], out: Path | None) -> None:
