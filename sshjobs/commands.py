@@ -462,10 +462,10 @@ def _poll(ctx: verbs.Context, values: Values) -> int:
         show=_shower(values),
     )
     status = _tell(answer)
-    if any(_ended_badly(job) for job in answer.jobs):
+    if answer.any_bad():
         return 1
     if sensor and status != errors.AuthenticationError.exit_status:
-        return 75 if status or verbs.any_active(answer.jobs) else 0
+        return 75 if status or answer.any_active() else 0
     return status
 
 
@@ -476,10 +476,6 @@ def _tell(answer: verbs.Answer) -> int:
     for error in answer.errors:
         _err(str(error))
     return answer.errors[0].exit_status if answer.errors else 0
-
-
-def _ended_badly(job: Job) -> bool:
-    return states.is_final(job.state) and job.state != states.COMPLETED
 
 
 def _wait(ctx: verbs.Context, values: Values) -> int:
@@ -493,9 +489,9 @@ def _wait(ctx: verbs.Context, values: Values) -> int:
     status = _tell(answer)
     if status:
         return status
-    if verbs.any_active(answer.jobs):
+    if answer.any_active():
         return 75
-    return 1 if any(_ended_badly(job) for job in answer.jobs) else 0
+    return 1 if answer.any_bad() else 0
 
 
 def _logs(ctx: verbs.Context, values: Values) -> int:

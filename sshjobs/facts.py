@@ -8,12 +8,13 @@ state absorbs what comes after it, offsets of logs only grow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from . import errors, protocol, states
 from .model import Job
 from .record import TYPE_CHECKING
-from .store import Intent, Store
+from .store import Intent, Store, slices
 
 if TYPE_CHECKING:
     from typing import Any
@@ -63,6 +64,7 @@ class Ledger:
         self._jobs: dict[str, Job] = {}
         self._verdicts: dict[str, str] = {}
         self._served: dict[str, list[int]] = {}  # by note
+        self._started_ids: set[str] = set()  # who needs no spec any more
 
     def apply(self, facts: list[protocol.Event]) -> list[str]:
         """Bring the store up to these facts.
@@ -70,25 +72,37 @@ class Ledger:
         Returns:
             The ids of jobs whose specs are not needed any more.
         """
-        ids = {getattr(fact, "job_id", "") for fact in facts}
-        ids |= {fact.winner_id for fact in facts if isinstance(fact, protocol.Claimed)}
-        self._jobs = self._store.jobs(ids)
-        before = dict(self._jobs)
-        for fact in facts:
-            handler = _HANDLERS.get(type(fact))
-            if handler is not None:
-                handler(self, fact)
-        for job_id, event in self._verdicts.items():
-            self._change(job_id, event, finished_at=self._now)
-        changed = [job for key, job in self._jobs.items() if before.get(key) != job]
-        self._store.put(changed)
+        for some in slices(facts):
+            ids = {getattr(fact, "job_id", "") for fact in some}
+            ids |= {f.winner_id for f in some if isinstance(f, protocol.Claimed)}
+            with self._holding(ids):
+                for fact in some:
+                    handler = _HANDLERS.get(type(fact))
+                    if handler is not None:
+                        handler(self, fact)
+        for few in slices(list(self._verdicts)):
+            with self._holding(few):
+                for job_id in few:
+                    event = self._verdicts[job_id]
+                    self._change(job_id, event, finished_at=self._now)
         for note, numbers in self._served.items():
             self._store.serve(numbers, note)
+        return sorted(self._started_ids - {""})
+
+    @contextmanager
+    def _holding(self, ids: Iterable[str]) -> Iterator[None]:
+        """Have the rows of some jobs in memory, and write those that change."""
+        self._jobs = self._store.jobs(ids)
+        before = dict(self._jobs)
+        yield
+        changed = [job for key, job in self._jobs.items() if before.get(key) != job]
+        self._store.put(changed)
         self._clean_up(changed, before)
         waiting = {key for key, job in self._jobs.items() if job.state == "PENDING"}
-        return sorted(ids - waiting - {""})
+        self._started_ids.update(ids)
+        self._started_ids -= waiting
 
-    # -- the jobs touched, kept here until the end ---------------------------------
+    # -- the jobs touched, kept here until the slice is done ------------------------
 
     def _change(self, job_id: str, event: str = "", **columns: Any) -> None:
         """Advance a job; what is final keeps all but what is said of its log."""

@@ -407,8 +407,9 @@ _REAP = Verb(
 
 Only what has ended, is a job of ours, and has its record and its whole log on
 this machine is deleted; symlinks are never followed. The log stays readable
-here. A key is remembered on the host (setting key_ttl, default 30 d), so that
-its work is not done again because it was tidied away.
+here for 90 days (setting record_ttl). A key is remembered on the host for 30
+days (setting key_ttl), so that its work is not done again because it was
+tidied away.
 
 With --orphans also job directories on the host of which this machine has no
 record, if they have ended and are older than --older-than.""",

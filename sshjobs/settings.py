@@ -133,6 +133,15 @@ SETTINGS = (
         "how long a host remembers the key of a reaped job",
     ),
     Setting(
+        "record_ttl",
+        "seconds",
+        90 * 86400.0,
+        "how long this machine keeps the record and the log of a job that was reaped; "
+        "sshjobs reap drops older ones",
+        "",
+        1,
+    ),
+    Setting(
         "remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW
     ),
     Setting("ssh_config", "text", "", "an ssh_config to use, as in ssh -F"),
@@ -184,6 +193,7 @@ class Settings:
     start_grace: float
     intent_ttl: float
     key_ttl: float
+    record_ttl: float
     remote_base_dir: str
     ssh_config: str
     watch: str

@@ -575,6 +575,18 @@ class Store:
             for row in self._db.execute(sql + " ORDER BY submitted_at, id", args):
                 yield _job(row)
 
+    def active_ids(self, host: str | None = None) -> Iterator[tuple[str, str]]:
+        """Yield the id and the connection of each job that may still change.
+
+        Oldest first; of one host, or of all.
+        """
+        where, args = "state IN ('PENDING', 'RUNNING')", []
+        if host is not None:
+            where, args = where + " AND host = ?", [host]
+        sql = f"SELECT id, conn FROM jobs WHERE {where} ORDER BY submitted_at, id"
+        with _seam(self.path):
+            yield from self._db.execute(sql, args)
+
     def any_active(self, conn: str) -> bool:
         """Tell whether a job of a connection may still change."""
         sql = (
@@ -615,14 +627,14 @@ class Store:
         )
         return int(self._rows(sql, [conn, _FEW + 1])[0][0]) <= _FEW
 
-    def unreaped(self, conn: str, before: float) -> list[Job]:
-        """Return final jobs that ended before an instant and are not reaped."""
+    def unreaped(self, conn: str, before: float) -> list[str]:
+        """Return the ids of final jobs that ended before an instant, not reaped."""
         sql = (
-            f"SELECT {_JOB_COLUMNS} FROM jobs WHERE conn = ? AND reaped_at IS NULL "
+            "SELECT id FROM jobs WHERE conn = ? AND reaped_at IS NULL "
             "AND state NOT IN ('PENDING', 'RUNNING') "
             "AND coalesce(finished_at, submitted_at) <= ? ORDER BY submitted_at, id"
         )
-        return [_job(row) for row in self._rows(sql, [conn, before])]
+        return [job_id for (job_id,) in self._rows(sql, [conn, before])]
 
     def update(self, job_id: str, **columns: Any) -> None:
         """Set columns of a job."""
@@ -648,6 +660,18 @@ class Store:
         for job_id in ids:
             self.drop_spec(job_id)
             self._discard(self.log_path(job_id))
+
+    def prune(self, conn: str, before: float) -> int:
+        """Forget jobs that were reaped before an instant, with their logs here.
+
+        Returns:
+            How many there were.
+        """
+        sql = "SELECT id FROM jobs WHERE conn = ? AND reaped_at < ?"
+        ids = [job_id for (job_id,) in self._rows(sql, [conn, before])]
+        for some in slices(ids):
+            self.forget(some)
+        return len(ids)
 
     def forget_job(self, job_id: str) -> None:
         """Delete a job, its spec and its log; its intents stay for their owners."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sshjobs import errors, protocol, states
 from sshjobs.facts import Ledger, is_home
-from sshjobs.model import Job, Spec
-from sshjobs.store import Store
+from sshjobs.model import Job, Spec, new_job_id
+from sshjobs.store import SLICE, Store
 
 ID, OTHER = "a" * 16, "b" * 16
 NOW = 1000.0
@@ -141,6 +141,23 @@ def test_a_key_that_another_holds_leads_to_its_job(store: Store) -> None:
     assert (winner.state, winner.exit_status, winner.attempt) == ("FAILED", 3, 2)
     outcome = store.outcomes([intent.id])[intent.id]
     assert (outcome.job_id, outcome.done) == (OTHER, 1)
+
+
+def test_what_is_said_late_in_a_long_reply_counts_as_well(store: Store) -> None:
+    begin(store)
+    (intent,) = store.intents("c")
+    claimed = protocol.Claimed(ID, OTHER, 2, states.FAILED, False)
+    others = [new_job_id() for _ in range(2 * SLICE)]
+    store.add_jobs(Job(id=i, host="h", conn="c", state="PENDING") for i in others)
+    started = [STARTED._replace(job_id=job_id) for job_id in others]
+    with store.write():
+        useless = ledger(store).apply([claimed, *started, GOOD, STARTED])
+    assert useless == sorted([ID, OTHER, *others])
+    assert store.job(ID) is None
+    assert all(job.state == "RUNNING" for job in store.jobs(others).values())
+    winner = store.job(OTHER)
+    assert winner is not None and winner.state == "FAILED"
+    assert store.outcomes([intent.id])[intent.id].done == 1
 
 
 def test_the_clock_of_the_host_is_set_right(store: Store) -> None:

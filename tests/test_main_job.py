@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sshjobs.model import new_job_id
+from sshjobs.store import Store
 from tests.box import Box, all_processes, eventually, finish
 
 
@@ -110,21 +112,47 @@ _WEIGH = """if True:
 """
 
 
-def test_a_batch_costs_no_memory(box: Box, tmp_path: Path) -> None:
-    jobs = tmp_path / "jobs"
-    with jobs.open("w") as file:
-        for n in range(80):
-            file.write(f"echo {n} #{'x' * 1_000_000}\n")
-    words = ["submit", box.host, "--from", jobs]
+def _weighed(box: Box, *words: object) -> list[str]:
+    """Run a verb that may take 60 MB; return its words."""
     process = subprocess.run(
         [sys.executable, "-c", _WEIGH, *map(str, words)],
         env=box.env,
         capture_output=True,
         text=True,
     )
-    assert process.returncode == 0
-    assert int(process.stderr.split()[-1]) < 60_000
-    ids = process.stdout.split()
+    *said, rss = process.stderr.split()
+    assert (process.returncode, said) == (0, [])
+    assert int(rss) < 60_000
+    return process.stdout.split()
+
+
+_MAKE_ENDED = """cd {base}/jobs && umask 077 && xargs mkdir <{ids} && while read -r id
+do printf 'id=%s\\nstatus=0\\nlog_bytes=0\\nend=\\n' "$id" >"$id/exit"; done <{ids}
+"""
+
+
+def test_many_jobs_cost_no_memory(box: Box) -> None:
+    ids = [new_job_id() for _ in range(25_000)]
+    file = box.base.parent / "ids"
+    file.write_text("".join(f"{job_id}\n" for job_id in ids))
+    box.ok("run", box.host, "--", _MAKE_ENDED.format(base=box.base, ids=file))
+    store = Store(str(box.home))
+    (row,) = store.select()
+    store.add_jobs(
+        row._replace(id=job_id, state="RUNNING", command="x" * 200) for job_id in ids
+    )
+    store.close()
+    assert _weighed(box, "wait").count("COMPLETED") == len(ids)
+    assert _weighed(box, "reap").count("COMPLETED") == len(ids) + 1
+    assert list((box.base / "jobs").iterdir()) == []
+
+
+def test_a_batch_costs_no_memory(box: Box, tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    with jobs.open("w") as file:
+        for n in range(80):
+            file.write(f"echo {n} #{'x' * 1_000_000}\n")
+    ids = _weighed(box, "submit", box.host, "--from", jobs)
     assert len(set(ids)) == 80
     box.ok("wait")
     assert box.ok("logs", ids[0]).out == "0\n" and box.ok("logs", ids[-1]).out == "79\n"

@@ -49,6 +49,20 @@ def test_jobs_come_back_as_they_were(store: Store) -> None:
     assert list(store.select(states=states.ACTIVE)) == [one]
 
 
+def test_records_of_jobs_reaped_long_ago_are_dropped(store: Store) -> None:
+    old, new = job(reaped_at=5.0), job(reaped_at=7.0)
+    ended, running = job(finished_at=1.0), job(state=states.RUNNING)
+    elsewhere = job(reaped_at=1.0, conn="d")
+    kept = [new, ended, running, elsewhere]
+    store.add_jobs([old, *kept])
+    for one in (old, new):
+        Path(store.log_path(one.id)).write_bytes(b"x")
+    assert store.prune("c", 6.0) == 1
+    assert store.job(old.id) is None
+    assert os.listdir(os.path.join(store.home, "logs")) == [new.id]
+    assert list(store.jobs(one.id for one in kept)) == sorted(one.id for one in kept)
+
+
 def test_an_ended_job_is_no_longer_active(store: Store) -> None:
     one, two = job(), job(state=states.RUNNING)
     store.add_jobs([one, two])
@@ -56,7 +70,7 @@ def test_an_ended_job_is_no_longer_active(store: Store) -> None:
     assert [found[0] for found in store.asked_to_start("c")] == [two.id]
     assert store.any_active("c") and not store.any_active("d")
     assert store.count_active([one.id, two.id]) == 1
-    assert [found.id for found in store.unreaped("c", 6.0)] == [one.id]
+    assert store.unreaped("c", 6.0) == [one.id]
     assert store.unreaped("c", 4.0) == []
 
 

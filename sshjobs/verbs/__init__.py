@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .examining import Finding as Finding
     from .examining import doctor as doctor
     from .finding import Answer as Answer
-    from .finding import any_active as any_active
     from .finding import find as find
     from .polling import poll as poll
     from .polling import wait as wait
@@ -47,7 +46,7 @@ _ROOMS = {
     "context": "Context read_config",
     "ending": "kill",
     "examining": "Finding doctor",
-    "finding": "Answer any_active find",
+    "finding": "Answer find",
     "polling": "poll wait",
     "reading": "logs",
     "reaping": "reap",

@@ -9,7 +9,7 @@ from .. import states
 from ..errors import NotYet, SshJobsError
 from ..rounds import Party
 from .context import Context
-from .finding import Answer, Show, ask_all, by_conn, chosen
+from .finding import Answer, Chosen, Pending, Show, ask_all, chosen
 
 #: After the grace, how long ``kill`` waits for the end to be known.
 _KILL_BOUND = 60.0
@@ -34,15 +34,14 @@ def kill(
     Raises:
         NotYet: they were told to end and have not ended within the bound.
     """
-    jobs = chosen(ctx, names, None, None) if names else []
-    groups = by_conn(job for job in jobs if not states.is_final(job.state))
+    jobs = chosen(ctx, names, None, None) if names else Chosen({}, {})
 
     def work(own: Context, conn: str) -> None:
-        if conn in groups:
+        if conn in jobs.active:
             with own.party_at(conn) as party:
-                _kill_on(party, [job.id for job in groups[conn]], keep)
+                _kill_on(party, jobs.active[conn], keep)
 
-    return ask_all(ctx, jobs, work, show)
+    return ask_all(ctx, jobs.every, work, show)
 
 
 def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
@@ -55,17 +54,16 @@ def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
     try:
         party.pursue(party.served(numbers))
     except SshJobsError as error:
-        outcomes = store.outcomes(numbers).values()
-        if all(i.sent or i.done for i in outcomes):
+        if not store.unserved(numbers)[1]:
             host = party.identity.host
             text = f"{host}: told to end, and not answered. The last try: {error}"
             raise NotYet(text, tuple(sent)) from error
         if not keep:
-            store.withdraw([i.id for i in outcomes if not i.sent])
+            store.withdraw(numbers)
         raise
     store.drop_intents(numbers)
     grace = party.settings.kill_grace + _KILL_BOUND
-    active = party.paced(lambda: store.count_active(sent) > 0, live=True)
+    active = party.paced(Pending(store, sent).any, live=True)
     if not party.pursue(active, until=time.monotonic() + grace):
         raise NotYet("told to end, and not ended yet", tuple(sent))
 

@@ -8,6 +8,7 @@ from .. import states
 from ..errors import JobNotFound, SshJobsError
 from ..model import Job
 from ..record import TYPE_CHECKING, Record
+from ..store import Store, slices
 from .context import Context
 
 if TYPE_CHECKING:
@@ -18,13 +19,58 @@ if TYPE_CHECKING:
 #: Takes jobs to show them, while other hosts are still asked.
 Show = Callable[[list[Job]], object]
 
+#: Why a job that was there when the call began is not shown.
+_GONE = "is no longer in this machine's record"
 
-class Answer(Record):
-    """Jobs, and the hosts that could not be asked about them."""
 
-    jobs: list[Job]
-    errors: list[SshJobsError]
-    notes: list[str] = []
+class Answer:
+    """Jobs, and the hosts that could not be asked about them.
+
+    Args:
+        show: Takes the jobs, some at a time, so that very many are never held at
+            once; without it they are kept in :attr:`jobs`.
+
+    Attributes:
+        jobs: The jobs; empty if somebody was shown them.
+        states: How many jobs there are of each state.
+        errors: Of hosts that could not be asked, and of jobs that are gone.
+        notes: What else there is to say.
+    """
+
+    def __init__(self, show: Show | None = None) -> None:
+        self.jobs: list[Job] = []
+        self.states: dict[str, int] = {}
+        self.errors: list[SshJobsError] = []
+        self.notes: list[str] = []
+        self._show = self.jobs.extend if show is None else show
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.states} {self.errors}>"
+
+    def add(self, jobs: list[Job]) -> None:
+        """Take some more jobs."""
+        for job in jobs:
+            self.states[job.state] = self.states.get(job.state, 0) + 1
+        self._show(jobs)
+
+    def take(self, store: Store, ids: Sequence[str]) -> None:
+        """Take jobs as the record has them now."""
+        for some in slices(ids):
+            known = store.jobs(some)
+            self.add([known[job_id] for job_id in some if job_id in known])
+            gone = [job_id for job_id in some if job_id not in known]
+            self.errors += [JobNotFound(job_id, _GONE) for job_id in gone]
+
+    def any_active(self) -> bool:
+        """Tell whether one of these jobs may still change."""
+        return any(not states.is_final(state) for state in self.states)
+
+    def any_bad(self) -> bool:
+        """Tell whether one of these jobs has ended badly."""
+        return any(
+            states.is_final(state) and state != states.COMPLETED
+            for state in self.states
+        )
 
 
 def find(ctx: Context, text: str, host: str | None = None) -> Job:
@@ -46,31 +92,54 @@ def find(ctx: Context, text: str, host: str | None = None) -> Job:
     raise JobNotFound(text, "no such job in this machine's record: see sshjobs list")
 
 
+class Chosen(Record):
+    """The ids of the jobs that a call means, by connection: there may be very many."""
+
+    every: dict[str, list[str]]
+    active: dict[str, list[str]]  # those that may still change
+
+
 def chosen(
     ctx: Context, names: Sequence[str], host: str | None, key: str | None
-) -> list[Job]:
+) -> Chosen:
     """Return the jobs that a call names; all that are active if it names none."""
     if key:
         names = [*names, f"key:{key}"]
-    if names:
-        return list(
-            {job.id: job for job in (find(ctx, n, host) for n in names)}.values()
-        )
-    jobs = ctx.store.select(states=states.ACTIVE)
-    return [job for job in jobs if host is None or job.host == host]
+    active: dict[str, list[str]] = {}
+    if not names:
+        for job_id, conn in ctx.store.active_ids(host):
+            active.setdefault(conn, []).append(job_id)
+        return Chosen(active, active)
+    every: dict[str, dict[str, bool]] = {}
+    for name in names:
+        job = find(ctx, name, host)
+        every.setdefault(job.conn, {})[job.id] = not states.is_final(job.state)
+    for conn, ids in every.items():
+        lively = [job_id for job_id, is_active in ids.items() if is_active]
+        if lively:
+            active[conn] = lively
+    return Chosen({conn: list(ids) for conn, ids in every.items()}, active)
 
 
-def by_conn(jobs: Iterable[Job]) -> dict[str, list[Job]]:
-    """Return jobs grouped by their connection."""
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        groups.setdefault(job.conn, []).append(job)
-    return groups
+class Pending:
+    """Jobs that may still change, of which fewer and fewer are looked at.
 
+    Args:
+        store: The store.
+        ids: The jobs.
+    """
 
-def any_active(jobs: Iterable[Job]) -> bool:
-    """Tell whether one of these jobs may still change."""
-    return any(not states.is_final(job.state) for job in jobs)
+    def __init__(self, store: Store, ids: Sequence[str]) -> None:
+        self._store = store
+        self._pieces = list(slices(ids))
+
+    def any(self) -> bool:
+        """Tell whether one of them may still change; what is final stays so."""
+        while self._pieces:
+            if self._store.count_active(self._pieces[-1]):
+                return True
+            self._pieces.pop()
+        return False
 
 
 def side_by_side(
@@ -136,25 +205,21 @@ def _try_apart(
 
 def ask_all(
     ctx: Context,
-    jobs: Iterable[Job],
+    groups: dict[str, list[str]],
     work: Callable[[Context, str], object],
     show: Show | None,
 ) -> Answer:
     """Do something about jobs, on all of their hosts side by side.
 
     Args:
+        groups: Their ids, by connection.
         show: Takes the jobs of a host, as they are now, when that host is done.
     """
-    groups = by_conn(jobs)
-    answer = Answer([], [])
-    for host, result in side_by_side(ctx, groups, work):
+    answer = Answer(show)
+    for conn, result in side_by_side(ctx, groups, work):
         if isinstance(result, SshJobsError):
             answer.errors.append(result)
-        now = ctx.store.jobs([job.id for job in groups[host]])
-        found = [now.get(job.id, job) for job in groups[host]]
-        answer.jobs.extend(found)
-        if show is not None:
-            show(found)
+        answer.take(ctx.store, groups[conn])
     return answer
 
 

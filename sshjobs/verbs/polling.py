@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from .. import errors, protocol, states
 from ..model import Job
 from ..rounds import Party, cause_of
+from ..store import slices
 from .context import Context
-from .finding import Answer, Show, ask_all, by_conn, chosen
+from .finding import Answer, Pending, Show, ask_all, chosen
 
 
 def poll(
@@ -28,20 +29,20 @@ def poll(
         names: Ids, prefixes or ``key:K``; empty: all that are active.
         adopt: Take up jobs on ``host`` that the store does not know.
         sensor: Be content with a round that began ``poll_interval`` ago.
-        show: Takes the jobs of each host when that host has answered.
+        show: Takes the jobs of each host when that host has answered, some at a
+            time; they are not kept then.
     """
     if adopt:
         return _adopt(ctx, host, show)
     jobs = chosen(ctx, names, host, key)
-    active = {job.conn for job in jobs if not states.is_final(job.state)}
 
     def ask(own: Context, conn: str) -> None:
-        if conn in active:
+        if conn in jobs.active:
             with own.party_at(conn) as party:
                 age = party.settings.poll_interval if sensor else 0.0
                 party.pursue(party.fresh(party.clock() - age))
 
-    return ask_all(ctx, jobs, ask, show)
+    return ask_all(ctx, jobs.every, ask, show)
 
 
 def wait(
@@ -57,23 +58,23 @@ def wait(
     Args:
         names: Ids, prefixes or ``key:K``; empty: all that are active.
         timeout: Seconds; the jobs are not touched when they pass.
-        show: Takes the jobs of each host when those of that host have ended.
+        show: Takes the jobs of each host when those of that host have ended, some at
+            a time; they are not kept then.
     """
     jobs = chosen(ctx, names, host, None)
     until = None if timeout is None else time.monotonic() + timeout
-    groups = by_conn(job for job in jobs if not states.is_final(job.state))
     notes: list[str] = []  # why a host has not been asked of late
 
     def work(own: Context, conn: str) -> None:
-        ids = [job.id for job in groups.get(conn, ())]
-        if ids:
+        if conn in jobs.active:
+            pending = Pending(own.store, jobs.active[conn])
             with own.party_at(conn) as party:
-                need = party.paced(lambda: own.store.count_active(ids) > 0)
+                need = party.paced(pending.any)
                 row = None if party.pursue(need, until=until) else party.row()
                 if row is not None and row.cause:
                     notes.append(str(cause_of(row)))
 
-    answer = ask_all(ctx, jobs, work, show)
+    answer = ask_all(ctx, jobs.every, work, show)
     answer.notes.extend(notes)
     return answer
 
@@ -82,27 +83,39 @@ def _adopt(ctx: Context, host: str | None, show: Show | None) -> Answer:
     """Take up what stands on a host and is not in the store."""
     if not host:
         raise errors.SpecError("--adopt goes with --host")
+    answer = Answer(show)
     with ctx.party(host) as party:
-        jobs, notes = take_up(party, lambda listed: True)
-    if show is not None:
-        show(jobs)
-    return Answer(jobs, [], notes)
+        ids, answer.notes = take_up(party, lambda listed: True)
+        answer.take(ctx.store, ids)
+    return answer
 
 
 def take_up(
     party: Party, wanted: Callable[[protocol.Listed], bool]
-) -> tuple[list[Job], list[str]]:
-    """Give the store a row for each wanted directory that it does not know."""
+) -> tuple[list[str], list[str]]:
+    """Give the store a row for each wanted directory that it does not know.
+
+    Returns:
+        The ids of those jobs, and what else there is to say.
+    """
     listed = listing(party)
-    found = [fact for fact in listed if isinstance(fact, protocol.Listed)]
-    known = party.store.jobs([fact.job_id for fact in found])
-    new = [f for f in found if f.job_id not in known and wanted(f)]
+    new = [fact for fact in unknown(party, listed) if wanted(fact)]
     now = party.clock()
     with party.store.write():
         party.store.add_jobs(adopted(party, fact, now) for fact in new)
     party.pursue(party.fresh(party.clock()))
-    jobs = party.store.jobs([fact.job_id for fact in new])
-    return list(jobs.values()), oddities(party, listed)
+    return [fact.job_id for fact in new], oddities(party, listed)
+
+
+def unknown(party: Party, listed: list[protocol.Event]) -> list[protocol.Listed]:
+    """Return the directories of a listing that the store does not know."""
+    found = [fact for fact in listed if isinstance(fact, protocol.Listed)]
+    known = {
+        job_id
+        for some in slices(found)
+        for job_id in party.store.jobs(fact.job_id for fact in some)
+    }
+    return [fact for fact in found if fact.job_id not in known]
 
 
 def oddities(party: Party, listed: list[protocol.Event]) -> list[str]:

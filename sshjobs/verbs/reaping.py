@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from .. import errors, protocol, states
 from ..errors import SshJobsError
 from ..facts import wants_cleanup
 from ..model import Job
 from ..rounds import Party
+from ..store import Store, slices
 from .context import Context
 from .finding import Answer, Show, side_by_side
-from .polling import adopted, listing, oddities, take_up
+from .polling import adopted, listing, oddities, take_up, unknown
 
 _NOT_HOME = "not reaped: its log could not be brought home"
 
@@ -28,36 +30,44 @@ def reap(
 ) -> Answer:
     """Bring ended jobs home and delete their directories on the hosts.
 
+    What was reaped longer than ``record_ttl`` ago is dropped from the record here,
+    whether its host can be asked or not.
+
     Args:
         older_than: Only what ended at least so many seconds ago.
         orphans: Also directories that the store does not know.
         dry_run: Return what would go, delete nothing.
-        show: Takes the jobs of each host when that host is done.
+        show: Takes the jobs of each host when that host is done, some at a time; they
+            are not kept then.
     """
     before = time.time() - older_than if older_than else float("inf")
-    notes: list[str] = []
+    answer = Answer(show)
     refused: list[SshJobsError] = []
 
-    def work(own: Context, conn: str) -> list[Job]:
+    def work(own: Context, conn: str) -> tuple[list[str], list[Job]]:
+        strange: list[Job] = []
         with own.party_at(conn) as party:
             if own.store.any_active(party.conn):  # some may have ended since
                 party.pursue(party.fresh(party.clock()))
-            jobs = own.store.unreaped(party.conn, before)
-            extra = _orphans(party, older_than, notes, dry_run) if orphans else []
-        known = {job.id for job in jobs}
-        jobs += [job for job in extra if job.id not in known]
-        if dry_run or not jobs:
-            return jobs
-        return _reap_jobs(own, conn, jobs, refused)
+            ids = own.store.unreaped(party.conn, before)
+            if orphans and dry_run:
+                strange = _strange(party, older_than, answer.notes)
+            elif orphans:
+                extra = _adopt(party, older_than, answer.notes)
+                ids = list(dict.fromkeys([*ids, *extra]))
+        if not dry_run and ids:
+            ids = _reap_jobs(own, conn, ids, refused)
+        return ids, strange
 
-    answer = Answer([], [], notes)
-    for _, result in side_by_side(ctx, _conns(ctx, host), work):
+    conns = _conns(ctx, host)
+    if not dry_run:
+        _prune(ctx, conns, answer.notes)
+    for _, result in side_by_side(ctx, conns, work):
         if isinstance(result, SshJobsError):
             answer.errors.append(result)
             continue
-        answer.jobs.extend(result)
-        if show is not None:
-            show(result)
+        answer.take(ctx.store, result[0])
+        answer.add(result[1])
     answer.errors.extend(refused)
     ctx.store.sweep()
     return answer
@@ -73,49 +83,77 @@ def _conns(ctx: Context, host: str | None) -> list[str]:
     return list(dict.fromkeys([present, *older]))
 
 
-def _orphans(
-    party: Party, older_than: float, notes: list[str], dry_run: bool
-) -> list[Job]:
-    """Return ended jobs that stand on the host and were unknown here."""
+def _prune(ctx: Context, conns: list[str], notes: list[str]) -> None:
+    """Drop from the record what was reaped long ago, and say so."""
+    for row in ctx.store.hosts():
+        if row.conn in conns:
+            ttl = ctx.settings(row.host).record_ttl
+            count = ctx.store.prune(row.conn, time.time() - ttl)
+            if count:
+                what = "job" if count == 1 else "jobs"
+                notes.append(
+                    f"{row.host}: dropped the records and logs of {count} {what} "
+                    f"reaped more than {ttl / 86400:g} days ago"
+                )
 
-    def wanted(fact: protocol.Listed) -> bool:
-        return states.is_final(fact.state) and fact.age >= older_than
 
-    if not dry_run:
-        jobs, odd = take_up(party, wanted)
-        notes += odd
-        return [job for job in jobs if states.is_final(job.state)]
+def _is_old(fact: protocol.Listed, older_than: float) -> bool:
+    return states.is_final(fact.state) and fact.age >= older_than
+
+
+def _adopt(party: Party, older_than: float, notes: list[str]) -> Iterator[str]:
+    """Take up ended jobs that stand on the host and were unknown here."""
+    ids, odd = take_up(party, lambda fact: _is_old(fact, older_than))
+    notes += odd
+    for some in slices(ids):
+        for job in party.store.jobs(some).values():
+            if states.is_final(job.state):
+                yield job.id
+
+
+def _strange(party: Party, older_than: float, notes: list[str]) -> list[Job]:
+    """Return those jobs as rows that nobody has written down."""
     listed = listing(party)
     notes += oddities(party, listed)
-    found = [f for f in listed if isinstance(f, protocol.Listed) and wanted(f)]
-    known = party.store.jobs([fact.job_id for fact in found])
     now = party.clock()
     return [
         adopted(party, fact, now)._replace(state=fact.state)
-        for fact in found
-        if fact.job_id not in known
+        for fact in unknown(party, listed)
+        if _is_old(fact, older_than)
     ]
 
 
 def _reap_jobs(
-    ctx: Context, conn: str, jobs: list[Job], refused: list[SshJobsError]
-) -> list[Job]:
+    ctx: Context, conn: str, ids: list[str], refused: list[SshJobsError]
+) -> list[str]:
     """Reap these ended jobs of one host; return those that are gone there."""
-    ids = [job.id for job in jobs]
     with ctx.party_at(conn) as party:
         numbers = party.store.add_intents(party.conn, "reap", ids)
         try:
             party.pursue(_progress(party, party.served(numbers)))
-            outcomes = party.store.outcomes(numbers)
+            refused += _refusals(party.store, numbers)
         finally:
             party.store.drop_intents(numbers)
-        for intent in outcomes.values():
+        return list(_gone(party.store, ids))
+
+
+def _refusals(store: Store, numbers: list[int]) -> Iterator[SshJobsError]:
+    """Yield why jobs were not reaped."""
+    for some in slices(numbers):
+        for intent in store.outcomes(some).values():
             if intent.note:
-                refused.append(errors.load(intent.note))
+                yield errors.load(intent.note)
             elif not intent.done:
-                refused.append(errors.JobError(intent.job_id, _NOT_HOME))
-        now = party.store.jobs(ids)
-    return [job for job in now.values() if job.reaped_at is not None]
+                yield errors.JobError(intent.job_id, _NOT_HOME)
+
+
+def _gone(store: Store, ids: list[str]) -> Iterator[str]:
+    """Yield those of these jobs whose directories are gone."""
+    for some in slices(ids):
+        known = store.jobs(some)
+        for job_id in some:
+            if job_id in known and known[job_id].reaped_at is not None:
+                yield job_id
 
 
 def _progress(
@@ -139,8 +177,6 @@ def clean_up(ctx: Context, job: Job) -> Job:
     """Have the directory of an ended job gone, if it is to go; never fail for it."""
     if not wants_cleanup(job) or job.reaped_at is not None:
         return job
-    try:
-        answer = _reap_jobs(ctx, job.conn, [job], [])
-    except SshJobsError:
-        return ctx.store.job(job.id) or job
-    return answer[0] if answer else (ctx.store.job(job.id) or job)
+    with suppress(SshJobsError):
+        _reap_jobs(ctx, job.conn, [job.id], [])
+    return ctx.store.job(job.id) or job
