@@ -45,16 +45,14 @@ def reap(
     refused: list[SshJobsError] = []
 
     def work(own: Context, conn: str) -> tuple[list[str], list[Job]]:
-        strange: list[Job] = []
         with own.party_at(conn) as party:
             if own.store.any_active(party.conn):  # some may have ended since
                 party.pursue(party.fresh(party.clock()))
             ids = own.store.unreaped(party.conn, before)
-            if orphans and dry_run:
-                strange = _strange(party, older_than, answer.notes)
-            elif orphans:
-                extra = _adopt(party, older_than, answer.notes)
-                ids = list(dict.fromkeys([*ids, *extra]))
+            strange: list[Job] = []
+            if orphans:
+                more, strange = _orphans(party, older_than, answer.notes, dry_run)
+                ids = list(dict.fromkeys([*ids, *more]))
         if not dry_run and ids:
             ids = _reap_jobs(own, conn, ids, refused)
         return ids, strange
@@ -99,6 +97,19 @@ def _prune(ctx: Context, conns: list[str], notes: list[str]) -> None:
 
 def _is_old(fact: protocol.Listed, older_than: float) -> bool:
     return states.is_final(fact.state) and fact.age >= older_than
+
+
+def _orphans(
+    party: Party, older_than: float, notes: list[str], dry_run: bool
+) -> tuple[list[str], list[Job]]:
+    """Return ended jobs that stand on the host and were unknown here.
+
+    Returns:
+        The ids of those that are known now, and rows of those that are not to be.
+    """
+    if dry_run:
+        return [], _strange(party, older_than, notes)
+    return list(_adopt(party, older_than, notes)), []
 
 
 def _adopt(party: Party, older_than: float, notes: list[str]) -> Iterator[str]:
