@@ -143,7 +143,7 @@ def _show_job(values: Values, job: Job) -> None:
         _line(display.job_line(job, colour=sys.stdout.isatty()))
 
 
-def _write(data: bytes) -> None:
+def _write(data: bytes | memoryview) -> None:
     """Write all of these bytes to standard output, now."""
     view = memoryview(data)
     while view:

@@ -40,6 +40,9 @@ class Ledger:
         intents: What stood in the request.
         skew: What to add to the host's instants to make them ours, in seconds.
         now: The instant of the application.
+
+    Attributes:
+        columns: What is known of the host itself by now, for its row.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Ledger:
             numbers = self._intents.setdefault((intent.kind, intent.job_id), [])
             numbers.append(intent.id)
         self._node = ""
+        self.columns: dict[str, Any] = {}
         self._jobs: dict[str, Job] = {}
         self._verdicts: dict[str, str] = {}
         self._served: dict[str, list[int]] = {}  # by note
@@ -131,13 +135,10 @@ class Ledger:
     # -- one method a kind of fact ---------------------------------------------------
 
     def _hello(self, fact: protocol.Hello) -> None:
-        self._node = fact.node
-        self._store.set_host(self._conn, node=fact.node)
+        self._node = self.columns["node"] = fact.node
 
     def _journal(self, fact: protocol.JournalAt) -> None:
-        self._store.set_host(
-            self._conn, journal_gen=fact.generation, journal_at=fact.offset
-        )
+        self.columns |= {"journal_gen": fact.generation, "journal_at": fact.offset}
 
     def _started(self, fact: protocol.Started) -> None:
         self._change(

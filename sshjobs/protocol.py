@@ -317,16 +317,25 @@ def build(request: Request, nonce: str) -> bytes:
         request: What is wanted.
         nonce: 16 or more hex digits that were never used before.
     """
-    functions, runner, runner_hash = _remote()
+    remote, runner_hash = _remote()
     generation, offset = request.journal or ("-", 0)
     place = (nonce, request.base_dir, generation, offset)
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
     opening = _call("sj_open", *place, *spans, runner_hash)
     runs = bool(request.kills or request.starts)
     prologue = _PROLOGUE % (_KEEP_UMASK if runs else b"")
+    wanted = {
+        "round": True,
+        "runs": runs,
+        "reap": request.reaps,
+        "logs": request.logs,
+        "list": request.listing,
+        "frame": True,
+    }
+    functions = b"".join(remote[name] for name, is_on in wanted.items() if is_on)
     parts = [b"{", prologue + functions, opening]
     if runs:
-        parts += [b"sj_runner=" + quote(runner), b"sj_prepare_runs"]
+        parts += [b"sj_runner=" + quote(remote["runner"]), b"sj_prepare_runs"]
     if request.kills:
         parts.append(_call("sj_kill", *(job_id for job_id, _ in request.kills)))
     parts += _starts(request.starts)
@@ -350,7 +359,8 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     Args:
         journal: Up to where rounds have read it, as (generation, offset).
     """
-    functions, _, runner_hash = _remote()
+    remote, runner_hash = _remote()
+    functions = remote["round"] + remote["frame"]
     opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
     life = b"sj_life=%d" % WATCH_BEATS
     parts = [b"{", _PROLOGUE % b"" + functions, opening, life]
@@ -500,14 +510,16 @@ def _escape(allowed: bytes, text: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _remote() -> tuple[bytes, bytes, str]:
-    """Return the two parts of ``posix.sh`` as they are sent, and the runner's hash."""
+def _remote() -> tuple[dict[str, bytes], str]:
+    """Return the parts of ``posix.sh`` as they are sent, and the runner's hash."""
     path = os.path.join(os.path.dirname(__file__), "remote", "posix.sh")
     with open(path, "rb") as file:
         text = file.read()
-    _, *parts = text.split(b"\n#: ")  # the rest of that line goes with the comments
-    functions, runner = (strip_comments(b"#" + part) for part in parts)
-    return functions, runner, f"{zlib.crc32(runner):08x}"
+    parts = {}
+    for part in text.split(b"\n#: ")[1:]:
+        title, _, lines = part.partition(b"\n")
+        parts[title.split()[0].decode("ascii").rstrip(",")] = strip_comments(lines)
+    return parts, f"{zlib.crc32(parts['runner']):08x}"
 
 
 @lru_cache(maxsize=1)
@@ -582,6 +594,19 @@ class Reply:
             return None
         job_id, offset, length = self._log
         return job_id, offset + length, self._due
+
+    def piece_at(self) -> int:
+        """Return where the piece begins to which :meth:`direct` belongs."""
+        return self._log[1] if self._log is not None else 0
+
+    def is_filled(self, tail: bytes) -> bool:
+        """Tell whether the end of what was read of :meth:`direct` is no log any more.
+
+        Args:
+            tail: 64 bytes, so that the nonce stands in them if there is more than half
+                of that at the end which fills a piece up.
+        """
+        return self._mark[1:-1] in tail
 
     def moved(self, count: int) -> None:
         """Take note that the first ``count`` bytes of :meth:`direct` are in place."""

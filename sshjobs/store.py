@@ -536,6 +536,9 @@ class Store:
             f"SELECT {_JOB_COLUMNS} FROM jobs "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
+        ids = list(ids)
+        if not ids:
+            return {}
         return {row[0]: _job(row) for row in self._rows(sql, [_array(ids)])}
 
     def job(self, job_id: str) -> Job | None:

@@ -1,13 +1,14 @@
 #!/bin/sh
 # What runs on a host: POSIX sh and nothing else.
 #
-# Theory of operation. The file has two parts, and neither is run as it stands:
-# protocol.py sends them, without these comments, inside one compound command that
-# `exec sh` reads from its standard input (a cut stream then runs nothing).
+# Theory of operation. The file has several parts, and none is run as it stands:
+# protocol.py sends those that a request needs, without these comments, inside one compound
+# command that `exec sh` reads from its standard input (a cut stream then runs nothing).
 #
-#   round   the functions that serve one request, and then the request itself as
-#           calls of them. It writes frames to stdout (docs/reference/wire-format.md)
-#           and leaves nothing running but what it has detached.
+#   round   and `frame`, in each request; `runs`, `reap`, `logs` and `list` where they are
+#           wanted: functions, and then the request itself as calls of them. It writes
+#           frames to stdout (docs/reference/wire-format.md) and leaves nothing running
+#           but what it has detached.
 #   runner  a file on the host, written once per version. `s` starts jobs: one
 #           process a job stays as its runner, claims it (O_EXCL creation of `run`),
 #           starts it in a session of its own, waits, deals with what the job left
@@ -40,7 +41,7 @@
 #: round
 
 sj_fail() { # CODE TEXT: the round cannot be served
-    printf 'failed %s %s\nend\n' "$1" "$2"
+    printf '%sfailed %s %s\nend\n' "$sj_first" "$1" "$2"
     exit 0
 }
 
@@ -70,9 +71,7 @@ sj_passwd() { # FIELD: of this user's line in /etc/passwd to sj_line, 6 home, 7 
     sj_line=$(awk -F: -v u="$sj_uid" -v f="$1" '$3 == u { print $f; exit }' /etc/passwd)
 }
 
-# Who and when: sj_node, sj_machine, sj_boot, sj_now (seconds), sj_offset (hundredths
-# to add to /proc/uptime). BusyBox date has no %N, BSD date prints it as it stands.
-sj_where() {
+sj_where() { # sj_node, sj_machine, sj_boot
     sj_read_line /proc/sys/kernel/hostname
     [ "$sj_line" ] || sj_line=$(uname -n)
     case $sj_line in *[!A-Za-z0-9._-]* | '') sj_line=unknown ;; esac
@@ -83,30 +82,17 @@ sj_where() {
     sj_read_line /proc/sys/kernel/random/boot_id
     [ "$sj_line" ] || sj_line=$(sysctl -n kern.boottime 2>/dev/null | tr -cd '0-9a-f' || :)
     sj_boot=${sj_line:-unknown}
-    sj_cs=$(date +%s%N)
-    case $sj_cs in
-    *[!0-9]*) sj_cs=${sj_cs%%[!0-9]*}00 ;;
-    ??????????????????*) sj_cs=${sj_cs%???????} ;;
-    *) sj_cs=${sj_cs}00 ;;
-    esac
-    sj_now=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
-    sj_offset=none
-    sj_read_line /proc/uptime
-    sj_line=${sj_line%% *}
-    case $sj_line in
-    [1-9]*.[0-9][0-9]) sj_offset=$((sj_cs - ${sj_line%.*}${sj_line#*.})) ;;
-    esac
 }
 
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
 # sj_env (command words or -), sj_dd (0; 1: it skips and counts bytes; 2: and tells how
-# many it copied), sj_grepz, sj_wc (1 or 0).
+# many it copied), sj_grepz, sj_wc, sj_ls (1 or 0).
 sj_tools() {
     sj_line='' sj_renew=''
     sj_read_line "$sj_machine/tools"
-    case $sj_line in "$sj_boot 3 "*) ;; *) sj_probe ;; esac
+    case $sj_line in "$sj_boot 4 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
-    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
+    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7 sj_ls=$8
 }
 
 sj_probe() {
@@ -130,8 +116,24 @@ sj_probe() {
         grep -q '^b=1 *$' && [ -r /proc/self/environ ] && sj_grepz=1
     sj_wc=0
     case $(wc --version 2>/dev/null) in *GNU*) sj_wc=1 ;; esac
-    sj_line="$sj_boot 3 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
+    sj_probe_ls
+    sj_line="$sj_boot 4 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc $sj_ls"
     { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
+    return 0
+}
+
+# GNU ls tells nanoseconds: what it says of a file that is opened anew for writing is the
+# time, unless the file system has another clock or a coarse one.
+sj_probe_ls() {
+    sj_ls=0 sj_n=$sj_machine/now
+    rm -f "$sj_n"
+    { printf '' >"$sj_n" && touch -t 200001010000 "$sj_n"; } 2>/dev/null || return 0
+    { printf '' >"$sj_n"; } 2>/dev/null || return 0
+    set -- $(LC_ALL=C ls -Und --time-style=+%s.%N "$sj_n" 2>/dev/null) $(date +%s)
+    case $6 in
+    *.000000000 | *[!0-9.]* | '') ;;
+    *.?????????) [ $(($# == 8 ? $8 - ${6%.*} : 9)) -le 1 ] && sj_ls=1 ;;
+    esac
     return 0
 }
 
@@ -182,28 +184,56 @@ sj_no_base() {
     sj_fail "$sj_code" "the base directory cannot be made: ${1##*: }"
 }
 
-# One ls tells whether the base is sound, and where the journal ends. Its inode is the
-# journal's generation. Past 4 MB the journal is put aside; a gap only costs a sweep.
-sj_journal() { # GENERATION OFFSET of what was read so far
-    sj_j=$sj_machine/journal
+# One ls tells whether the base is sound, where the journal ends, and mostly what time it
+# is: sj_mode of the base, sj_inode and sj_size of the journal, sj_now (seconds), sj_offset
+# (hundredths to add to /proc/uptime). BusyBox date has no %N, BSD date prints it as it
+# stands.
+sj_look() {
+    sj_j=$sj_machine/journal sj_cs='' sj_line='' sj_offset=none
     [ -f "$sj_j" ] || { printf '\n' >>"$sj_j"; } 2>/dev/null
-    sj_gen=$1 sj_from=$2
-    set -- $(LC_ALL=C ls -lnid . "$sj_j" 2>/dev/null)
-    case $2 in
+    if [ "$sj_ls" = 1 ] && { printf '' >"$sj_machine/now"; } 2>/dev/null; then
+        sj_read_line /proc/uptime
+        set -- $(LC_ALL=C ls -Unid --time-style=+%s%N . "$sj_j" "$sj_machine/now" 2>/dev/null)
+        sj_mode=$2
+        [ $# -eq 24 ] && shift 8 && sj_inode=$1 sj_size=$6 && shift 14 && sj_cs=$1
+    fi
+    if [ -z "$sj_cs" ]; then
+        set -- $(LC_ALL=C ls -lnid . "$sj_j" 2>/dev/null)
+        sj_mode=$2
+        shift 10 2>/dev/null || set --
+        sj_inode=${1:-none} sj_size=${6:-0} sj_cs=$(date +%s%N)
+        sj_read_line /proc/uptime
+    fi
+    case $sj_cs in
+    *[!0-9]*) sj_cs=${sj_cs%%[!0-9]*}00 ;;
+    ??????????????????*) sj_cs=${sj_cs%???????} ;;
+    *) sj_cs=${sj_cs}00 ;;
+    esac
+    sj_now=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
+    sj_line=${sj_line%% *}
+    case $sj_line in
+    [1-9]*.[0-9][0-9]) sj_offset=$((sj_cs - ${sj_line%.*}${sj_line#*.})) ;;
+    esac
+}
+
+# The journal's inode is its generation. Past 4 MB it is put aside; a gap only costs a
+# sweep.
+sj_journal() { # GENERATION OFFSET of what was read so far
+    case $sj_mode in
     d????-??-*) ;;
     *) sj_fail EBASE 'the base directory is writable by others' ;;
     esac
-    shift 10 2>/dev/null || set --
-    sj_size=${6:-0} sj_sweep=0
-    [ "${1:-none}" = "$sj_gen" ] && [ "$sj_from" -le "$sj_size" ] &&
+    sj_gen=$1 sj_from=$2 sj_sweep=0
+    [ "$sj_inode" = "$sj_gen" ] && [ "$sj_from" -le "$sj_size" ] &&
         [ $((sj_size - sj_from)) -lt 1048576 ] || sj_sweep=1
-    sj_gen=${1:-none}
+    sj_gen=$sj_inode
     if [ "$sj_size" -gt 4194304 ]; then
         mv -f "$sj_j" "$sj_j.old"
         { printf '\n' >>"$sj_j"; } 2>/dev/null
         sj_gen=moved sj_size=0
     fi
-    printf 'journal %s %s\n' "$sj_gen" "$sj_size"
+    printf '%sjournal %s %s\n' "$sj_first" "$sj_gen" "$sj_size"
+    sj_first=''
 }
 
 # The evidence. Lines come in, one a question:
@@ -532,6 +562,7 @@ sj_judge() { # QUIET: questions from stdin, answers to stdout
         -v tail="$sj_tail" "$sj_evidence"
 }
 
+#: runs, where something is to be started or killed
 
 sj_is_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
 
@@ -852,7 +883,9 @@ r $4 $2 $3"
     esac
 }
 
-# Reaping: whole jobs of ours that are final. awk reads the records, the shell looks once
+#: reap
+
+# Whole jobs of ours that are final. awk reads the records, the shell looks once
 # more at each and leaves the tombstone (and the key's last word) before one rm for many.
 # rm -rf without a trailing slash removes a symbolic link, never what it points to.
 sj_reap_records='
@@ -968,18 +1001,25 @@ sj_remove() { # IDS
     done
 }
 
-# Logs, one ls for all sizes and one dd for each that grew. What is announced is where a
+#: logs
+
+# One ls for all sizes and one dd for each that grew. What is announced is where a
 # piece starts; its end is told by a line of the nonce, so that a log may shrink meanwhile.
 # After the first so many pieces, further ones are sent for a second only: others wait.
 sj_logs() { # COUNT ID OFFSET LIMIT ...
-    sj_q='' sj_f='' sj_until='' sj_must=$1
+    sj_q='' sj_f='' sj_until='' sj_must=$1 sj_lone=$2
     shift
     while [ $# -ge 3 ]; do
+        [ "$1" = "$sj_lone" ] || sj_lone=''
         sj_q="$sj_q$1 $2 $3
 "
         sj_f="$sj_f jobs/$1/log"
         shift 3
     done
+    if [ "$sj_lone" ]; then
+        sj_lone_log $sj_q
+        return
+    fi
     {
         printf '%s' "$sj_q"
         LC_ALL=C ls -lnd $sj_f 2>/dev/null
@@ -995,18 +1035,36 @@ sj_logs() { # COUNT ID OFFSET LIMIT ...
                 if (k < 0) k = 0
                 if (k || i <= must) printf "%s %.0f %.0f %.0f %d\n", id[i], off[i], k, s, there
             }
-        }' | while read -r sj_id sj_o sj_k sj_s sj_l; do
-        sj_must=$((sj_must - 1))
-        [ "$sj_l" = 1 ] || sj_nolog "$sj_id"
-        [ $sj_must -ge 0 ] || sj_in_time || continue
-        if [ "$sj_dd" = 2 ] && [ "$sj_k" -ge 1048576 ]; then
-            sj_long 3>&1 </dev/null
-            continue
-        fi
-        printf 'log %s %s\n' "$sj_id" "$sj_o"
-        [ "$sj_k" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_o" "$sj_k" </dev/null
-        printf '\n%s %s\n' "$sj_nonce" "$sj_s"
-    done || exit
+        }' | while read -r sj_id sj_o sj_k sj_s sj_l; do sj_log; done || exit
+}
+
+# That of one job only, in as many pieces, needs no awk.
+sj_lone_log() { # ID OFFSET LIMIT ...
+    sj_f=$*
+    set -- $(LC_ALL=C ls -lnd "jobs/$sj_lone/log" 2>/dev/null)
+    sj_id=$sj_lone sj_s=0 sj_there=0
+    case ${1-} in -*) sj_s=$5 sj_there=1 ;; esac
+    set -- $sj_f
+    while [ $# -ge 3 ]; do
+        sj_o=$2 sj_k=$((sj_s - $2)) sj_l=$sj_there
+        [ $sj_k -le "$3" ] || sj_k=$3
+        [ $sj_k -ge 0 ] || sj_k=0
+        shift 3
+        [ $sj_k -eq 0 ] && [ "$sj_must" -le 0 ] || sj_log
+    done
+}
+
+sj_log() { # sj_id sj_o sj_k sj_s sj_l: a piece, or 0 bytes; SIZE; 1 if there is a log
+    sj_must=$((sj_must - 1))
+    [ "$sj_l" = 1 ] || sj_nolog "$sj_id"
+    [ $sj_must -ge 0 ] || sj_in_time || return 0
+    if [ "$sj_dd" = 2 ] && [ "$sj_k" -ge 1048576 ]; then
+        sj_long 3>&1 </dev/null
+        return
+    fi
+    printf 'log %s %s\n' "$sj_id" "$sj_o"
+    [ "$sj_k" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_o" "$sj_k" </dev/null
+    printf '\n%s %s\n' "$sj_nonce" "$sj_s"
 }
 
 # Without a clock there is time for six pieces.
@@ -1022,8 +1080,8 @@ sj_in_time() {
 }
 
 # A long piece is announced, so that nobody has to look for its end. How much of it came,
-# dd says in its last line; if the log has shrunk meanwhile, the rest is filled up. Should
-# dd not live to say so, the reply breaks off.
+# dd says in its last line; if the log has shrunk meanwhile, the rest is filled up with what
+# no log can hold. Should dd not live to say so, the reply breaks off.
 sj_long() { # sj_id sj_o sj_k sj_s; 3: the reply
     printf 'log %s %s %s\n' "$sj_id" "$sj_o" "$sj_k"
     sj_l=$(LC_ALL=C dd if="jobs/$sj_id/log" bs=65536 iflag=skip_bytes,count_bytes,fullblock \
@@ -1033,8 +1091,8 @@ sj_long() { # sj_id sj_o sj_k sj_s; 3: the reply
 "}
     sj_l=${sj_l%% byte*}
     case $sj_l in *[!0-9]*) sj_l=0 ;; esac
-    [ "$sj_l" = "$sj_k" ] || dd if=/dev/zero bs=65536 iflag=count_bytes,fullblock \
-        count=$((sj_k - sj_l)) 2>/dev/null
+    [ "$sj_l" = "$sj_k" ] || yes "$sj_nonce" |
+        dd bs=65536 iflag=count_bytes,fullblock count=$((sj_k - sj_l)) 2>/dev/null
     printf '\n%s %s %s\n' "$sj_nonce" "$sj_s" "$sj_l"
 }
 
@@ -1060,6 +1118,8 @@ sj_piece() { # FILE OFFSET COUNT
         tail -c "+$(($2 + 1))" "$1" | head -c "$3"
     fi
 }
+
+#: list
 
 # Every directory entry; ls -R does not follow symbolic links.
 sj_list() {
@@ -1093,6 +1153,8 @@ sj_list() {
     printf '%s\n' "$sj_out" | sed -n 's/^o /odd /p'
     printf '%s\n' "$sj_out" | sed -n '/^l /p' | sj_tail='' sj_judge ''
 }
+
+#: frame
 
 # Directories that a launcher left half-made which is no more (their files may hold
 # secrets), on every round; at most once an hour expired tombstones, and keys all of whose
@@ -1133,7 +1195,9 @@ sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
     unset -f awk cat cd date dd env find grep head id jobs kill ln ls mkdir mv printf read rm \
         rmdir sed setsid sh sleep tail tr uname wait wc 2>/dev/null
     sj_nonce=$1 sj_hash=$8 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7
-    printf '\nsshjobs-reply 1 %s\n' "$1"
+    sj_first="
+sshjobs-reply 1 $1
+"
     sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
     PATH=/usr/bin:/bin:$sj_path
     sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old=''
@@ -1142,11 +1206,13 @@ sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
     sj_where
     sj_base "$2"
     sj_tools
+    sj_look
     sj_features=setsid
     [ "$sj_setsid" = - ] && sj_features=no-setsid
     [ "$sj_proc" ] || sj_features=$sj_features,no-proc
     [ "$sj_grepz" = 1 ] || sj_features=$sj_features,no-mark
-    printf 'hello %s %s %s %s\n' "$sj_node" "$sj_boot" "$sj_now" "$sj_features"
+    sj_first="${sj_first}hello $sj_node $sj_boot $sj_now $sj_features
+"
     sj_journal "$3" "$4"
     sj_tail=''
     [ $sj_sweep = 0 ] && [ "$sj_size" -gt "$sj_from" ] &&

@@ -165,6 +165,7 @@ class Party(Place):
         finally:
             if self._stays:
                 self._hang_up()
+            self.store.count(self.conn, sessions=self.take_sessions())
             self._lead.release()
             self._bell.ring()
         return True
@@ -268,7 +269,10 @@ class Party(Place):
         watch.clear(self.store.home, self.conn)
 
     def _note(self, name: str, count: int = 1) -> None:
-        self.store.count(self.conn, **{name: count})
+        if name == "sessions" and self._lead.held:
+            self.sessions += count  # with what the round comes to
+        else:
+            self.store.count(self.conn, **{name: count})
 
     def _admit(self) -> None:
         """Raise why no handshake may be made now, if none may."""

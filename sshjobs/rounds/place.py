@@ -73,10 +73,19 @@ class Place:
         #: Told of the id, offset and end of each piece of log that a round of ours
         #: has put whole into its file, at once; must not wait for anything.
         self.on_log: Callable[[str, int, int], None] | None = None
+        #: Told of what has come of a long piece before that is whole: the id, where the
+        #: piece begins, an offset and the bytes from there on; must not wait either.
+        self.on_bytes: Callable[[str, int, int, memoryview], None] | None = None
+        self.sessions = 0  # that are not in the ledger yet
         self.turn = 0.0  # seconds left to who led the last round, to lead the next
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.identity.host} {self.conn}>"
+
+    def take_sessions(self) -> int:
+        """Return how many sessions the ledger lacks; the caller adds them."""
+        count, self.sessions = self.sessions, 0
+        return count
 
     def row(self) -> HostRow:
         """Return what the store knows of the host now."""

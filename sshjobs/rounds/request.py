@@ -18,8 +18,8 @@ MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
 
 #: A long log comes in pieces: each counts once it is whole. The first has this many
-#: bytes, each further one as many as those before it, since the host goes on to it only
-#: if those took no more than a second or two. There may be so many times the first.
+#: bytes, each further one twice as many as all before it: the host goes on to it if
+#: those took no more than a second or two. There may be so many times the first.
 LOG_PIECE_BYTES = 4 * 1024 * 1024
 MAX_PIECES = 64
 
@@ -60,17 +60,17 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     Args:
         listing: Every job directory is asked about as well.
     """
-    store = place.store
-    intents = store.intents(place.conn, MOST_INTENTS, place.row().rounds)
+    store, row = place.store, place.row()
+    intents = store.intents(place.conn, MOST_INTENTS, row.rounds)
     jobs = store.jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
     starts, orders = _starts(place, intents, jobs)
     reaps = [i for i in intents if i.kind == "reap" and is_home(jobs.get(i.job_id))]
     reaps = reaps[:MAX_REAPS]
-    logs, due = _logs(place, intents, jobs)
+    chunk = place.settings.log_chunk_size
+    logs, due = _logs(chunk, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
-    row = place.row()
     request = protocol.Request(
         base_dir=place.settings.remote_base_dir,
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
@@ -130,7 +130,7 @@ def _serve_nothing(place: Place, intent: Intent, job: Job | None) -> None:
 
 
 def _logs(
-    place: Place, intents: list[Intent], jobs: dict[str, Job]
+    chunk: int, rounds: int, intents: list[Intent], jobs: dict[str, Job]
 ) -> tuple[tuple[protocol.LogWant, ...], int]:
     """Share the bytes of one reply among all who want log.
 
@@ -143,10 +143,10 @@ def _logs(
         if intent.kind in ("log", "reap") and job and wants_log(job):
             wanted[job.id] = job
     chosen = list(wanted.values())
-    turn = place.row().rounds * MAX_LOGS % max(1, len(chosen))
+    turn = rounds * MAX_LOGS % max(1, len(chosen))
     chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
     share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
-    piece = max(place.settings.log_chunk_size, share)
+    piece = max(chunk, share)
     wants: list[protocol.LogWant] = []
     at, size = 0, piece
     while at < MAX_PIECES * piece and not (at and len(wants) > MAX_LOGS):
@@ -155,7 +155,7 @@ def _logs(
             if limit > 0 or not at:
                 wants.append(protocol.LogWant(job.id, job.log_home + at, max(0, limit)))
         at += size
-        size = at
+        size = 2 * at
     return tuple(wants), len(chosen)
 
 

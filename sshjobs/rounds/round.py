@@ -12,6 +12,10 @@ from .intake import Intake
 from .place import Place
 from .request import Plan, collect, expire
 
+#: What a whole round says of a host.
+_WHOLE: dict[str, float | str]
+_WHOLE = {"failures": 0, "bad_rounds": 0, "cooldown_until": 0.0, "cause": ""}
+
 
 class Round:
     """One request and its reply."""
@@ -50,7 +54,13 @@ class Round:
         nonce = os.urandom(8).hex()
         program = protocol.build(request, nonce)
         reply = protocol.Reply(nonce)
-        intake = Intake(reply, self._store.log_path, self._take, self._lead.beat)
+        intake = Intake(
+            reply,
+            self._store.log_path,
+            self._take,
+            self._lead.beat,
+            self._place.on_bytes,
+        )
         try:
             ran = transport.run(
                 "exec sh",
@@ -127,6 +137,7 @@ class Round:
         store, place = self._store, self._place
         whole = reply.ended and self._failed is None
         with store.write():
+            store.count(place.conn, sessions=place.take_sessions())
             if place.row().generation != self._lead.generation:
                 return []
             store.count(
@@ -141,16 +152,12 @@ class Round:
             useless = ledger.apply(self._facts)
             if self._failed is not None:
                 self._fail(plan, self._failed)
+            columns = ledger.columns
             if whole:
-                store.set_host(
-                    place.conn,
-                    round_started_at=started_at,
-                    round_ended_at=place.clock(),
-                    failures=0,
-                    bad_rounds=0,
-                    cooldown_until=0.0,
-                    cause="",
-                )
+                columns |= dict(_WHOLE, round_started_at=started_at)
+                columns["round_ended_at"] = place.clock()
+            if columns:
+                store.set_host(place.conn, **columns)
         return useless
 
     def _fail(self, plan: Plan, failed: protocol.Failed) -> None:

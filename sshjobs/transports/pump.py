@@ -12,6 +12,9 @@ from .base import STDERR_BYTES, Sink
 
 _PIECE = 1 << 20
 
+#: What is read at a time; for more, malloc asks the kernel for memory each time.
+_READ = 1 << 16
+
 #: Seconds between two calls of the sink while nothing arrives.
 _BEAT = 1.0
 
@@ -112,6 +115,8 @@ class Pump:
         """
         if watch >= 0:
             self._poll.register(watch, select.POLLIN)
+        if self._in >= 0:
+            self._feed()
         while not self._step(watch, ended):
             self._beat()
         while self._read_out():
@@ -179,7 +184,7 @@ class Pump:
         if fd < 0:
             return b""
         try:
-            piece = os.read(fd, _PIECE)
+            piece = os.read(fd, _READ)
         except BlockingIOError:
             return b""
         self._moved_at = time.monotonic()

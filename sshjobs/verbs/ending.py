@@ -41,7 +41,7 @@ def kill(
             with own.party_at(conn) as party:
                 _kill_on(party, jobs.active[conn], keep)
 
-    return ask_all(ctx, jobs.every, work, show)
+    return ask_all(ctx, jobs, work, show)
 
 
 def _kill_on(party: Party, ids: list[str], keep: bool) -> None:

@@ -53,12 +53,17 @@ class Answer:
             self.states[job.state] = self.states.get(job.state, 0) + 1
         self._show(jobs)
 
-    def take(self, store: Store, ids: Sequence[str]) -> None:
-        """Take jobs as the record has them now."""
+    def take(self, store: Store, ids: Sequence[str], named: bool = False) -> None:
+        """Take jobs as the record has them now.
+
+        Args:
+            named: Whoever asks has named each of them, and is told if one is gone (its
+                submit gave up before it was sent, say).
+        """
         for some in slices(ids):
             known = store.jobs(some)
             self.add([known[job_id] for job_id in some if job_id in known])
-            gone = [job_id for job_id in some if job_id not in known]
+            gone = [job_id for job_id in some if named and job_id not in known]
             self.errors += [JobNotFound(job_id, _GONE) for job_id in gone]
 
     def any_active(self) -> bool:
@@ -97,6 +102,7 @@ class Chosen(Record):
 
     every: dict[str, list[str]]
     active: dict[str, list[str]]  # those that may still change
+    named: bool = False
 
 
 def chosen(
@@ -118,7 +124,7 @@ def chosen(
         lively = [job_id for job_id, is_active in ids.items() if is_active]
         if lively:
             active[conn] = lively
-    return Chosen({conn: list(ids) for conn, ids in every.items()}, active)
+    return Chosen({conn: list(ids) for conn, ids in every.items()}, active, True)
 
 
 class Pending:
@@ -205,21 +211,20 @@ def _try_apart(
 
 def ask_all(
     ctx: Context,
-    groups: dict[str, list[str]],
+    jobs: Chosen,
     work: Callable[[Context, str], object],
     show: Show | None,
 ) -> Answer:
     """Do something about jobs, on all of their hosts side by side.
 
     Args:
-        groups: Their ids, by connection.
         show: Takes the jobs of a host, as they are now, when that host is done.
     """
     answer = Answer(show)
-    for conn, result in side_by_side(ctx, groups, work):
+    for conn, result in side_by_side(ctx, jobs.every, work):
         if isinstance(result, SshJobsError):
             answer.errors.append(result)
-        answer.take(ctx.store, groups[conn])
+        answer.take(ctx.store, jobs.every[conn], jobs.named)
     return answer
 
 

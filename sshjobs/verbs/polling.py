@@ -42,7 +42,7 @@ def poll(
                 age = party.settings.poll_interval if sensor else 0.0
                 party.pursue(party.fresh(party.clock() - age))
 
-    return ask_all(ctx, jobs.every, ask, show)
+    return ask_all(ctx, jobs, ask, show)
 
 
 def wait(
@@ -74,7 +74,7 @@ def wait(
                 if row is not None and row.cause:
                     notes.append(str(cause_of(row)))
 
-    answer = ask_all(ctx, jobs.every, work, show)
+    answer = ask_all(ctx, jobs, work, show)
     answer.notes.extend(notes)
     return answer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,10 +15,8 @@ from .context import Context
 #: What is copied at a time. A larger one is memory that malloc takes anew each time.
 _PIECE = 1 << 18
 
-#: Of so many bytes at least the kernel is told that they need not stay in memory. What
-#: is not on the disk yet stays, so it is told again of as many before as that may take.
-_MANY = 1 << 20
-_BEFORE = 16 << 20
+#: Takes bytes, all of them.
+Write = Callable[["bytes | memoryview"], object]
 
 
 class Tap:
@@ -33,7 +30,7 @@ class Tap:
     """
 
     def __init__(
-        self, store: Store, job_id: str, write: Callable[[bytes], object], offset: int
+        self, store: Store, job_id: str, write: Write, offset: int
     ) -> None:
         self._path = store.log_path(job_id)
         self._job_id = job_id
@@ -44,30 +41,34 @@ class Tap:
         """Hand over what lies between the last byte given and ``upto``."""
         if upto <= self.at:
             return
-        start = self.at
         with open(self._path, "rb", buffering=0) as file:
-            file.seek(start)
+            file.seek(self.at)
             while self.at < upto:
                 data = file.read(min(_PIECE, upto - self.at))
                 if not data:
                     break
                 self._write(data)
                 self.at += len(data)
-            if self.at - start >= _MANY and hasattr(os, "posix_fadvise"):
-                start = max(0, start - _BEFORE)
-                length = self.at - start
-                os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_DONTNEED)
 
     def heard(self, job_id: str, offset: int, end: int) -> None:
         """Hand over a piece that has just come, if it is the next."""
         if job_id == self._job_id and offset <= self.at:
             self.copy(end)
 
+    def take(self, job_id: str, begin: int, offset: int, data: memoryview) -> None:
+        """Hand over bytes of a piece that is coming, with what lies before them."""
+        if job_id != self._job_id or begin > self.at:
+            return
+        self.copy(offset)
+        if offset == self.at:
+            self._write(data)
+            self.at += len(data)
+
 
 def logs(
     ctx: Context,
     job: Job,
-    write: Callable[[bytes], object],
+    write: Write,
     *,
     follow: bool = False,
     offset: int = 0,
@@ -96,6 +97,7 @@ def logs(
             if prompt and tail is None:
                 tap.copy(job.log_home)
                 party.on_log = tap.heard
+                party.on_bytes = tap.take
             error = _bring(party, job.id, rest)
             job = party.store.job(job.id) or job
             at = _give(party.store, job, write, tap.at, tail)
@@ -111,7 +113,7 @@ def logs(
 def _give(
     store: Store,
     job: Job,
-    write: Callable[[bytes], object],
+    write: Write,
     offset: int,
     tail: int | None,
 ) -> int:

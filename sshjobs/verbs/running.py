@@ -11,7 +11,7 @@ from ..errors import NotYet
 from ..model import Job, new_job_id
 from .context import Context
 from .ending import kill
-from .reading import logs
+from .reading import Write, logs
 from .reaping import clean_up
 from .submitting import Order, Submitted, submit
 
@@ -28,7 +28,7 @@ def run(
     ctx: Context,
     host: str,
     order: Order,
-    write: Callable[[bytes], object],
+    write: Write,
     on_start: Callable[[Submitted], object],
     *,
     detach_on_signal: bool = False,
@@ -49,7 +49,7 @@ def run(
     order = order._replace(id=order.id or new_job_id())
     given = 0
 
-    def count(data: bytes) -> None:
+    def count(data: bytes | memoryview) -> None:
         nonlocal given
         write(data)
         given += len(data)
