@@ -308,6 +308,10 @@ _PROLOGUE = b"set +aeCfnuvx\nIFS=' \t\n'\n%sumask 077\n"
 _KEEP_UMASK = b"sj_umask=$(umask)\n"
 
 
+#: So many jobs are prepared before their runners are started.
+_AT_A_TIME = 100
+
+
 def build(request: Request, nonce: str) -> bytes:
     """Return the program that serves ``request``, for the stdin of ``exec sh``.
 
@@ -412,8 +416,12 @@ def _call(function: str, *words: object) -> bytes:
 def _starts(starts: tuple[Start, ...]) -> list[bytes]:
     if not starts:
         return []
-    ids = _call("sj_mkdir", *(start.job_id for start in starts))
-    return [ids, *map(_job, starts), b"sj_start"]
+    parts = []
+    for at in range(0, len(starts), _AT_A_TIME):
+        some = starts[at : at + _AT_A_TIME]
+        parts.append(_call("sj_mkdir", *(start.job_id for start in some)))
+        parts += [*map(_job, some), b"sj_start"]
+    return [*parts, b"sj_await $sj_due"]
 
 
 def _job(start: Start) -> bytes:

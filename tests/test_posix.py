@@ -446,6 +446,25 @@ def test_a_batch_answers_for_each(host: Host) -> None:
     assert all("\npgid=" in text and text.endswith("\nend=\n") for text in texts)
 
 
+def test_the_first_of_a_batch_run_while_the_last_are_prepared(host: Host) -> None:
+    """The last is of the key of the first, which holds it by then."""
+    ran = host.home / "ran"
+    first = an_order(f"echo $SSHJOBS_JOB_ID >>{ran}".encode(), key="k")
+    others = tuple(an_order(b"true") for _ in range(120))
+    last = first._replace(job_id=new_job_id())
+    nonce = os.urandom(8).hex()
+    program = host.program(Request(starts=(first, *others, last)), nonce)
+    whole = [line for line in program.splitlines() if line == b"sj_start"]
+    assert len(whole) == 2
+    assert program.index(b"\nsj_start\n") < program.index(last.job_id.encode())
+    said = host.run(Request(starts=(first, *others, last)))
+    claims = {(c.job_id, c.winner_id) for c in of(protocol.Claimed, said)}
+    assert claims == {(first.job_id, first.job_id), (last.job_id, first.job_id)}
+    host.end(first.job_id)
+    assert ran.read_text().split() == [first.job_id]
+    assert not (host.jobs / last.job_id).exists()
+
+
 def test_secrets_stay_in_files_and_leave(host: Host) -> None:
     started = host.running(b"sleep 50 # COMMANDSECRET", env=(("T", b"ENVSECRET"),))
     lines = b"".join(line for _, line in all_processes("cmdline"))

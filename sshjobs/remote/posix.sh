@@ -656,10 +656,11 @@ sj_unmake() { # ID
     printf 'killmissing %s\n' "$1"
 }
 
-# Starting: one mkdir for all directories under a temporary name, a few builtin writes
-# each, one mv that renames all into place (it refuses to replace one that is there).
+# Starting, some at a time, so that the first run while the last are prepared: one mkdir
+# for their directories under a temporary name, a few builtin writes each, one mv that
+# renames them into place (it refuses to replace one that is there).
 sj_mkdir() { # IDS
-    sj_t=new/$sj_machine.$$.$sj_nonce
+    sj_t=new/$sj_machine.$$.$sj_nonce.$1
     sj_mk=$sj_t
     for sj_i; do
         if [ -d "jobs/$sj_i" ]; then
@@ -745,12 +746,12 @@ sj_start() {
     }
     [ "$sj_go" ] && {
         if sj_detach s "$sj_go"; then
-            sj_await $sj_go
+            sj_due="$sj_due$sj_go"
         else
             for sj_i in $sj_go; do sj_take_back "${sj_i%%:*}"; done
         fi
     }
-    return 0
+    sj_plain='' sj_keyed='' sj_shas='' sj_drop=''
 }
 
 # The launcher could not do its work, or not all of it. A job that nothing has claimed is
@@ -1200,7 +1201,7 @@ sshjobs-reply 1 $1
 "
     sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
     PATH=/usr/bin:/bin:$sj_path
-    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old=''
+    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due=''
     sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
     sj_where
