@@ -1190,6 +1190,24 @@ def test_a_base_that_is_a_link(host: Host) -> None:
     assert (failed[0].code, failed[0].hint != "") == ("EBASE", True)
 
 
+@pytest.mark.parametrize("name", ["jobs", "journal", "now", "tools", "swept", "layout"])
+def test_a_link_inside_the_base_is_not_followed(host: Host, name: str) -> None:
+    host.run()
+    (machine,) = (path for path in host.base.iterdir() if (path / "journal").exists())
+    kept = host.home / "kept"
+    kept.write_text("kept\n")
+    path = (host.base if name in ("jobs", "layout") else machine) / name
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink()
+    path.symlink_to(kept)
+    for request in (Request(), Request(starts=(an_order(b"true"),))):
+        failed = of(protocol.Failed, host.run(request))
+        assert failed[0].code == "EBASE" and "symbolic link" in failed[0].text
+    assert kept.read_text() == "kept\n"
+
+
 def test_a_base_that_others_may_write(host: Host) -> None:
     host.base.mkdir()
     host.base.chmod(0o777)

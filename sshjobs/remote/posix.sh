@@ -165,8 +165,10 @@ sj_base() {
     }
     sj_dir=$PWD
     [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
-    [ -h jobs ] || [ -h keys ] || [ -h gone ] || [ -h new ] || [ -h "$sj_machine" ] &&
-        sj_fail EBASE 'a symbolic link stands in the base directory'
+    for sj_i in jobs keys gone new layout "$sj_machine" \
+        "$sj_machine/journal" "$sj_machine/now" "$sj_machine/tools" "$sj_machine/swept"; do
+        [ -h "$sj_i" ] && sj_fail EBASE 'a symbolic link stands in the base directory'
+    done
     if [ ! -d jobs ] || [ ! -d new ] || [ ! -d "$sj_machine" ]; then
         sj_line=$(LC_ALL=C mkdir -p jobs keys gone new "$sj_machine" 2>&1) ||
             sj_no_base "$sj_line"
