@@ -257,6 +257,8 @@ def printable(text: str) -> str:
     All that is shown to people goes through here, raw log bytes apart, so that
     a host cannot drive the terminal of who looks at its answer.
     """
+    if text.isprintable():  # a space is, too
+        return text
     return "".join(
         char if char.isprintable() or char == " " else _escape(char) for char in text
     )

@@ -1023,9 +1023,14 @@ def _array(values: Iterable[str] | Iterable[int]) -> str:
     return f"[{','.join(filter(None, words))}]"
 
 
+_ONCE, _LOG_FINAL = map(Job._fields.index, ("once", "log_final"))
+
+
 def _job(row: Sequence[Any]) -> Job:
-    job = Job(*row)
-    return job._replace(once=bool(job.once), log_final=bool(job.log_final))
+    values = list(row)
+    for place in (_ONCE, _LOG_FINAL):
+        values[place] = bool(values[place])
+    return Job(*values)
 
 
 def _sync(path: str) -> None:
