@@ -165,9 +165,9 @@ class Party(Place):
         finally:
             if self._stays:
                 self._hang_up()
-            self.store.count(self.conn, sessions=self.take_sessions())
             self._lead.release()
             self._bell.ring()
+            self.store.count(self.conn, sessions=self.take_sessions())
         return True
 
     def _go_on(self, need: Need, until: float | None) -> None:
