@@ -29,9 +29,7 @@ class Tap:
         offset: Where to begin, in bytes.
     """
 
-    def __init__(
-        self, store: Store, job_id: str, write: Write, offset: int
-    ) -> None:
+    def __init__(self, store: Store, job_id: str, write: Write, offset: int) -> None:
         self._path = store.log_path(job_id)
         self._job_id = job_id
         self._write = write
