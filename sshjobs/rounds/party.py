@@ -226,16 +226,17 @@ class Party(Place):
         """Wait, briefly, while other processes keep writing intents."""
         store, conn = self.store, self.conn
         newest = store.newest_intent(conn)
-        crowd = self._contended or store.crowd(conn)
-        began = time.monotonic()
-        while crowd and newest:
-            scale = _SLOWER if _is_busy() else 1
-            if time.monotonic() - began >= _GATHER * scale:
-                return
-            time.sleep(_LULL * scale)
+        if not newest or not (self._contended or store.crowd(conn)):
+            return
+        began = came_at = now = time.monotonic()
+        scale = 1
+        while now - began < _GATHER * scale and now - came_at < _LULL * scale:
+            time.sleep(_LULL / 2)
             self._lead.beat()
             last, newest = newest, store.newest_intent(conn)
-            crowd = newest != last
+            now = time.monotonic()
+            came_at = now if newest != last else came_at
+            scale = _SLOWER if _is_busy() else 1
 
     # -- the connection ------------------------------------------------------------
 
