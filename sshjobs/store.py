@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
 from .model import Job, Spec
 from .record import TYPE_CHECKING, Record
-from .states import ACTIVE, PENDING
+from .states import PENDING
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar
@@ -580,9 +580,7 @@ class Store:
         if conn is not None:
             where.append("conn = ?")
             args.append(conn)
-        if tuple(states) == ACTIVE:
-            where.append("state IN ('PENDING', 'RUNNING')")
-        elif states:
+        if states:
             where.append("state IN (SELECT value FROM json_each(?))")
             args.append(_array(states))
         sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"

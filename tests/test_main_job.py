@@ -221,6 +221,28 @@ def test_a_log_goes_into_a_file(box: Box, tmp_path: Path) -> None:
     assert box.ok("logs", job, "--offset", "50000001").raw == expected[50_000_001:]
 
 
+def test_a_log_survives_the_connection_on_its_way_into_a_file(
+    box: Box, tmp_path: Path
+) -> None:
+    """What was handed over before its piece was whole is not handed over again."""
+    job = box.submit("--", "seq 1 9000000")
+    box.ok("wait", job)
+    path = tmp_path / "log"
+    with open(path, "wb") as file:
+        process = box.start("logs", job, stdout=file)
+        eventually(lambda: path.stat().st_size > 1_000_000)
+        (master,) = (
+            pid
+            for pid, words in all_processes("cmdline")
+            if words.split(b"\0")[0].endswith(b"ssh") and os.fsencode(box.home) in words
+        )
+        os.kill(master, signal.SIGKILL)
+        assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 0
+    assert path.read_bytes() == (box.directory(job) / "log").read_bytes()
+    assert box.sshd is not None and box.sshd.connections == 2
+
+
 def _logs_into(path: Path, box: Box, *words: str) -> None:
     with open(path, "ab") as file:
         process = box.start("logs", *words, stdout=file)
@@ -613,6 +635,21 @@ def test_a_log_that_was_cut_short_ends_what_reads_it(box: Box) -> None:
     said = box("logs", job)
     assert (said.status, said.raw) == (1, b"abc"), said
     assert "3 of the 7 bytes" in said.err
+
+
+def test_reap_drops_records_of_what_was_reaped_long_ago(box: Box) -> None:
+    job, young = box.submit("--", "echo old"), box.submit("--", "echo young")
+    box.ok("wait")
+    box.ok("reap")
+    store = Store(str(box.home))
+    store.update(job, reaped_at=time.time() - 91 * 86400.0)
+    store.close()
+    assert box.ok("reap", "--dry-run").err == ""
+    assert (
+        "records and logs of 1 job reaped more than 90 days ago" in box.ok("reap").err
+    )
+    assert box("show", job).status == 64
+    assert box.ok("logs", young).out == "young\n"
 
 
 def test_reap_takes_orphans_with_their_records(box: Box, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ MAX_LOG_BYTES = 32 * 1024 * 1024
 
 #: A long log comes in pieces: each counts once it is whole. The first has this many
 #: bytes, each further one twice as many as all before it: the host goes on to it if
-#: those took no more than a second or two. There may be so many times the first.
+#: those took no more than a second or two. None begins after so many times the first.
 LOG_PIECE_BYTES = 4 * 1024 * 1024
 MAX_PIECES = 64
 
