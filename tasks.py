@@ -19,7 +19,7 @@ from sshjobs import tasks as verbs
 
 _BIN = Path(sys.executable).parent
 _PYTHON = "sshjobs tests tasks.py setup.py docs/generate.py"
-_SHELL = "sshjobs/remote/posix.sh .ci/run"
+_SHELL = "sshjobs/remote/posix.sh sshjobs/remote/watch.sh .ci/run"
 
 _CHECKS = (
     f"black --check --quiet {_PYTHON}",

@@ -503,7 +503,7 @@ def _logs(ctx: verbs.Context, values: Values) -> int:
         follow=bool(values.get("follow")),
         offset=values.get("offset") or 0,
         tail=values.get("tail"),
-        prompt=stat.S_ISREG(os.fstat(1).st_mode),
+        file=1 if stat.S_ISREG(os.fstat(1).st_mode) else -1,
     )
     if values.get("json"):
         _line(_json(job.public()), sys.stderr)

@@ -25,6 +25,16 @@ def wants_log(job: Job) -> bool:
     return job.reaped_at is None and not job.log_final
 
 
+def is_ended(job: Job) -> bool:
+    """Tell whether a host has said all of a job, the length of its log with it."""
+    return states.is_final(job.state) and job.state != states.LOST
+
+
+def log_left(job: Job) -> int:
+    """Return how many bytes of a job's log are known to be on the host only."""
+    return job.log_bytes - job.log_home if wants_log(job) else 0
+
+
 def is_home(job: Job | None) -> bool:
     """Tell whether a job is final and all of its log is on this machine."""
     return job is not None and states.is_final(job.state) and not wants_log(job)

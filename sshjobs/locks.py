@@ -268,6 +268,14 @@ class Bell:
                 break
         return rung
 
+    def is_alone(self) -> bool:
+        """Tell whether nobody else waits for this connection."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return True
+        return names in ([], [os.path.basename(self._path)])
+
     def ring(self) -> None:
         """Wake everyone else who waits for this connection."""
         try:

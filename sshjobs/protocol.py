@@ -9,10 +9,9 @@ what a noisy rc file prints before it is skipped and kept for error texts. Then
 come *frames*, one line each: a tag and words that are separated by single
 spaces, in which every byte but printable ASCII is written ``%XX``. Log bytes
 follow their frame as they are and end with a line of the nonce, which no log
-can know; so a log that shrinks while it is read does no harm. A long piece says
-how many bytes come, so that nobody needs to look at them (:meth:`Reply.direct`);
-the host fills it up should the log have shrunk. A frame without its newline is
-no event. ``docs/reference/wire-format.md`` has the grammar.
+can know; so a log that shrinks while it is read does no harm. A frame without
+its newline is no event. A long log has sessions of its own (:func:`build_fetch`).
+``docs/reference/wire-format.md`` has the grammar.
 
 Keep in sync with ``remote/posix.sh``, which writes what is read here.
 """
@@ -35,6 +34,9 @@ PROTOCOL_VERSION = 1
 
 #: A watch ends after so many beats of two seconds, and is made anew if still wanted.
 WATCH_BEATS = 150
+
+#: What is said to a program that waits behind its fence.
+GO = b"go\n"
 
 
 class Start(Record):
@@ -67,8 +69,7 @@ class Request(Record):
     """All that this machine wants of one host, served in the order of the fields.
 
     ``journal`` is the place up to which the journal was read, None at the first
-    contact. ``kills`` pairs an id with whether its start was ever sent. The first
-    ``logs_due`` of the ``logs`` are always served, the others while there is time.
+    contact. ``kills`` pairs an id with whether its start was ever sent.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -82,7 +83,6 @@ class Request(Record):
     start_grace: float = 10.0
     key_ttl: float = 30 * 86400.0
     gone_ttl: float = 86400.0
-    logs_due: int = 1000
 
 
 class Hello(Record):
@@ -351,7 +351,7 @@ def build(request: Request, nonce: str) -> bytes:
         parts.append(_call("sj_reap", *request.reaps))
     if request.logs:
         wants = (str(word) for want in request.logs for word in want)
-        parts.append(_call("sj_logs", request.logs_due, *wants))
+        parts.append(_call("sj_logs", *wants))
     return b"\n".join([*parts, b"sj_close", b"}", b"exit 0", b""])
 
 
@@ -367,9 +367,30 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     functions = remote["round"] + remote["frame"]
     opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
     life = b"sj_life=%d" % WATCH_BEATS
-    parts = [b"{", _PROLOGUE % b"" + functions, opening, life]
-    parts += [_watch(), b"}", b"exit 0", b""]
-    return b"\n".join(parts)
+    return _listening(functions, opening, life, _watch())
+
+
+def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]:
+    """Return the program that brings bytes of one log, and the fence it says first.
+
+    After the fence it waits for :data:`GO`; then come bytes of that log, from the
+    offset on, in order, and nothing else. They are fewer than ``limit`` if the log
+    holds no more. The program does not end the fence if there is no such log.
+    """
+    remote, _ = _remote()
+    functions = remote["round"] + remote["logs"]
+    call = _call("sj_fetch", nonce, base_dir, *want)
+    fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
+    return _listening(functions, call), fence.encode("ascii")
+
+
+def _listening(functions: bytes, *parts: bytes) -> bytes:
+    """Return a program that reads what comes after it on its standard input.
+
+    bash leaves there what it has not parsed yet (5.2); dash may have read it.
+    """
+    lines = [b"{", _PROLOGUE % b"" + functions, *parts, b"exit 0", b"}", b""]
+    return b"\n".join(lines)
 
 
 class WatchReply:
@@ -567,7 +588,6 @@ class Reply:
         self._mark = f"\n{nonce} ".encode("ascii")
         self._buffer = bytearray(b"\n")
         self._log: tuple[str, int, int] | None = None  # id, offset, bytes so far
-        self._due: int | None = None  # bytes to come, of a piece that announced them
         self._error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -582,7 +602,7 @@ class Reply:
         if self.ended:
             return []
         events: list[Event] = []
-        self._buffer += self._pass_by(data, events)
+        self._buffer += data
         try:
             if self.begun or self._find_fence(data):
                 self._read(events)
@@ -592,48 +612,6 @@ class Reply:
             if not events:
                 raise self._error from error
         return events
-
-    def direct(self) -> tuple[str, int, int] | None:
-        """Return the id, offset and count of log bytes before which nothing else comes.
-
-        They may be put into place without :meth:`feed`; then tell :meth:`moved`.
-        """
-        if self._log is None or not self._due or self._buffer:
-            return None
-        job_id, offset, length = self._log
-        return job_id, offset + length, self._due
-
-    def piece_at(self) -> int:
-        """Return where the piece begins to which :meth:`direct` belongs."""
-        return self._log[1] if self._log is not None else 0
-
-    def is_filled(self, tail: bytes) -> bool:
-        """Tell whether the end of what was read of :meth:`direct` is no log any more.
-
-        Args:
-            tail: 64 bytes, so that the nonce stands in them if there is more than half
-                of that at the end which fills a piece up.
-        """
-        return self._mark[1:-1] in tail
-
-    def moved(self, count: int) -> None:
-        """Take note that the first ``count`` bytes of :meth:`direct` are in place."""
-        assert self._log is not None and self._due is not None
-        job_id, offset, length = self._log
-        self._log = (job_id, offset, length + count)
-        self._due -= count
-
-    def _pass_by(self, data: bytes, events: list[Event]) -> bytes:
-        """Hand on, uncopied, what need not be looked at; return the rest."""
-        span = self.direct()
-        if span is None:
-            return data
-        job_id, offset, count = span
-        piece = data[:count]
-        if piece:
-            events.append(LogData(job_id, offset, piece))
-            self.moved(len(piece))
-        return data[count:]
 
     def _find_fence(self, data: bytes) -> bool:
         at = self._buffer.find(self._fence)
@@ -652,8 +630,6 @@ class Reply:
         """Take whole frames, and log bytes as they are, off the buffer."""
         while not self.ended:
             more = self._read_frame if self._log is None else self._read_log
-            if self._due is not None:
-                more = self._read_announced
             if not more(events):
                 return
         self._buffer.clear()
@@ -667,9 +643,8 @@ class Reply:
         line = bytes(self._buffer[:end])
         tag, _, rest = line.partition(b" ")
         if tag == b"log":
-            job_id, offset, *count = rest.decode("ascii").split(" ")
+            job_id, offset = rest.decode("ascii").split(" ")
             self._log = (job_id, int(offset), 0)
-            self._due = _count(*count) if count else None
         else:
             event = _FRAMES[tag](rest)
             events.append(event)
@@ -695,29 +670,6 @@ class Reply:
         events.append(LogEnd(job_id, offset, length, size))
         del self._buffer[: close + 1 - sure]
         self._log = None
-        return True
-
-    def _read_announced(self, events: list[Event]) -> bool:
-        """Pass on as many bytes as were announced, then read how many count."""
-        assert self._log is not None and self._due is not None
-        count = min(self._due, len(self._buffer))
-        self._pass_on(count, events)
-        self._due -= count
-        close = self._buffer.find(b"\n", 1)
-        if self._due or close < 0:
-            if len(self._buffer) > _MAX_LINE:
-                raise ValueError("a piece of log without an end")
-            return False
-        line = bytes(self._buffer[:close])
-        if not line.startswith(self._mark):
-            raise ValueError("a piece of log that ends elsewhere")
-        size, length = map(int, line[len(self._mark) :].split(b" "))
-        job_id, offset, most = self._log
-        if not 0 <= length <= most:
-            raise ValueError(f"{length} bytes of {most}")
-        events.append(LogEnd(job_id, offset, length, size))
-        del self._buffer[: close + 1]
-        self._log = self._due = None
         return True
 
     def _pass_on(self, count: int, events: list[Event]) -> None:
@@ -763,13 +715,6 @@ def _name(data: bytes) -> str:
 
 def _int(data: bytes) -> int:
     return int(data)
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise ValueError(f"not a count: {text}")
-    return count
 
 
 def _maybe_int(data: bytes) -> int | None:

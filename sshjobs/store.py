@@ -711,10 +711,33 @@ class Store:
         """Return where the brought-home bytes of a job's log are."""
         return os.path.join(self.home, "logs", job_id)
 
-    def sync_logs(self, ids: Iterable[str]) -> None:
-        """Make logs survive a power failure, before they are deleted on a host."""
-        for job_id in ids:
-            _sync(self.log_path(job_id))
+    def sync_logs(self, jobs: Iterable[Job]) -> list[str]:
+        """Make logs survive a power failure, before they are deleted on a host.
+
+        Returns:
+            The ids of those that have not survived one, see :meth:`check_log`.
+        """
+        short = []
+        for job in jobs:
+            _sync(self.log_path(job.id))
+            if self.check_log(job) != job:
+                short.append(job.id)
+        return short
+
+    def check_log(self, job: Job) -> Job:
+        """Return a job as it is known once its log's file has been looked at.
+
+        A power failure may leave less of a file than the record says is there; it
+        is brought again then, as long as the host has it.
+        """
+        path = self.log_path(job.id)
+        with _Seam(path):
+            size = os.path.getsize(path) if os.path.exists(path) else 0
+        if size >= job.log_home:
+            return job
+        final = job.reaped_at is not None
+        self.update(job.id, log_home=size, log_final=final)
+        return job._replace(log_home=size, log_final=final)
 
     def _spec_path(self, job_id: str) -> str:
         return os.path.join(self.home, "specs", job_id)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,6 +119,29 @@ class Host:
         data = b"".join(event.data for event in of(protocol.LogData, said))
         assert of(protocol.LogEnd, said)[0].length == len(data)
         return data
+
+    def fetch(
+        self, want: LogWant, word: bytes = protocol.GO, base: str = "~/.sshjobs"
+    ) -> tuple[bool, bytes]:
+        """Have a log fetched; return whether the fence came, and what came after it."""
+        program, fence = protocol.build_fetch(base, want, os.urandom(8).hex())
+        if not self.path.startswith("/usr/bin"):
+            program = program.replace(SYSTEM_PATH, b"PATH=")
+        with subprocess.Popen(
+            [shutil.which("sh", path=self.path) or "sh"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.home,
+            env=self.env,
+        ) as ran:
+            assert ran.stdin and ran.stdout and ran.stderr
+            ran.stdin.write(program)
+            ran.stdin.flush()
+            ready = ran.stderr.readline() == b"ready\n"
+            out, _ = ran.communicate(word, timeout=60)
+        assert not ready or out.startswith(fence), out
+        return ready, out[len(fence) :] if ready else out
 
     def kill(self, *ids: str) -> list[protocol.Event]:
         """Ask for the end of jobs."""
@@ -1101,7 +1125,6 @@ def test_a_log_that_shrinks(any_host: Host) -> None:
     assert [(end.length, end.size) for end in ends] == [(0, 5), (6, 6), (0, 0)]
 
 
-#: From this size on a piece is announced, where dd tells how much it copied.
 LONG = b"0123456789abcde\n" * 90_000
 
 
@@ -1114,70 +1137,97 @@ def test_a_long_piece_of_log(any_host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "change, length",
+    "offset, limit", [(0, len(LONG)), (7, 1_300_000), (70_001, 2 * len(LONG)), (0, 0)]
+)
+def test_a_log_that_is_fetched(any_host: Host, offset: int, limit: int) -> None:
+    job_id = any_host.start(b"echo")
+    any_host.end(job_id)
+    (any_host.jobs / job_id / "log").write_bytes(LONG)
+    said, fetched = any_host.fetch(LogWant(job_id, offset, limit))
+    assert said
+    assert fetched == LONG[offset : offset + limit]
+
+
+@pytest.mark.parametrize(
+    "change",
     [
-        (b"printf left >%s", 2),
-        (b"printf l >%s", 0),
-        (b"rm -f %s", 0),
-        (b"printf '%%1500000s' x >%s", len(LONG) - 2),
+        "rm {0}/log",
+        "rm -r {0}",
+        "mv {0}/log {0}/other; ln -s other {0}/log",
+        "mv {0} {0}2; ln -s {0}2 {0}",
+        "rm {0}/log; mkfifo {0}/log",
+        "chmod go+w .",
     ],
 )
-def test_a_long_piece_of_a_log_that_changes_while_it_is_read(
-    host: Host, change: bytes, length: int
+def test_what_is_no_log_is_not_fetched(host: Host, change: str) -> None:
+    job_id = host.start(b"echo hello")
+    host.end(job_id)
+    subprocess.run(change.format(job_id), cwd=host.jobs, shell=True, check=True)
+    said, fetched = host.fetch(LogWant(job_id, 0, 100))
+    sound = change.startswith("chmod")
+    assert (said, fetched) == (sound, b"hello\n" if sound else b"")
+
+
+@pytest.mark.parametrize("word", [b"", b"no\n", b"go", b"gone\n"])
+def test_a_fetch_that_nobody_wants_any_more_sends_nothing(
+    any_host: Host, word: bytes
 ) -> None:
-    job_id, other = host.start(b"echo"), host.start(b"echo hello")
-    host.end(job_id)
-    host.end(other)
-    (host.jobs / job_id / "log").write_bytes(LONG)
-    host.edit = before_dd(change % b'"jobs/$sj_id/log"')
-    wants = (LogWant(job_id, 2, len(LONG)), LogWant(other, 0, 100))
-    said = host.run(Request(logs=wants))
-    assert [end.length for end in of(protocol.LogEnd, said)] == [length, 6]
-    assert len(b"".join(data.data for data in of(protocol.LogData, said))) >= length
+    job_id = any_host.start(b"echo hello")
+    any_host.end(job_id)
+    assert any_host.fetch(LogWant(job_id, 0, 100), word) == (True, b"")
 
 
-def test_a_long_piece_whose_reader_is_killed_is_not_taken_for_whole(host: Host) -> None:
-    job_id = host.start(b"echo")
-    host.end(job_id)
-    (host.jobs / job_id / "log").write_bytes(LONG)
-    host.edit = before_dd(b"dd() { head -c 70000 jobs/*/log >&3; }")
-    with pytest.raises(AssertionError, match=r"Reply object at \w+>\.ended"):
-        host.run(Request(logs=(LogWant(job_id, 0, len(LONG)),)))
+@contextmanager
+def watching(host: Host, life: int = 150) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a watch listen to the journal, in a session of its own."""
+    at = of(protocol.JournalAt, host.run())[0]
+    journal = (at.generation, at.offset)
+    program = protocol.build_watch("~/.sshjobs", journal, "0123456789abcdef")
+    if not host.path.startswith("/usr/bin"):
+        program = program.replace(SYSTEM_PATH, b"PATH=")
+    assert b"sj_life=150" in program
+    with subprocess.Popen(
+        [shutil.which("sh", path=host.path) or "sh"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=host.home,
+        env=host.env,
+        start_new_session=True,
+    ) as watch:
+        assert watch.stdin and watch.stdout
+        watch.stdin.write(program.replace(b"sj_life=150", b"sj_life=%d" % life))
+        watch.stdin.flush()
+        yield watch
+    wait(lambda: not _group_lives(watch.pid))
 
 
-def test_further_pieces_are_sent_while_there_is_time(host: Host) -> None:
-    job_id = host.start(b"echo")
-    host.end(job_id)
-    (host.jobs / job_id / "log").write_bytes(LONG)
-    half = len(LONG) // 2
-    wants = (LogWant(job_id, 0, half), LogWant(job_id, half, half))
-    for due, late, offsets in (
-        (1, False, [0, half]),
-        (1, True, [0]),
-        (2, True, [0, half]),
-    ):
-        host.edit = with_no_time if late else unchanged
-        ends = of(protocol.LogEnd, host.run(Request(logs=wants, logs_due=due)))
-        assert [(end.offset, end.length) for end in ends] == [
-            (offset, half) for offset in offsets
-        ]
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def unchanged(program: bytes) -> bytes:
-    """Return the program as it is."""
-    return program
+def test_a_watch_hears_of_an_end_and_ends_as_its_input_does(any_host: Host) -> None:
+    with watching(any_host) as watch:
+        assert watch.stdin and watch.stdout
+        reply = protocol.WatchReply("0123456789abcdef")
+        while not reply.beats:
+            reply.feed(watch.stdout.readline())
+        any_host.start(b"true")
+        while not reply.stirs:
+            reply.feed(watch.stdout.readline())
+        watch.stdin.close()
+        assert watch.wait(PATIENCE) == 0
 
 
-def with_no_time(program: bytes) -> bytes:
-    """Return the program with no time for more than what is due."""
-    assert b"sj_until=$((sj_l + 2))" in program
-    return program.replace(b"sj_until=$((sj_l + 2))", b"sj_until=$sj_l")
-
-
-def before_dd(line: bytes) -> Callable[[bytes], bytes]:
-    """Return an edit of the program that does something before a long piece is read."""
-    dd = b"sj_l=$(LC_ALL=C dd "
-    return lambda program: program.replace(dd, line + b"\n" + dd)
+def test_a_watch_does_not_live_for_ever(any_host: Host) -> None:
+    with watching(any_host, life=1) as watch:
+        assert watch.stdout
+        said = watch.stdout.read()
+        assert watch.wait(PATIENCE) == 0
+    assert said.count(b"\nbeat\n") == 1
 
 
 # -- hosts that are poor, full or not ours -------------------------------------------

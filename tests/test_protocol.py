@@ -42,14 +42,6 @@ WHOLE = (
     + b" 4711\n"
     + b"end\n"
 )
-#: A piece of log that is announced, and holds what would else be its end.
-LONG = b"hello\n\n" + NONCE.encode() + b" 1 1\n"
-ANNOUNCED = (
-    FENCE
-    + b"log aaaabbbbccccdddd 5 %d\n" % len(LONG)
-    + LONG
-    + b"\n%s 4711 %d\nbeat\nend\n" % (NONCE.encode(), len(LONG))
-)
 EVENTS: list[protocol.Event] = [
     protocol.Hello("box", "boot-1", 12.5, ("setsid",)),
     protocol.JournalAt("77", 4096),
@@ -146,53 +138,6 @@ def test_any_log_arrives_as_it_is(data: bytes, places: list[int]) -> None:
     events, log, reply = read(cut(wire, places))
     assert log == data
     assert events == [protocol.LogEnd(ID, 5, len(data), 3000), protocol.End()]
-
-
-@given(st.lists(st.integers(0, 10_000)))
-def test_an_announced_piece_is_not_searched(places: list[int]) -> None:
-    events, log, reply = read(cut(ANNOUNCED, places))
-    assert log == LONG
-    end = protocol.LogEnd(ID, 5, len(LONG), 4711)
-    assert events == [end, protocol.Beat(), protocol.End()]
-
-
-@given(st.lists(st.integers(0, 10_000)), st.lists(st.integers(1, 9), min_size=1))
-def test_an_announced_piece_may_go_its_own_way(
-    places: list[int], steps: list[int]
-) -> None:
-    reply, log = Reply(NONCE), b""
-    events: list[protocol.Event] = []
-    for piece in cut(ANNOUNCED, places):
-        for step in steps:
-            span = reply.direct()
-            if span is None or not piece:
-                break
-            job_id, offset, count = span
-            assert (job_id, offset, count) == (ID, 5 + len(log), len(LONG) - len(log))
-            taken, piece = piece[: min(step, count)], piece[min(step, count) :]
-            log += taken
-            reply.moved(len(taken))
-        for event in reply.feed(piece):
-            if isinstance(event, protocol.LogData):
-                assert event.offset == 5 + len(log)
-                log += event.data
-            else:
-                events.append(event)
-    assert (log, reply.ended, reply.direct()) == (LONG, True, None)
-    assert events[0] == protocol.LogEnd(ID, 5, len(LONG), 4711)
-
-
-def test_an_announced_piece_that_was_filled_up() -> None:
-    wire = ANNOUNCED.replace(b" 4711 %d\n" % len(LONG), b" 4711 3\n")
-    assert read([wire])[0][0] == protocol.LogEnd(ID, 5, 3, 4711)
-
-
-@pytest.mark.parametrize("end", [b" 4711\n", b" 4711 99\n", b" 4711 -1\n", b" 1 1 1\n"])
-def test_an_announced_piece_must_end_as_it_says(end: bytes) -> None:
-    with pytest.raises(ProtocolError):
-        read(
-            [FENCE, b"log %s 5 3\nabc\n%s%s" % (ID.encode(), NONCE.encode(), end), b""]
-        )
 
 
 @pytest.mark.parametrize(

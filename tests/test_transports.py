@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sshjobs import transports
 from sshjobs.errors import CommandTimeout
+from tests.box import eventually
 from tests.reach import Reach
 
 WAYS = ("local", "native", "ssh", "fabric")
@@ -116,6 +117,107 @@ def test_what_the_sink_raises_goes_through_and_nothing_is_left(any_way: Reach) -
     with pytest.raises(Enough):
         transport.run("echo one; sleep 2", stdin=b"", timeout=20, sink=sink)
     assert collect(transport, "echo two")[1] == b"two\n"
+
+
+class Taker:
+    """A file that takes stdout: a word first, kept apart; on our word, all else."""
+
+    APART = 1000
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.lseek(self.fd, self.APART, os.SEEK_SET)
+        self.ats: list[int] = []
+
+    def look(self, at: int) -> bytes:
+        self.ats.append(at)
+        if len(self.ats) > 1 or os.pread(self.fd, 9, self.APART) != b"fence":
+            return b""
+        os.ftruncate(self.fd, 0)
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        return b"go\n"
+
+    def run(
+        self, transport: transports.Transport, script: str, timeout: float = 20
+    ) -> transports.Completed:
+        return transport.run(
+            script,
+            stdin=b"first\n",
+            timeout=timeout,
+            sink=lambda piece: None,
+            into=transports.Into(self.fd, self.look),
+        )
+
+
+@pytest.fixture
+def taker(place: Path) -> Iterator[Taker]:
+    taker = Taker(place / "taken")
+    yield taker
+    os.close(taker.fd)
+
+
+def test_stdout_goes_into_a_file_at_its_offset(any_way: Reach, taker: Taker) -> None:
+    script = "printf fence; read -r a; read -r b; echo $a $b; head -c 3000000 /dev/zero"
+    end = taker.run(any_way.connect(), f"{script}; echo err >&2; wc -c; exit 3")
+    assert (end.exit_status, end.stderr, end.stdout_bytes) == (3, b"err\n", 0)
+    whole = b"first go\n" + bytes(3_000_000)
+    assert taker.path.read_bytes().split(b"0\n") == [whole, b""]
+    assert taker.ats[0] == taker.APART + 5 and taker.ats[-1] == len(whole) + 2
+
+
+def test_a_file_that_grows_now_and_then_is_no_silence(
+    any_way: Reach, taker: Taker
+) -> None:
+    script = "for i in 1 2 3 4 5 6; do printf $i; sleep 0.3; done"
+    assert taker.run(any_way.connect(), script, timeout=1.2).exit_status == 0
+    assert taker.path.read_bytes()[taker.APART :] == b"123456"
+    with pytest.raises(CommandTimeout):
+        taker.run(any_way.connect(), "printf a; exec sleep 5", timeout=0.5)
+
+
+def test_what_looks_after_a_file_may_raise(any_way: Reach, taker: Taker) -> None:
+    class Enough(Exception):
+        pass
+
+    def look(at: int) -> bytes:
+        raise Enough(at)
+
+    transport = any_way.connect()
+    with pytest.raises(Enough):
+        transport.run(
+            "echo one; sleep 2",
+            stdin=b"",
+            timeout=20,
+            sink=lambda piece: None,
+            into=transports.Into(taker.fd, look),
+        )
+    assert collect(transport, "echo two")[1] == b"two\n"
+
+
+def test_a_command_hears_at_once_that_nobody_wants_it_any_more(
+    any_way: Reach, place: Path
+) -> None:
+    class Enough(Exception):
+        pass
+
+    def sink(piece: bytes) -> None:
+        if piece:
+            raise Enough
+
+    place.chmod(0o777)
+    for number, how in enumerate((Enough, CommandTimeout)):
+        mark = place / f"heard{number}"
+        say = "echo up" if how is Enough else ":"
+        with pytest.raises(how):
+            any_way.connect().run(
+                f"{say}; cat >/dev/null; echo >{mark}",
+                stdin=b"x",
+                timeout=20 if how is Enough else 0.5,
+                sink=sink,
+                hold=True,
+            )
+        eventually(mark.exists, "the end of its input")
 
 
 def test_sink_is_called_while_nothing_comes(any_way: Reach) -> None:

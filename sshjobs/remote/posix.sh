@@ -85,8 +85,8 @@ sj_where() { # sj_node, sj_machine, sj_boot
 }
 
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
-# sj_env (command words or -), sj_dd (0; 1: it skips and counts bytes; 2: and tells how
-# many it copied), sj_grepz, sj_wc, sj_ls (1 or 0).
+# sj_env (command words or -), sj_dd (it skips and counts bytes), sj_grepz, sj_wc, sj_ls
+# (1 or 0; a 2 of former versions is a 1).
 sj_tools() {
     sj_line='' sj_renew=''
     sj_read_line "$sj_machine/tools"
@@ -106,10 +106,8 @@ sj_probe() {
         sj_env=$(command -v env)
     fi
     sj_dd=0
-    case $(printf abcd | LC_ALL=C dd bs=2 iflag=skip_bytes,count_bytes,fullblock skip=1 count=2 2>&1) in
-    bc*"
-2 bytes "*) sj_dd=2 ;;
-    bc*) sj_dd=1 ;;
+    case $(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes,fullblock skip=1 count=2 2>/dev/null) in
+    bc) sj_dd=1 ;;
     esac
     sj_grepz=0
     printf 'a\000b=1\000c\000' | grep -szxo 'b=[0-9]*' 2>/dev/null | tr '\000' ' ' |
@@ -184,6 +182,16 @@ sj_base() {
 sj_no_base() {
     sj_code "$1"
     sj_fail "$sj_code" "the base directory cannot be made: ${1##*: }"
+}
+
+sj_enter() { # BASE
+    unset -f awk cat cd date dd env find grep head id jobs kill ln ls mkdir mv printf read rm \
+        rmdir sed setsid sh sleep tail tr uname wait wc 2>/dev/null
+    sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
+    PATH=/usr/bin:/bin:$sj_path
+    sj_where
+    sj_base "$1"
+    sj_tools
 }
 
 # One ls tells whether the base is sound, where the journal ends, and mostly what time it
@@ -1008,25 +1016,22 @@ sj_remove() { # IDS
 
 # One ls for all sizes and one dd for each that grew. What is announced is where a
 # piece starts; its end is told by a line of the nonce, so that a log may shrink meanwhile.
-# After the first so many pieces, further ones are sent for a second only: others wait.
-sj_logs() { # COUNT ID OFFSET LIMIT ...
-    sj_q='' sj_f='' sj_until='' sj_must=$1 sj_lone=$2
-    shift
+sj_logs() { # ID OFFSET LIMIT ...
+    if [ $# -eq 3 ]; then
+        sj_lone_log "$@"
+        return
+    fi
+    sj_q='' sj_f=''
     while [ $# -ge 3 ]; do
-        [ "$1" = "$sj_lone" ] || sj_lone=''
         sj_q="$sj_q$1 $2 $3
 "
         sj_f="$sj_f jobs/$1/log"
         shift 3
     done
-    if [ "$sj_lone" ]; then
-        sj_lone_log $sj_q
-        return
-    fi
     {
         printf '%s' "$sj_q"
         LC_ALL=C ls -lnd $sj_f 2>/dev/null
-    } | awk -v must="$sj_must" '
+    } | awk '
         NF == 3 { id[++n] = $1; off[n] = $2; lim[n] = $3; next }
         /^-/ { split($NF, a, "/"); size[a[2]] = $5 }
         END {
@@ -1036,67 +1041,26 @@ sj_logs() { # COUNT ID OFFSET LIMIT ...
                 k = s - off[i]
                 if (k > lim[i]) k = lim[i]
                 if (k < 0) k = 0
-                if (k || i <= must) printf "%s %.0f %.0f %.0f %d\n", id[i], off[i], k, s, there
+                printf "%s %.0f %.0f %.0f %d\n", id[i], off[i], k, s, there
             }
-        }' | while read -r sj_id sj_o sj_k sj_s sj_l; do sj_log; done || exit
+        }' | while read -r sj_id sj_o sj_k sj_s sj_l; do sj_log; done
 }
 
-# That of one job only, in as many pieces, needs no awk.
-sj_lone_log() { # ID OFFSET LIMIT ...
-    sj_f=$*
-    set -- $(LC_ALL=C ls -lnd "jobs/$sj_lone/log" 2>/dev/null)
-    sj_id=$sj_lone sj_s=0 sj_there=0
-    case ${1-} in -*) sj_s=$5 sj_there=1 ;; esac
-    set -- $sj_f
-    while [ $# -ge 3 ]; do
-        sj_o=$2 sj_k=$((sj_s - $2)) sj_l=$sj_there
-        [ $sj_k -le "$3" ] || sj_k=$3
-        [ $sj_k -ge 0 ] || sj_k=0
-        shift 3
-        [ $sj_k -eq 0 ] && [ "$sj_must" -le 0 ] || sj_log
-    done
+# That of one job only needs no awk.
+sj_lone_log() { # ID OFFSET LIMIT
+    sj_id=$1 sj_o=$2 sj_k=$3 sj_s=0 sj_l=0
+    set -- $(LC_ALL=C ls -lnd "jobs/$1/log" 2>/dev/null)
+    case ${1-} in -*) sj_s=$5 sj_l=1 ;; esac
+    [ $((sj_s - sj_o)) -ge "$sj_k" ] || sj_k=$((sj_s - sj_o))
+    [ "$sj_k" -ge 0 ] || sj_k=0
+    sj_log
 }
 
 sj_log() { # sj_id sj_o sj_k sj_s sj_l: a piece, or 0 bytes; SIZE; 1 if there is a log
-    sj_must=$((sj_must - 1))
     [ "$sj_l" = 1 ] || sj_nolog "$sj_id"
-    [ $sj_must -ge 0 ] || sj_in_time || return 0
-    if [ "$sj_dd" = 2 ] && [ "$sj_k" -ge 1048576 ]; then
-        sj_long 3>&1 </dev/null
-        return
-    fi
     printf 'log %s %s\n' "$sj_id" "$sj_o"
     [ "$sj_k" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_o" "$sj_k" </dev/null
     printf '\n%s %s\n' "$sj_nonce" "$sj_s"
-}
-
-# Without a clock there is time for six pieces.
-sj_in_time() {
-    if [ "$sj_proc" ]; then
-        read -r sj_l </proc/uptime
-        sj_l=${sj_l%%.*}
-        [ "$sj_until" ] || sj_until=$((sj_l + 2))
-        [ "$sj_l" -lt "$sj_until" ]
-    else
-        [ $sj_must -ge -6 ]
-    fi
-}
-
-# A long piece is announced, so that nobody has to look for its end. How much of it came,
-# dd says in its last line; if the log has shrunk meanwhile, the rest is filled up with what
-# no log can hold. Should dd not live to say so, the reply breaks off.
-sj_long() { # sj_id sj_o sj_k sj_s; 3: the reply
-    printf 'log %s %s %s\n' "$sj_id" "$sj_o" "$sj_k"
-    sj_l=$(LC_ALL=C dd if="jobs/$sj_id/log" bs=65536 iflag=skip_bytes,count_bytes,fullblock \
-        skip="$sj_o" count="$sj_k" 2>&1 >&3)
-    [ "$sj_l" ] || exit 1
-    sj_l=${sj_l##*"
-"}
-    sj_l=${sj_l%% byte*}
-    case $sj_l in *[!0-9]*) sj_l=0 ;; esac
-    [ "$sj_l" = "$sj_k" ] || yes "$sj_nonce" |
-        dd bs=65536 iflag=count_bytes,fullblock count=$((sj_k - sj_l)) 2>/dev/null
-    printf '\n%s %s %s\n' "$sj_nonce" "$sj_s" "$sj_l"
 }
 
 # Why there is no log to list. A job that has not yet written has none, without a reason.
@@ -1112,6 +1076,20 @@ sj_nolog() { # ID
         sj_l='its log is no file'
     fi
     [ -z "$sj_l" ] || printf 'nolog %s %s\n' "$1" "$sj_l"
+}
+
+# In a session of its own, whose output is a file on the other side: a fence, and once that
+# has been seen nothing but bytes of the log, fewer than COUNT if it holds no more. A word
+# on stderr wakes who looks for the fence.
+sj_fetch() { # NONCE BASE ID OFFSET COUNT
+    sj_first=''
+    sj_enter "$2"
+    sj_nolog "$3" >&2
+    [ -z "$sj_l" ] && [ -f "jobs/$3/log" ] || exit 1
+    printf '\nsshjobs-log 1 %s\n' "$1"
+    printf 'ready\n' >&2
+    read -r sj_line && [ "$sj_line" = go ] || exit 1
+    sj_piece "jobs/$3/log" "$4" "$5" </dev/null
 }
 
 sj_piece() { # FILE OFFSET COUNT
@@ -1195,20 +1173,14 @@ sj_sweep_old() {
 
 # The frame around every request.
 sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
-    unset -f awk cat cd date dd env find grep head id jobs kill ln ls mkdir mv printf read rm \
-        rmdir sed setsid sh sleep tail tr uname wait wc 2>/dev/null
     sj_nonce=$1 sj_hash=$8 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7
     sj_first="
 sshjobs-reply 1 $1
 "
-    sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
-    PATH=/usr/bin:/bin:$sj_path
     sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due=''
     sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
-    sj_where
-    sj_base "$2"
-    sj_tools
+    sj_enter "$2"
     sj_look
     sj_features=setsid
     [ "$sj_setsid" = - ] && sj_features=no-setsid

@@ -4,17 +4,18 @@
 # begins where the last round stopped reading, so that no end falls in between; where
 # that place is not there any more, it says that there is news.
 #
-# Nothing here is needed for correctness: who hears a line asks with a round. The beat
-# tells both sides that the other is there: when the client is gone, printf fails (its
-# SIGPIPE is trapped, so that the shell lives to end the tail) and all of it ends. The
-# journal is followed by its descriptor, so that one that was put aside is left alone;
-# the watch ends after SJ_LIFE beats and is made anew.
+# Nothing here is needed for correctness: who hears a line asks with a round. Standard
+# input says nothing and ends as the other side loses interest; then all of it ends, and
+# sshd has its session back. The beat tells that side that we are there, and ends us should
+# the end of the input never come: printf fails then (its SIGPIPE is trapped, so that the
+# shell lives to end the tail). The journal is followed by its descriptor, so that one that
+# was put aside is left alone; the watch ends after SJ_LIFE beats and is made anew.
 #
 # GNU tail tells a line within a millisecond and sleeps in the kernel until then;
 # BusyBox tail looks once a second (coreutils 9.1, BusyBox 1.35).
 #
 # shellcheck shell=sh
-# shellcheck disable=SC2154
+# shellcheck disable=SC2154,SC2034
 
 trap : PIPE
 if [ "$sj_sweep" = 0 ]; then
@@ -24,8 +25,14 @@ else
     tail -n 0 -f "$sj_machine/journal" 2>/dev/null &
 fi
 sj_t=$!
-sj_n=0
-while [ "$sj_n" -lt "$sj_life" ] && printf 'beat\n' && sleep 2; do
-    sj_n=$((sj_n + 1))
-done 2>/dev/null
-kill "$sj_t" 2>/dev/null
+{
+    sj_n=0
+    while [ "$sj_n" -lt "$sj_life" ] && printf 'beat\n' && sleep 2 >/dev/null; do
+        sj_n=$((sj_n + 1))
+    done
+    kill "$sj_t" "$$"
+} 2>/dev/null &
+sj_b=$!
+trap 'kill "$sj_t" "$sj_b" 2>/dev/null; exit 0' TERM
+read -r sj_line
+kill "$sj_t" "$sj_b" 2>/dev/null

@@ -21,5 +21,6 @@ from __future__ import annotations
 from .cooldown import cause_of, cooldown_end
 from .party import Party
 from .patience import remember_failure
+from .request import LONG
 
-__all__ = ["Party", "cause_of", "cooldown_end", "remember_failure"]
+__all__ = ["LONG", "Party", "cause_of", "cooldown_end", "remember_failure"]

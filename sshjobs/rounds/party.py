@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError, TransportError
+from ..facts import is_ended, log_left
 from ..locks import Bell, Lead
 from ..record import TYPE_CHECKING
 from ..settings import Settings
@@ -15,6 +16,7 @@ from ..store import HostRow, Store
 from .cooldown import cause_of, cooldown_end
 from .patience import Patience
 from .place import Need, Place
+from .request import LONG
 from .round import Round
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Party(Place):
         super().__init__(store, identity, settings, rundir, clock)
         #: The next round lists every job directory; what it brought, once it has.
         self.listing = False
+        #: The job whose log is wanted now, "" while none is.
+        self.eager = ""
         self.listed: list[protocol.Event] | None = None
         self._bell = Bell(rundir, self.conn)
         self._lead = Lead(
@@ -204,6 +208,8 @@ class Party(Place):
 
     def _serve_round(self) -> None:
         transport = self._connect()
+        if self._fetch_first(transport):
+            return
         self._gather()
         round_ = Round(self, self._lead, listing=self.listing)
         try:
@@ -213,6 +219,42 @@ class Party(Place):
             raise
         if self.listing:
             self.listing, self.listed = False, round_.listed
+        if round_.long:
+            self._fetch(transport, round_.long, round_.newest)
+
+    def _fetch_first(self, transport: transports.Transport) -> bool:
+        """Bring home the long log of an ended job, of which a round knows no more."""
+        job = self.store.job(self.eager) if self.eager else None
+        if job is None or not is_ended(job) or job.id in self.unfetched:
+            return False
+        if log_left(job) < LONG or not self._bell.is_alone():
+            return False
+        self._fetch(transport, [job.id], self.store.newest_intent(self.conn))
+        return True
+
+    def _fetch(
+        self, transport: transports.Transport, ids: list[str], newest: int
+    ) -> None:
+        """Bring home the rest of long logs, until others want a round."""
+        from .fetch import Fetch
+
+        for job_id in ids:
+            job = self.store.job(job_id)
+            if job is None or job_id in self.unfetched or log_left(job) < LONG:
+                continue
+            try:
+                fetch = Fetch(self, self._lead, job, newest, self._bell)
+                again = fetch.run(transport)
+            except errors.SessionRefused:  # all are taken; rounds bring it, if slower
+                self.unfetched.add(job_id)
+                return
+            except TransportError:
+                self._hang_up()
+                raise
+            if not again:
+                self.unfetched.add(job_id)
+            if self.store.newest_intent(self.conn) > newest:
+                return
 
     def _tidy(self) -> None:
         """Go on for jobs that want their directories gone; nobody waits for that."""

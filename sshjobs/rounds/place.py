@@ -70,12 +70,12 @@ class Place:
         self.conn = conn_of(identity, settings)
         self.clock = clock
         self.waits = False  # for an end, which a watch can hear of
-        #: Told of the id, offset and end of each piece of log that a round of ours
-        #: has put whole into its file, at once; must not wait for anything.
+        #: Told of the id, offset and end of each piece of log that is in its file by
+        #: a session of ours, at once, before it counts; must not wait for anything.
         self.on_log: Callable[[str, int, int], None] | None = None
-        #: Told of what has come of a long piece before that is whole: the id, where the
-        #: piece begins, an offset and the bytes from there on; must not wait either.
-        self.on_bytes: Callable[[str, int, int, memoryview], None] | None = None
+        #: How many bytes of a long log to bring at a time, 0 for all that there are.
+        self.portion = 0
+        self.unfetched: set[str] = set()  # whose logs come in rounds only
         self.sessions = 0  # that are not in the ledger yet
         self.turn = 0.0  # seconds left to who led the last round, to lead the next
 

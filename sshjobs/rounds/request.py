@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .. import errors, protocol, states
-from ..facts import is_home, wants_log
+from ..facts import is_ended, is_home, log_left, wants_log
 from ..model import Job
 from ..record import Record
-from ..store import Intent
+from ..store import Intent, Store
 from .place import Place
 
 #: Bounds of one request (docs/reference/wire-format.md); the rest waits for the next.
@@ -17,11 +17,12 @@ MOST_INTENTS = 1000  # of a kind
 MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
 
-#: A long log comes in pieces: each counts once it is whole. The first has this many
-#: bytes, each further one twice as many as all before it: the host goes on to it if
-#: those took no more than a second or two. None begins after so many times the first.
+#: A log comes in pieces of so many bytes, one in each round. Of one that has more than
+#: so many left, a round brings these only: the rest has a session of its own
+#: (:mod:`.fetch`).
 LOG_PIECE_BYTES = 4 * 1024 * 1024
-MAX_PIECES = 64
+LONG = 2 * LOG_PIECE_BYTES
+LONG_PIECE_BYTES = 64 * 1024
 
 #: How long a host remembers a reaped or cancelled id, so that an old round cannot
 #: start it again. A round lives for seconds; a day is beyond any doubt.
@@ -35,6 +36,7 @@ class Plan(Record):
     kills: list[Intent]
     reaps: list[Intent]
     waits: list[Intent]  # for a log to come home
+    newest: int  # of all that stood open, see Store.newest_intent
 
 
 def expire(place: Place, now: float) -> None:
@@ -65,10 +67,8 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     jobs = store.jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
     starts, orders = _starts(place, intents, jobs)
-    reaps = [i for i in intents if i.kind == "reap" and is_home(jobs.get(i.job_id))]
-    reaps = reaps[:MAX_REAPS]
-    chunk = place.settings.log_chunk_size
-    logs, due = _logs(chunk, row.rounds, intents, jobs)
+    reaps = _reaps(store, intents, jobs)
+    logs = _logs(place, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
     request = protocol.Request(
@@ -82,15 +82,22 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         ),
         reaps=tuple({i.job_id: None for i in reaps}),
         logs=logs,
-        logs_due=due,
         listing=listing,
         start_grace=place.settings.start_grace,
         key_ttl=place.settings.key_ttl,
         gone_ttl=GONE_TTL,
     )
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
-    store.sync_logs(intent.job_id for intent in reaps)
-    return Plan(starts, kills, reaps, waits), request
+    newest = max((intent.id for intent in intents), default=0)
+    return Plan(starts, kills, reaps, waits, newest), request
+
+
+def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[Intent]:
+    """Choose what may be deleted on the host: all of its log is here, for good."""
+    reaps = [i for i in intents if i.kind == "reap" and is_home(jobs.get(i.job_id))]
+    reaps = reaps[:MAX_REAPS]
+    short = store.sync_logs([jobs[i.job_id] for i in reaps])
+    return [intent for intent in reaps if intent.job_id not in short]
 
 
 def _starts(
@@ -130,13 +137,9 @@ def _serve_nothing(place: Place, intent: Intent, job: Job | None) -> None:
 
 
 def _logs(
-    chunk: int, rounds: int, intents: list[Intent], jobs: dict[str, Job]
-) -> tuple[tuple[protocol.LogWant, ...], int]:
-    """Share the bytes of one reply among all who want log.
-
-    Returns:
-        A piece for each, then further ones, in turns; and for how many there is one.
-    """
+    place: Place, rounds: int, intents: list[Intent], jobs: dict[str, Job]
+) -> tuple[protocol.LogWant, ...]:
+    """Share the bytes of one reply among all who want log."""
     wanted = {}
     for intent in intents:
         job = jobs.get(intent.job_id)
@@ -146,22 +149,16 @@ def _logs(
     turn = rounds * MAX_LOGS % max(1, len(chosen))
     chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
     share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
-    piece = max(chunk, share)
-    wants: list[protocol.LogWant] = []
-    at, size = 0, piece
-    while at < MAX_PIECES * piece and not (at and len(wants) > MAX_LOGS):
-        for job in chosen:
-            limit = min(size, _rest(job, piece) - at)
-            if limit > 0 or not at:
-                wants.append(protocol.LogWant(job.id, job.log_home + at, max(0, limit)))
-        at += size
-        size = 2 * at
-    return tuple(wants), len(chosen)
+    piece = max(place.settings.log_chunk_size, share)
+    chosen = list(map(place.store.check_log, chosen))
+    return tuple(
+        protocol.LogWant(job.id, job.log_home, _limit(place, job, piece))
+        for job in chosen
+    )
 
 
-def _rest(job: Job, piece: int) -> int:
+def _limit(place: Place, job: Job, piece: int) -> int:
     """Return how many bytes of a log to ask for; an ended job's has a last byte."""
-    known = job.log_bytes - job.log_home
-    if states.is_final(job.state) and job.state != states.LOST:
-        return known
-    return max(known, piece)
+    if log_left(job) >= LONG and job.id not in place.unfetched:
+        return LONG_PIECE_BYTES
+    return min(piece, log_left(job)) if is_ended(job) else piece

@@ -10,7 +10,7 @@ from ..facts import Ledger
 from ..locks import Lead
 from .intake import Intake
 from .place import Place
-from .request import Plan, collect, expire
+from .request import LONG, Plan, collect, expire
 
 #: What a whole round says of a host.
 _WHOLE: dict[str, float | str]
@@ -27,6 +27,10 @@ class Round:
         self._store = place.store
         #: What a listing brought, in the order of the reply.
         self.listed: list[protocol.Event] = []
+        #: The ids of jobs of whose logs the host has far more than it was asked for.
+        self.long: list[str] = []
+        #: The newest of the intents that it could serve, see Store.newest_intent.
+        self.newest = 0
         self._facts: list[protocol.Event] = []
         self._bytes_in = 0
         self._skew = 0.0
@@ -51,6 +55,7 @@ class Round:
         with store.write():
             expire(self._place, started_at)
             plan, request = collect(self._place, self._listing)
+        self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(request, nonce)
         reply = protocol.Reply(nonce)
@@ -59,7 +64,6 @@ class Round:
             self._store.log_path,
             self._take,
             self._lead.beat,
-            self._place.on_bytes,
         )
         try:
             ran = transport.run(
@@ -120,8 +124,14 @@ class Round:
             self._facts.append(event)
         else:
             self._facts.append(event)
-        if isinstance(event, protocol.LogEnd) and self._place.on_log is not None:
-            end = event.offset + event.length
+        if isinstance(event, protocol.LogEnd):
+            self._take_log(event)
+
+    def _take_log(self, event: protocol.LogEnd) -> None:
+        end = event.offset + event.length
+        if event.size - end >= LONG:
+            self.long.append(event.job_id)
+        if self._place.on_log is not None:
             self._place.on_log(event.job_id, event.offset, end)
 
     # -- what was said -----------------------------------------------------------------

@@ -8,7 +8,7 @@ under the gate, where there is none.
 from __future__ import annotations
 
 from ..settings import Settings
-from .base import Completed, ConnState, Door, Sink, Transport
+from .base import Completed, ConnState, Door, Into, Sink, Transport
 from .identity import Identity, check_rundir, local_identity, rundir
 from .process import which
 
@@ -16,6 +16,7 @@ __all__ = [
     "Completed",
     "ConnState",
     "Door",
+    "Into",
     "Identity",
     "Sink",
     "Transport",

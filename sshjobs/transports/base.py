@@ -20,19 +20,19 @@ else:
 Sink = Callable[[bytes], None]
 
 
-class Drain(Protocol):
-    """A sink that can take bytes out of a pipe by itself, without a copy of ours."""
+class Into(Record):
+    """A file that takes a session's stdout in place of a sink, which only beats then.
 
-    def __call__(self, data: bytes, /) -> None:
-        """Take a piece, see :data:`Sink`."""
+    The other side writes to the very open file that ``fd`` is, so that its offset is
+    one for both: whoever moves it (lseek(2)) says where the next bytes go.
 
-    def draw(self, pipe: int) -> int:
-        """Take what may go straight from the pipe to where it belongs.
+    ``look`` is called with that offset soon after it has changed, and about once a
+    second. The first bytes that it returns follow on stdin, whose end comes only
+    after them; what it raises abandons the session.
+    """
 
-        Returns:
-            How many bytes; 0 if what comes next must be handed over, if there is
-            nothing there now, and at the end.
-        """
+    fd: int
+    look: Callable[[int], bytes]
 
 
 #: How much of a session's stderr is kept; it is for error texts only.
@@ -44,6 +44,7 @@ class Completed(Record):
 
     ``exit_status`` is ``None`` where the host told none: the command was killed by a
     signal, or sshd's ChannelTimeout cut it (OpenSSH's client drops ``exit-signal``).
+    ``stdout_bytes`` counts what the sink was given.
     """
 
     exit_status: int | None
@@ -67,15 +68,25 @@ class Transport(Protocol):
     name: str
 
     def run(
-        self, script: str, *, stdin: bytes, timeout: float, sink: Sink
+        self,
+        script: str,
+        *,
+        stdin: bytes,
+        timeout: float,
+        sink: Sink,
+        into: Into | None = None,
+        hold: bool = False,
     ) -> Completed:
         """Run one command line on the host and hand its stdout to ``sink``.
 
         Args:
             script: A command line for the host's login shell.
-            stdin: All of the standard input; end of file follows it.
+            stdin: The standard input; end of file follows it.
             timeout: Seconds of silence (no byte out, none taken in) that are borne.
             sink: See :data:`Sink`.
+            into: What takes stdout instead.
+            hold: Standard input ends only as we lose interest, so that a command that
+                reads it can end at once: sshd keeps a session as long as its command.
 
         Raises:
             SessionRefused: nothing ran; waiting a little and connecting again is right.

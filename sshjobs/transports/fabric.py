@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import (
@@ -28,7 +29,7 @@ from ..errors import (
     of_system,
 )
 from ..settings import Settings
-from .base import Completed, Door, Sink
+from .base import Completed, Door, Into, Sink
 from .causes import diagnose
 from .ending import log_prefix, make_way
 from .env import ssh_env
@@ -233,7 +234,14 @@ class Fabric:
         self._gate.release()
 
     def run(
-        self, script: str, *, stdin: bytes, timeout: float, sink: Sink
+        self,
+        script: str,
+        *,
+        stdin: bytes,
+        timeout: float,
+        sink: Sink,
+        into: Into | None = None,
+        hold: bool = False,
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
 
@@ -248,7 +256,9 @@ class Fabric:
 
         try:
             session = _Session()
-            pump = session.pump(stdin, beating, timeout)
+            pump = session.pump(
+                lambda: Pump(stdin, beating, timeout, into=into, hold=hold)
+            )
         except OSError as error:
             raise of_system("no pipes to be had here", error) from error
         try:
@@ -305,10 +315,10 @@ class _Session:
         #: What was said last: a word, and what goes with it.
         self.said: tuple[str, Any] = ("lost", None)
 
-    def pump(self, stdin: bytes, sink: Sink, timeout: float) -> Pump:
+    def pump(self, make: Callable[[], Pump]) -> Pump:
         """Return what moves the bytes; the session is closed if there is none."""
         try:
-            return Pump(stdin, sink, timeout)
+            return make()
         except OSError:
             self.close()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CommandTimeout, HostUnreachable
-from .base import Completed, Sink
+from .base import Completed, Into, Sink
 from .env import home, plain_env
 from .identity import Identity
 from .process import Child, spawn
@@ -22,10 +22,17 @@ class Local:
         return "<Local>"
 
     def run(
-        self, script: str, *, stdin: bytes, timeout: float, sink: Sink
+        self,
+        script: str,
+        *,
+        stdin: bytes,
+        timeout: float,
+        sink: Sink,
+        into: Into | None = None,
+        hold: bool = False,
     ) -> Completed:
         """Run one command line under ``sh``; see :class:`~.base.Transport`."""
-        pump = Pump(stdin, sink, timeout)
+        pump = Pump(stdin, sink, timeout, into=into, hold=hold)
         child = None
         try:
             child = Child(self._start(script, pump))

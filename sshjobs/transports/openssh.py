@@ -19,7 +19,7 @@ from ..errors import (
 from ..record import TYPE_CHECKING
 from ..settings import Settings
 from . import process
-from .base import Completed, Door, Sink
+from .base import Completed, Door, Into, Sink
 from .identity import Identity
 from .master import PATIENCE, Live, ensure, probe
 from .mux import (
@@ -107,12 +107,19 @@ class OpenSSH:
             self._control = None
 
     def run(
-        self, script: str, *, stdin: bytes, timeout: float, sink: Sink
+        self,
+        script: str,
+        *,
+        stdin: bytes,
+        timeout: float,
+        sink: Sink,
+        into: Into | None = None,
+        hold: bool = False,
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
         try:
             start = process.start_of(self._live.pid) or ""
-            pump = Pump(stdin, sink, timeout)
+            pump = Pump(stdin, sink, timeout, into=into, hold=hold)
         except OSError as error:
             raise of_system("no pipes to be had here", error) from error
         session: Session | None = None

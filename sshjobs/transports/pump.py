@@ -8,7 +8,7 @@ import select
 import time
 from collections.abc import Callable
 
-from .base import STDERR_BYTES, Sink
+from .base import STDERR_BYTES, Into, Sink
 
 _PIECE = 1 << 20
 
@@ -21,9 +21,11 @@ _BEAT = 1.0
 #: Seconds between looks where the end of a session cannot be waited for (no pidfd).
 _LOOK = 0.02
 
-
-def _draw_nothing(_pipe: int) -> int:
-    return 0
+#: Seconds between two looks at a file that the other side writes to, at least and at
+#: most: twice as many as before while less than so many bytes come in between.
+_SOON = 0.002
+_LATER = 0.064
+_MUCH = 4 << 20
 
 
 class Silence(Exception):
@@ -35,7 +37,7 @@ class Pump:
 
     Every end of ours is non-blocking, so that 20 MB in and 20 MB out cannot wait for
     each other. The other ends are :attr:`theirs`: pass them on, then call
-    :meth:`handed_over`. A sink that can :meth:`~.base.Drain.draw` is asked to first.
+    :meth:`handed_over`. With ``into``, stdout is no pipe but that file.
     """
 
     def __init__(
@@ -45,9 +47,14 @@ class Pump:
         timeout: float,
         *,
         stderr_bytes: int = STDERR_BYTES,
+        into: Into | None = None,
+        hold: bool = False,
     ) -> None:
         self._sink = sink
-        self._draw: Callable[[int], int] = getattr(sink, "draw", _draw_nothing)
+        self._into = into
+        self._open_ended = hold or into is not None  # stdin does not end yet
+        self._at = 0 if into is None else os.lseek(into.fd, 0, os.SEEK_CUR)
+        self._pace = _SOON
         self._stderr_bytes = stderr_bytes
         self._timeout = timeout
         self._rest = memoryview(stdin)
@@ -59,14 +66,18 @@ class Pump:
         self._in = self._out = self._err = -1
         try:
             in_theirs, self._in = self._pipe(0)
-            out_theirs, self._out = self._pipe(1)
+            if into is None:
+                out_theirs, self._out = self._pipe(1)
+            else:
+                out_theirs = os.dup(into.fd)
+                self._unsent.add(out_theirs)
             err_theirs, self._err = self._pipe(1)
         except OSError:  # no descriptors left: give back those that there were
             self.close()
             raise
         self.theirs = (in_theirs, out_theirs, err_theirs)
         self._moved_at = self._sunk_at = time.monotonic()
-        if not stdin:
+        if not stdin and not self._open_ended:
             self._shut(self._in)
 
     def _pipe(self, theirs: int) -> tuple[int, int]:
@@ -97,12 +108,18 @@ class Pump:
 
     def _shut(self, fd: int) -> None:
         self._ours.discard(fd)
-        self._poll.unregister(fd)
+        self._ignore(fd)
         os.close(fd)
         # The number may soon name another descriptor; ours must not match it.
         self._in, self._out, self._err = (
             -1 if fd == one else one for one in (self._in, self._out, self._err)
         )
+
+    def _ignore(self, fd: int) -> None:
+        try:
+            self._poll.unregister(fd)
+        except KeyError:  # stdin, between what is known of it and the rest
+            return
 
     def run(self, watch: int, ended: Callable[[], bool]) -> None:
         """Move bytes until ``ended()`` is true, then what is left in the pipes.
@@ -121,6 +138,7 @@ class Pump:
             self._beat()
         while self._read_out():
             self._beat()
+        self._look()
         while self._read_err():
             continue
 
@@ -132,6 +150,7 @@ class Pump:
             self._read_err()
         if self._out in ready:
             self._read_out()
+        self._look()
         if watch >= 0 and watch not in ready:
             return False
         if watch >= 0:
@@ -141,7 +160,8 @@ class Pump:
     def _patience(self, watch: int) -> float:
         now = time.monotonic()
         due = min(self._sunk_at + _BEAT, self._moved_at + self._timeout)
-        return max(0.0, min(due - now, _LOOK if watch < 0 else _BEAT))
+        least = _LOOK if watch < 0 else _BEAT
+        return max(0.0, min(due - now, least if self._into is None else self._pace))
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -150,6 +170,29 @@ class Pump:
         if now - self._sunk_at >= _BEAT:
             self._sunk_at = now
             self._sink(b"")
+            if self._into is not None:
+                self._go_on(self._into.look(self._at))
+
+    def _look(self) -> None:
+        """See whether the other side has written to the file."""
+        if self._into is None:
+            return
+        last, self._at = self._at, os.lseek(self._into.fd, 0, os.SEEK_CUR)
+        if abs(self._at - last) < _MUCH:
+            self._pace = min(2 * self._pace, _LATER)
+        else:
+            self._pace = max(_SOON, self._pace / 2)
+        if self._at != last:
+            self._moved_at = time.monotonic()
+            self._go_on(self._into.look(self._at))
+
+    def _go_on(self, more: bytes) -> None:
+        """Have stdin go on with these bytes, and end after them."""
+        if more and self._open_ended and self._in >= 0:
+            self._open_ended = False
+            self._rest = memoryview(bytes(self._rest) + more)
+            self._poll.register(self._in, select.POLLOUT)
+            self._feed()
 
     def _feed(self) -> None:
         try:
@@ -159,15 +202,12 @@ class Pump:
         except BrokenPipeError:  # the command did not want the rest; its own business
             self._rest = self._rest[:0]
         self._moved_at = time.monotonic()
-        if not self._rest:
+        if not self._rest and self._open_ended:
+            self._ignore(self._in)
+        elif not self._rest:
             self._shut(self._in)
 
     def _read_out(self) -> bool:
-        drawn = self._draw(self._out) if self._out >= 0 else 0
-        if drawn:
-            self.stdout_bytes += drawn
-            self._moved_at = self._sunk_at = time.monotonic()
-            return True
         piece = self._read(self._out)
         if piece:
             self.stdout_bytes += len(piece)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import errors, states
 from ..errors import SshJobsError
+from ..facts import is_ended
 from ..model import Job
-from ..rounds import Party
+from ..rounds import LONG, Party
 from ..store import Store
 from .context import Context
 
 #: What is copied at a time. A larger one is memory that malloc takes anew each time.
 _PIECE = 1 << 18
+
+#: What is copied inside the kernel at a time, so that Ctrl-C is heard.
+_MOST = 1 << 24
+
+#: What sendfile(2) says where it cannot serve: not to a file (macOS, BSD), not to its
+#: end (Linux, O_APPEND), not of this file system.
+_NO_SENDFILE = frozenset(
+    (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBADF)
+)
 
 #: Takes bytes, all of them.
 Write = Callable[["bytes | memoryview"], object]
@@ -27,40 +39,50 @@ class Tap:
         job_id: The job.
         write: Takes bytes; may raise ``BrokenPipeError``.
         offset: Where to begin, in bytes.
+        file: The regular file to which ``write`` writes, -1 if it is none.
     """
 
-    def __init__(self, store: Store, job_id: str, write: Write, offset: int) -> None:
-        self._path = store.log_path(job_id)
+    def __init__(
+        self, store: Store, job_id: str, write: Write, offset: int, file: int = -1
+    ) -> None:
+        self.path = store.log_path(job_id)
         self._job_id = job_id
         self._write = write
+        self._file = file
         self.at = offset
 
     def copy(self, upto: int) -> None:
         """Hand over what lies between the last byte given and ``upto``."""
         if upto <= self.at:
             return
-        with open(self._path, "rb", buffering=0) as file:
-            file.seek(self.at)
+        with open(self.path, "rb", buffering=0) as log:
+            while self.at < upto and self._send(log.fileno(), upto - self.at):
+                continue
+            log.seek(self.at)
             while self.at < upto:
-                data = file.read(min(_PIECE, upto - self.at))
+                data = log.read(min(_PIECE, upto - self.at))
                 if not data:
                     break
                 self._write(data)
                 self.at += len(data)
 
+    def _send(self, log: int, count: int) -> int:
+        """Copy bytes inside the kernel, which costs half; return how many."""
+        if self._file < 0:
+            return 0
+        try:
+            done = os.sendfile(self._file, log, self.at, min(_MOST, count))
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+            done, self._file = 0, -1
+        self.at += done
+        return done
+
     def heard(self, job_id: str, offset: int, end: int) -> None:
-        """Hand over a piece that has just come, if it is the next."""
+        """Hand over what has just come, if it is the next."""
         if job_id == self._job_id and offset <= self.at:
             self.copy(end)
-
-    def take(self, job_id: str, begin: int, offset: int, data: memoryview) -> None:
-        """Hand over bytes of a piece that is coming, with what lies before them."""
-        if job_id != self._job_id or begin > self.at:
-            return
-        self.copy(offset)
-        if offset == self.at:
-            self._write(data)
-            self.at += len(data)
 
 
 def logs(
@@ -71,14 +93,14 @@ def logs(
     follow: bool = False,
     offset: int = 0,
     tail: int | None = None,
-    prompt: bool = False,
+    file: int = -1,
 ) -> Job:
     """Hand over the bytes of a job's log.
 
     Args:
         write: Takes each piece, in order, none twice.
-        prompt: ``write`` never waits for a reader, so that it may be called while the
-            rest of a long log is on its way.
+        file: The descriptor to which ``write`` writes, if that is a regular file: no
+            reader is waited for, so bytes go there while others are on their way.
         follow: Go on until the job has ended and its last byte was given.
         offset: Begin at this byte.
         tail: Begin with the last so many lines of what there is now.
@@ -86,41 +108,31 @@ def logs(
     Raises:
         HostUnreachable: after what is here already was given.
     """
+    job = ctx.store.check_log(job)
     if job.log_final or job.reaped_at is not None:
-        _give(ctx.store, job, write, offset, tail)
+        _give(Tap(ctx.store, job.id, write, offset, file), job, tail)
         return job
     with ctx.party_at(job.conn) as party, _wanting_log(party, job.id) as rest:
+        tap = Tap(party.store, job.id, write, offset, file)
         if tail is not None or not follow:
-            tap = Tap(party.store, job.id, write, offset)
-            if prompt and tail is None:
+            if file >= 0 and tail is None:
                 tap.copy(job.log_home)
                 party.on_log = tap.heard
-                party.on_bytes = tap.take
             error = _bring(party, job.id, rest)
             job = party.store.job(job.id) or job
-            at = _give(party.store, job, write, tap.at, tail)
+            _give(tap, job, tail)
             if error is not None:
                 raise error
             if not follow:
                 return job
-            offset = at
-        tap = Tap(party.store, job.id, write, offset)
         return _follow(party, job.id, tap, rest)
 
 
-def _give(
-    store: Store,
-    job: Job,
-    write: Write,
-    offset: int,
-    tail: int | None,
-) -> int:
-    """Hand over what is here; return the offset after it."""
+def _give(tap: Tap, job: Job, tail: int | None) -> None:
+    """Hand over what is here."""
     if tail is not None:
-        offset = max(offset, _tail_offset(store.log_path(job.id), job.log_home, tail))
-    tap = Tap(store, job.id, write, offset)
+        tap.at = max(tap.at, _tail_offset(tap.path, job.log_home, tail))
     tap.copy(job.log_home)
-    return max(tap.at, offset)
 
 
 def _tail_offset(path: str, size: int, lines: int) -> int:
@@ -190,9 +202,11 @@ def _wanting_log(party: Party, job_id: str) -> Iterator[_Rest]:
 def _bring(party: Party, job_id: str, rest: _Rest) -> SshJobsError | None:
     """Bring home all of a log that there is now; return what prevented it."""
     fresh = party.fresh(party.clock())
+    party.eager = job_id
 
     def need() -> float | None:
-        due = fresh()
+        known = party.store.job(job_id)
+        due = None if known is not None and is_ended(known) else fresh()
         if due is not None:
             return due
         job = party.store.job(job_id)
@@ -221,6 +235,7 @@ def _follow(party: Party, job_id: str, tap: Tap, rest: _Rest) -> Job:
             return rest.due(job)
         return pace()
 
+    party.portion = LONG
     pace_ = party.paced(lambda: True, live=True)
 
     def pace() -> float:

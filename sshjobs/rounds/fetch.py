@@ -1,0 +1,190 @@
+"""A long log, brought home in a session of its own that writes to the file itself.
+
+Theory of operation: a round brings the first bytes of a log and tells how many there
+are. What is left, if that is much, is not copied on its way: the session's stdout is
+the very file in the store, into which the master of the connection then writes. So
+nothing but bytes of the log may come, each at its place. The program on the host says
+a fence, and waits. The fence, and what a noisy login shell has printed before it, goes
+far behind the end of the log. Once the fence stands there, the offset of the open
+file, which is one for both sides, is set to where the log goes on, and the program is
+told so. From then on, what lies before the offset is the log's, whether the rest of
+it comes or not. A process that is killed in between leaves nothing that counts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .. import protocol
+from ..facts import Ledger, log_left
+from ..locks import Bell, Lead
+from ..model import Job
+from ..protocol import LogWant
+from ..transports import Into, Transport
+from .intake import not_written, open_log
+from .place import Place
+from .request import LONG
+
+#: So far behind the last byte that is asked for, the fence is waited for.
+_APART = 1 << 20
+
+#: No login shell says more than so many bytes.
+_NOISE = 1 << 16
+
+#: Seconds between two looks whether others want something done; what has come counts.
+_TURN = 1.0
+
+#: After so many, those who only wait for news have their turn as well.
+_LONG_TURN = 5.0
+
+
+class _Enough(Exception):
+    """The session is not worth waiting for."""
+
+
+class Fetch:
+    """The rest of one log; see above.
+
+    Args:
+        place: The host.
+        lead: The lock of its rounds, held by us.
+        job: Whose log it is.
+        newest: The newest intent there is, as long as nobody wants more done.
+        bell: The place where others wait for the host.
+    """
+
+    def __init__(
+        self, place: Place, lead: Lead, job: Job, newest: int, bell: Bell
+    ) -> None:
+        self._place = place
+        self._lead = lead
+        self._newest = newest
+        self._bell = bell
+        self._job_id = job.id
+        most = place.portion or log_left(job)
+        self._want = LogWant(job.id, job.log_home, min(most, log_left(job)))
+        self._path = place.store.log_path(job.id)
+        self._fence = b""
+        self._file = -1
+        self._goes = False
+        self._come = self._counted = 0
+        self._began_at = self._looked_at = 0.0
+        self._called = False
+
+    def run(self, transport: Transport) -> bool:
+        """Bring it; return whether to try that again, should there be more.
+
+        Raises:
+            TransportError: as of any session; what has come by then counts.
+            StoreError: the file cannot be written.
+        """
+        base = self._place.settings.remote_base_dir
+        nonce = os.urandom(8).hex()
+        program, self._fence = protocol.build_fetch(base, self._want, nonce)
+        self._began_at = self._looked_at = time.monotonic()
+        try:
+            self._file = open_log(self._path)
+            os.lseek(self._file, self._behind(), os.SEEK_SET)
+        except OSError as error:
+            raise not_written(self._path, error) from error
+        try:
+            transport.run(
+                "exec sh",
+                stdin=program,
+                timeout=self._place.settings.command_timeout,
+                sink=self._beat,
+                into=Into(self._file, self._look),
+            )
+        except _Enough:
+            return self._called
+        finally:
+            self._count()
+            self._close()
+        self._feel(time.monotonic() - self._began_at)
+        return self._come == self._want.limit
+
+    def _feel(self, seconds: float) -> None:
+        """Have the next portion take about a second."""
+        if self._place.portion and seconds < 0.5:
+            self._place.portion *= 2
+        elif self._place.portion and seconds > 2.0:
+            self._place.portion = max(LONG, self._place.portion // 2)
+
+    def _behind(self) -> int:
+        return self._want.offset + self._want.limit + _APART
+
+    def _beat(self, _: bytes) -> None:
+        self._lead.beat()
+
+    def _look(self, at: int) -> bytes:
+        """See what has come up to an offset; return what is to be said to the host."""
+        if not self._goes:
+            return self._find_fence(at - self._behind())
+        self._come = max(0, min(at - self._want.offset, self._want.limit))
+        if self._place.on_log is not None:
+            end = self._want.offset + self._come
+            self._place.on_log(self._job_id, self._want.offset, end)
+        now = time.monotonic()
+        if now - self._looked_at >= _TURN:
+            self._looked_at = now
+            self._lead.beat()
+            self._count()
+            self._bell.ring()
+            self._called = self._is_called(now)
+            if self._called:
+                raise _Enough
+        return b""
+
+    def _is_called(self, now: float) -> bool:
+        if self._place.store.newest_intent(self._place.conn) > self._newest:
+            return True
+        return now - self._began_at >= _LONG_TURN and not self._bell.is_alone()
+
+    def _find_fence(self, length: int) -> bytes:
+        said = os.pread(self._file, length, self._behind()) if length > 0 else b""
+        if not said.endswith(self._fence):
+            if len(said) > _NOISE:
+                raise _Enough
+            return b""
+        self._wipe()
+        os.lseek(self._file, self._want.offset, os.SEEK_SET)
+        self._goes = True
+        return protocol.GO
+
+    def _wipe(self) -> None:
+        """Cut off what has been said, unless more counts by now: another leads."""
+        with self._place.store.write():
+            if not self._leads():
+                raise _Enough
+            try:
+                os.ftruncate(self._file, self._want.offset)
+            except OSError as error:
+                raise not_written(self._path, error) from error
+
+    def _close(self) -> None:
+        try:
+            if not self._goes:
+                self._wipe()
+        except _Enough:  # who leads now sees to it, should it matter
+            return
+        finally:
+            os.close(self._file)
+
+    def _leads(self) -> bool:
+        return self._place.row().generation == self._lead.generation
+
+    def _count(self) -> None:
+        """Have the store know what has come, unless another leads by now."""
+        place, store = self._place, self._place.store
+        offset, length = self._want.offset + self._counted, self._come - self._counted
+        if not length:
+            return
+        self._counted = self._come
+        with store.write():
+            if not self._leads():
+                return
+            store.count(place.conn, bytes_in=length)
+            now, host = place.clock(), place.identity.host
+            end = protocol.LogEnd(self._job_id, offset, length, offset + length)
+            Ledger(store, place.conn, host, [], 0.0, now).apply([end])

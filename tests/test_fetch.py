@@ -1,0 +1,347 @@
+"""Long logs, each in a session of its own that writes to the file itself."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sshjobs import protocol, states, transports
+from sshjobs.errors import ConnectionLost, StoreError
+from sshjobs.locks import Bell, Lead
+from sshjobs.model import Job
+from sshjobs.rounds import Party
+from sshjobs.rounds.fetch import Fetch
+from sshjobs.settings import Settings
+from sshjobs.store import Store
+from sshjobs.transports import Completed, Into
+from tests.box import Box, eventually, finish
+from tests.sshd import Sshd
+
+ID = "a" * 16
+LOG = bytes(range(256)) * 40_000
+HOME = 5_000
+
+#: 37 MB and some, no two lines alike.
+LINES = "seq 1 5000000"
+
+
+# -- one fetch, and a host that says what it likes ---------------------------------
+
+
+class Host:
+    """Stands in for a transport: says something, waits for the word, says the rest."""
+
+    name = "host"
+
+    def __init__(self, noise: bytes = b"", rest: bytes = LOG[HOME:]) -> None:
+        self.noise = noise
+        self.rest = rest
+        self.fence = True
+        self.after: BaseException | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.word: bytes | None = None
+
+    def run(
+        self,
+        script: str,
+        *,
+        stdin: bytes,
+        timeout: float,
+        sink: Callable[[bytes], None],
+        into: Into | None = None,
+        hold: bool = False,
+    ) -> Completed:
+        assert script == "exec sh" and into is not None
+        nonce = stdin.partition(b"sj_fetch '")[2][:16].decode()
+        fence = f"\nsshjobs-log 1 {nonce}\n".encode() if self.fence else b""
+        self.meanwhile()
+        for piece in (self.noise, fence):
+            os.write(into.fd, piece)
+            self.word = self.look(into)
+        if self.word:
+            for start in range(0, len(self.rest), 1_000_000):
+                os.write(into.fd, self.rest[start : start + 1_000_000])
+                assert self.look(into) == b""
+        if self.after is not None:
+            raise self.after
+        return Completed(0, b"", 0)
+
+    def look(self, into: Into) -> bytes:
+        return into.look(os.lseek(into.fd, 0, os.SEEK_CUR))
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class Here:
+    """A record with one job, of whose log the first bytes are here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(f"{folder}/home")
+        settings = Settings()
+        rundir = folder / "run"
+        rundir.mkdir(mode=0o700)
+        identity = transports.resolve("local", settings)
+        self.party = Party(self.store, identity, settings, str(rundir))
+        conn = self.party.conn
+        self.bell = Bell(str(rundir), conn)
+        self.lead = Lead(
+            os.path.join(self.store.home, "locks"),
+            conn,
+            lambda: self.party.row().generation,
+            lambda _: True,
+        )
+        assert self.lead.acquire()
+        job = Job(
+            id=ID,
+            host="local",
+            conn=conn,
+            state=states.COMPLETED,
+            log_bytes=len(LOG),
+            log_home=HOME,
+        )
+        with self.store.write():
+            self.store.add_jobs([job])
+        self.path = Path(self.store.log_path(ID))
+        self.path.write_bytes(LOG[:HOME])
+
+    @property
+    def job(self) -> Job:
+        job = self.store.job(ID)
+        assert job is not None
+        return job
+
+    def fetch(self, host: Host) -> bool:
+        return Fetch(self.party, self.lead, self.job, 0, self.bell).run(host)
+
+    def another_leads(self, log: bytes) -> None:
+        """Have another take over, who brings more of the log."""
+        generation = self.party.row().generation
+        self.store.set_host(self.party.conn, generation=generation + 1)
+        self.path.write_bytes(log)
+        self.store.update(ID, log_home=len(log))
+
+
+@pytest.fixture
+def here(place: Path) -> Iterator[Here]:
+    made = Here(place)
+    yield made
+    made.lead.release()
+    made.store.close()
+
+
+@pytest.mark.parametrize("noise", [b"", b"Welcome\n", b"\n" * 50_000, LOG[:9_000]])
+def test_a_fetch_puts_the_rest_where_it_belongs(here: Here, noise: bytes) -> None:
+    told: list[tuple[str, int, int]] = []
+    here.party.on_log = lambda *what: told.append(what)
+    host = Host(noise)
+    assert here.fetch(host)
+    assert here.path.read_bytes() == LOG
+    assert (here.job.log_home, here.job.log_final) == (len(LOG), True)
+    assert (host.word, told[-1]) == (protocol.GO, (ID, HOME, len(LOG)))
+    assert here.party.row().bytes_in == len(LOG) - HOME
+
+
+@pytest.mark.parametrize("noise", [b"", b"no such file\n", bytes(200_000)])
+def test_no_fence_no_log(here: Here, noise: bytes) -> None:
+    host = Host(noise)
+    host.fence = False
+    assert not here.fetch(host)
+    assert here.path.read_bytes() == LOG[:HOME]
+    assert (host.word, here.job.log_home) == (b"", HOME) or len(noise) > 65536
+
+
+def test_what_has_come_counts_though_the_connection_ends(here: Here) -> None:
+    host = Host(rest=LOG[HOME:2_000_000])
+    host.after = ConnectionLost("box", "gone", "")
+    with pytest.raises(ConnectionLost):
+        here.fetch(host)
+    assert here.path.read_bytes() == LOG[:2_000_000]
+    assert (here.job.log_home, here.job.log_final) == (2_000_000, False)
+
+
+def test_a_log_that_is_shorter_there_is_not_fetched_again(here: Here) -> None:
+    assert not here.fetch(Host(rest=LOG[HOME:6_000]))
+    assert here.job.log_home == 6_000
+
+
+def test_more_than_was_asked_for_does_not_count(here: Here) -> None:
+    here.fetch(Host(rest=LOG[HOME:] + b"more"))
+    assert here.job.log_home == len(LOG)
+
+
+@pytest.mark.parametrize("fence", [True, False])
+def test_who_leads_no_more_spoils_nothing(here: Here, fence: bool) -> None:
+    """It was stopped for so long that another has taken over, and knows more."""
+    host = Host(b"noise")
+    host.fence = fence
+    host.meanwhile = lambda: here.another_leads(LOG[:9_000])
+    assert not here.fetch(host)
+    assert here.path.read_bytes()[:9_000] == LOG[:9_000]
+    assert here.job.log_home == 9_000
+
+
+def test_a_portion_grows_while_it_takes_no_time(here: Here) -> None:
+    here.party.portion = 100_000
+    for size in (100_000, 200_000, 400_000):
+        before = here.job.log_home
+        assert here.fetch(Host(rest=LOG[before : before + size]))
+        assert here.job.log_home == before + size
+    assert here.path.read_bytes() == LOG[: here.job.log_home]
+
+
+def test_a_file_that_cannot_be_opened_is_named(here: Here) -> None:
+    here.path.unlink()
+    here.path.mkdir()
+    with pytest.raises(StoreError, match=ID):
+        here.fetch(Host())
+
+
+# -- over a real sshd ----------------------------------------------------------------
+
+
+def odd_box(sshd: Sshd, place: Path) -> Box:
+    outer = place / "host"
+    outer.mkdir()
+    login = pwd.getpwnam(sshd.user)
+    os.chown(outer, login.pw_uid, login.pw_gid)
+    return Box(sshd, place / "home", outer / "base")
+
+
+def on_host(box: Box, job: str) -> bytes:
+    return (box.directory(job) / "log").read_bytes()
+
+
+def test_a_long_log_takes_two_sessions_at_most(box: Box, tmp_path: Path) -> None:
+    job = box.submit("--", LINES)
+    box.ok("wait", job)
+    before, path = box.hosts()["sessions"], tmp_path / "log"
+    with open(path, "wb") as file:
+        assert finish([box.start("logs", job, stdout=file)])[0].status == 0
+    assert path.read_bytes() == on_host(box, job)
+    assert box.hosts()["sessions"] - before <= 2
+    assert box.hosts()["bytes_in"] >= path.stat().st_size
+    assert box.ok("logs", job).raw == on_host(box, job)
+    assert box.hosts()["sessions"] - before <= 2
+
+
+@pytest.mark.parametrize("noise", ["echo noise", "head -c 100000 /dev/zero"])
+def test_a_login_shell_that_talks_does_no_harm(
+    new_sshd: Callable[..., Sshd], place: Path, noise: str
+) -> None:
+    """A little is passed over; where it is too much, the log comes in rounds."""
+    sshd = new_sshd(ForceCommand=f"sh -c '{noise}; eval \"$SSH_ORIGINAL_COMMAND\"'")
+    box = odd_box(sshd, place)
+    job = box.submit("--", LINES)
+    box.ok("wait", job)
+    assert box.ok("logs", job).raw == on_host(box, job)
+    box.close()
+
+
+@pytest.mark.parametrize("mux", ["native", "ssh"])
+def test_run_gives_a_long_log_as_it_comes(box: Box, mux: str) -> None:
+    box.env["SSHJOBS_MUX"] = mux
+    ended = box.ok("run", box.host, "--", f"{LINES}; sleep 1; {LINES}")
+    lines = b"".join(b"%d\n" % number for number in range(1, 5_000_001))
+    assert ended.raw == lines * 2
+
+
+def test_reaping_brings_a_long_log_home_first(box: Box) -> None:
+    job = box.submit("--", LINES)
+    box.ok("wait", job)
+    expected = on_host(box, job)
+    box.ok("reap")
+    assert not box.directory(job).exists()
+    assert box.ok("logs", job).raw == expected
+
+
+def test_others_are_served_while_a_long_log_is_on_its_way(
+    new_sshd: Callable[..., Sshd], place: Path
+) -> None:
+    """Eight seconds' worth of log; a submit in between has its answer before."""
+    slowly = place / "slowly"
+    slowly.write_text(
+        "import os, time\n"
+        "while data := os.read(0, 65536):\n"
+        "    os.write(1, data)\n"
+        "    time.sleep(len(data) / 5e6)\n"
+    )
+    forced = f'eval "$SSH_ORIGINAL_COMMAND" | {sys.base_prefix}/bin/python3 {slowly}'
+    box = odd_box(new_sshd(ForceCommand=f"sh -c '{forced}'"), place)
+    job = box.submit("--", LINES)
+    box.ok("wait", job)
+    path = place / "log"
+    with open(path, "wb") as file:
+        logs = box.start("logs", job, stdout=file)
+        eventually(lambda: path.stat().st_size > 2_000_000)
+        other = box.submit("--", "echo hello")
+        assert logs.poll() is None
+        assert box.ok("logs", other, "--follow").out == "hello\n"
+        assert finish([logs])[0].status == 0
+    assert path.read_bytes() == on_host(box, job)
+    box.close()
+
+
+def test_a_fetch_that_is_killed_is_made_anew(box: Box, tmp_path: Path) -> None:
+    job = box.submit("--", LINES)
+    box.ok("wait", job)
+    path = tmp_path / "log"
+    with open(path, "wb") as file:
+        first = box.start("logs", job, stdout=file)
+        eventually(lambda: path.stat().st_size > 1_000_000)
+        os.kill(first.pid, signal.SIGKILL)
+        finish([first])
+    assert on_host(box, job).startswith(path.read_bytes())
+    assert box.ok("logs", job).raw == on_host(box, job)
+
+
+# -- a record that knows more than the disk has kept ----------------------------------
+
+
+def lose_power(box: Box, job: str, left: int) -> None:
+    """Leave less of a log than was known to be here."""
+    os.truncate(box.home / "logs" / job, left)
+
+
+@pytest.mark.parametrize("left", [0, 7, 1000])
+def test_a_log_that_a_power_failure_took_is_brought_again(box: Box, left: int) -> None:
+    job = box.submit("--", "seq 1 9000")
+    box.ok("wait", job)
+    expected = box.ok("logs", job).raw
+    lose_power(box, job, left)
+    assert box.ok("logs", job).raw == expected
+    lose_power(box, job, left)
+    box.ok("reap")
+    assert not box.directory(job).exists()
+    assert box.ok("logs", job).raw == expected
+
+
+def test_of_a_log_that_is_nowhere_any_more_it_is_said(box: Box) -> None:
+    job = box.submit("--", "seq 1 9000")
+    box.ok("wait", job)
+    box.ok("reap")
+    lose_power(box, job, 4)
+    ended = box("logs", job)
+    assert (ended.status, ended.out) == (1, "1\n2\n")
+    assert "4 of the" in ended.err
+
+
+def test_a_log_is_not_continued_behind_a_hole(box: Box) -> None:
+    """Its file is shorter than what a running job has already sent home."""
+    job = box.submit("--", "seq 1 9000; sleep 3; seq 1 9000")
+    eventually(lambda: len(box.ok("logs", job).raw) > 9000)
+    with closing(sqlite3.connect(box.home / "store.db", timeout=30)) as db:
+        ((home,),) = db.execute("SELECT log_home FROM jobs")
+    lose_power(box, job, home - 100)
+    box.ok("wait", job)
+    box.ok("reap")
+    lines = b"".join(b"%d\n" % number for number in range(1, 9001))
+    assert box.ok("logs", job).raw == lines * 2
