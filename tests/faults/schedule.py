@@ -73,6 +73,12 @@ class Plan(NamedTuple):
     hasty: bool = False
 
 
+#: Lines, and seconds between two.
+_SHAPES = ((1, 0.0), (3, 0.3), (8, 0.1), (5000, 0.0), (12, 0.2))
+
+#: A log that has a session of its own: 13 MB.
+_LONG = (1_000_000, 0.0)
+
 _VERBS = (
     ("submit", 6),
     ("submit_key", 5),
@@ -165,7 +171,9 @@ class Doing:
             home.box.env |= SETTINGS
 
     def _draw(self, rng: random.Random, tag: str) -> Work:
-        shape = rng.choice(((1, 0.0), (3, 0.3), (8, 0.1), (5000, 0.0), (12, 0.2)))
+        shape = rng.choice(_SHAPES)
+        if rng.random() < 0.1 and not self.plan.small:
+            shape = _LONG
         work = Work(tag, shape[0], shape[1], rng.choice((0, 0, 0, 3)))
         self.works[tag] = work
         return work
