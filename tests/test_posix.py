@@ -1177,6 +1177,20 @@ def test_a_fetch_that_nobody_wants_any_more_sends_nothing(
     assert any_host.fetch(LogWant(job_id, 0, 100), word) == (True, b"")
 
 
+def test_what_the_dead_left_half_made_is_swept(any_host: Host) -> None:
+    """A zombie counts as dead: PID 1 of a container may never reap it."""
+    any_host.run()
+    (journal,) = any_host.base.glob("*/journal")
+    half_made = []
+    with subprocess.Popen(["true"]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        for pid in (zombie.pid, os.getpid()):
+            half_made.append(any_host.base / f"new/{journal.parent.name}.{pid}.ab.cd")
+            half_made[-1].mkdir()
+        any_host.run()
+        assert [path.exists() for path in half_made] == [False, True]
+
+
 @contextmanager
 def watching(host: Host, life: int = 150) -> Iterator[subprocess.Popen[bytes]]:
     """Have a watch listen to the journal, in a session of its own."""

@@ -1145,7 +1145,10 @@ sj_sweep_old() {
         sj_n=${sj_i#"new/$sj_machine."}
         sj_n=${sj_n%%.*}
         case $sj_n in '' | *[!0-9]*) continue ;; esac
-        kill -0 "$sj_n" 2>/dev/null || rm -rf -- "$sj_i"
+        # Where nobody reaps orphans, as in many containers, the dead answer to signals.
+        sj_line=''
+        kill -0 "$sj_n" 2>/dev/null && sj_read_line "/proc/$sj_n/stat" || sj_line='dead) Z'
+        case ${sj_line##*") "} in [XZ]*) rm -rf -- "$sj_i" ;; esac
     done
     sj_read_line "$sj_machine/swept"
     case $sj_line in *[!0-9]* | '') sj_line=0 ;; esac
