@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from .bare import sqlite3
 from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
 from .model import Job, Spec
 from .record import TYPE_CHECKING, Record

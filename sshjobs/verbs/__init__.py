@@ -61,8 +61,7 @@ __all__ = sorted(_WHERE)
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    room = __import__(f"{__name__}.{_WHERE[name]}", fromlist=[name])
+    value = getattr(room, name)
     globals()[name] = value
     return value
