@@ -1094,7 +1094,7 @@ sj_fetch() { # NONCE BASE ID OFFSET COUNT
 
 sj_piece() { # FILE OFFSET COUNT
     if [ "$sj_dd" != 0 ]; then
-        dd if="$1" bs=65536 iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
+        dd if="$1" bs=262144 iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
     else
         tail -c "+$(($2 + 1))" "$1" | head -c "$3"
     fi
