@@ -290,7 +290,12 @@ def test_a_job_that_has_ended_before_it_is_waited_for(any_host: Host) -> None:
 
 
 def test_an_exit_is_told_from_a_signal(any_host: Host) -> None:
-    orders = [an_order(command) for command, _, _ in ENDS]
+    """For sure where the job outlives its start: bash's wait forgets what has ended.
+
+    One that ends right before it is waited for is told as ended by a signal there, with
+    a reason that says so.
+    """
+    orders = [an_order(b"sleep 0.2; " + command) for command, _, _ in ENDS]
     any_host.run(Request(starts=tuple(orders)))
     for order, (command, status, number) in zip(orders, ENDS):
         ended = any_host.end(order.job_id)
