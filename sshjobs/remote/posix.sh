@@ -1465,6 +1465,7 @@ sj_wait() {
         [ "$sj_status" -gt 128 ] && jobs
     fi
     [ "$sj_status" -gt 128 ] || return 0
+    [ "$sj_status" -gt 255 ] || [ "$sj_status" -le 192 ] || return 0 # there are 64 signals
     sj_how
     case $sj_line:$sj_status in
     *[Dd]one*:* | *[Ee]xit*:*) ;;
