@@ -96,7 +96,8 @@ class Command:
     def hit(self, number: int) -> None:
         """Send it a signal, once and for all."""
         if self.alive:
-            self.blow = number
+            # Who was killed has not always gone yet, and nothing else ends it any more.
+            self.blow = self.blow if self.blow == signal.SIGKILL else number
             self.process.send_signal(number)
 
     def wait(self, until: float) -> bool:
