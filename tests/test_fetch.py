@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import signal
 import sqlite3
 import sys
@@ -301,6 +302,28 @@ def test_a_fetch_that_is_killed_is_made_anew(box: Box, tmp_path: Path) -> None:
         finish([first])
     assert on_host(box, job).startswith(path.read_bytes())
     assert box.ok("logs", job).raw == on_host(box, job)
+
+
+def test_a_limit_of_files_costs_no_connection(box: Box, tmp_path: Path) -> None:
+    """With ulimit -f, a master that wrote too much would be killed (SIGXFSZ)."""
+    job = box.submit("--", LINES)
+    box.ok("wait", job)
+    box.ok("disconnect", box.host)
+    limit = (20_000_000, 20_000_000)
+    with open(tmp_path / "log", "wb") as file:
+        process = box.start(
+            "logs",
+            job,
+            stdout=file,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        )
+        (ended,) = finish([process])
+    assert (ended.status, "File too large" in ended.err) == (70, True), ended
+    assert on_host(box, job).startswith((tmp_path / "log").read_bytes())
+    assert box.sshd is not None and box.sshd.connections == 2
+    # The master has that limit, too: it dies of what this one wants, and is made anew.
+    assert box.ok("logs", job).raw == on_host(box, job)
+    assert box.sshd.connections == 3
 
 
 # -- a record that knows more than the disk has kept ----------------------------------

@@ -43,6 +43,14 @@ class _Enough(Exception):
     """The session is not worth waiting for."""
 
 
+def _may_be_written(size: int) -> bool:
+    """Tell whether files may be so long (ulimit -f): a master that tries is killed."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return limit in (-1, resource.RLIM_INFINITY) or size < limit
+
+
 class Fetch:
     """The rest of one log; see above.
 
@@ -79,6 +87,8 @@ class Fetch:
             TransportError: as of any session; what has come by then counts.
             StoreError: the file cannot be written.
         """
+        if not _may_be_written(self._behind() + _NOISE):
+            return False
         base = self._place.settings.remote_base_dir
         nonce = os.urandom(8).hex()
         program, self._fence = protocol.build_fetch(base, self._want, nonce)
