@@ -732,7 +732,10 @@ class Store:
         """
         path = self.log_path(job.id)
         with _Seam(path):
-            size = os.path.getsize(path) if os.path.exists(path) else 0
+            try:
+                size = os.stat(path).st_size
+            except FileNotFoundError:
+                size = 0
         if size >= job.log_home:
             return job
         final = job.reaped_at is not None

@@ -84,6 +84,26 @@ def box(sshd: Sshd, place: Path) -> Iterator[Box]:
 
 
 @pytest.fixture
+def new_box(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Callable[..., Box]]:
+    """Makes a server with options of its own, a home, and the command line."""
+    made: list[Box] = []
+
+    def make(**options: Any) -> Box:
+        sshd = new_sshd(**options)
+        outer = place / f"host{len(made)}"
+        outer.mkdir()
+        login = pwd.getpwnam(sshd.user)
+        os.chown(outer, login.pw_uid, login.pw_gid)
+        made.append(Box(sshd, place / f"home{len(made)}", outer / "base"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+        end_jobs(one.base)
+
+
+@pytest.fixture
 def new_reach(place: Path) -> Iterator[Callable[..., Reach]]:
     """Makes callers that share one directory; no ssh process of theirs may remain."""
     made: list[Reach] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import resource
 import signal
 import sqlite3
@@ -23,8 +22,7 @@ from sshjobs.rounds.fetch import Fetch
 from sshjobs.settings import Settings
 from sshjobs.store import Store
 from sshjobs.transports import Completed, Into
-from tests.box import Box, eventually, finish
-from tests.sshd import Sshd
+from tests.box import Box, all_processes, eventually, finish
 
 ID = "a" * 16
 LOG = bytes(range(256)) * 40_000
@@ -157,7 +155,8 @@ def test_no_fence_no_log(here: Here, noise: bytes) -> None:
     host.fence = False
     assert not here.fetch(host)
     assert here.path.read_bytes() == LOG[:HOME]
-    assert (host.word, here.job.log_home) == (b"", HOME) or len(noise) > 65536
+    assert here.job.log_home == HOME
+    assert not host.word
 
 
 def test_what_has_come_counts_though_the_connection_ends(here: Here) -> None:
@@ -209,12 +208,18 @@ def test_a_file_that_cannot_be_opened_is_named(here: Here) -> None:
 # -- over a real sshd ----------------------------------------------------------------
 
 
-def odd_box(sshd: Sshd, place: Path) -> Box:
-    outer = place / "host"
-    outer.mkdir()
-    login = pwd.getpwnam(sshd.user)
-    os.chown(outer, login.pw_uid, login.pw_gid)
-    return Box(sshd, place / "home", outer / "base")
+@pytest.fixture
+def slow_box(new_box: Callable[..., Box], place: Path) -> Box:
+    """A host that sends five megabytes a second."""
+    slowly = place / "slowly"
+    slowly.write_text(
+        "import os, time\n"
+        "while data := os.read(0, 65536):\n"
+        "    os.write(1, data)\n"
+        "    time.sleep(len(data) / 5e6)\n"
+    )
+    forced = f'eval "$SSH_ORIGINAL_COMMAND" | {sys.base_prefix}/bin/python3 {slowly}'
+    return new_box(ForceCommand=f"sh -c '{forced}'")
 
 
 def on_host(box: Box, job: str) -> bytes:
@@ -234,17 +239,20 @@ def test_a_long_log_takes_two_sessions_at_most(box: Box, tmp_path: Path) -> None
     assert box.hosts()["sessions"] - before <= 2
 
 
-@pytest.mark.parametrize("noise", ["echo noise", "head -c 100000 /dev/zero"])
+@pytest.mark.parametrize(
+    "noise, sessions", [("echo noise", 2), ("head -c 100000 /dev/zero; sleep 0.3", 12)]
+)
 def test_a_login_shell_that_talks_does_no_harm(
-    new_sshd: Callable[..., Sshd], place: Path, noise: str
+    new_box: Callable[..., Box], noise: str, sessions: int
 ) -> None:
     """A little is passed over; where it is too much, the log comes in rounds."""
-    sshd = new_sshd(ForceCommand=f"sh -c '{noise}; eval \"$SSH_ORIGINAL_COMMAND\"'")
-    box = odd_box(sshd, place)
+    box = new_box(ForceCommand=f"sh -c '{noise}; eval \"$SSH_ORIGINAL_COMMAND\"'")
     job = box.submit("--", LINES)
     box.ok("wait", job)
+    before = box.hosts()["sessions"]
     assert box.ok("logs", job).raw == on_host(box, job)
-    box.close()
+    used = box.hosts()["sessions"] - before
+    assert sessions - 2 <= used <= sessions
 
 
 @pytest.mark.parametrize("mux", ["native", "ssh"])
@@ -265,43 +273,49 @@ def test_reaping_brings_a_long_log_home_first(box: Box) -> None:
 
 
 def test_others_are_served_while_a_long_log_is_on_its_way(
-    new_sshd: Callable[..., Sshd], place: Path
+    slow_box: Box, place: Path
 ) -> None:
     """Eight seconds' worth of log; a submit in between has its answer before."""
-    slowly = place / "slowly"
-    slowly.write_text(
-        "import os, time\n"
-        "while data := os.read(0, 65536):\n"
-        "    os.write(1, data)\n"
-        "    time.sleep(len(data) / 5e6)\n"
-    )
-    forced = f'eval "$SSH_ORIGINAL_COMMAND" | {sys.base_prefix}/bin/python3 {slowly}'
-    box = odd_box(new_sshd(ForceCommand=f"sh -c '{forced}'"), place)
-    job = box.submit("--", LINES)
-    box.ok("wait", job)
-    path = place / "log"
+    job, path = slow_box.submit("--", LINES), place / "log"
+    slow_box.ok("wait", job)
     with open(path, "wb") as file:
-        logs = box.start("logs", job, stdout=file)
+        logs = slow_box.start("logs", job, stdout=file)
         eventually(lambda: path.stat().st_size > 2_000_000)
-        other = box.submit("--", "echo hello")
+        other = slow_box.submit("--", "echo hello")
         assert logs.poll() is None
-        assert box.ok("logs", other, "--follow").out == "hello\n"
+        assert slow_box.ok("logs", other, "--follow").out == "hello\n"
         assert finish([logs])[0].status == 0
-    assert path.read_bytes() == on_host(box, job)
-    box.close()
+    assert path.read_bytes() == on_host(slow_box, job)
 
 
-def test_a_fetch_that_is_killed_is_made_anew(box: Box, tmp_path: Path) -> None:
-    job = box.submit("--", LINES)
-    box.ok("wait", job)
-    path = tmp_path / "log"
+@pytest.mark.parametrize("victim", ["leader", "master", "sshd"])
+def test_a_fetch_that_is_killed_goes_on(
+    slow_box: Box, place: Path, victim: str
+) -> None:
+    """Nothing is handed over twice, and what has come need not come again."""
+    sshd = slow_box.sshd
+    assert sshd is not None
+    job, path = slow_box.submit("--", LINES), place / "log"
+    slow_box.ok("wait", job)
+    log = on_host(slow_box, job)
     with open(path, "wb") as file:
-        first = box.start("logs", job, stdout=file)
-        eventually(lambda: path.stat().st_size > 1_000_000)
-        os.kill(first.pid, signal.SIGKILL)
-        finish([first])
-    assert on_host(box, job).startswith(path.read_bytes())
-    assert box.ok("logs", job).raw == on_host(box, job)
+        logs = slow_box.start("logs", job, stdout=file)
+        eventually(lambda: path.stat().st_size > 8_000_000)
+        if victim == "leader":
+            os.kill(logs.pid, signal.SIGKILL)
+        for pid in sshd.session_pids() if victim == "sshd" else ():
+            os.kill(pid, signal.SIGKILL)
+        for pid, words in all_processes("cmdline") if victim == "master" else ():
+            if words.split(b"\0")[0].endswith(b"ssh") and bytes(slow_box.home) in words:
+                os.kill(pid, signal.SIGKILL)
+        (ended,) = finish([logs])
+    if victim == "leader":
+        assert log.startswith(path.read_bytes())
+        assert slow_box.ok("logs", job).raw == log
+    else:
+        assert (ended.status, ended.err, path.read_bytes()) == (0, "", log)
+    assert sshd.connections == 1 + (victim != "leader")
+    assert slow_box.hosts()["bytes_in"] < 1.5 * len(log)
 
 
 def test_a_limit_of_files_costs_no_connection(box: Box, tmp_path: Path) -> None:

@@ -1241,6 +1241,16 @@ def test_a_watch_hears_of_an_end_and_ends_as_its_input_does(any_host: Host) -> N
         assert watch.wait(PATIENCE) == 0
 
 
+def test_a_watch_ends_as_nobody_hears_it(any_host: Host) -> None:
+    """Though its input does not end."""
+    with watching(any_host) as watch:
+        assert watch.stdin and watch.stdout
+        while watch.stdout.readline() != b"beat\n":
+            continue
+        watch.stdout.close()
+        assert watch.wait(PATIENCE) == 0
+
+
 def test_a_watch_does_not_live_for_ever(any_host: Host) -> None:
     with watching(any_host, life=1) as watch:
         assert watch.stdout

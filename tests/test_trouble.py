@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import signal
 import sqlite3
@@ -19,32 +18,12 @@ from typing import Any
 import pytest
 
 from sshjobs import transports
-from tests.box import Box, Ended, all_processes, end_jobs, eventually, finish
+from tests.box import Box, Ended, all_processes, eventually, finish
 from tests.faults.relay import Relay
 from tests.reach import Reach
 from tests.sshd import Sshd
 
 NewBox = Callable[..., Box]
-
-
-@pytest.fixture
-def new_box(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[NewBox]:
-    """Makes a server with options of its own, a home, and the command line."""
-    made: list[Box] = []
-
-    def make(**options: Any) -> Box:
-        sshd = new_sshd(**options)
-        outer = place / f"host{len(made)}"
-        outer.mkdir()
-        login = pwd.getpwnam(sshd.user)
-        os.chown(outer, login.pw_uid, login.pw_gid)
-        made.append(Box(sshd, place / f"home{len(made)}", outer / "base"))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-        end_jobs(one.base)
 
 
 @pytest.fixture

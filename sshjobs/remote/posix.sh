@@ -86,11 +86,11 @@ sj_where() { # sj_node, sj_machine, sj_boot
 
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
 # sj_env (command words or -), sj_dd (it skips and counts bytes), sj_grepz, sj_wc, sj_ls
-# (1 or 0; a 2 of former versions is a 1).
+# (1 or 0).
 sj_tools() {
     sj_line='' sj_renew=''
     sj_read_line "$sj_machine/tools"
-    case $sj_line in "$sj_boot 4 "*) ;; *) sj_probe ;; esac
+    case $sj_line in "$sj_boot 5 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
     sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7 sj_ls=$8
 }
@@ -115,7 +115,7 @@ sj_probe() {
     sj_wc=0
     case $(wc --version 2>/dev/null) in *GNU*) sj_wc=1 ;; esac
     sj_probe_ls
-    sj_line="$sj_boot 4 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc $sj_ls"
+    sj_line="$sj_boot 5 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc $sj_ls"
     { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
     return 0
 }
@@ -1093,7 +1093,7 @@ sj_fetch() { # NONCE BASE ID OFFSET COUNT
 }
 
 sj_piece() { # FILE OFFSET COUNT
-    if [ "$sj_dd" != 0 ]; then
+    if [ "$sj_dd" = 1 ]; then
         dd if="$1" bs=262144 iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
     else
         tail -c "+$(($2 + 1))" "$1" | head -c "$3"

@@ -7,9 +7,10 @@
 # Nothing here is needed for correctness: who hears a line asks with a round. Standard
 # input says nothing and ends as the other side loses interest; then all of it ends, and
 # sshd has its session back. The beat tells that side that we are there, and ends us should
-# the end of the input never come: printf fails then (its SIGPIPE is trapped, so that the
-# shell lives to end the tail). The journal is followed by its descriptor, so that one that
-# was put aside is left alone; the watch ends after SJ_LIFE beats and is made anew.
+# the end of the input never come: printf fails then. It is a process of its own, so that
+# SIGPIPE ends it and not the shell, which has the tail to end; and ksh93's own does not
+# fail. The journal is followed by its descriptor, so that one that was put aside is left
+# alone; the watch ends after SJ_LIFE beats and is made anew.
 #
 # GNU tail tells a line within a millisecond and sleeps in the kernel until then;
 # BusyBox tail looks once a second (coreutils 9.1, BusyBox 1.35).
@@ -17,7 +18,6 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154,SC2034
 
-trap : PIPE
 if [ "$sj_sweep" = 0 ]; then
     tail -c "+$((sj_from + 1))" -f "$sj_machine/journal" 2>/dev/null &
 else
@@ -27,7 +27,7 @@ fi
 sj_t=$!
 {
     sj_n=0
-    while [ "$sj_n" -lt "$sj_life" ] && printf 'beat\n' && sleep 2 >/dev/null; do
+    while [ "$sj_n" -lt "$sj_life" ] && env printf 'beat\n' && sleep 2 >/dev/null; do
         sj_n=$((sj_n + 1))
     done
     kill "$sj_t" "$$"

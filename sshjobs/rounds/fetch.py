@@ -48,7 +48,7 @@ def _may_be_written(size: int) -> bool:
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    return limit in (-1, resource.RLIM_INFINITY) or size < limit
+    return limit == resource.RLIM_INFINITY or size < limit
 
 
 class Fetch:

@@ -208,15 +208,18 @@ class Party(Place):
 
     def _serve_round(self) -> None:
         transport = self._connect()
-        if self._fetch_first(transport):
-            return
-        self._gather()
-        round_ = Round(self, self._lead, listing=self.listing)
         try:
-            round_.run(transport)
+            if not self._fetch_first(transport):
+                self._gather()
+                self._ask(transport)
         except TransportError:
             self._hang_up()
             raise
+
+    def _ask(self, transport: transports.Transport) -> None:
+        """Run a round, and bring what it tells is too long for it."""
+        round_ = Round(self, self._lead, listing=self.listing)
+        round_.run(transport)
         if self.listing:
             self.listing, self.listed = False, round_.listed
         if round_.long:
@@ -248,9 +251,6 @@ class Party(Place):
             except errors.SessionRefused:  # all are taken; rounds bring it, if slower
                 self.unfetched.add(job_id)
                 return
-            except TransportError:
-                self._hang_up()
-                raise
             if not again:
                 self.unfetched.add(job_id)
             if self.store.newest_intent(self.conn) > newest:

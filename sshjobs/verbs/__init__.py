@@ -61,6 +61,7 @@ __all__ = sorted(_WHERE)
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # importlib is a module more, and brings another: this is what it would call.
     room = __import__(f"{__name__}.{_WHERE[name]}", fromlist=[name])
     value = getattr(room, name)
     globals()[name] = value
