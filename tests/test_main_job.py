@@ -441,9 +441,29 @@ def _run_file(box: Box, job: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
+def _under_way(box: Box, job: str) -> None:
+    """Wait until a job that is to sleep does: submit returns before its first exec."""
+    mark = f"SSHJOBS_JOB_ID={job}".encode()
+    eventually(
+        lambda: any(
+            mark in environ.split(b"\0") and _name(pid) == "sleep"
+            for pid, environ in all_processes("environ")
+        ),
+        "a sleeping job",
+    )
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _kill_group(box: Box, job: str) -> None:
     """Kill all that runs for a job, its runner first, as the OOM killer might."""
     mark = f"SSHJOBS_JOB_ID={job}".encode()
+    _under_way(box, job)
     os.kill(int(_run_file(box, job)["pid"]), signal.SIGKILL)
     for pid, environ in all_processes("environ"):
         if mark in environ.split(b"\0"):
@@ -475,6 +495,7 @@ def test_a_main_process_killed_from_outside_is_a_failure(box: Box) -> None:
 
 def test_a_job_killed_from_outside_says_by_what(box: Box) -> None:
     job = box.submit("--", "sleep 64")
+    _under_way(box, job)
     os.killpg(int(_run_file(box, job)["pgid"]), signal.SIGKILL)
     box("wait", job)
     assert (box.job(job)["state"], box.job(job)["signal"]) == ("FAILED", 9)
@@ -483,6 +504,7 @@ def test_a_job_killed_from_outside_says_by_what(box: Box) -> None:
 
 def test_another_boot_id_means_lost(box: Box) -> None:
     job = box.submit("--", "sleep 65")
+    _under_way(box, job)
     path = box.directory(job) / "run"
     text = path.read_text()
     boot = _run_file(box, job)["boot_id"]
@@ -506,6 +528,7 @@ def test_a_runner_that_a_power_failure_has_cut_is_mended(box: Box, size: int) ->
 
 def test_a_reused_pid_fools_nobody(box: Box) -> None:
     job = box.submit("--", "sleep 66")
+    _under_way(box, job)
     path = box.directory(job) / "run"
     text = path.read_text()
     known = _run_file(box, job)
@@ -518,6 +541,7 @@ def test_a_reused_group_fools_nobody(box: Box) -> None:
     job, doomed = box.submit("--", "sleep 66"), box.submit("--", "sleep 67")
     with subprocess.Popen(["sleep", "68"], start_new_session=True) as other:
         for each in (job, doomed):
+            _under_way(box, each)
             path = box.directory(each) / "run"
             text = path.read_text()
             known = _run_file(box, each)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -544,6 +544,82 @@ def test_kill_wakes_a_runner_that_was_stopped(any_host: Host) -> None:
     os.kill(started.pid, signal.SIGSTOP)
     any_host.kill(started.job_id)
     assert any_host.end(started.job_id).cause == "cancelled"
+
+
+def slow_child(program: bytes) -> bytes:
+    """Return the program with time between the fork of a job and its first exec."""
+    return program.replace(b"sj_child() {\n", b"sj_child() {\nsleep 0.7\n")
+
+
+def dying_runner(program: bytes) -> bytes:
+    """Return the program whose runners die before they note whom they have forked."""
+    return slow_child(program).replace(
+        b"sj_child &\n", b'sj_child &\nkill -9 "$sj_pid"\n'
+    )
+
+
+def slow_runner(program: bytes) -> bytes:
+    """Return the program with time between a claim and the fork of the job."""
+    return program.replace(b"sj_place ||", b"sleep 0.7\nsj_place ||")
+
+
+@pytest.mark.parametrize("edit", [slow_child, slow_runner])
+def test_kill_before_the_exec(any_host: Host, edit: Callable[[bytes], bytes]) -> None:
+    """The job has no group of its own yet and no mark, or there is only its runner."""
+    any_host.edit = edit
+    job_id = any_host.start(b"sleep 100")
+    any_host.kill(job_id)
+    ended = any_host.end(job_id)
+    assert (ended.cause, ended.signal) == ("cancelled", signal.SIGTERM)
+    assert ended.reason == ""
+    wait(lambda: not any_host.marked())
+
+
+@pytest.mark.parametrize("edit", [slow_child, dying_runner])
+def test_a_runner_that_dies_between_fork_and_exec(
+    any_host: Host, edit: Callable[[bytes], bytes]
+) -> None:
+    any_host.edit = edit
+    job_id = any_host.start(b"echo up; sleep 100")
+    run = (any_host.jobs / job_id / "run").read_text()
+    assert ("pgid=" in run) == (edit is slow_child)
+    (pid,) = re.findall(r"^pid=(\d+)$", run, re.M)
+    with suppress(ProcessLookupError):
+        os.kill(int(pid), signal.SIGKILL)
+    wait(lambda: gone(int(pid)))
+    unsupervised = [protocol.Unsupervised(job_id)]
+    assert any_host.check(job_id)[1:] == unsupervised
+    wait(lambda: any_host.log(job_id) == b"up\n")
+    assert any_host.check(job_id)[1:] == unsupervised
+    any_host.kill(job_id)
+    wait(lambda: not any_host.marked())
+
+
+@pytest.mark.parametrize("edit", [slow_child, dying_runner])
+def test_kill_of_what_lost_its_runner_between_fork_and_exec(
+    any_host: Host, edit: Callable[[bytes], bytes]
+) -> None:
+    any_host.edit = edit
+    job_id = any_host.start(b"sleep 100")
+    run = (any_host.jobs / job_id / "run").read_text()
+    (pid,) = re.findall(r"^pid=(\d+)$", run, re.M)
+    with suppress(ProcessLookupError):
+        os.kill(int(pid), signal.SIGKILL)
+    wait(lambda: gone(int(pid)))
+    any_host.kill(job_id)
+    wait(lambda: not any_host.marked())
+    assert any_host.end(job_id).cause == "cancelled"
+
+
+def test_a_runner_that_died_before_its_fork(host: Host) -> None:
+    """Nothing is known of a child: it is waited for as long as one might yet show."""
+    host.edit = lambda program: program.replace(
+        b"sj_child &\n", b'kill -9 "$sj_pid"\nsj_child &\n'
+    )
+    job_id = host.start(b"true")
+    assert host.check(job_id)[1:] == [protocol.Unsupervised(job_id)]
+    check = Check(job_id, None, "")
+    assert of(protocol.Lost, host.run(Request(checks=(check,), start_grace=0.0)))
 
 
 def test_kill_of_what_has_ended_changes_nothing(host: Host) -> None:
@@ -1353,6 +1429,11 @@ def test_no_setsid(shell: str, tmp_path: Path, paths: dict[str, str]) -> None:
         host.kill(on.job_id)
         assert host.end(on.job_id).cause == "cancelled"
         wait(lambda: not host.marked())
+        left = host.running(b"sleep 102")
+        os.kill(left.pid, signal.SIGKILL)
+        wait(lambda: gone(left.pid))
+        about = (left.job_id, left.pid, left.start)
+        assert host.check(*about) == [protocol.Unsupervised(left.job_id)]
     finally:
         _end_all(host)
 

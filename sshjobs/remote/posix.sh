@@ -342,7 +342,8 @@ function look(  c, l, a, p, m) {
 function tree(id, g, gs, gb) {
     look()
     if (id in MK) return 1
-    if (!(g > 1 && (g in GR))) return 0
+    # The leader of the group to be is the job before it has its group and its mark.
+    if (!(g > 1 && ((g in GR) || (proc && (g in ST))))) return 0
     if (!(g in ST) || !proc) return 1
     return gb == "-" ? ST[g] - gs >= 0 && ST[g] - gs < 3000 : ST[g] == gb
 }
@@ -377,9 +378,12 @@ function suspect(id, why, new) {
     if (!(id in SU)) order[++sus] = id
     SU[id] = why
     SN[id] = new
-    PG[id] = val("pgid")
+    PG[id] = val("pgid") == "0" ? val("job_pid") : val("pgid")
     JS[id] = val("start")
     JB[id] = val("born")
+    # Its runner died in the instant after the fork, and wrote no number down: the child has
+    # a moment to show its mark.
+    JY[id] = ("started_at" in F) && !("pgid" in F) && now - F["started_at"] < grace
 }
 function line(f, want,  l) { return (getline l < f) > 0 && l == want }
 function asked(id, pid, start,  f, r) {
@@ -466,7 +470,7 @@ function settle(  i, id, d, why) {
         id = order[i]
         d = "jobs/" id "/"
         why = SU[id]
-        if (why != "boot" && tree(id, PG[id], JS[id], JB[id])) {
+        if (why != "boot" && (JY[id] || tree(id, PG[id], JS[id], JB[id]))) {
             VERDICT[id] = "RUNNING"
             if (quiet) continue
             if (SN[id] && rd(d "run") >= 0) started(id)
@@ -1402,7 +1406,7 @@ started_at=$sj_t"
         sj_cause=timeout
     fi
     if [ "$sj_cause" ]; then sj_stopped; else sj_leftover; fi
-    [ -e "$sj_d/log" ] || sj_why='the log could not be written'
+    [ -e "$sj_d/log" ] || [ "$sj_cause" ] || sj_why='the log could not be written'
     sj_publish "$sj_status" "$sj_signal" "$sj_cause" "$sj_why"
 }
 
@@ -1590,12 +1594,12 @@ function marks(  c, l, m) {
     gsub(/\047/, "", F["sj_grace"])
     grace[id] = F["sj_grace"] + 0
     rd("jobs/" id "/run")
+    known[id] = ("pgid" in F) # before it is asked for, which makes it be there
     g = F["pgid"] + 0
     if (g > 1) { G[g] = id; GS[g] = F["start"]; GB[g] = F["born"] }
     if (F["job_pid"] + 0 > 1) { LP[F["job_pid"]] = id; LS[F["job_pid"]] = F["start"] }
     RP[id] = F["pid"]
     RB[id] = F["start"]
-    known[id] = ("pgid" in F)
     over[id] = has("jobs/" id "/exit")
 }
 END {
@@ -1603,7 +1607,9 @@ END {
     for (g in G) if ((g in ST) && (GB[g] == "" ? !near(ST[g], GS[g]) : ST[g] != GB[g])) delete G[g]
     for (p in LP) if ((p in ST) && near(ST[p], LS[p])) OW[p] = LP[p]
     for (p in ST) {
-        if (GR[p] in G) OW[p] = G[GR[p]]
+        # Who is to lead a group is the job before it has one.
+        if (p in G) OW[p] = G[p]
+        else if (GR[p] in G) OW[p] = G[GR[p]]
         else if (scope != "group" && (SE[p] in G)) OW[p] = G[SE[p]]
     }
     marks()
@@ -1629,9 +1635,11 @@ END {
     }
     for (i = 1; i <= n; i++) {
         id = ids[i]
-        if (left[id] || (up[id] && !over[id] && !known[id])) {
+        # A child that is not yet known, or not yet marked, has a moment to be.
+        if (left[id] || (!over[id] && !known[id] && (up[id] || e < 1))) {
             live = live " " id
             if (grace[id] > e && grace[id] - e < nap) nap = grace[id] - e
+            if (!known[id] && nap > 0.1) nap = 0.1
         } else done = done " " id
     }
     print "soft" lead substr(soft, 5); print hard; print live; print done; print wake
