@@ -221,28 +221,6 @@ def test_a_log_goes_into_a_file(box: Box, tmp_path: Path) -> None:
     assert box.ok("logs", job, "--offset", "50000001").raw == expected[50_000_001:]
 
 
-def test_a_log_survives_the_connection_on_its_way_into_a_file(
-    box: Box, tmp_path: Path
-) -> None:
-    """What was handed over before its piece was whole is not handed over again."""
-    job = box.submit("--", "seq 1 9000000")
-    box.ok("wait", job)
-    path = tmp_path / "log"
-    with open(path, "wb") as file:
-        process = box.start("logs", job, stdout=file)
-        eventually(lambda: path.stat().st_size > 1_000_000)
-        (master,) = (
-            pid
-            for pid, words in all_processes("cmdline")
-            if words.split(b"\0")[0].endswith(b"ssh") and os.fsencode(box.home) in words
-        )
-        os.kill(master, signal.SIGKILL)
-        assert process.communicate(timeout=60)[1] == b""
-    assert process.returncode == 0
-    assert path.read_bytes() == (box.directory(job) / "log").read_bytes()
-    assert box.sshd is not None and box.sshd.connections == 2
-
-
 def _logs_into(path: Path, box: Box, *words: str) -> None:
     with open(path, "ab") as file:
         process = box.start("logs", *words, stdout=file)
