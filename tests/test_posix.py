@@ -901,7 +901,8 @@ def test_the_journal_tells_who_ended(host: Host) -> None:
     assert of(protocol.JournalAt, host.run())[0].offset < now[0].offset
 
 
-def test_a_poll_forks_as_often_for_many_as_for_few(host: Host) -> None:
+def test_a_poll_forks_seldom_whatever_runs(host: Host) -> None:
+    """One process tells the time; a few jobs need no other, many not more than some."""
     if not shutil.which("strace"):
         pytest.skip("no strace here")
 
@@ -927,9 +928,46 @@ def test_a_poll_forks_as_often_for_many_as_for_few(host: Host) -> None:
     ]
     checks = tuple(Check(run.job_id, run.pid, run.start) for run in [*runs, *more])
     at = of(protocol.JournalAt, host.run())[0]
-    few = forks(Request(journal=(at.generation, at.offset), checks=checks[:1]))
-    many = forks(Request(journal=(at.generation, at.offset), checks=checks))
-    assert few == many
+    one, some, all_ = (
+        forks(Request(journal=(at.generation, at.offset), checks=checks[:number]))
+        for number in (1, 20, len(checks))
+    )
+    assert one == 1
+    assert some == all_ <= 4
+
+
+def test_a_glance_sees_what_has_changed(any_host: Host) -> None:
+    """No process is started for jobs that are as they were; what is not is judged."""
+    runs = [any_host.running(b"sleep 100") for _ in range(6)]
+    fine, alone, dead, other, spoilt, bare = runs
+    at = of(protocol.JournalAt, any_host.run())[0]
+    any_host.edit = lambda program: program.replace(
+        b"sj_judge ''", rb"printf 'failed EOTHER judged\n'"
+    )
+    checks = tuple(Check(run.job_id, run.pid, run.start) for run in runs)
+    glance = Request(journal=(at.generation, at.offset), checks=checks)
+    assert {type(event) for event in any_host.run(glance)} == {
+        protocol.Hello,
+        protocol.JournalAt,
+        protocol.End,
+    }
+    any_host.edit = lambda program: program
+    for run in (alone, dead):
+        os.kill(run.pid, signal.SIGKILL)
+        wait(lambda: gone(run.pid))
+    os.killpg(dead.pgid, signal.SIGKILL)
+    wait(lambda: gone(dead.pgid))
+    edit_run(any_host, other.job_id, "start", "1")
+    edit_run(any_host, spoilt.job_id, "machine", "node7-1")
+    (any_host.jobs / bare.job_id / "run").unlink()
+    said = {getattr(e, "job_id", ""): type(e) for e in any_host.run(glance)}
+    assert {job_id: kind for job_id, kind in said.items() if job_id} == {
+        alone.job_id: protocol.Unsupervised,
+        dead.job_id: protocol.Lost,
+        other.job_id: protocol.Unsupervised,
+        spoilt.job_id: protocol.Elsewhere,
+        bare.job_id: protocol.Prepared,
+    }
 
 
 NONCE = "00112233445566aa"
