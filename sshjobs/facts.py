@@ -89,7 +89,7 @@ class Ledger:
         for some in slices(facts):
             ids = {getattr(fact, "job_id", "") for fact in some}
             ids |= {f.winner_id for f in some if isinstance(f, protocol.Claimed)}
-            with self._holding(ids):
+            with self._holding(ids - {""}):
                 for fact in some:
                     handler = _HANDLERS.get(type(fact))
                     if handler is not None:
@@ -106,7 +106,7 @@ class Ledger:
     @contextmanager
     def _holding(self, ids: Iterable[str]) -> Iterator[None]:
         """Have the rows of some jobs in memory, and write those that change."""
-        self._jobs = self._store.jobs(ids)
+        self._jobs = self._store.jobs(ids) if ids else {}
         before = dict(self._jobs)
         yield
         changed = [job for key, job in self._jobs.items() if before.get(key) != job]
@@ -140,7 +140,8 @@ class Ledger:
             and (job.id not in before or not states.is_final(before[job.id].state))
             and wants_cleanup(job)
         ]
-        self._store.add_intents(self._conn, "reap", ended, owner=0)
+        if ended:
+            self._store.add_intents(self._conn, "reap", ended, owner=0)
 
     # -- one method a kind of fact ---------------------------------------------------
 

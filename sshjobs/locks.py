@@ -270,26 +270,26 @@ class Bell:
 
     def is_alone(self) -> bool:
         """Tell whether nobody else waits for this connection."""
-        try:
-            names = os.listdir(self._folder)
-        except FileNotFoundError:
-            return True
-        return names in ([], [os.path.basename(self._path)])
+        return not self._others()
 
     def ring(self) -> None:
         """Wake everyone else who waits for this connection."""
-        try:
-            names = os.listdir(self._folder)
-        except FileNotFoundError:
+        names = self._others()
+        if not names:
             return
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
             sender.setblocking(False)
             for name in names:
                 self._ring_one(sender, os.path.join(self._folder, name))
 
+    def _others(self) -> list[str]:
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        return [name for name in names if name != os.path.basename(self._path)]
+
     def _ring_one(self, sender: socket.socket, path: str) -> None:
-        if path == self._path:
-            return
         try:
             sender.sendto(b"!", path)
         except ConnectionRefusedError:  # its process is gone

@@ -787,9 +787,12 @@ class Store:
         They are those without a row, and of jobs that have started. While a
         process is writing specs, nothing is deleted.
         """
+        folder = os.path.join(self.home, "specs")
+        if not os.listdir(folder):
+            return 0
         try:
             with self._specs_lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                names = os.listdir(os.path.join(self.home, "specs"))
+                names = os.listdir(folder)
                 jobs = self.jobs(names) if names else {}
                 left = [n for n in names if n not in jobs or jobs[n].state != PENDING]
                 for name in left:
@@ -1007,6 +1010,11 @@ class Store:
         """Return what is known of a connection's host."""
         rows = self._rows(_HOSTS + "WHERE conn = ?", [conn])
         return HostRow(*rows[0]) if rows else None
+
+    def generation(self, conn: str) -> int:
+        """Return the number of the lock that makes one the leader for a host."""
+        rows = self._rows("SELECT generation FROM hosts WHERE conn = ?", [conn])
+        return int(rows[0][0]) if rows else 0
 
     def hosts(self) -> list[HostRow]:
         """Return all hosts, by name."""

@@ -182,7 +182,7 @@ class Fetch:
             os.close(self._file)
 
     def _leads(self) -> bool:
-        return self._place.row().generation == self._lead.generation
+        return self._place.generation() == self._lead.generation
 
     def _count(self) -> None:
         """Have the store know what has come, unless another leads by now."""

@@ -71,7 +71,7 @@ class Party(Place):
         self._lead = Lead(
             os.path.join(store.home, "locks"),
             self.conn,
-            lambda: self.row().generation,
+            self.generation,
             self._next_generation,
         )
         self._transport: transports.Transport | None = None
@@ -182,7 +182,7 @@ class Party(Place):
         """
         self._bell.ring()
         end = time.monotonic() + _STAY
-        while self.row().generation == self._lead.generation:
+        while self.generation() == self._lead.generation:
             mine, theirs = need(), self._asked()
             if mine is not None:
                 end = time.monotonic() + _STAY
@@ -341,7 +341,7 @@ class Party(Place):
 
     def _next_generation(self, current: int) -> bool:
         with self.store.write():
-            if self.row().generation != current:
+            if self.generation() != current:
                 return False
             self.store.set_host(self.conn, generation=current + 1)
         return True

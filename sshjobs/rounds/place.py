@@ -91,6 +91,10 @@ class Place:
         """Return what the store knows of the host now."""
         return self.store.know_host(self.conn, self.identity.host)
 
+    def generation(self) -> int:
+        """Return the number of the lock whose holder leads now."""
+        return self.store.generation(self.conn)
+
     def served(self, numbers: Sequence[int]) -> Need:
         """Return the need that these intents are served.
 

@@ -93,7 +93,7 @@ class Round:
         have acted on it.
         """
         with self._store.write():
-            if self._place.row().generation == self._lead.generation:
+            if self._place.generation() == self._lead.generation:
                 intents = [*plan.starts, *plan.kills, *plan.reaps]
                 self._store.mark_unsent(i.id for i in intents if not i.sent)
 
@@ -148,7 +148,7 @@ class Round:
         whole = reply.ended and self._failed is None
         with store.write():
             store.count(place.conn, sessions=place.take_sessions())
-            if place.row().generation != self._lead.generation:
+            if place.generation() != self._lead.generation:
                 return []
             store.count(
                 place.conn,

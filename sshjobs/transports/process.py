@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from ..bare import signal
 from ..errors import HostUnreachable, SshJobsError, StoreError
@@ -198,8 +199,8 @@ def start_of(pid: int) -> str | None:
     id before it. A zombie counts as gone.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b") ")[2].split()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            fields = file.read(4096).rpartition(b") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None if os.path.exists("/proc/self/stat") else _start_by_ps(pid)
     if fields[0] in (b"Z", b"X"):
@@ -207,6 +208,7 @@ def start_of(pid: int) -> str | None:
     return f"{_boot()}.{int(fields[19])}"
 
 
+@cache
 def _boot() -> str:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read()[:8]

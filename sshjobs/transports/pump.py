@@ -12,6 +12,9 @@ from .base import STDERR_BYTES, Into, Sink
 
 _PIECE = 1 << 20
 
+#: What a pipe holds that nobody has asked to hold more: pipe(7).
+_USUAL = 1 << 16
+
 #: What is read at a time; for more, malloc asks the kernel for memory each time.
 _READ = 1 << 16
 
@@ -65,13 +68,13 @@ class Pump:
         self._unsent: set[int] = set()
         self._in = self._out = self._err = -1
         try:
-            in_theirs, self._in = self._pipe(0)
+            in_theirs, self._in = self._pipe(0, len(stdin))
             if into is None:
-                out_theirs, self._out = self._pipe(1)
+                out_theirs, self._out = self._pipe(1, _PIECE)
             else:
                 out_theirs = os.dup(into.fd)
                 self._unsent.add(out_theirs)
-            err_theirs, self._err = self._pipe(1)
+            err_theirs, self._err = self._pipe(1, 0)
         except OSError:  # no descriptors left: give back those that there were
             self.close()
             raise
@@ -80,15 +83,20 @@ class Pump:
         if not stdin and not self._open_ended:
             self._shut(self._in)
 
-    def _pipe(self, theirs: int) -> tuple[int, int]:
-        """Return (their end, our end); they read at end 0, or write at end 1."""
+    def _pipe(self, theirs: int, size: int) -> tuple[int, int]:
+        """Return (their end, our end); they read at end 0, or write at end 1.
+
+        Args:
+            size: What is to go through it; more than usual needs a larger one.
+        """
         ends = os.pipe()
         ours = ends[1 - theirs]
         self._unsent.add(ends[theirs])
         os.set_blocking(ours, False)
         self._ours.add(ours)
         self._poll.register(ours, select.POLLIN if theirs else select.POLLOUT)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; 64 KiB otherwise, a third as fast
+        # Linux; 64 KiB otherwise, a third as fast.
+        if size > _USUAL and hasattr(fcntl, "F_SETPIPE_SZ"):
             try:
                 fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIECE)
             except OSError:  # pipe-user-pages-soft is used up: the small one will do
