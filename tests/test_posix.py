@@ -234,7 +234,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return shells(tmp_path_factory.mktemp("shells"))
 
 
-def _end_all(host: Host) -> None:
+def end_all(host: Host) -> None:
+    """Kill what still runs of the jobs of a host."""
     for pid in host.marked():
         try:
             os.kill(pid, signal.SIGKILL)
@@ -252,7 +253,7 @@ def any_host(
     host = Host(tmp_path, paths[request.param])
     host.env["SJTEST"] = str(host.base)
     yield host
-    _end_all(host)
+    end_all(host)
 
 
 @pytest.fixture
@@ -261,7 +262,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
     host.env["SJTEST"] = str(host.base)
     yield host
-    _end_all(host)
+    end_all(host)
 
 
 # -- one job, on every shell -------------------------------------------------------
@@ -1473,7 +1474,7 @@ def test_no_setsid(shell: str, tmp_path: Path, paths: dict[str, str]) -> None:
         about = (left.job_id, left.pid, left.start)
         assert host.check(*about) == [protocol.Unsupervised(left.job_id)]
     finally:
-        _end_all(host)
+        end_all(host)
 
 
 @pytest.fixture
