@@ -21,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from .bare import sqlite3
@@ -1035,16 +1035,17 @@ class Store:
 
     def set_host(self, conn: str, **columns: Any) -> None:
         """Set columns of a host."""
-        names = ", ".join(f"{name} = ?" for name in columns)
-        self._do(f"UPDATE hosts SET {names} WHERE conn = ?", [*columns.values(), conn])
+        self.count(conn, {}, **columns)
 
-    def count(self, conn: str, **counts: int) -> None:
-        """Add to the ledger; names are those of :data:`COUNTERS`."""
+    def count(self, conn: str, counts: Mapping[str, int], **columns: Any) -> None:
+        """Add to the ledger, whose names are :data:`COUNTERS`, and set columns."""
         counts = {name: n for name, n in counts.items() if n and name in COUNTERS}
-        if counts:
-            names = ", ".join(f"{name} = {name} + ?" for name in counts)
+        sets = [f"{name} = {name} + ?" for name in counts]
+        sets += [f"{name} = ?" for name in columns]
+        if sets:
             self._do(
-                f"UPDATE hosts SET {names} WHERE conn = ?", [*counts.values(), conn]
+                f"UPDATE hosts SET {', '.join(sets)} WHERE conn = ?",
+                [*counts.values(), *columns.values(), conn],
             )
 
     def identity(self, name: str) -> bytes | None:

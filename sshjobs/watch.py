@@ -143,7 +143,7 @@ class Watch:
             self._check()
             if data and not heard[2]:  # counted now: this thread may not see the end
                 heard[2] = 1
-                store.count(self._conn, sessions=1)
+                store.count(self._conn, {"sessions": 1})
             reply.feed(data)
             if reply.beats > heard[0]:
                 heard[0] = reply.beats

@@ -194,7 +194,7 @@ class Fetch:
         with store.write():
             if not self._leads():
                 return
-            store.count(place.conn, bytes_in=length)
+            store.count(place.conn, {"bytes_in": length})
             now, host = place.clock(), place.identity.host
             end = protocol.LogEnd(self._job_id, offset, length, offset + length)
             Ledger(store, place.conn, host, [], 0.0, now).apply([end])

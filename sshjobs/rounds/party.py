@@ -171,7 +171,7 @@ class Party(Place):
                 self._hang_up()
             self._lead.release()
             self._bell.ring()
-            self.store.count(self.conn, sessions=self.take_sessions())
+            self.store.count(self.conn, {"sessions": self.take_sessions()})
         return True
 
     def _go_on(self, need: Need, until: float | None) -> None:
@@ -315,7 +315,7 @@ class Party(Place):
         if name == "sessions" and self._lead.held:
             self.sessions += count  # with what the round comes to
         else:
-            self.store.count(self.conn, **{name: count})
+            self.store.count(self.conn, {name: count})
 
     def _admit(self) -> None:
         """Raise why no handshake may be made now, if none may."""

@@ -147,15 +147,11 @@ class Round:
         store, place = self._store, self._place
         whole = reply.ended and self._failed is None
         with store.write():
-            store.count(place.conn, sessions=place.take_sessions())
+            counts = {"sessions": place.take_sessions()}
             if place.generation() != self._lead.generation:
+                store.count(place.conn, counts)
                 return []
-            store.count(
-                place.conn,
-                rounds=int(whole),
-                bytes_in=self._bytes_in,
-                bytes_out=sent,
-            )
+            counts |= {"rounds": whole, "bytes_in": self._bytes_in, "bytes_out": sent}
             intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
             host = place.identity.host
             ledger = Ledger(store, place.conn, host, intents, self._skew, place.clock())
@@ -166,8 +162,7 @@ class Round:
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
                 columns["round_ended_at"] = place.clock()
-            if columns:
-                store.set_host(place.conn, **columns)
+            store.count(place.conn, counts, **columns)
         return useless
 
     def _fail(self, plan: Plan, failed: protocol.Failed) -> None:
