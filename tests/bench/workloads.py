@@ -469,25 +469,22 @@ def log(ground: Ground, found: Results) -> None:
     ids = ground.folder / "ids"
     ours, plain = [], []
     for _ in range(ground.times()):
-        command = ground.ours("submit", box.host, "--", line, stdout=ids)
         assert (
-            crowd(
-                [
-                    command,
-                ]
-            ).failed
-            == 0
+            crowd([ground.ours("submit", box.host, "--", line, stdout=ids)]).failed == 0
         )
         (job_id,) = _ids(ids)
         crowd([ground.ours("wait", job_id)])
+        there, sink = box.directory(job_id) / "log", ground.folder / "sink"
         ground.settle()
-        plain.append(_cat(ground, box.directory(job_id) / "log"))
+        plain.append(_cat(ground, there))
+        sink.unlink()
         ground.settle()
-        sink = ground.folder / "sink"
-        sink.unlink(missing_ok=True)
         command = ground.ours("logs", job_id, stdout=sink)
         ours.append(ground.counted(lambda: crowd([command])))
         assert sink.stat().st_size == size, sink.stat()
+        # The next pair is not to wait for a disk that is busy with what this one wrote.
+        for written in (sink, there, box.home / "logs" / job_id):
+            written.unlink()
     for who, costs in (("ssh -S cat", plain), ("sshjobs logs", ours)):
         cost = median(costs)
         found.rows.append(Row(name, who, cost, size / 1e6 / cost.wall, "MB/s"))
