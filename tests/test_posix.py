@@ -147,6 +147,15 @@ class Host:
         """Ask for the end of jobs."""
         return self.run(Request(kills=tuple((job_id, True) for job_id in ids)))
 
+    def kill_runner(self, job_id: str) -> None:
+        """Kill the runner of a job, if it has said who it is."""
+        with suppress(FileNotFoundError):
+            run = (self.jobs / job_id / "run").read_text()
+            for pid in map(int, re.findall(r"^pid=(\d+)$", run, re.M)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                wait(lambda: gone(pid))
+
     def marked(self) -> dict[int, str]:
         """Return the living processes of jobs in this home: pid and command line."""
         found = {}
@@ -584,10 +593,7 @@ def test_a_runner_that_dies_between_fork_and_exec(
     job_id = any_host.start(b"echo up; sleep 100")
     run = (any_host.jobs / job_id / "run").read_text()
     assert ("pgid=" in run) == (edit is slow_child)
-    (pid,) = re.findall(r"^pid=(\d+)$", run, re.M)
-    with suppress(ProcessLookupError):
-        os.kill(int(pid), signal.SIGKILL)
-    wait(lambda: gone(int(pid)))
+    any_host.kill_runner(job_id)
     unsupervised = [protocol.Unsupervised(job_id)]
     assert any_host.check(job_id)[1:] == unsupervised
     wait(lambda: any_host.log(job_id) == b"up\n")
@@ -602,11 +608,7 @@ def test_kill_of_what_lost_its_runner_between_fork_and_exec(
 ) -> None:
     any_host.edit = edit
     job_id = any_host.start(b"sleep 100")
-    run = (any_host.jobs / job_id / "run").read_text()
-    (pid,) = re.findall(r"^pid=(\d+)$", run, re.M)
-    with suppress(ProcessLookupError):
-        os.kill(int(pid), signal.SIGKILL)
-    wait(lambda: gone(int(pid)))
+    any_host.kill_runner(job_id)
     any_host.kill(job_id)
     wait(lambda: not any_host.marked())
     assert any_host.end(job_id).cause == "cancelled"

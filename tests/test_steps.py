@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request
-from tests.test_posix import Host, an_order, end_all, gone, of, wait
+from tests.test_posix import Host, an_order, end_all, of, wait
 
 SLOW = b"sleep 0.4 </dev/null"
 
@@ -54,14 +50,6 @@ class Case:
     def start(self) -> None:
         self.host.run(Request(starts=(self.order,)))
 
-    def kill_runner(self) -> None:
-        """Kill the runner, if it has said who it is."""
-        with suppress(FileNotFoundError, ProcessLookupError):
-            run = (self.host.jobs / self.job_id / "run").read_text()
-            for pid in map(int, re.findall(r"^pid=(\d+)$", run, re.M)):
-                os.kill(pid, signal.SIGKILL)
-                wait(lambda: gone(pid))
-
     def verdict(self) -> protocol.Ended | protocol.Lost | protocol.Unsupervised:
         """Ask until the host says what has become of it, or that it runs on."""
         kinds = (protocol.Ended, protocol.Lost, protocol.Unsupervised)
@@ -98,7 +86,7 @@ class Case:
     def loses_its_runner(self) -> None:
         """The runner is killed meanwhile: the job is known to run on, or is lost."""
         self.start()
-        self.kill_runner()
+        self.host.kill_runner(self.job_id)
         verdict = self.verdict()
         if isinstance(verdict, protocol.Unsupervised):
             assert [line for line in self.host.marked().values() if "sleep 100" in line]
