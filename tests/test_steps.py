@@ -49,6 +49,8 @@ class Case:
 
     def start(self) -> None:
         self.host.run(Request(starts=(self.order,)))
+        (runner,) = self.host.base.glob("runner-*")
+        assert runner.read_bytes().count(SLOW) == 1
 
     def verdict(self) -> protocol.Ended | protocol.Lost | protocol.Unsupervised:
         """Ask until the host says what has become of it, or that it runs on."""
@@ -69,8 +71,9 @@ class Case:
     def at_rest(self) -> None:
         """Nothing of it runs, nor comes to run; and what has run has run once."""
         assert not self.host.marked()
-        time.sleep(0.6)
+        time.sleep(0.6)  # longer than any line takes
         self.start()
+        time.sleep(0.6)
         assert not [line for line in self.host.marked().values() if "sleep 100" in line]
         assert not self.ran.exists() or self.ran.read_text() == "x\n"
 
@@ -93,8 +96,9 @@ class Case:
             assert of(protocol.KillSent, self.host.kill(self.job_id))
             wait(lambda: not self.host.marked())
             verdict = self.verdict()
-        elif isinstance(verdict, protocol.Ended):  # it was not killed after all
-            assert verdict.exit_status == 0
+            assert isinstance(verdict, protocol.Ended) and verdict.cause == "cancelled"
+        else:
+            assert isinstance(verdict, protocol.Lost)
         self.at_rest()
 
 
