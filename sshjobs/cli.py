@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from . import manual
+from .bare import signal
 from .errors import SpecError
 from .record import TYPE_CHECKING
 
@@ -23,10 +24,24 @@ def script() -> NoReturn:
     flushed, and what was written to the store is written.
     """
     gc.set_threshold(50_000)
+    own_signals()
     status = main(last=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def own_signals() -> None:
+    """Have signals mean what our pages say, whatever our parent has done to them.
+
+    An ignored SIGCHLD leaves no child a status; SIGTERM, blocked or ignored, ends
+    nothing. SIGHUP stays as it is, which is what nohup is for, and so do SIGINT and
+    SIGQUIT, which a shell has a background process ignore. Python itself sees to
+    SIGPIPE. These are three system calls.
+    """
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:

@@ -76,17 +76,21 @@ def _make(
 
 
 def _conclude(
-    identity: Identity, settings: Settings, door: Door, status: int, text: str
+    identity: Identity, settings: Settings, door: Door, status: int | None, text: str
 ) -> Live:
-    """Return the master that answers at our socket, or raise why there is none."""
-    if status != 0:
+    """Return the master that answers at our socket, or raise why there is none.
+
+    Args:
+        status: How ssh ended, None if that is not known; the socket tells then.
+    """
+    live = None if status else look(identity, settings, door)
+    if live is not None and _ORPHAN not in text:
+        return live
+    if status or (status is None and live is None):
         error = diagnose(identity.host, text, status)
         if isinstance(error, Throttled):
             door.note("drops", 1)
         raise error
-    live = look(identity, settings, door)
-    if live is not None and _ORPHAN not in text:
-        return live
     if live is not None and live.control is not None:
         live.control.close()
     raise HostUnreachable(
@@ -109,8 +113,8 @@ def _handshake(
     gate: Gate,
     log: str,
     interactive: bool,
-) -> int:
-    """Run ssh until it has authenticated or failed; return its status."""
+) -> int | None:
+    """Run ssh until it has authenticated or failed; return its status, if known."""
     limit = _TYPING if interactive else patience(identity, settings)
     socket = identity.socket(door.rundir)
     argv = master_argv(identity, settings, socket, log, interactive=interactive)
@@ -133,7 +137,7 @@ def _handshake(
         door.tick()
     finally:
         child.kill()
-    return child.status or 0
+    return child.status
 
 
 def patience(identity: Identity, settings: Settings) -> float:

@@ -124,28 +124,33 @@ class Child:
     Attributes:
         pid: Its number; ours to use until :meth:`poll` has told its end.
         start: Its start time, see :func:`start_of`.
-        status: As :func:`os.waitstatus_to_exitcode` says, ``None`` while it runs.
+        status: As :func:`os.waitstatus_to_exitcode` says, ``None`` while it runs, and
+            where nobody can know it: SIGCHLD is ignored in this process (a library's
+            user may do that), or another thread has waited for it.
     """
 
-    __slots__ = ("pid", "start", "status", "fd", "_group")
+    __slots__ = ("pid", "start", "status", "fd", "_group", "_ended")
 
     def __init__(self, pid: int, *, group: bool = True) -> None:
         self.pid = pid
         self.start = start_of(pid) or ""
         self.status: int | None = None
+        self._ended = False
         self._group = group
         self.fd = _pidfd(pid)
 
     def poll(self) -> bool:
         """Tell whether it has ended."""
-        if self.status is None:
+        if not self._ended:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # SIGCHLD is ignored here: no status to be had
-                pid, status = self.pid, 0
+            except ChildProcessError:  # it has ended, and its status went elsewhere
+                self._ended = True
+                return True
             if pid:
+                self._ended = True
                 self.status = os.waitstatus_to_exitcode(status)
-        return self.status is not None
+        return self._ended
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end, that long at most; tell whether it has ended."""
