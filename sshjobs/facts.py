@@ -306,6 +306,15 @@ class Ledger:
         self._change(fact.job_id, reaped_at=self._now)
         self._serve("reap", fact.job_id)
 
+    def _longer(self, fact: protocol.Longer) -> None:
+        """Want the rest of a log that was thought to be home; it is reaped after."""
+        job = self._jobs.get(fact.job_id)
+        if job is None or not is_home(job) or job.reaped_at is not None:
+            return
+        if fact.log_bytes > job.log_home:
+            self._change(fact.job_id, log_bytes=fact.log_bytes, log_final=False)
+            self._intents.pop(("reap", fact.job_id), None)
+
     def _reap_refused(self, fact: protocol.ReapRefused) -> None:
         note = errors.dump(errors.JobError(fact.job_id, f"not reaped: {fact.reason}"))
         self._serve("reap", fact.job_id, note)
@@ -389,6 +398,7 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
     protocol.Unsupervised: Ledger._unsupervised,
     protocol.Reaped: Ledger._reaped,
     protocol.ReapRefused: Ledger._reap_refused,
+    protocol.Longer: Ledger._longer,
     protocol.NoLog: Ledger._no_log,
     protocol.LogEnd: Ledger._log_end,
 }

@@ -65,6 +65,13 @@ class LogWant(Record):
     limit: int
 
 
+class Reap(Record):
+    """Delete this ended job there, unless its log is longer than what is ``home``."""
+
+    job_id: str
+    home: int
+
+
 class Request(Record):
     """All that this machine wants of one host, served in the order of the fields.
 
@@ -77,7 +84,7 @@ class Request(Record):
     kills: tuple[tuple[str, bool], ...] = ()
     starts: tuple[Start, ...] = ()
     checks: tuple[Check, ...] = ()
-    reaps: tuple[str, ...] = ()
+    reaps: tuple[Reap, ...] = ()
     logs: tuple[LogWant, ...] = ()
     listing: bool = False
     start_grace: float = 10.0
@@ -201,6 +208,13 @@ class ReapRefused(Record):
     reason: str
 
 
+class Longer(Record):
+    """A log has so many bytes, more than are home, and so its job was not reaped."""
+
+    job_id: str
+    log_bytes: int
+
+
 class NoLog(Record):
     """There is no log to bring: its directory is ``gone``, or why there is none."""
 
@@ -278,6 +292,7 @@ if TYPE_CHECKING:
         Unsupervised,
         Reaped,
         ReapRefused,
+        Longer,
         NoLog,
         LogData,
         LogEnd,
@@ -348,7 +363,8 @@ def build(request: Request, nonce: str) -> bytes:
     if request.listing:
         parts.append(b"sj_list")
     if request.reaps:
-        parts.append(_call("sj_reap", *request.reaps))
+        words = (f"{reap.job_id}:{reap.home}" for reap in request.reaps)
+        parts.append(_call("sj_reap", *words))
     if request.logs:
         wants = (str(word) for want in request.logs for word in want)
         parts.append(_call("sj_logs", *wants))
@@ -828,6 +844,7 @@ _FRAMES: dict[bytes, Callable[[bytes], Event]] = {
     b"unsupervised": _frame(Unsupervised, _name),
     b"reaped": _frame(Reaped, _name),
     b"unreaped": _frame(ReapRefused, _name, _text),
+    b"longer": _frame(Longer, _name, _int),
     b"nolog": _frame(NoLog, _name, _text),
     b"listed": _frame(_listed, _name, _name, _float, _word, _int, _word, _word, _word),
     b"odd": _frame(ListedOdd, _name, _text),

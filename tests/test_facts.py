@@ -62,6 +62,7 @@ FACTS = st.sampled_from(
         protocol.Unsupervised(ID),
         protocol.Reaped(ID),
         protocol.ReapRefused(ID, "no"),
+        protocol.Longer(ID, 9),
         protocol.NoLog(ID, "gone"),
         protocol.NoLog(ID, "a link"),
         protocol.LogEnd(ID, 0, 3, 3),

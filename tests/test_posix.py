@@ -17,7 +17,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.model import Spec, new_job_id
-from sshjobs.protocol import Check, LogWant, Reply, Request, Start
+from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
 from tests.box import all_processes
 
 E = TypeVar("E")
@@ -1011,7 +1011,7 @@ def test_a_key_after_a_bad_end(any_host: Host) -> None:
 def test_a_key_survives_reap(any_host: Host) -> None:
     first = claim(any_host, b"exit 0", "k")
     ended = any_host.end(first.job_id)
-    any_host.run(Request(reaps=(first.job_id,)))
+    any_host.run(Request(reaps=(Reap(first.job_id, 0),)))
     order = an_order(b"exit 0", key="k")
     said = any_host.run(Request(starts=(order,)))
     claimed = of(protocol.Claimed, said)[0]
@@ -1087,7 +1087,7 @@ def test_a_key_whose_holder_was_lost(host: Host) -> None:
 def test_reap_takes_what_has_ended(any_host: Host) -> None:
     job_id = any_host.start(b"true")
     any_host.end(job_id)
-    request = Request(reaps=(job_id,))
+    request = Request(reaps=(Reap(job_id, 0),))
     assert of(protocol.Reaped, any_host.run(request))
     assert of(protocol.Reaped, any_host.run(request))
     assert not (any_host.jobs / job_id).exists()
@@ -1100,7 +1100,7 @@ def test_reap_takes_what_has_ended(any_host: Host) -> None:
 def test_kill_of_what_was_reaped_keeps_its_end(any_host: Host) -> None:
     job_id = any_host.start(b"exit 4")
     any_host.end(job_id)
-    any_host.run(Request(reaps=(job_id,)))
+    any_host.run(Request(reaps=(Reap(job_id, 0),)))
     for _ in range(2):
         said = any_host.run(Request(kills=((job_id, True),)))
         assert of(protocol.Ended, said)[0].exit_status == 4
@@ -1112,7 +1112,8 @@ def test_reap_refuses_what_has_not(host: Host) -> None:
     foreign = new_job_id()
     (host.jobs / foreign).mkdir()
     (host.jobs / foreign / "exit").write_text("end=\n")
-    said = of(protocol.ReapRefused, host.run(Request(reaps=(started.job_id, foreign))))
+    reaps = (Reap(started.job_id, 99), Reap(foreign, 99))
+    said = of(protocol.ReapRefused, host.run(Request(reaps=reaps)))
     assert [event.job_id for event in said] == [started.job_id, foreign]
     assert (host.jobs / foreign / "exit").exists()
 
@@ -1123,12 +1124,12 @@ def test_reap_follows_no_link(any_host: Host) -> None:
     elsewhere = any_host.home / "precious"
     (any_host.jobs / job_id).rename(elsewhere)
     (any_host.jobs / job_id).symlink_to(elsewhere)
-    said = of(protocol.ReapRefused, any_host.run(Request(reaps=(job_id,))))
+    said = of(protocol.ReapRefused, any_host.run(Request(reaps=(Reap(job_id, 0),))))
     assert "symbolic link" in said[0].reason
     assert (elsewhere / "exit").exists()
     inner = any_host.start(b"ln -s $HOME/precious $HOME/.sshjobs/jobs/*/into; true")
     any_host.end(inner)
-    any_host.run(Request(reaps=(inner,)))
+    any_host.run(Request(reaps=(Reap(inner, 0),)))
     assert (elsewhere / "exit").exists()
 
 
@@ -1141,7 +1142,7 @@ def test_a_link_that_comes_at_the_last_moment(host: Host) -> None:
     host.edit = lambda program: program.replace(
         b"rm -rf -- $sj_few", swap + b" $sj_few"
     )
-    host.run(Request(reaps=(job_id,)))
+    host.run(Request(reaps=(Reap(job_id, 0),)))
     assert (precious / "deep").is_dir()
 
 
@@ -1196,7 +1197,7 @@ def test_a_key_stays_until_all_its_attempts_expire(host: Host) -> None:
     def sweep(reap: str) -> None:
         for stamp in host.base.glob("*/swept"):
             stamp.unlink()
-        host.run(Request(reaps=(reap,), key_ttl=-5.0))
+        host.run(Request(reaps=(Reap(reap, 0),), key_ttl=-5.0))
 
     sweep(first.job_id)
     assert {path.name for path in keys.iterdir()} == {"1", "2"}
@@ -1518,7 +1519,7 @@ def test_an_end_on_a_full_disk(small_disk: Path) -> None:
     order = an_order(b"true")
     refused = of(protocol.Refused, host.run(Request(starts=(order,))))
     assert [event.code for event in refused] == ["ENOSPC"]
-    assert of(protocol.Reaped, host.run(Request(reaps=(killed.job_id,))))
+    assert of(protocol.Reaped, host.run(Request(reaps=(Reap(killed.job_id, 3),))))
     (small_disk / "filler").unlink()
     assert host.end(host.start(b"true")).exit_status == 0
 
@@ -1679,4 +1680,4 @@ def test_a_record_without_a_second_name_is_reaped(host: Host) -> None:
     job_id = host.start(b"exit 5")
     host.end(job_id)
     (host.jobs / job_id / "exit").unlink()
-    assert of(protocol.Reaped, host.run(Request(reaps=(job_id,))))
+    assert of(protocol.Reaped, host.run(Request(reaps=(Reap(job_id, 0),))))

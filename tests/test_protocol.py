@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sshjobs import protocol
 from sshjobs.errors import ProtocolError
 from sshjobs.model import Spec
-from sshjobs.protocol import Check, LogWant, Reply, Request, Start
+from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
 
 NONCE = "00112233445566aa"
 FENCE = f"\nsshjobs-reply 1 {NONCE}\n".encode()
@@ -32,6 +32,7 @@ WHOLE = (
     + b"lost aaaabbbbccccdddd rebooted\nmissing aaaabbbbccccdddd\n"
     + b"elsewhere aaaabbbbccccdddd node7\nbeat\n"
     + b"reaped aaaabbbbccccdddd\nunreaped aaaabbbbccccdddd a link\n"
+    + b"longer aaaabbbbccccdddd 108894\n"
     + b"nolog aaaabbbbccccdddd gone\n"
     + b"listed aaaabbbbccccdddd LOST 5.5 box 7 abc a%20b%C3%A9 -\n"
     + b"odd x?y not the name of a job\nfailed EBASE no such thing\n"
@@ -60,6 +61,7 @@ EVENTS: list[protocol.Event] = [
     protocol.Beat(),
     protocol.Reaped(ID),
     protocol.ReapRefused(ID, "a link"),
+    protocol.Longer(ID, 108894),
     protocol.NoLog(ID, "gone"),
     protocol.Listed(ID, "LOST", 5.5, "a bé", "", "abc", 7, "box"),
     protocol.ListedOdd("x?y", "not the name of a job"),
@@ -199,7 +201,7 @@ REQUEST = Request(
         Start(OTHER, Spec(command=(b"printf", b"%s", b"a'b\n"))),
     ),
     checks=(Check(ID, 7, "99"), Check(OTHER, None, "")),
-    reaps=(ID,),
+    reaps=(Reap(ID, 9),),
     logs=(LogWant(ID, 5, 100),),
     listing=True,
 )

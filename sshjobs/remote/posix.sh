@@ -900,9 +900,12 @@ r $4 $2 $3"
 
 #: reap
 
-# Whole jobs of ours that are final. awk reads the records, the shell looks once
+# Whole jobs of ours that are final, and whose log is home: who asks says how many bytes of
+# it are. awk reads the records and, before them, one ls of the logs; the shell looks once
 # more at each and leaves the tombstone (and the key's last word) before one rm for many.
 # rm -rf without a trailing slash removes a symbolic link, never what it points to.
+# A log is as long as the record of the end says, and as its file is where there is none;
+# what a process writes after the end is not the job's.
 sj_reap_records='
 function rd(f,  l, i, k) {
     i = -1
@@ -916,24 +919,30 @@ function rd(f,  l, i, k) {
     return i
 }
 function clean(k,  t) { t = (k in F) ? F[k] : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
+/^-/ { split($NF, a, "/"); size[a[2]] = $5; next }
+NF > 1 { next }
 {
-    d = "jobs/" $1 "/"
+    split($1, word, ":")
+    id = word[1]
+    d = "jobs/" id "/"
     split("", F)
     fin = (rd(d "lost") >= 0) ? "LOST" : ""
     if (fin != "" && F["cause"] == "cancelled") fin = "CANCELLED"
     delete F["end"]
     if (fin == "" && (rd(d "exit") >= 0 && ("end" in F) || rd(d "run") >= 0 && ("end" in F))) {
         fin = F["cause"] == "cancelled" ? "CANCELLED" : F["cause"] == "timeout" ? "TIMEOUT" : F["status"] == "0" ? "COMPLETED" : "FAILED"
+        if (F["log_bytes"] ~ /^[0-9]+$/ && length(F["log_bytes"]) < 16) size[id] = F["log_bytes"]
     }
     rd(d "run")
     rd(d "spec")
-    whole = (F["sj_ok"] == $1 || F["id"] == $1)
-    print $1, (whole ? (fin == "" ? "NO" : fin) : "FOREIGN"), clean("sj_sha"), clean("attempt"), clean("digest") == "-" ? clean("sj_digest") : clean("digest"), clean("status"), clean("signal"), clean("cause"), clean("started_at"), clean("finished_at"), clean("log_bytes"), clean("reason")
+    whole = (F["sj_ok"] == id || F["id"] == id)
+    print id, (whole ? (fin == "" ? "NO" : fin) : "FOREIGN"), (id in size ? size[id] : "-"), word[2], clean("sj_sha"), clean("attempt"), clean("digest") == "-" ? clean("sj_digest") : clean("digest"), clean("status"), clean("signal"), clean("cause"), clean("started_at"), clean("finished_at"), clean("reason")
 }'
 
-sj_reap() { # IDS
-    sj_q=''
-    for sj_i; do
+sj_reap() { # ID:BYTES of its log that are home ...
+    sj_q='' sj_f=''
+    for sj_l; do
+        sj_i=${sj_l%%:*}
         if [ -h "jobs/$sj_i" ]; then
             printf 'unreaped %s its directory is a symbolic link\n' "$sj_i"
         elif [ ! -e "jobs/$sj_i" ]; then
@@ -941,22 +950,38 @@ sj_reap() { # IDS
         elif [ ! -d "jobs/$sj_i" ] || [ ! -O "jobs/$sj_i" ]; then
             printf 'unreaped %s not a directory of ours\n' "$sj_i"
         else
-            sj_q="$sj_q $sj_i"
+            sj_q="$sj_q $sj_l" sj_f="$sj_f jobs/$sj_i/log"
         fi
     done
     [ "$sj_q" ] || return 0
-    printf '%s\n' $sj_q | LC_ALL=C awk "$sj_reap_records" | {
+    {
+        LC_ALL=C ls -lnd $sj_f 2>/dev/null
+        printf '%s\n' $sj_q
+    } | LC_ALL=C awk "$sj_reap_records" | {
         sj_rm=''
-        while read -r sj_id sj_state sj_sha sj_a sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_bytes sj_why; do
+        while read -r sj_id sj_state sj_bytes sj_home sj_sha sj_a sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
             sj_beat
             case $sj_state in
             NO) printf 'unreaped %s it has not ended\n' "$sj_id" ;;
             FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
-            *) sj_bury ;;
+            *) sj_is_home && sj_bury ;;
             esac
         done
         sj_remove $sj_rm
     }
+}
+
+# Bytes that nobody else has are not deleted, whoever believes to have them all.
+sj_is_home() {
+    if [ "$sj_bytes" = - ]; then # no log, or no ls
+        [ -s "jobs/$sj_id/log" ] || return 0
+        printf 'unreaped %s the length of its log cannot be told\n' "$sj_id"
+        return 1
+    fi
+    [ "$sj_bytes" -le "${sj_home:-0}" ] && return
+    printf 'longer %s %s\n' "$sj_id" "$sj_bytes"
+    printf 'unreaped %s its log has %s bytes, of which %s are home\n' "$sj_id" "$sj_bytes" "${sj_home:-0}"
+    return 1
 }
 
 sj_bury() { # the tombstone and the key's last word, then onto the list

@@ -68,6 +68,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     kills = [i for i in intents if i.kind == "kill"]
     starts, orders = _starts(place, intents, jobs)
     reaps = _reaps(store, intents, jobs)
+    homes = {i.job_id: jobs[i.job_id].log_home for i in reaps}
     logs = _logs(place, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
@@ -80,7 +81,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
             protocol.Check(job_id, pid, start)
             for job_id, pid, start in store.asked_to_start(place.conn)
         ),
-        reaps=tuple({i.job_id: None for i in reaps}),
+        reaps=tuple(protocol.Reap(*pair) for pair in homes.items()),
         logs=logs,
         listing=listing,
         start_grace=place.settings.start_grace,
