@@ -316,11 +316,11 @@ _PREAMBLE_BYTES = 2000
 
 # -- saying ------------------------------------------------------------------------
 
-#: An exported SHELLOPTS gives bash errexit and noclobber (5.2).
-_PROLOGUE = b"set +aeCfnuvx\nIFS=' \t\n'\n%sumask 077\n"
+#: Before a file is made.
+_UMASK = b"umask 077\n"
 
 #: What jobs get back; a fork, so only where there are any.
-_KEEP_UMASK = b"sj_umask=$(umask)\n"
+_KEEP = b"sj_umask=$(umask)\nsj_keep\n"
 
 
 #: So many jobs are prepared before their runners are started.
@@ -342,7 +342,7 @@ def build(request: Request, nonce: str) -> bytes:
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
     opening = _call("sj_open", *place, *spans, runner_hash)
     runs = bool(request.kills or request.starts)
-    prologue = _PROLOGUE % (_KEEP_UMASK if runs else b"")
+    prologue = (_KEEP if runs else b"") + _UMASK
     wanted = {
         "round": True,
         "runs": runs,
@@ -352,7 +352,7 @@ def build(request: Request, nonce: str) -> bytes:
         "frame": True,
     }
     functions = b"".join(remote[name] for name, is_on in wanted.items() if is_on)
-    parts = [b"{", prologue + functions, opening]
+    parts = [b"{", functions + prologue, opening]
     if runs:
         parts += [b"sj_runner=" + quote(remote["runner"]), b"sj_prepare_runs"]
     if request.kills:
@@ -400,12 +400,22 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
     return _listening(functions, call), fence.encode("ascii")
 
 
+def build_examination(script: bytes, nonce: str) -> bytes:
+    """Return a program that says the nonce and then what ``script`` does.
+
+    The tools there are read as those of a round are: in an environment of ours.
+    """
+    head = b"sj_tame\nprintf '\\n%s\\n' " + nonce.encode("ascii")
+    lines = [b"{", _remote()[0]["round"] + head, script, b"}", b"exit 0", b""]
+    return b"\n".join(lines)
+
+
 def _listening(functions: bytes, *parts: bytes) -> bytes:
     """Return a program that reads what comes after it on its standard input.
 
     bash leaves there what it has not parsed yet (5.2); dash may have read it.
     """
-    lines = [b"{", _PROLOGUE % b"" + functions, *parts, b"exit 0", b"}", b""]
+    lines = [b"{", functions + _UMASK, *parts, b"exit 0", b"}", b""]
     return b"\n".join(lines)
 
 
@@ -564,6 +574,8 @@ def _remote() -> tuple[dict[str, bytes], str]:
     for part in text.split(b"\n#: ")[1:]:
         title, _, lines = part.partition(b"\n")
         parts[title.split()[0].decode("ascii").rstrip(",")] = strip_comments(lines)
+    for name in ("round", "runner"):
+        parts[name] = parts["shell"] + parts[name]
     return parts, f"{zlib.crc32(parts['runner']):08x}"
 
 

@@ -38,7 +38,51 @@
 # shellcheck disable=SC2015        # A && B || C, where B is an assignment or ends in success
 # shellcheck disable=SC2030,SC2031 # what a pipeline assigns is used inside it only
 
+#: shell, of a round and of a runner
+
+# Only bash takes functions and options from its environment (SHELLOPTS, BASHOPTS), and
+# passes on what it could not take.
+case ${BASH_VERSION+x} in
+x)
+    unset -f [ awk cat cd cksum command cut date dd declare env export find grep head id \
+        jobs kill ln ls mkdir mv od printf ps pwd read rm rmdir sed set setsid sh shopt \
+        sleep stat sysctl tail test touch tr true umask uname unset wait wc 2>/dev/null
+    # shellcheck disable=SC3040,SC3041
+    set +kmtTE +o pipefail
+    # shellcheck disable=SC3044
+    shopt -u dotglob extdebug failglob globstar lastpipe nocaseglob nocasematch nullglob \
+        xpg_echo 2>/dev/null
+    ;;
+esac
+set +aeCfnuvx
+IFS='
+'
+IFS=" 	$IFS"
+
 #: round
+
+# What a login has in its environment must not change what is read from tools, nor how
+# this shell reads: block sizes, quotes, colours, time zones, languages. What only shells
+# read when they are interactive (ENV, PS1) stays.
+sj_names='LS_BLOCK_SIZE BLOCK_SIZE BLOCKSIZE DF_BLOCK_SIZE DU_BLOCK_SIZE FIND_BLOCK_SIZE
+TIME_STYLE QUOTING_STYLE LS_COLORS LS_OPTIONS CLICOLOR CLICOLOR_FORCE LSCOLORS LS_SAMESORT
+COLUMNS LINES TABSIZE POSIX_ME_HARDER _POSIX2_VERSION COMMAND_MODE
+GREP_OPTIONS GREP_COLOR GREP_COLORS PS_FORMAT PS_PERSONALITY PS_SYSTEM_MAP PS_COLORS
+PS_OPTIONS CMD_ENV UNIX95 UNIX98 UNIX_STD _XPG I_WANT_A_BROKEN_PS LIBPROC_HIDE_KERNEL
+LC_ALL LC_CTYPE LC_COLLATE LC_MESSAGES LC_NUMERIC LC_TIME LC_MONETARY LANG LANGUAGE NLSPATH
+TZ AWKPATH AWKLIBPATH AWKBUFSIZE AWK_HASH GAWK_READ_TIMEOUT GAWK_MSG_SRC GAWK_STACKSIZE
+GAWK_PERSIST_FILE GAWK_SOCK_RETRIES GAWK_NO_PP_RUN GAWK_LOCALE_DIR TGA_FORCE MAWKBINMODE
+MAWK_LONG_OPTIONS WHINY_USERS VERSION_CONTROL SIMPLE_BACKUP_SUFFIX CDPATH FPATH TMOUT
+MALLOC_PERTURB_ MALLOC_CHECK_ MALLOC_TRACE BUSYBOX_SUID_WARNING'
+
+sj_tame() {
+    # bash has one of its own, which ends its POSIX mode as it goes.
+    # shellcheck disable=SC3045
+    case ${BASH_VERSION+x} in x) export -n POSIXLY_CORRECT ;; *) unset POSIXLY_CORRECT ;; esac
+    unset $sj_names
+    LC_ALL=C
+    export LC_ALL
+}
 
 sj_fail() { # CODE TEXT: the round cannot be served
     printf '%sfailed %s %s\nend\n' "$sj_first" "$1" "$2"
@@ -185,8 +229,7 @@ sj_no_base() {
 }
 
 sj_enter() { # BASE
-    unset -f awk cat cd date dd env find grep head id jobs kill ln ls mkdir mv printf read rm \
-        rmdir sed setsid sh sleep tail tr uname wait wc 2>/dev/null
+    sj_tame
     sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
     PATH=/usr/bin:/bin:$sj_path
     sj_where
@@ -577,6 +620,26 @@ sj_judge() { # QUIET: questions from stdin, answers to stdout
 }
 
 #: runs, where something is to be started or killed
+
+# What the tools must not see is set aside for the jobs, which are given it back.
+sj_keep() {
+    sj_had=''
+    case ${TMOUT-} in 0) unset TMOUT ;; esac # ksh93 has one by itself
+    for sj_i in $sj_names POSIXLY_CORRECT; do
+        eval "case \${$sj_i+x} in x) sj_was_$sj_i=\$$sj_i sj_had=\"\$sj_had $sj_i\" ;; esac"
+    done
+    # shellcheck disable=SC3044
+    case ${BASH_VERSION+x} in
+    x)
+        case $(declare -p POSIXLY_CORRECT) in
+        'declare -'*x*' POSIXLY_CORRECT='*) ;;
+        *) sj_had=${sj_had% POSIXLY_CORRECT} ;;
+        esac
+        ;;
+    esac
+    export sj_had
+    for sj_i in $sj_had; do export "sj_was_$sj_i"; done
+}
 
 sj_is_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
 
@@ -1276,7 +1339,6 @@ sj_close() {
 
 #: runner
 
-set +aeCfnuvx
 umask 077
 sj_mode=$1 sj_me=0 sj_told='' sj_since=''
 hash ln rm sleep 2>/dev/null
@@ -1484,10 +1546,18 @@ sj_place() {
     return 1
 }
 
+# The job's environment is that of the login, as if our tools had never been in it.
+sj_give_back() {
+    unset LC_ALL
+    for sj_i in $sj_had; do eval "export $sj_i=\"\$sj_was_$sj_i\"; unset sj_was_$sj_i"; done
+    unset sj_had
+}
+
 # The job itself. What is exported, is exported only here.
 sj_child() {
     exec >>"$sj_d/log" 2>&1
     [ "$sj_hasin" ] && exec <"$sj_d/stdin"
+    sj_give_back
     PATH=$sj_path
     CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
     unset OLDPWD

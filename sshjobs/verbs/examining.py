@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from .. import transports
 from ..errors import HostError
-from ..protocol import quote
+from ..protocol import build_examination, quote
 from ..record import Record
 from ..rounds import Party
 from ..store import on_network
@@ -23,6 +23,7 @@ _SKEW = 5.0
 _LITTLE = 100_000
 _FEW_INODES = 10_000
 
+_FS = ("utf-8", "surrogateescape")
 _TOOLS = "awk cat date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
 
 #: What it means that a host cannot do something, and what to do about that.
@@ -137,16 +138,14 @@ def _here(ctx: Context, party: Party) -> Iterator[Finding]:
 def _ask(party: Party) -> dict[str, list[str]]:
     """Return what the host says of itself, by name."""
     nonce = os.urandom(8).hex()
-    head = (
-        f"{{ printf '\\n%s\\n' {nonce}\n"
-        f"sj_tools='{_TOOLS}' sj_base={_quoted(party.settings.remote_base_dir)}\n"
-    )
+    base = _quoted(party.settings.remote_base_dir)
+    script = f"sj_tools='{_TOOLS}' sj_base={base}\n{_SCRIPT}"
     pieces: list[bytes] = []
     transport = transports.connect(party.identity, party.settings, party.door())
     try:
         transport.run(
             "exec sh",
-            stdin=(head + _SCRIPT + "}\nexit\n").encode(),
+            stdin=build_examination(script.encode(*_FS), nonce),
             timeout=party.settings.command_timeout,
             sink=pieces.append,
         )
@@ -161,7 +160,7 @@ def _ask(party: Party) -> dict[str, list[str]]:
 
 
 def _quoted(text: str) -> str:
-    return quote(text.encode()).decode()
+    return quote(text.encode(*_FS)).decode(*_FS)
 
 
 def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:

@@ -1,0 +1,145 @@
+"""What a login has in its environment: nothing to our tools, everything to the job."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from sshjobs import protocol
+from sshjobs.protocol import Request
+from tests.box import Box
+from tests.hosts import FUNCTIONS, HOSTILE, OPTIONS
+from tests.test_posix import (  # noqa: F401
+    Host,
+    an_order,
+    any_host,
+    host,
+    of,
+    paths,
+)
+
+#: What a job has besides what the login has, and what a shell sets by itself.
+OURS = {"SSHJOBS_JOB_ID", "SSHJOBS_KEY", "SSHJOBS_ATTEMPT"}
+BY_ITSELF = {"_", "SHLVL", "PWD", "OLDPWD"}
+#: More bytes than blocks, whatever the size of a block is.
+LINES = b"i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i + 1)); done"
+LOG = b"".join(b"%d\n" % i for i in range(3000))
+
+
+def pairs(environ: bytes) -> dict[str, str]:
+    """Return what ``env -0`` printed, by name."""
+    words = environ.decode("utf-8", "surrogateescape").split("\0")
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def test_nothing_of_a_login_changes_what_is_read(
+    any_host: Host,
+) -> None:
+    any_host.env |= HOSTILE | FUNCTIONS | OPTIONS
+    a_round_of_each_kind(any_host)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nor_does_each_alone(host: Host, name: str) -> None:
+    host.env[name] = HOSTILE[name]
+    a_round_of_each_kind(host)
+
+
+def a_round_of_each_kind(host: Host) -> None:
+    first = host.start(LINES, key="k")
+    ended = host.end(first)
+    assert (ended.exit_status, ended.log_bytes) == (0, len(LOG))
+    assert ended.started_at and ended.finished_at
+    assert abs(ended.finished_at - ended.started_at) < 60
+    assert host.log(first) == LOG
+    both = (protocol.LogWant(first, 7, 5), protocol.LogWant(first, 9000, 1 << 20))
+    said = host.run(Request(logs=both))
+    pieces = [event.data for event in of(protocol.LogData, said)]
+    assert b"".join(pieces) == LOG[7:12] + LOG[9000:]
+    listed = of(protocol.Listed, host.run(Request(listing=True)))
+    assert [(one.job_id, one.state, one.log_bytes) for one in listed] == [
+        (first, "COMPLETED", len(LOG))
+    ]
+    assert listed[0].age < 60
+    started = host.running(b"sleep 100 & sleep 100")
+    again = host.check(started.job_id, started.pid, started.start)
+    assert again == []
+    host.kill(started.job_id)
+    assert host.end(started.job_id).cause == "cancelled"
+    limited = host.start(b"sleep 100", timeout=0.3)
+    assert host.end(limited).cause == "timeout"
+    ids = (first, started.job_id, limited)
+    reaps = tuple(protocol.Reap(job_id, len(host.log(job_id))) for job_id in ids)
+    reaped = of(protocol.Reaped, host.run(Request(reaps=reaps)))
+    assert {event.job_id for event in reaped} == set(ids)
+    assert list(host.jobs.iterdir()) == []
+
+
+def test_a_job_has_the_environment_of_the_login(
+    any_host: Host,
+) -> None:
+    """What is set aside for our tools comes back before the job begins."""
+    any_host.env |= {n: v for n, v in HOSTILE.items() if n != "PS4"}  # bash of root
+    any_host.env["POSIXLY_CORRECT"] = "y"  # as bash writes it
+    job_id = any_host.start((b"env", b"-0"), key="k")
+    any_host.end(job_id)
+    got = pairs(any_host.log(job_id))
+    differ = {
+        name
+        for name in got.keys() | any_host.env.keys()
+        if got.get(name) != any_host.env.get(name)
+    }
+    assert differ - OURS <= BY_ITSELF
+
+
+def test_a_job_in_an_environment_without_a_locale_has_none(
+    any_host: Host,
+) -> None:
+    job_id = any_host.start((b"env", b"-0"), env=(("LC_ALL", b"C.UTF-8"),))
+    any_host.end(job_id)
+    assert pairs(any_host.log(job_id))["LC_ALL"] == "C.UTF-8"
+    job_id = any_host.start((b"env", b"-0"))
+    any_host.end(job_id)
+    assert not {"LC_ALL", "POSIXLY_CORRECT"} & pairs(any_host.log(job_id)).keys()
+
+
+def test_over_a_real_sshd(new_box: Callable[..., Box]) -> None:
+    """Every verb that reads what a tool prints; the same environment as with ssh.
+
+    Some sh (dash 0.5.12) hand on no names that a shell variable cannot have.
+    """
+    words = " ".join('"%s=%s"' % pair for pair in (HOSTILE | FUNCTIONS).items())
+    box = new_box(SetEnv=words)
+    ended = box.ok("run", box.host, "--key", "k", "--", LINES.decode())
+    assert ended.raw == LOG
+    given = pairs(box.ok("run", box.host, "--", "env -0").raw)
+    theirs = pairs(by_ssh(box, "env -0"))
+    differ = {
+        name
+        for name in given.keys() | theirs.keys()
+        if given.get(name) != theirs.get(name) and "%%" not in name
+    }
+    assert differ - OURS <= BY_ITSELF | {"SSH_CLIENT", "SSH_CONNECTION"}
+    assert {"LS_BLOCK_SIZE", "POSIXLY_CORRECT"} <= given.keys()
+    twin = box.twin(box.home.parent / "other")
+    assert len(twin.ok("reap", "--host", box.host, "--orphans", "--json").objects) == 2
+    twin.close()
+    assert " MiB are free" in box.ok("doctor", box.host).out
+    box.ok("reap")
+    assert list((box.base / "jobs").iterdir()) == []
+
+
+def by_ssh(box: Box, line: str) -> bytes:
+    """Return what ssh itself prints of a command."""
+    assert box.sshd is not None
+    ran = subprocess.run(
+        ["ssh", "-F", box.sshd.config, box.host, line],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={"PATH": "/usr/bin:/bin"},
+        check=True,
+    )
+    return ran.stdout
