@@ -64,6 +64,8 @@ except ImportError:  # Airflow 2.9 to 3.1
         AirflowSkipException,
     )
 
+from .errors import SpecError
+from .model import check_host
 from .settings import BY_NAME
 from .states import ACTIVE
 
@@ -162,14 +164,17 @@ def target(connection: Any, remote_host: str | None = None) -> Target:
     host = remote_host or connection.host
     if not host:
         raise AirflowFailException(f"connection {connection.conn_id!r} names no host")
-    if connection.login and host != "local" and "@" not in host:
-        host = f"{connection.login}@{host}"
     options = [f"Port={connection.port}"] if connection.port else []
+    if connection.login and host != "local" and "@" not in host:
+        if host.startswith("ssh://"):
+            options.append(f"User={connection.login}")
+        else:
+            host = f"{connection.login}@{host}"
     for read in (_key_options, _host_key_options, _algorithm_options, _further_options):
         options += read(extras)
     given = [(name, extras.get(name)) for name in ("ssh_config", "conn_timeout")]
     settings = [(name, str(value)) for name, value in given if value]
-    found = Target(host, tuple(options), tuple(settings))
+    found = Target(_checked(host), tuple(options), tuple(settings))
     return found._replace(notes=_refuse_secrets(connection, extras, found))
 
 
@@ -329,8 +334,17 @@ def _find(ssh_conn_id: str | None, remote_host: str | None) -> Target:
     if ssh_conn_id:
         return target(BaseHook.get_connection(ssh_conn_id), remote_host)
     if remote_host:
-        return Target(remote_host)
+        return Target(_checked(remote_host))
     raise AirflowFailException("say where to run: ssh_conn_id, remote_host, or both")
+
+
+def _checked(host: str) -> str:
+    """Return a HOST that ssh may be given."""
+    try:
+        check_host(host)
+    except SpecError as error:
+        raise AirflowFailException(str(error)) from error
+    return host
 
 
 def _program() -> list[str]:
@@ -486,7 +500,7 @@ def _start(line: str, env: Mapping[str, str], stdin: str) -> Any:
 def _ask(env: Mapping[str, str], *words: str) -> list[dict[str, Any]]:
     """Return what a verb of sshjobs says of jobs, from the record on this machine."""
     said = subprocess.run(
-        [*_program(), *words, "--json"],
+        [*_program(), words[0], "--json", *words[1:]],
         env=dict(env),
         cwd="/",
         stdin=subprocess.DEVNULL,
@@ -499,7 +513,7 @@ def _ask(env: Mapping[str, str], *words: str) -> list[dict[str, Any]]:
 
 def _record(job: str, env: Mapping[str, str]) -> dict[str, Any]:
     """Return what this machine knows of a job; empty if it knows none."""
-    return next(iter(_ask(env, "show", job)), {})
+    return next(iter(_ask(env, "show", "--", job)), {})
 
 
 def _left_over(ti: Any, key: str, env: Mapping[str, str]) -> list[str]:
@@ -836,6 +850,8 @@ class SSHJobSensor(BashSensor):
                 "job is empty: it is the XCom of the task that submitted (its "
                 "do_xcom_push must be on), an id, or key:K"
             )
+        if str(self.job).startswith("-"):
+            raise AirflowFailException(f"not an id of a job, nor key:K: {self.job!r}")
         where = _find(self.ssh_conn_id, self.remote_host)
         env = dict(self.env or os.environ) | where.environ()
         if self.remote_base_dir:
@@ -857,9 +873,9 @@ class SSHJobSensor(BashSensor):
         not to be had any more (1) is no reason to ask again.
         """
         sshjobs, job = shlex.join(_program()), shlex.quote(str(self.job))
-        poll = f"{sshjobs} poll {job} --sensor >&2"
+        poll = f"{sshjobs} poll --sensor -- {job} >&2"
         adopt = f"{sshjobs} poll --host {shlex.quote(host)} --adopt >/dev/null"
-        logs = f"{sshjobs} logs {job} || [ $? = 1 ] || s=75"
+        logs = f"{sshjobs} logs -- {job} || [ $? = 1 ] || s=75"
         return (
             f"{poll}; s=$?; "
             f"if [ $s = 64 ]; then {adopt}; s=$?; "

@@ -87,6 +87,8 @@ def read(verb: manual.Verb, words: Sequence[str]) -> dict[str, Any]:
         show(verb)
     values: dict[str, Any] = {arg.dest: arg.default for arg in verb.args}
     left = _read_flags(verb, iter(words), values)
+    if rest and not left and verb.args[0].dest == "host":
+        _fail(verb, "HOST is missing: it stands before the --")
     _place(verb, left + rest, values)
     return values
 
@@ -101,13 +103,19 @@ def _fail(verb: manual.Verb, message: str) -> NoReturn:
 def _read_flags(
     verb: manual.Verb, words: Iterator[str], values: dict[str, Any]
 ) -> list[str]:
-    """Read ``--name``, ``--name VALUE``, ``--name=VALUE``; return the other words."""
+    """Read ``--name``, ``--name VALUE``, ``--name=VALUE``; return the other words.
+
+    A flag of ssh, ``-x VALUE`` or ``-xVALUE``, is one up to the COMMAND only: what
+    begins with one letter behind it is the COMMAND's own.
+    """
     flags = {arg.name: arg for arg in verb.args if not arg.positional}
     given: set[str] = set()
     left: list[str] = []
     for word in words:
         name, equals, text = word.partition("=")
-        if name in flags:
+        if not word.startswith("--") and word[:2] in flags and not _advice(verb, left):
+            _take(verb, flags[word[:2]], word[2:] or None, words, values)
+        elif name in flags and not flags[name].is_letter:
             given.add(name)
             _take(verb, flags[name], text if equals else None, words, values)
         elif word.startswith("-") and word != "-":

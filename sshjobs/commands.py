@@ -77,7 +77,48 @@ def _make_sure_of_streams() -> None:
 
 def _flags(values: Values) -> dict[str, Any]:
     names = ("wait_host", "cleanup")
-    return {name: values[name] for name in names if values.get(name) is not None}
+    flags = {name: values[name] for name in names if values.get(name) is not None}
+    if values.get("F") == "" or "" in (values.get("i") or ()):
+        raise SpecError("arguments -F and -i: a path is empty")
+    if values.get("F"):
+        flags["ssh_config"] = values["F"]
+    words = list(_ssh_words(values))
+    if words:
+        import shlex
+
+        flags["ssh_options"] = shlex.join(words)
+    if (words or "ssh_config" in flags) and not values.get("host"):
+        raise SpecError("-p, -l, -i, -J, -F and -o say where a host is: name it")
+    return flags
+
+
+def _ssh_words(values: Values) -> Iterator[str]:
+    """Yield what the flags of ssh are as its options (``ssh -o``)."""
+    for letter, name in (("p", "Port"), ("l", "User"), ("J", "ProxyJump")):
+        if values.get(letter) is not None:
+            yield f"{name}={values[letter]}"
+    for path in values.get("i") or ():
+        yield f"IdentityFile={_config_word(_key_path(path))}"
+    yield from values.get("o") or ()
+
+
+def _key_path(path: str) -> str:
+    """Return the path of a key from everywhere: who connects may stand elsewhere."""
+    if path[0] in "/~%$":
+        return path
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"argument -i: {path!r} is relative to this directory, which is gone"
+        ) from error
+
+
+def _config_word(text: str) -> str:
+    """Return a text as one word of ssh_config(5)."""
+    if text and not set(text) & set(" \t\"'\\#"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _broken(error: OSError) -> int:

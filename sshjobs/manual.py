@@ -10,7 +10,7 @@ argument of the verb has an entry under :attr:`Arg.dest`.
 from __future__ import annotations
 
 from .errors import SpecError
-from .model import CLEANUP, seconds
+from .model import CLEANUP, check_port, seconds
 from .record import TYPE_CHECKING, Record
 from .states import STATES
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Arg(Record):
-    """One argument of a verb; a name that begins with ``--`` is a flag.
+    """One argument of a verb; a name that begins with ``-`` is a flag.
 
     ``kind`` says what its value is: ``text``, ``path`` and ``choice`` are ``str``,
-    ``count`` is ``int``, ``seconds`` is ``float``; each of them ``None`` if not
-    given. ``flag`` is ``bool``. ``list`` (positional, any number) and ``rest``
-    (positional, all that follows) are lists of ``str``, and so is whatever may
-    be repeated.
+    ``count`` and ``port`` are ``int``, ``seconds`` is ``float``; each of them
+    ``None`` if not given. ``flag`` is ``bool``. ``list`` (positional, any number)
+    and ``rest`` (positional, all that follows) are lists of ``str``, and so is
+    whatever may be repeated.
     """
 
     name: str
@@ -44,7 +44,12 @@ class Arg(Record):
     @property
     def positional(self) -> bool:
         """Tell whether it stands by its place, not behind a flag."""
-        return not self.name.startswith("--")
+        return not self.name.startswith("-")
+
+    @property
+    def is_letter(self) -> bool:
+        """Tell whether it is a flag of one letter, one of ssh's own."""
+        return len(self.name) == 2
 
     @property
     def many(self) -> bool:
@@ -68,12 +73,20 @@ class Arg(Record):
             return seconds(text)
         if self.kind == "count":
             return self._count(text)
+        if self.kind == "port":
+            return self._port(text)
         return self._choice(text) if self.kind == "choice" else text
 
     def _count(self, text: str) -> int:
         if not (text.isascii() and text.isdigit()):
             raise SpecError(f"not a count: {text!r}")
         return int(text)
+
+    def _port(self, text: str) -> int:
+        try:
+            return check_port(text)
+        except ValueError as error:
+            raise SpecError(str(error)) from error
 
     def _choice(self, text: str) -> str:
         for choice in self.choices:
@@ -128,8 +141,8 @@ RUN_STATUSES = (
 
 _JOB_FORMS = "JOB is an id, the beginning of one that no other id shares, or key:K."
 _HOST_FORMS = """\
-HOST is what you would type after ssh, or local for this machine (ssh:local is
-the ssh_config alias of that name)."""
+HOST is what you would type after ssh, ssh://USER@NAME:PORT among it, or local
+for this machine (ssh:local is the ssh_config alias of that name)."""
 
 _JSON = Arg(
     "--json", "print one JSON object a line instead of what is for people", "flag"
@@ -146,6 +159,28 @@ _WAIT_HOST = Arg(
     "before giving up with 69 (setting wait_host, default 60)",
     "seconds",
     "S",
+)
+#: Flags of ssh, named as there: they say where HOST is. Keep in sync with
+#: ``commands._ssh_words``.
+_SSH = (
+    Arg("-p", "as of ssh: the port of HOST", "port", "PORT"),
+    Arg("-l", "as of ssh: the user to log in as", metavar="USER"),
+    Arg(
+        "-i",
+        "as of ssh: a file with a key; may be a certificate's",
+        "path",
+        "KEY",
+        True,
+    ),
+    Arg("-J", "as of ssh: the jump hosts on the way", metavar="HOP,..."),
+    Arg("-F", "as of ssh: the ssh_config to read", "path", "FILE"),
+    Arg(
+        "-o",
+        "as of ssh: an option of ssh_config; what a job was submitted with is kept "
+        "for whatever asks about it later",
+        metavar="K=V",
+        repeat=True,
+    ),
 )
 _CONTACT = (_WAIT_HOST, _JSON)
 
@@ -256,6 +291,7 @@ the answer is still out.""",
         _COMMAND,
         Arg("--from", "a job a line, - is standard input", "path", "FILE"),
         *_SPEC,
+        *_SSH,
         *_CONTACT,
     ),
     (
@@ -292,6 +328,7 @@ asking says so and ends with 69, 75 or 77; the job goes on.""",
             "flag",
         ),
         *_SPEC,
+        *_SSH,
         _WAIT_HOST,
         _JSON_ERR,
     ),
@@ -325,6 +362,7 @@ not final, 1 when one ended badly.""",
             "(another machine's, or from before the record was lost)",
             "flag",
         ),
+        *_SSH,
         *_CONTACT,
     ),
     ("sshjobs poll", "sshjobs poll key:night-2026-05-01 --sensor"),
@@ -344,6 +382,7 @@ came first; the jobs go on then.""",
         _JOBS,
         _ONLY_HOST,
         Arg("--timeout", "how long to wait; the jobs are not touched", "seconds", "S"),
+        *_SSH,
         *_CONTACT,
     ),
     ("sshjobs wait", "sshjobs wait k3j5 --timeout 1h"),
@@ -424,6 +463,7 @@ record, if they have ended and are older than --older-than.""",
             "what no client comes back for",
             "flag",
         ),
+        *_SSH,
         *_CONTACT,
     ),
     ("sshjobs reap --older-than 7d", "sshjobs reap --host gpu1 --orphans --dry-run"),
@@ -437,6 +477,7 @@ No host is asked: the states are the last ones known. sshjobs poll asks.""",
     (
         _ONLY_HOST,
         Arg("--state", "only jobs in this state", "choice", "S", choices=STATES),
+        *_SSH,
         _JSON,
     ),
     ("sshjobs list --state RUNNING",),
@@ -450,8 +491,8 @@ For hosts that want a password or a one-time code: log in once here, and cron,
 Airflow and all other processes of yours ride on the connection until it has
 been idle for the setting persist (default 600 s) or is ended with disconnect.
 It also forgets a refused key or host key that was remembered, and a cooldown.""",
-    (_HOST, *_CONTACT),
-    ("sshjobs connect cluster",),
+    (_HOST, *_SSH, *_CONTACT),
+    ("sshjobs connect cluster", "sshjobs connect -J gateway -p 2222 node7"),
 )
 
 _DISCONNECT = Verb(
@@ -459,7 +500,7 @@ _DISCONNECT = Verb(
     """End the connection to a host, once its commands have ended.
 
 Jobs are not touched: they do not hang on the connection.""",
-    (_HOST, _JSON),
+    (_HOST, *_SSH, _JSON),
     ("sshjobs disconnect cluster",),
 )
 
@@ -481,7 +522,7 @@ _DOCTOR = Verb(
 Reads the ssh configuration, makes the connection (or uses the one that is
 there), and looks at the host's shell, tools, home directory, free space and
 limits. It opens no second connection and never pokes at the port.""",
-    (_HOST, *_CONTACT),
+    (_HOST, *_SSH, *_CONTACT),
     ("sshjobs doctor gpu1",),
 )
 

@@ -173,7 +173,10 @@ _CHOICES = {
 
 
 class Settings:
-    """The values in force for one host; attributes are named as in :data:`SETTINGS`."""
+    """The values in force for one host; attributes are named as in :data:`SETTINGS`.
+
+    They never change: who wants others makes a copy, see :meth:`replace`.
+    """
 
     __slots__ = tuple(setting.name for setting in SETTINGS)
 
@@ -207,9 +210,20 @@ class Settings:
         for setting in SETTINGS:
             given = values.pop(setting.name, None)
             value = setting.default if given is None else _read(setting, given)
-            setattr(self, setting.name, value)
+            object.__setattr__(self, setting.name, value)
         if values:
             raise SpecError(f"no such setting: {', '.join(sorted(values))}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settings do not change: {name}; see replace()")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"settings do not change: {name}; see replace()")
+
+    def replace(self, **values: Any) -> Settings:
+        """Return other settings, which differ in these values."""
+        old = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
+        return Settings(**old | values)
 
     def __repr__(self) -> str:
         pairs = (
@@ -284,7 +298,22 @@ def resolve(
         text = environ.get(f"SSHJOBS_{setting.name.upper()}")
         if text:
             values[setting.name] = text
-    values |= {name: value for name, value in flags.items() if value is not None}
-    if values.get("ssh_config"):
-        values["ssh_config"] = os.path.abspath(os.path.expanduser(values["ssh_config"]))
+    said = {name: value for name, value in flags.items() if value is not None}
+    if "ssh_options" in said:  # ssh takes what it is told first
+        rest = _convert(BY_NAME["ssh_options"], values.get("ssh_options") or "")
+        said["ssh_options"] = f"{said['ssh_options']} {rest}".strip()
+    values |= said
+    if values.get("ssh_config") not in (None, "", "none"):
+        values["ssh_config"] = _absolute(values["ssh_config"])
     return Settings(**values)
+
+
+def _absolute(path: Any) -> str:
+    """Return the path of an ssh_config from everywhere; others will use it, too."""
+    try:
+        return os.path.abspath(os.path.expanduser(str(path)))
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"ssh_config: {path!r} is relative to this directory, which is gone: "
+            "give an absolute path"
+        ) from error

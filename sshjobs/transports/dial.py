@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 
+from ..model import check_hop
 from ..settings import Settings
 from .identity import Identity
 
@@ -85,21 +85,16 @@ def jump_command(
     BatchMode, and its stderr goes to /dev/null with ControlPersist (since 8.0).
     """
     *earlier, last = identity.jump.split(",")
-    user, _, place = last.rpartition("@")
-    found = _PLACE.fullmatch(place)
-    name, port = (found[1] or found[2], found[3]) if found else (place, "")
+    hop = check_hop(last)
     argv = [identity.ssh, *_with_config(identity), "-E", log]
     for option, value in (_common(settings, interactive)).items():
         argv += ["-o", f"{option}={value}"]
     argv += ["-o", "ControlMaster=no"]
     argv += ["-J", ",".join(earlier)] if earlier else []
-    argv += ["-l", user] if user else []
-    argv += ["-p", port] if port else []
+    argv += ["-l", hop.user] if hop.user else []
+    argv += ["-p", str(hop.port)] if hop.port else []
     quoted = " ".join(_quote(_percent(word)) for word in argv)
-    return f"{quoted} -W '[%h]:%p' -- {_quote(_percent(name))}"
-
-
-_PLACE = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d+))?")
+    return f"{quoted} -W '[%h]:%p' -- {_quote(_percent(hop.name))}"
 
 
 def _quote(word: str) -> str:

@@ -22,7 +22,7 @@ from ..settings import Settings
 from .env import home
 from .identity import Identity, seen
 from .process import which
-from .resolving import is_cacheable, key_files, rests_on
+from .resolving import check_way, is_cacheable, key_files, options_of, rests_on
 from .telling import digest, in_home, local_user
 
 #: How deep ssh follows Include (readconf.c, 9.2).
@@ -58,11 +58,11 @@ def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
         SpecError: a file that must be there is not, or a line is no setting.
     """
     files: dict[str, bytes] = {}
-    lines = [option.replace("=", " ", 1) for option in options]
+    lines = [_LINE.sub(r"\1 \2", option) for option in options]
     users = [line.split()[-1] for line in lines if line.lower().startswith("user ")]
-    for top in [path] if path else _usual():
+    for top in _tops(path):
         lines += ["Host *", *_flat(top, "", files)]
-    if path and path not in files:
+    if path not in ("", "none") and path not in files:
         raise SpecError(f"{host}: Can't open user config file {path}")
     try:
         config = SSHConfig.from_text("\n".join(lines))
@@ -71,7 +71,10 @@ def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
     return Reading(config, list(files), list(files.values()), "".join(users[:1]))
 
 
-def _usual() -> list[str]:
+def _tops(path: str) -> list[str]:
+    """Return the files that ssh begins with, for its ``-F``."""
+    if path:
+        return [] if path == "none" else [path]
     return [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
 
 
@@ -197,12 +200,14 @@ def resolve(host: str, settings: Settings) -> Identity:
     Raises:
         SpecError: no host name, or a configuration that is none.
     """
-    target = check_host(host.removeprefix("ssh:"))
-    options = tuple(settings.ssh_options.split())
+    address = check_host(host)
+    options = options_of(settings, address)
+    target = address.target
     config = settings.ssh_config
     reading = read(host, config, options)
     values = lookup(reading, target)
     jump = first(values, "proxyjump")
+    check_way(address, first(values, "hostname"), jump)
     ssh = which("ssh")
     paths = rests_on(reading.paths, reading.contents, config, ssh)
     return Identity(

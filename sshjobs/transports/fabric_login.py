@@ -28,6 +28,7 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from ..errors import SpecError
+from ..model import check_hop
 from . import fabric_config as conf
 from .known_hosts import Checks, Refused, names_of
 
@@ -94,8 +95,10 @@ class _Hop:
         """Return the jump host that leads here, if one does."""
         jumps = before or tuple(conf.first(self.values, "proxyjump").split(","))
         *earlier, last = jumps
-        user, name, port = _place(last)
-        if not name or name == target.rpartition("@")[2]:  # ssh skips a jump to itself
+        if not last:
+            return None
+        user, name, port = check_hop(last)
+        if name == target.rpartition("@")[2]:  # ssh skips a jump to itself
             return None
         if depth >= _HOPS:
             raise Failed(f"ssh: Could not resolve hostname {name}: too many jump hosts")
@@ -225,17 +228,6 @@ class _Hop:
         if conf.first(self.values, "proxycommand") and not greeted:
             return "Connection closed by UNKNOWN port 65535"
         return f"{error}\nConnection closed by {place}"
-
-
-def _place(word: str) -> tuple[str, str, int]:
-    """Return user, name and port of [USER@]NAME[:PORT]; the port is 0 if none is."""
-    user, _, place = word.strip().rpartition("@")
-    if place.startswith("["):
-        name, _, port = place[1:].partition("]")
-        port = port.lstrip(":")
-    else:
-        name, _, port = place.partition(":")
-    return user, name, int(port or 0)
 
 
 def _through_jump(error: ChannelException) -> str:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from ..errors import HostUnreachable, SpecError
-from ..model import check_host
+from ..model import Address, check_address, check_hop, check_host, check_user
 from ..settings import Settings
 from .causes import words
 from .env import home, ssh_env
@@ -27,6 +27,7 @@ _LIVE = re.compile(
 )
 _INCLUDE = re.compile(rb"^\s*include[\s=]+(.+)$", re.I | re.M)
 _READING = re.compile(r"^debug1: Reading configuration data (.+)$", re.M)
+_OPTION = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(\S.*)", re.S)
 _VERSION = re.compile(r"^OpenSSH_(\d+)\.(\d+)", re.M)
 
 
@@ -42,15 +43,68 @@ def resolve(host: str, settings: Settings) -> Identity:
             words are in the message.
         HostUnreachable: there is no ssh here, or it did not answer in time.
     """
-    target = check_host(host.removeprefix("ssh:"))
-    options = tuple(shlex.split(settings.ssh_options))
+    address = check_host(host)
+    options = options_of(settings, address)
+    target = address.target
     ssh, out, err = _ask_ssh(host, target, settings, options)
     values = _read(out)
     if "hostname" not in values:
         raise SpecError(
             f"{host}: ssh refuses the name or its configuration: {words(err)}"
         )
+    check_way(address, _last(values, "hostname"), _last(values, "proxyjump"))
     return _build(host, target, settings.ssh_config, options, ssh, values, err)
+
+
+def options_of(settings: Settings, address: Address) -> tuple[str, ...]:
+    """Return what ssh is given by ``-o``, each looked at as a HOST is.
+
+    The port of a URI comes last: ssh takes the first that it is told, as ever.
+
+    Raises:
+        SpecError: an open quote, or a name that is none.
+    """
+    try:
+        words = shlex.split(settings.ssh_options)
+    except ValueError as error:
+        text = f"ssh_options: {error}: {settings.ssh_options!r}"
+        raise SpecError(text) from error
+    for word in words:
+        _check_option(word)
+    return (*words, f"Port={address.port}") if address.port else tuple(words)
+
+
+def _check_option(word: str) -> None:
+    found = _OPTION.fullmatch(word)
+    if found is None or "\0" in word:
+        raise SpecError(f"ssh_options: not NAME=VALUE: {word!r}")
+    name, value = found[1].lower(), found[2].strip().strip('"')
+    try:
+        if name == "user":
+            check_user(value)
+        elif name == "hostname":
+            check_address(f"u@{value}")
+    except ValueError as error:
+        raise SpecError(f"ssh_options: not a name: {word!r}") from error
+    for hop in value.split(",") if name == "proxyjump" and value != "none" else ():
+        check_hop(hop)
+
+
+def check_way(address: Address, hostname: str, jump: str) -> None:
+    """Look at where a configuration leads.
+
+    Raises:
+        SpecError: a jump host that is none; or NAME:PORT, which ssh takes for a name.
+    """
+    for hop in jump.split(",") if jump not in ("", "none") else ():
+        check_hop(hop)
+    name, _, port = address.name.rpartition(":")
+    if port.isdigit() and ":" not in name and hostname == address.name.lower():
+        where = Address(address.user, name).target
+        raise SpecError(
+            f"not a host name: {address.target!r} (a port is said as "
+            f"ssh://{where}:{port}, or as -p {port} {where})"
+        )
 
 
 def _read(out: str) -> dict[str, list[str]]:

@@ -69,7 +69,9 @@ def digest(
         config: The path of the configuration, as in ``ssh -F``.
         options: What was given beside it, as in ``ssh -o``.
     """
-    said = json.dumps([telling(values), config, options])
+    # What ssh has made of an option stands in the values: -p 22 is no other host.
+    more = [option for option in options if _name(option) not in NAMES]
+    said = json.dumps([telling(values), config, more])
     # %n is the name as typed, and %k falls back on it (ssh_config(5) TOKENS): with
     # either in it, the same text means another thing for another alias.
     typed = target if re.search("%[nk]", said) else ""
@@ -77,6 +79,11 @@ def digest(
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[
         :KEY_LENGTH
     ]
+
+
+def _name(option: str) -> str:
+    """Return the name of an option, which ``=`` or white space ends."""
+    return re.split(r"[\s=]", option.strip(), maxsplit=1)[0].lower()
 
 
 def telling(values: Mapping[str, list[str]]) -> dict[str, list[str]]:

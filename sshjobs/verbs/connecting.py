@@ -12,14 +12,16 @@ from ..record import Record
 from ..rounds import remember_failure
 from ..store import HostRow
 from .context import Context
+from .finding import sites_of
 
 
 def select(
     ctx: Context, *, host: str | None = None, state: str | None = None
 ) -> Iterator[Job]:
     """Yield the jobs of the record, oldest first; no host is asked."""
+    sites = None if host is None else sites_of(ctx, host)
     for job in ctx.store.select(states=(state,) if state else ()):
-        if host is None or job.host == host:
+        if sites is None or job.conn in sites:
             yield job
 
 

@@ -72,6 +72,11 @@ class Context:
             )
         return self._settings[host]
 
+    @property
+    def is_told_where(self) -> bool:
+        """Tell whether the call itself says where its host is (``-p`` and so on)."""
+        return "ssh_options" in self.flags or "ssh_config" in self.flags
+
     def identity(self, host: str, settings: Settings) -> transports.Identity:
         """Return what a host's name resolves to, from the store if it still holds."""
         name = "\n".join(
@@ -115,8 +120,7 @@ class Context:
         row = self.store.host(conn)
         if row is None or not row.identity:
             raise errors.StoreError(f"{self.store.path}: no such connection: {conn}")
-        settings = self.settings(row.host)
-        settings.remote_base_dir = row.base
+        settings = self.settings(row.host).replace(remote_base_dir=row.base)
         identity = transports.Identity.loads(row.identity)
         with Party(self.store, identity, settings, self.rundir()) as party:
             yield party

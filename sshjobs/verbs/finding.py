@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .. import states
-from ..errors import JobNotFound, SshJobsError
+from ..errors import JobNotFound, SpecError, SshJobsError
 from ..model import Job
 from ..record import TYPE_CHECKING, Record
 from ..store import Store, slices
+from ..transports import Identity
 from .context import Context
 
 if TYPE_CHECKING:
@@ -97,6 +98,26 @@ def find(ctx: Context, text: str, host: str | None = None) -> Job:
     raise JobNotFound(text, "no such job in this machine's record: see sshjobs list")
 
 
+def sites_of(ctx: Context, host: str) -> list[str]:
+    """Return the connections that ``--host`` means, those of other times among them.
+
+    They have that name; where flags of ssh say which of these is meant, it is the
+    one that these lead to.
+
+    Raises:
+        SpecError: there is none: a name that was never used here is a slip.
+    """
+    rows = [row for row in ctx.store.hosts() if row.host == host]
+    if rows and ctx.is_told_where:
+        key = ctx.identity(host, ctx.settings(host)).key
+        rows = [row for row in rows if Identity.loads(row.identity).key == key]
+    if not rows:
+        raise SpecError(
+            f"--host {host}: this machine's record has no such host: see sshjobs hosts"
+        )
+    return [row.conn for row in rows]
+
+
 class Chosen(Record):
     """The ids of the jobs that a call means, by connection: there may be very many."""
 
@@ -111,14 +132,32 @@ def chosen(
     """Return the jobs that a call names; all that are active if it names none."""
     if key:
         names = [*names, f"key:{key}"]
-    active: dict[str, list[str]] = {}
+    sites = None if host is None else sites_of(ctx, host)
     if not names:
-        for job_id, conn in ctx.store.active_ids(host):
+        every = _all_active(ctx, host, sites)
+        return Chosen(every, every)
+    return _named(ctx, names, host, sites)
+
+
+def _all_active(
+    ctx: Context, host: str | None, sites: list[str] | None
+) -> dict[str, list[str]]:
+    active: dict[str, list[str]] = {}
+    for job_id, conn in ctx.store.active_ids(host):
+        if sites is None or conn in sites:
             active.setdefault(conn, []).append(job_id)
-        return Chosen(active, active)
+    return active
+
+
+def _named(
+    ctx: Context, names: Sequence[str], host: str | None, sites: list[str] | None
+) -> Chosen:
     every: dict[str, dict[str, bool]] = {}
+    active: dict[str, list[str]] = {}
     for name in names:
         job = find(ctx, name, host)
+        if sites is not None and job.conn not in sites:
+            raise JobNotFound(name, f"is one of host {job.host}, not of --host {host}")
         every.setdefault(job.conn, {})[job.id] = not states.is_final(job.state)
     for conn, ids in every.items():
         lively = [job_id for job_id, is_active in ids.items() if is_active]

@@ -13,7 +13,7 @@ from ..model import Job
 from ..rounds import Party
 from ..store import Store, slices
 from .context import Context
-from .finding import Answer, Show, side_by_side
+from .finding import Answer, Show, side_by_side, sites_of
 from .polling import adopted, listing, oddities, take_up, unknown
 
 _NOT_HOME = "not reaped: its log could not be brought home"
@@ -77,8 +77,7 @@ def _conns(ctx: Context, host: str | None) -> list[str]:
         return [row.conn for row in ctx.store.hosts()]
     with ctx.party(host) as party:
         present = party.conn
-    older = [row.conn for row in ctx.store.hosts() if row.host == host]
-    return list(dict.fromkeys([present, *older]))
+    return list(dict.fromkeys([present, *sites_of(ctx, host)]))
 
 
 def _prune(ctx: Context, conns: list[str], notes: list[str]) -> None:

@@ -80,6 +80,41 @@ def test_remote_host_takes_the_place_of_the_host() -> None:
     assert made(login="ann", remote_host="bob@other").host == "bob@other"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": "x$(id)"},
+        {"host": "-oProxyCommand=x"},
+        {"login": "a;b"},
+        {"login": "-a"},
+        {"remote_host": "a|b"},
+        {"remote_host": "ssh://%24%28id%29"},
+    ],
+)
+def test_a_host_is_no_line_of_a_shell(fields: dict[str, Any]) -> None:
+    with pytest.raises(AirflowException, match="not a host name"):
+        made(**fields)
+
+
+def test_a_remote_host_is_no_line_of_a_shell() -> None:
+    with pytest.raises(AirflowException, match="not a host name"):
+        ours._find(None, "x$(id)")
+
+
+def test_a_login_goes_with_a_uri() -> None:
+    target = made(login="ann", remote_host="ssh://other:2222")
+    said = resolved(target)
+    assert (said["user"], said["hostname"]) == (["ann"], ["other"])
+    assert said["port"] == ["2222"]
+
+
+@pytest.mark.parametrize("job", ["--help", "-h", "--json", "-"])
+def test_a_sensor_takes_no_flag_for_a_job(job: str) -> None:
+    sensor = ours.SSHJobSensor(task_id="s", job=job, remote_host="local")
+    with pytest.raises(AirflowException, match="not an id of a job"):
+        sensor.poke({})
+
+
 def test_a_connection_without_a_host_is_refused() -> None:
     with pytest.raises(AirflowException, match="'c' names no host"):
         made(host=None)

@@ -1,0 +1,45 @@
+"""Settings are read once and never change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sshjobs.model import Spec
+from sshjobs.settings import SETTINGS, Settings
+from sshjobs.verbs import Context, Order, poll, submit
+from tests.box import Box
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in SETTINGS])
+def test_no_setting_changes(name: str) -> None:
+    settings = Settings()
+    before = getattr(settings, name)
+    with pytest.raises(AttributeError, match=name):
+        setattr(settings, name, before)
+    with pytest.raises(AttributeError, match=name):
+        delattr(settings, name)
+    assert getattr(settings, name) == before
+
+
+def test_a_change_is_a_copy() -> None:
+    settings = Settings(persist=5)
+    other = settings.replace(remote_base_dir="/x")
+    assert (other.remote_base_dir, other.persist) == ("/x", 5.0)
+    assert settings.remote_base_dir == "~/.sshjobs"
+
+
+def test_a_poll_moves_no_later_submit(box: Box, place: Path) -> None:
+    """A job in A was polled; what is submitted then goes where it should, to B."""
+    job = box.submit("--", "sleep 2")
+    other = box.base.parent / "other"
+    environ = box.env | {"SSHJOBS_REMOTE_BASE_DIR": str(other)}
+    ctx = Context(environ)
+    try:
+        assert poll(ctx, [job]).jobs[0].id == job
+        (done,) = submit(ctx, box.host, [Order(Spec(b"true"))])
+    finally:
+        ctx.close()
+    assert done.job is not None
+    assert (other / "jobs" / done.job.id).is_dir()
