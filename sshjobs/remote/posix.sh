@@ -648,9 +648,9 @@ sj_detach() { # MODE LINES
     sj_run=runner-$sj_hash
     if [ "$sj_renew" ] || [ ! -s "$sj_run" ]; then
         sj_renew=
-        { printf '%s\n' "$sj_runner" >"$sj_run.$sj_nonce"; } 2>/dev/null &&
-            mv -f "$sj_run.$sj_nonce" "$sj_run" || {
-            rm -f "$sj_run.$sj_nonce"
+        { printf '%s\n' "$sj_runner" >"$sj_tmp.run"; } 2>/dev/null &&
+            mv -f "$sj_tmp.run" "$sj_run" || {
+            rm -f "$sj_tmp.run"
             [ -s "$sj_run" ] || return 1
         }
     fi
@@ -716,13 +716,13 @@ s $sj_i - -"
 # tombstone tells. That stands first: a runner looks for it between claim and start.
 sj_unmake() { # ID
     [ -e "jobs/$1/run" ] && return
-    { printf '%300s' '' >"new/$sj_nonce.room"; } 2>/dev/null
+    { printf '%300s' '' >"$sj_tmp.room"; } 2>/dev/null
     sj_n=$?
-    rm -f "new/$sj_nonce.room"
+    rm -f "$sj_tmp.room"
     [ $sj_n -eq 0 ] && return
     [ -e "gone/$1" ] || mv -f "jobs/$1/script" "gone/$1" 2>/dev/null ||
         mv -f "jobs/$1/spec" "gone/$1" 2>/dev/null || return
-    sj_l=new/$sj_machine.$$.$sj_nonce.$1
+    sj_l=$sj_tmp.$1
     mv "jobs/$1" "$sj_l" 2>/dev/null || return
     if [ -e "$sj_l/run" ]; then
         mv "$sj_l" "jobs/$1"
@@ -737,7 +737,7 @@ sj_unmake() { # ID
 # for their directories under a temporary name, a few builtin writes each, one mv that
 # renames them into place (it refuses to replace one that is there).
 sj_mkdir() { # IDS
-    sj_t=new/$sj_machine.$$.$sj_nonce.$1
+    sj_t=$sj_tmp.$1
     sj_mk=$sj_t
     for sj_i; do
         if [ -d "jobs/$sj_i" ]; then
@@ -836,12 +836,12 @@ sj_start() {
 # all goes back and is asked about like any other.
 sj_take_back() { # ID
     [ -e "jobs/$1/run" ] && return
-    if mv "jobs/$1" "new/$sj_nonce.$1" 2>/dev/null; then
-        if [ -e "new/$sj_nonce.$1/run" ]; then
-            mv "new/$sj_nonce.$1" "jobs/$1"
+    if mv "jobs/$1" "$sj_tmp.$1" 2>/dev/null; then
+        if [ -e "$sj_tmp.$1/run" ]; then
+            mv "$sj_tmp.$1" "jobs/$1"
             return
         fi
-        rm -rf "new/$sj_nonce.$1"
+        rm -rf "$sj_tmp.$1"
         sj_refuse "$1" new
     fi
 }
@@ -1060,7 +1060,7 @@ state=$sj_state"
         return
     }
     sj_last_word || { sj_strip; sj_last_word; } || {
-        rm -f "keys/$sj_sha/.$sj_nonce"
+        rm -f "$sj_tmp.key"
         printf 'unreaped %s no room for the record of its key\n' "$sj_id"
         return
     }
@@ -1074,7 +1074,7 @@ sj_tombstone() { # an empty one does
 
 sj_last_word() { # of the key, if this job holds one
     if [ "$sj_sha" != - ] && [ -e "keys/$sj_sha/$sj_a" ]; then
-        sj_l=keys/$sj_sha/.$sj_nonce
+        sj_l=$sj_tmp.key
         { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_l"; } 2>/dev/null &&
             mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null
     fi
@@ -1268,6 +1268,7 @@ sj_sweep_old() {
 
 # The frame around every request.
 sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
+    unset sj_nonce sj_first # neither is exported, whatever the login exports
     sj_nonce=$1 sj_hash=$8 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7
     sj_first="
 sshjobs-reply 1 $1
@@ -1283,6 +1284,7 @@ sshjobs-reply 1 $1
     [ "$sj_grepz" = 1 ] || sj_features=$sj_features,no-mark
     sj_first="${sj_first}hello $sj_node $sj_boot $sj_now $sj_features
 "
+    sj_tmp=new/$sj_machine.$$.$sj_cs
     sj_journal "$3" "$4"
     sj_tail=''
     [ $sj_sweep = 0 ] && [ "$sj_size" -gt "$sj_from" ] &&
