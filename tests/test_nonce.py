@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,12 +95,7 @@ def serve_all_kinds(run: Callable[[Request], list[protocol.Event]]) -> None:
     run(Request(kills=((long.job_id, True), (new_job_id(), False))))
     run(Request(logs=(LogWant(job_id, 0, 100),)))
     run(Request(logs=(LogWant(job_id, 0, 100), LogWant(long.job_id, 0, 100))))
-    run(Request(reaps=reaps_of(job_id)))
-
-
-def reaps_of(*ids: str) -> tuple[str, ...]:
-    """Return what a request says to reap these jobs."""
-    return ids
+    run(Request(reaps=(protocol.Reap(job_id, 1 << 20),)))
 
 
 def test_no_tool_can_see_the_nonce(spied: SpiedHost) -> None:
