@@ -60,7 +60,11 @@ SETTINGS = (
     ),
     Setting("cleanup_retries", "count", 3, "tries to reap after a job", _AIRFLOW),
     Setting(
-        "conn_timeout", "seconds", 10.0, "TCP connect", "ssh_config(5) ConnectTimeout"
+        "conn_timeout",
+        "seconds",
+        10.0,
+        "TCP connect; ConnectTimeout of ssh_config beats the default",
+        "ssh_config(5) ConnectTimeout",
     ),
     Setting(
         "banner_timeout",
@@ -93,7 +97,8 @@ SETTINGS = (
         "keepalive_interval",
         "seconds",
         15.0,
-        "between probes of a silent connection; three unanswered ones end it",
+        "between probes of a silent connection; three unanswered ones end it. "
+        "ServerAliveInterval and ServerAliveCountMax of ssh_config beat the default",
         "ssh_config(5) ServerAliveInterval",
         1,
     ),
@@ -157,7 +162,8 @@ SETTINGS = (
         "master_env",
         "words",
         "",
-        "names of further environment variables that the connection may see",
+        "names of further environment variables that the connection may see, beside "
+        "those of the agent, of Kerberos, of proxies, and those that ssh_config names",
     ),
     Setting("ssh_options", "words", "", "further ssh options for the connection, k=v"),
     Setting("max_hosts", "count", 100, "hosts worked on side by side", "", 1),
@@ -176,9 +182,14 @@ class Settings:
     """The values in force for one host; attributes are named as in :data:`SETTINGS`.
 
     They never change: who wants others makes a copy, see :meth:`replace`.
+
+    ``given`` has the names of those that somebody has set; a default of ours does not
+    beat what the user's ssh_config says.
     """
 
-    __slots__ = tuple(setting.name for setting in SETTINGS)
+    __slots__ = (*(setting.name for setting in SETTINGS), "given")
+
+    given: frozenset[str]
 
     poll_interval: float
     log_chunk_size: int
@@ -207,6 +218,8 @@ class Settings:
     max_hosts: int
 
     def __init__(self, **values: Any) -> None:
+        given_names = frozenset(n for n, value in values.items() if value is not None)
+        object.__setattr__(self, "given", given_names)
         for setting in SETTINGS:
             given = values.pop(setting.name, None)
             value = setting.default if given is None else _read(setting, given)
@@ -222,7 +235,7 @@ class Settings:
 
     def replace(self, **values: Any) -> Settings:
         """Return other settings, which differ in these values."""
-        old = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
+        old = {name: getattr(self, name) for name in self.given}
         return Settings(**old | values)
 
     def __repr__(self) -> str:

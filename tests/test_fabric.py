@@ -98,7 +98,7 @@ def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
     settings = Settings(ssh_config=str(config))
     theirs, ours = (m.resolve(host, settings) for m in (resolving, fabric_config))
     same = "key host target hostname user port jump first_hop proxied config".split()
-    for name in (*same, "cacheable", "agent"):
+    for name in (*same, "cacheable", "agents", "env", "times"):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert {path for path, _, _ in ours.files} >= {str(config), str(place)}
 

@@ -114,7 +114,9 @@ _CAUSES = (
     _Cause(
         r"(?s)\A(?!.*Authenticated to ).*UNKNOWN port 65535",
         HostUnreachable,
-        "run the ProxyCommand of ssh_config by hand, or ssh to the jump host",
+        "run the ProxyCommand of ssh_config by hand, or ssh to the jump host; of your "
+        "environment it has *_proxy, what ssh_config names as ${{NAME}}, and what the "
+        "setting master_env names",
         "the proxy ended without a connection to the host",
     ),
     _Cause(
@@ -132,6 +134,7 @@ _CONFIG = re.compile(
     r"command-line line \d+|command-line: line \d+|\bline \d+: ",
     re.I,
 )
+_UNSET = re.compile(r"env var \$\{(\w+)\} has no value|environment expansion (\S+)\.")
 _NOISE = re.compile(r"^(debug\d: .*|OpenSSH_.*|Pseudo-terminal .*|[@*\s]*)$", re.M)
 
 
@@ -150,6 +153,13 @@ def diagnose(host: str, text: str, status: int | None) -> SshJobsError:
         status: How ssh ended.
     """
     text = text.replace("\r", "")
+    unset = _UNSET.search(text)
+    if unset:
+        return SpecError(
+            f"{host}: ssh_config uses {printable(unset[1] or unset[2])} of the "
+            "environment, which is not set here; nothing ran there (cron and Airflow "
+            "give other environments than a login does: set it there)"
+        )
     for cause in _CAUSES:
         found = re.search(cause.pattern, text)
         if found:

@@ -25,7 +25,7 @@ def master_argv(
     What stands on the command line beats ssh_config, which may say anything:
     RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
     """
-    ours = _common(settings, interactive) | {
+    ours = _common(settings, interactive, identity.times) | {
         "ControlMaster": "yes",
         "ControlPath": _word(_percent(socket)),
         "ControlPersist": str(math.ceil(settings.persist)),
@@ -46,18 +46,37 @@ def master_argv(
     return [*argv, "--", identity.target]
 
 
-def _common(settings: Settings, interactive: bool) -> dict[str, str]:
+def connect_seconds(settings: Settings, configured: int) -> float:
+    """Return how long a connection may take: ssh_config beats a default of ours.
+
+    Args:
+        configured: ConnectTimeout of the configuration, 0 if it says nothing.
+    """
+    if configured and "conn_timeout" not in settings.given:
+        return configured
+    return settings.conn_timeout
+
+
+def _common(
+    settings: Settings, interactive: bool, times: tuple[int, int, int, int]
+) -> dict[str, str]:
     """Return the options of every ssh that dials.
 
     ConnectTimeout bounds the connection and the greeting. A server that greets and
     goes silent is ended by ServerAlive*, which count from there (9.2, ssh.c).
+
+    Args:
+        times: See :attr:`.Identity.times`.
     """
+    connect, _, interval, count = times
+    if not interval or "keepalive_interval" in settings.given:
+        interval, count = math.ceil(settings.keepalive_interval), _PROBES
     return {
         "BatchMode": "no" if interactive else "yes",
-        "ConnectTimeout": str(math.ceil(settings.conn_timeout) or 1),
+        "ConnectTimeout": str(math.ceil(connect_seconds(settings, connect)) or 1),
         "ConnectionAttempts": "1",
-        "ServerAliveInterval": str(math.ceil(settings.keepalive_interval)),
-        "ServerAliveCountMax": str(_PROBES),
+        "ServerAliveInterval": str(interval),
+        "ServerAliveCountMax": str(count or _PROBES),
         "LogLevel": "VERBOSE",
     }
 
@@ -87,7 +106,8 @@ def jump_command(
     *earlier, last = identity.jump.split(",")
     hop = check_hop(last)
     argv = [identity.ssh, *_with_config(identity), "-E", log]
-    for option, value in (_common(settings, interactive)).items():
+    times = (identity.times[1], 0, *identity.times[2:])
+    for option, value in _common(settings, interactive, times).items():
         argv += ["-o", f"{option}={value}"]
     argv += ["-o", "ControlMaster=no"]
     argv += ["-J", ",".join(earlier)] if earlier else []

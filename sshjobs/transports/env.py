@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterable
 
 from ..settings import Settings
 
@@ -27,20 +28,39 @@ def home() -> str:
         return "/"
 
 
-def ssh_env(settings: Settings, *, interactive: bool = False) -> dict[str, str]:
-    """Return the environment of the process that makes a connection."""
-    names = _KEPT | frozenset(settings.master_env.split())
+def local_user() -> str:
+    """Return our name as the system records it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def ssh_env(
+    settings: Settings, named: Iterable[str] = (), *, interactive: bool = False
+) -> dict[str, str]:
+    """Return the environment of the process that makes a connection.
+
+    Args:
+        named: The variables that its configuration names; see :attr:`.Identity.env`.
+    """
+    names = _KEPT.union(settings.master_env.split(), named)
     if interactive:
         names |= _ASKING | {"SSH_ASKPASS_REQUIRE"}
     env = {
         name: value
         for name, value in os.environ.items()
-        if name in names or name.startswith(_KEPT_PREFIXES)
+        if name in names or name.startswith(_KEPT_PREFIXES) or _is_of_proxy(name)
     }
     env.setdefault("PATH", os.defpath)
     if not interactive:
         env["SSH_ASKPASS_REQUIRE"] = "never"  # since OpenSSH 8.4; unknown before
     return env | _self()
+
+
+def _is_of_proxy(name: str) -> bool:
+    """Tell whether it is https_proxy, no_proxy or the like, which curl and nc read."""
+    return name.lower().endswith("_proxy")
 
 
 def _self() -> dict[str, str]:

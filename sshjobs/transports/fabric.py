@@ -31,6 +31,7 @@ from ..errors import (
 from ..settings import Settings
 from .base import Completed, Door, Into, Sink
 from .causes import diagnose
+from .dial import connect_seconds
 from .ending import log_prefix, make_way
 from .env import ssh_env
 from .gate import Gate, GateLost, hop, pause, unlink
@@ -122,7 +123,7 @@ class _Owner:
     def __init__(self, identity: Identity, settings: Settings, log: str) -> None:
         self.log = log
         self._host = identity.host
-        env = ssh_env(settings) | {"PYTHONPATH": os.pathsep.join(_path())}
+        env = ssh_env(settings, identity.env) | {"PYTHONPATH": os.pathsep.join(_path())}
         # "-E LOG" is how it is found where its leader has died; see process.carriers.
         argv = (sys.executable, "-m", _MODULE, "-E", log)
         self._line, theirs = socket.socketpair()
@@ -183,7 +184,7 @@ def _log_in(identity: Identity, settings: Settings, door: Door, owner: _Owner) -
         "target": identity.target,
         "config": identity.config,
         "options": identity.options,
-        "connect": settings.conn_timeout,
+        "connect": connect_seconds(settings, identity.times[0]),
         "login": settings.banner_timeout,
         "keepalive": settings.keepalive_interval,
     }

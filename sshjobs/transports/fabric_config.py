@@ -19,11 +19,19 @@ from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
 from ..errors import SpecError
 from ..model import check_host
 from ..settings import Settings
-from .env import home
+from .env import home, local_user
 from .identity import Identity, seen
+from .login_files import agent_paths, login_files
 from .process import which
-from .resolving import check_way, is_cacheable, key_files, options_of, rests_on
-from .telling import digest, in_home, local_user
+from .resolving import (
+    check_way,
+    is_cacheable,
+    named_variables,
+    options_of,
+    rests_on,
+    times_of,
+)
+from .telling import digest, in_home
 
 #: How deep ssh follows Include (readconf.c, 9.2).
 _DEPTH = 16
@@ -225,13 +233,16 @@ def resolve(host: str, settings: Settings) -> Identity:
         ssh=ssh,
         files=tuple(seen(path) for path in paths if path),
         cacheable=is_cacheable(values, reading.contents),
-        agent=first(values, "identityagent"),
-        keys=key_files(
+        keys=login_files(
             values
             | {
                 "identityfile": identity_files(values),
                 "userknownhostsfile": known_hosts_files(values),
                 "globalknownhostsfile": [],
-            }
+            },
+            target,
         ),
+        agents=agent_paths(values, target),
+        env=named_variables([*reading.contents, os.fsencode(settings.ssh_options)]),
+        times=times_of(values),
     )

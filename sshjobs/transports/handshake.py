@@ -12,7 +12,7 @@ from ..settings import Settings
 from . import process
 from .base import Door
 from .causes import diagnose, words
-from .dial import master_argv
+from .dial import connect_seconds, master_argv
 from .ending import clear, log_prefix
 from .env import ssh_env
 from .gate import Gate, GateLost, hop, passage, pause, seam, unlink
@@ -118,7 +118,7 @@ def _handshake(
     limit = _TYPING if interactive else patience(identity, settings)
     socket = identity.socket(door.rundir)
     argv = master_argv(identity, settings, socket, log, interactive=interactive)
-    env = ssh_env(settings, interactive=interactive)
+    env = ssh_env(settings, identity.env, interactive=interactive)
     with streams(log, interactive) as fds:
         door.tick()  # the last moment to find that another has taken over
         try:
@@ -142,8 +142,9 @@ def _handshake(
 
 def patience(identity: Identity, settings: Settings) -> float:
     """Return how long all of a handshake may take; each hop connects once."""
-    hops = 1 + len(identity.jump.split(",")) if identity.jump else 1
-    return hops * settings.conn_timeout + settings.banner_timeout
+    hops = len(identity.jump.split(",")) if identity.jump else 0
+    own, hop_own = (connect_seconds(settings, one) for one in identity.times[:2])
+    return own + hops * hop_own + settings.banner_timeout
 
 
 def late(identity: Identity, limit: float, text: str) -> HostUnreachable:

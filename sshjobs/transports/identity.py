@@ -20,6 +20,10 @@ MAX_SOCKET = 90
 _SOCKET = "s."
 KEY_LENGTH = 16
 
+#: How many fields an identity has had in each version; all but the last two of them
+#: are what they were.
+_OLDEST = 15
+
 
 class Identity(Record):
     """One connection of this machine: what it leads to and what that rests on.
@@ -29,8 +33,11 @@ class Identity(Record):
     ``first_hop`` names the first jump host together with the configuration, or is
     empty. ``files`` are (path, mtime_ns, size) of all that was read to find this
     out, of what would be read if it existed, and of ``ssh`` itself; where there is no
-    ``ssh`` its path is empty. ``agent`` and
-    ``keys`` are what :func:`~.keys.credentials` looks at.
+    ``ssh`` its path is empty. ``keys``, ``agents`` and ``gssapi`` (whether Kerberos
+    may be used) are what :func:`~.keys.credentials` looks at, those of jump hosts with
+    them. ``env`` names the variables of the environment that the configuration uses.
+    ``times`` are what the configuration says of ConnectTimeout, that of the last jump
+    host, ServerAliveInterval and ServerAliveCountMax, 0 where it says nothing.
     """
 
     key: str
@@ -48,8 +55,11 @@ class Identity(Record):
     version: tuple[int, int] = (0, 0)
     files: tuple[tuple[str, int, int], ...] = ()
     cacheable: bool = True
-    agent: str = ""
     keys: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    gssapi: bool = False
+    env: tuple[str, ...] = ()
+    times: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def is_local(self) -> bool:
@@ -71,8 +81,11 @@ class Identity(Record):
         What a version with other fields wrote becomes an identity that is not fresh.
         """
         values = unpack(data)
-        if not isinstance(values, tuple) or len(values) != len(cls._fields):
-            return cls("", "", "", "", "", 0, cacheable=False)
+        if not isinstance(values, tuple) or len(values) < _OLDEST:
+            values = ("", "", "", "", "", 0)
+        if len(values) != len(cls._fields):
+            values = values[: _OLDEST - 2]
+            return cls(*values)._replace(cacheable=False)
         return cls(*values)
 
     def fresh(self) -> bool:

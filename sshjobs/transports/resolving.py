@@ -9,16 +9,15 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import HostUnreachable, SpecError
 from ..model import Address, check_address, check_hop, check_host, check_user
+from ..record import Record
 from ..settings import Settings
 from .causes import words
 from .env import home, ssh_env
 from .identity import Identity, seen
+from .login_files import agent_paths, all_tokens, login_files, words_of
 from .process import Child, not_started, spawn, which
 from .pump import Pump, Silence
 from .telling import NAMES, digest
-
-#: Values that name files which decide whether a login succeeds.
-_KEYS = "identityfile certificatefile userknownhostsfile globalknownhostsfile".split()
 
 # A configuration whose meaning depends on more than its files: a command, the
 # network, the name service. "final" and "canonical" do so through the last.
@@ -28,6 +27,7 @@ _LIVE = re.compile(
 _INCLUDE = re.compile(rb"^\s*include[\s=]+(.+)$", re.I | re.M)
 _READING = re.compile(r"^debug1: Reading configuration data (.+)$", re.M)
 _OPTION = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(\S.*)", re.S)
+_VARIABLE = re.compile(rb"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _VERSION = re.compile(r"^OpenSSH_(\d+)\.(\d+)", re.M)
 
 
@@ -46,14 +46,88 @@ def resolve(host: str, settings: Settings) -> Identity:
     address = check_host(host)
     options = options_of(settings, address)
     target = address.target
-    ssh, out, err = _ask_ssh(host, target, settings, options)
-    values = _read(out)
-    if "hostname" not in values:
+    ssh = which("ssh")
+    if not ssh:
+        raise HostUnreachable(host, "no ssh client on PATH here", "install OpenSSH")
+    argv = _with_config(settings)
+    for option in options:
+        argv += ["-o", option]
+    answer = _ask_ssh(host, ssh, [*argv, "--", target], settings)
+    if "hostname" not in answer.values:
         raise SpecError(
-            f"{host}: ssh refuses the name or its configuration: {words(err)}"
+            f"{host}: ssh refuses the name or its configuration: {words(answer.err)}"
         )
-    check_way(address, _last(values, "hostname"), _last(values, "proxyjump"))
-    return _build(host, target, settings.ssh_config, options, ssh, values, err)
+    check_way(
+        address, _last(answer.values, "hostname"), _last(answer.values, "proxyjump")
+    )
+    hops = _ask_for_hops(host, ssh, answer.values, settings)
+    return _build(host, target, settings.ssh_config, options, ssh, answer, hops)
+
+
+class _Answer(Record):
+    """What ``ssh -v -G`` says: values, what it read, and on whose word."""
+
+    target: str
+    values: dict[str, list[str]]
+    err: str
+    read: list[str]
+    contents: list[bytes]
+    env: tuple[str, ...]
+
+
+def _with_config(settings: Settings) -> list[str]:
+    return ["-F", settings.ssh_config] if settings.ssh_config else []
+
+
+#: How many jump hosts in a row are asked about; ssh itself knows no bound.
+_MOST_HOPS = 8
+
+
+def _ask_for_hops(
+    host: str, ssh: str, values: Mapping[str, list[str]], settings: Settings
+) -> list[_Answer]:
+    """Return what holds for the jump hosts on the way, that of the last one first.
+
+    Their keys and known hosts decide about a login as well. What is no ssh, or cannot
+    be read, is left to ssh.
+    """
+    hops: list[_Answer] = []
+    asked: list[str] = []
+    while len(hops) < _MOST_HOPS:
+        argv = _hop_words(values, settings)
+        if not argv or argv == asked:  # ssh skips a jump to the jump host itself
+            break
+        answer = _ask_ssh(host, ssh, argv, settings)
+        if "hostname" not in answer.values:
+            break
+        hops.append(answer)
+        values, asked = answer.values, argv
+    return hops
+
+
+def _hop_words(values: Mapping[str, list[str]], settings: Settings) -> list[str]:
+    """Return the arguments for ssh that ask about the next jump host, or none."""
+    jump = _last(values, "proxyjump")
+    if jump:
+        *earlier, last = jump.split(",")
+        through = ["-J", ",".join(earlier)] if earlier else []
+        return [*_with_config(settings), *through, "--", *_place(last)]
+    tokens = all_tokens(values, "")
+    command = re.sub("%[hpr]", lambda t: tokens[t[0]], _last(values, "proxycommand"))
+    words = words_of(command)
+    words = words[words[:1] == ["exec"] :]
+    if not words or os.path.basename(words[0]) != "ssh":
+        return []
+    return words[1:]
+
+
+def _place(hop: str) -> list[str]:
+    """Return a jump host as a word of ssh: a URI where it has a port."""
+    user, at, place = hop.rpartition("@")
+    name, colon, port = place.rpartition(":")
+    if colon and port.isdigit() and (":" not in name or name[-1:] == "]"):
+        return [f"ssh://{user}{at}{name}:{port}"]
+    return [f"{user}{at}{place.strip('[]')}"]
 
 
 def options_of(settings: Settings, address: Address) -> tuple[str, ...]:
@@ -121,13 +195,17 @@ def _build(
     config: str,
     options: tuple[str, ...],
     ssh: str,
-    values: Mapping[str, list[str]],
-    err: str,
+    answer: _Answer,
+    hops: list[_Answer],
 ) -> Identity:
-    read = _READING.findall(err)
-    contents = _contents(read)
+    values = answer.values
     jump = _last(values, "proxyjump")
-    version = _VERSION.search(err)
+    version = _VERSION.search(answer.err)
+    ways = [answer, *hops]
+    paths = [p for one in ways for p in rests_on(one.read, one.contents, config, ssh)]
+    keys = [path for one in ways for path in login_files(one.values, one.target)]
+    agents = [path for one in ways for path in agent_paths(one.values, one.target)]
+    hop_connect = times_of(hops[0].values)[0] if hops else 0
     return Identity(
         key=digest(values, target, config, options),
         host=host,
@@ -142,10 +220,13 @@ def _build(
         options=options,
         ssh=ssh,
         version=(int(version[1]), int(version[2])) if version else (0, 0),
-        files=tuple(seen(path) for path in rests_on(read, contents, config, ssh)),
-        cacheable=is_cacheable(values, contents),
-        agent=_last(values, "identityagent"),
-        keys=key_files(values),
+        files=tuple(seen(path) for path in dict.fromkeys(paths)),
+        cacheable=all(is_cacheable(one.values, one.contents) for one in ways),
+        keys=tuple(dict.fromkeys(keys)),
+        agents=tuple(dict.fromkeys(agents)),
+        gssapi=any(_last(one.values, "gssapiauthentication") == "yes" for one in ways),
+        env=tuple(sorted({name for one in ways for name in one.env})),
+        times=times_of(values, hop_connect),
     )
 
 
@@ -154,10 +235,33 @@ def _last(values: Mapping[str, list[str]], name: str) -> str:
     return "" if name == "proxyjump" and word == "none" else word
 
 
-def key_files(values: Mapping[str, list[str]]) -> tuple[str, ...]:
-    """Return the files that decide whether a login succeeds."""
-    words = " ".join(word for name in _KEYS for word in values.get(name, []))
-    return tuple(words.split())
+def times_of(
+    values: Mapping[str, list[str]], hop_connect: int = 0
+) -> tuple[int, int, int, int]:
+    """Return :attr:`.Identity.times`.
+
+    Three probes are ssh's own default, and mean nothing where none are sent.
+    """
+    connect, interval, count = (
+        int(word) if (word := _last(values, name)).isdigit() else 0
+        for name in ("connecttimeout", "serveraliveinterval", "serveralivecountmax")
+    )
+    return connect, hop_connect, interval, (count or 3) if interval else 0
+
+
+def named_variables(contents: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the variables that configurations name, as ``${NAME}`` or as ``$NAME``.
+
+    The second is how a shell writes them: in a ProxyCommand, in ``Match exec``.
+    """
+    found = {
+        name.decode("ascii")
+        for content in contents
+        for line in content.splitlines()
+        if not line.lstrip().startswith(b"#")
+        for name in _VARIABLE.findall(line)
+    }
+    return tuple(sorted(found))
 
 
 def is_cacheable(values: Mapping[str, list[str]], contents: Iterable[bytes]) -> bool:
@@ -206,44 +310,55 @@ def included(content: bytes, base: str) -> list[str]:
     return folders
 
 
-def _ask_ssh(
-    host: str, target: str, settings: Settings, options: tuple[str, ...]
-) -> tuple[str, str, str]:
-    """Run ``ssh -v -G``; return the path of ssh, what it printed and its stderr.
+def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answer:
+    """Run ``ssh -v -G``.
 
     ``-v`` has ssh name each file that it reads and its own version. ``-N`` is what the
     master says too: with ``ForkAfterAuthentication yes`` and neither it nor a command,
     ssh refuses even to print (OpenSSH 9.2, ssh.c).
 
+    It is asked again with what the files that it has read name of our environment: a
+    ``Match exec`` or an Include may depend on that.
+
     Raises:
-        HostUnreachable: there is no ssh, or it did not answer in time.
+        HostUnreachable: it did not answer in time.
     """
-    ssh = which("ssh")
-    if not ssh:
-        raise HostUnreachable(host, "no ssh client on PATH here", "install OpenSSH")
-    argv = [ssh, "-v", "-G", "-N"]
-    argv += ["-F", settings.ssh_config] if settings.ssh_config else []
-    for option in options:
-        argv += ["-o", option]
-    try:
-        out, err = _capture([*argv, "--", target], settings)
-    except Silence as error:
-        raise HostUnreachable(
-            host,
-            f"ssh -G did not answer within {settings.banner_timeout:g} s",
-            "a Match exec of ssh_config may hang",
-        ) from error
-    except OSError as error:
-        raise not_started(host, ssh, error) from error
-    return ssh, out, err.replace("\r", "")
+    given = os.fsencode("\n".join(words))
+    env = named_variables([given, *_contents(_usual_files(settings))])
+    while True:
+        try:
+            out, err = _capture([ssh, "-v", "-G", "-N", *words], settings, env)
+        except Silence as error:
+            raise HostUnreachable(
+                host,
+                f"ssh -G did not answer within {settings.banner_timeout:g} s",
+                "a Match exec of ssh_config may hang",
+            ) from error
+        except OSError as error:
+            raise not_started(host, ssh, error) from error
+        err = err.replace("\r", "")
+        read = list(dict.fromkeys(_READING.findall(err)))
+        contents = _contents(read)
+        known, env = env, named_variables([given, *contents])
+        if not {name for name in env if name in os.environ}.difference(known):
+            return _Answer(words[-1], _read(out), err, read, contents, env)
 
 
-def _capture(argv: list[str], settings: Settings) -> tuple[str, str]:
+def _usual_files(settings: Settings) -> list[str]:
+    """Return where ssh begins to read."""
+    if settings.ssh_config:
+        return [settings.ssh_config]
+    return [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+
+
+def _capture(
+    argv: list[str], settings: Settings, named: tuple[str, ...]
+) -> tuple[str, str]:
     pieces: list[bytes] = []
     pump = Pump(b"", pieces.append, settings.banner_timeout, stderr_bytes=1 << 20)
     child = None
     try:
-        child = Child(spawn(argv, ssh_env(settings), pump.theirs))
+        child = Child(spawn(argv, ssh_env(settings, named), pump.theirs))
         pump.handed_over()
         pump.run(child.fd, child.poll)
     finally:

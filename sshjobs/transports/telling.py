@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pwd
 import re
 from collections.abc import Mapping
 
-from .env import home
+from .env import home, local_user
 from .identity import KEY_LENGTH
+from .login_files import expand_environment
 
 #: Names as ``ssh -G`` prints them (8.0 to 10.5).
 NAMES = (
@@ -75,7 +74,7 @@ def digest(
     # %n is the name as typed, and %k falls back on it (ssh_config(5) TOKENS): with
     # either in it, the same text means another thing for another alias.
     typed = target if re.search("%[nk]", said) else ""
-    text = json.dumps([_environment(said), typed])
+    text = json.dumps([expand_environment(said), typed])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[
         :KEY_LENGTH
     ]
@@ -113,14 +112,6 @@ def _tokens(values: Mapping[str, list[str]]) -> dict[str, str]:
     return here
 
 
-def local_user() -> str:
-    """Return our name as the system records it."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
 def _plain(value: str, expand: Mapping[str, str]) -> str:
     """Return a value written in one way."""
     value = _WORDS.get(value, in_home(value))
@@ -130,8 +121,3 @@ def _plain(value: str, expand: Mapping[str, str]) -> str:
 def in_home(text: str) -> str:
     """Put our home directory for each ``~/`` that begins a word."""
     return re.sub(r"(?:(?<=[\s\"'=])|^)~(?=/)", lambda _: home(), text)
-
-
-def _environment(text: str) -> str:
-    """Put the environment into ``${NAME}``, as ssh does when it uses the value."""
-    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), text)

@@ -1,0 +1,180 @@
+"""What the user's ssh_config says holds, and has the environment that it names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sshjobs import transports
+from sshjobs.transports import dial, handshake
+from tests.box import Box
+from tests.reach import Reach
+from tests.sshd import Sshd
+
+NewReach = Callable[..., Reach]
+
+_RELAY = """
+import os, select, socket, sys
+if os.environ.get({name!r}) != "yes":
+    sys.exit("no way")
+line = socket.create_connection(("127.0.0.1", {port}))
+ends = {{0: line.fileno(), line.fileno(): 1}}
+while True:
+    for fd in select.select(list(ends), [], [])[0]:
+        piece = os.read(fd, 65536)
+        if not piece:
+            sys.exit()
+        os.write(ends[fd], piece)
+"""
+
+
+def relay(sshd: Sshd, name: str) -> str:
+    """Return a ProxyCommand that leads to a server if a variable says "yes"."""
+    path = sshd.folder / "relay.py"
+    path.write_text(_RELAY.format(name=name, port=sshd.port))
+    return f"{sys.executable} {path}"
+
+
+@pytest.mark.parametrize(
+    "name", ["https_proxy", "HTTPS_PROXY", "all_proxy", "SOCKS_PROXY", "no_proxy"]
+)
+def test_a_proxy_command_has_what_proxies_read(
+    sshd: Sshd, reach: Reach, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sshd.write_client_config(f"ProxyCommand {relay(sshd, name)}")
+    monkeypatch.setenv(name, "yes")
+    assert reach.run("exit 3")[0] == 3
+
+
+@pytest.mark.parametrize("where", ["top", "included", "option"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "IdentityFile ${SJ_DIR}/moved",
+        "UserKnownHostsFile ${SJ_DIR}/known",
+        "CertificateFile ${SJ_DIR}/none\n    IdentityFile ${SJ_DIR}/moved",
+        'ProxyCommand {relay} "$SJ_WAY"',
+        'Match host box,127.0.0.1 exec "test $SJ_WAY = yes"\n    Port {port}',
+    ],
+)
+def test_what_the_configuration_names_is_there(
+    sshd: Sshd,
+    new_reach: NewReach,
+    line: str,
+    where: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = sshd.folder / "moved"
+    folder.mkdir()
+    monkeypatch.setenv("SJ_DIR", str(folder))
+    monkeypatch.setenv("SJ_WAY", "yes")
+    line = line.replace("{relay}", relay(sshd, "SJ_WAY")).replace(
+        "{port}", str(sshd.port)
+    )
+    text = sshd.write_client_config().read_text()
+    if "IdentityFile" in line:
+        sshd.key.rename(folder / "moved")
+    elif "UserKnown" in line:
+        sshd.known_hosts.rename(folder / "known")
+        text = text.replace(f"    UserKnownHostsFile {sshd.known_hosts}\n", "")
+    elif "Match" in line:
+        text = text.replace(f"Port {sshd.port}", "Port 1", 1)
+    more = ""
+    if where == "option":
+        if "Match" in line or "\n" in line:
+            return  # there is no such option
+        name, _, value = line.partition(" ")
+        more = f"-o '{name}={value}'".removeprefix("-o ")
+    elif where == "included":
+        (folder / "conf").write_text(f"Host box\n    {line}\n")
+        text = f"Include {folder}/conf\n{text}"
+    else:
+        text = f"Host box\n    {line}\n{text}"
+    if "Match" in line:
+        text = text.replace("    Port 1\n", "", 1) + "    Port 1\n"
+    sshd.config.write_text(text)
+    reach = new_reach(sshd, ssh_options=more)
+    assert reach.run("exit 3")[0] == 3
+    assert reach.identity.key == reach.identity.key
+
+
+def test_what_nobody_names_stays_here(
+    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sshd.write_client_config("IdentityFile ${SJ_NAMED}", before="# $SJ_COMMENT")
+    for name in ("SJ_NAMED", "SJ_COMMENT", "SJ_SECRET"):
+        monkeypatch.setenv(name, f"the {name}")
+    reach.run("true")
+    pid = reach.state().pid
+    environ = Path(f"/proc/{pid}/environ").read_text()
+    assert "the SJ_NAMED" in environ
+    assert "SJ_COMMENT" not in environ and "SJ_SECRET" not in environ
+
+
+def values_of(argv: list[str], name: str) -> list[str]:
+    """Return the values that a command line gives to an option, the first counts."""
+    return [word.split("=", 1)[1] for word in argv if word.startswith(f"{name}=")]
+
+
+def test_times_of_the_configuration_beat_our_defaults(
+    sshd: Sshd, new_reach: NewReach
+) -> None:
+    reach = new_reach(sshd)
+    sshd.write_client_config(
+        "ConnectTimeout 90",
+        "ServerAliveInterval 61",
+        "ServerAliveCountMax 7",
+        before="Host hop\n    ConnectTimeout 40\n",
+    )
+    identity, settings = reach.identity, reach.settings
+    argv = dial.master_argv(identity, settings, "/r/s", "/r/l")
+    assert values_of(argv, "ConnectTimeout") == ["90"]
+    assert values_of(argv, "ServerAliveInterval") == ["61"]
+    assert values_of(argv, "ServerAliveCountMax") == ["7"]
+    usual = settings.conn_timeout + settings.banner_timeout
+    assert handshake.patience(identity, settings) == usual + 80
+
+    said = new_reach(sshd, conn_timeout=5, keepalive_interval=9)
+    argv = dial.master_argv(said.identity, said.settings, "/r/s", "/r/l")
+    assert values_of(argv, "ConnectTimeout") == ["5"]
+    assert values_of(argv, "ServerAliveInterval") == ["9"]
+    assert values_of(argv, "ServerAliveCountMax") == ["3"]
+
+
+def test_a_jump_host_has_its_own_connect_timeout(
+    sshd: Sshd, new_reach: NewReach
+) -> None:
+    reach = new_reach(sshd)
+    sshd.write_client_config(
+        "ProxyJump other,hop", before="Host hop\n    ConnectTimeout 40\n"
+    )
+    command = dial.jump_command(reach.identity, reach.settings, "/r/l", False)
+    assert "'ConnectTimeout=40'" in command
+    explicit = new_reach(sshd, conn_timeout=5)
+    command = dial.jump_command(explicit.identity, explicit.settings, "/r/l", False)
+    assert "'ConnectTimeout=5'" in command
+
+
+def test_a_proxy_that_fails_names_master_env(box: Box) -> None:
+    assert box.sshd is not None
+    box.sshd.write_client_config("ProxyCommand false")
+    ended = box("submit", "box", "--wait-host", "0", "--", "true")
+    assert ended.status == 69 and "master_env" in ended.err, ended
+
+
+def test_a_variable_that_is_not_set_is_named(box: Box) -> None:
+    assert box.sshd is not None
+    box.sshd.write_client_config(before="Host box\n    IdentityFile ${SJ_UNSET}/id\n")
+    ended = box("submit", "box", "--", "true")
+    assert ended.status == 64 and "SJ_UNSET" in ended.err, ended
+    assert "environment" in ended.err
+
+
+def test_an_identity_of_an_older_version_is_asked_for_again(reach: Reach) -> None:
+    from sshjobs.model import pack
+
+    old = transports.Identity.loads(pack(tuple(reach.identity)[:17]))
+    assert (old.key, old.host) == (reach.identity.key, "box") and not old.fresh()
