@@ -19,6 +19,7 @@ from sshjobs import tasks as verbs
 
 _BIN = Path(sys.executable).parent
 _PYTHON = "sshjobs tests tasks.py setup.py docs/generate.py"
+_PAGES = "README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs"
 _SHELL = "sshjobs/remote/posix.sh sshjobs/remote/watch.sh .ci/run"
 
 _CHECKS = (
@@ -27,7 +28,7 @@ _CHECKS = (
     f"flake8 {_PYTHON}",
     "mypy",
     "lint-imports",
-    f"codespell {_PYTHON} README.md CHANGELOG.md docs setup.cfg .ci/run",
+    f"codespell {_PYTHON} {_PAGES} setup.cfg .ci/run",
     "python docs/generate.py --check",
     f"shellcheck {_SHELL}",
 )
@@ -63,13 +64,25 @@ def check(context: Context) -> None:
         "all": "also the tests that are marked slow",
         "only": "an expression for pytest -k",
         "coverage": "say which lines and branches were not reached",
+        "pythons": "on each Python of this machine from 3.10 to 3.14 instead",
     },
     auto_shortflags=False,
 )
 def test(
-    context: Context, all: bool = False, only: str = "", coverage: bool = False
+    context: Context,
+    all: bool = False,
+    only: str = "",
+    coverage: bool = False,
+    pythons: bool = False,
 ) -> None:
-    """Run the tests, against a real sshd on the loopback address."""
+    """Run the tests, against a real sshd on the loopback address.
+
+    In CI their quick part runs on the oldest and the newest Python of the machine too.
+    """
+    if pythons:
+        if not _run(context, f"python -m tests.pythons{_selected(only)}"):
+            raise Exit(code=1)
+        return
     line = "python -m pytest -n auto --dist loadfile"
     if not all:
         line += ' -m "not slow"'
@@ -77,8 +90,15 @@ def test(
         line += f' -k "{only}"'
     if coverage:
         line += " --cov --cov-report=term-missing"
-    if not _run(context, line):
+    good = _run(context, line)
+    if good and os.environ.get("CI") and not only:
+        good = _run(context, "python -m tests.pythons --quick")
+    if not good:
         raise Exit(code=1)
+
+
+def _selected(only: str) -> str:
+    return f' -- -k "{only}"' if only else ""
 
 
 @task(

@@ -434,20 +434,23 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         db = self._connect()
-        version = _version(db)
-        if version < VERSION:
-            db.close()
-            self._migrate()
-            if not version and os.listdir(os.path.join(self.home, "logs")):
-                self.remark = _LOST.format(self.path)
-            db = self._connect()
+        try:
             version = _version(db)
-        if version > VERSION:
+            if version < VERSION:
+                db.close()
+                self._migrate()
+                if not version and os.listdir(os.path.join(self.home, "logs")):
+                    self.remark = _LOST.format(self.path)
+                db = self._connect()
+                version = _version(db)
+            if version > VERSION:
+                raise StoreError(
+                    f"{self.path} is of version {version}, this sshjobs knows "
+                    f"{VERSION}: a newer sshjobs has used it; upgrade this one"
+                )
+        except BaseException:
             db.close()
-            raise StoreError(
-                f"{self.path} is of version {version}, this sshjobs knows {VERSION}: "
-                "a newer sshjobs has used it; upgrade this one"
-            )
+            raise
         return db
 
     def _connect(self) -> sqlite3.Connection:
@@ -456,11 +459,15 @@ class Store:
             db = sqlite3.connect(
                 self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False
             )
-            db.execute("PRAGMA synchronous=NORMAL")
+            try:
+                db.execute("PRAGMA synchronous=NORMAL")
+                db.execute("PRAGMA secure_delete=ON")
+                db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+            except BaseException:
+                db.close()
+                raise
         finally:
             os.umask(old)
-        db.execute("PRAGMA secure_delete=ON")
-        db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
         return db
 
     def _migrate(self) -> None:

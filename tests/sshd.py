@@ -136,17 +136,26 @@ Host {self.alias}
             self._process = subprocess.Popen(
                 [sshd_path(), "-D", "-f", self._server_config(), "-E", self.log],
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # who reads ours would wait for its end
                 stderr=stderr,
                 start_new_session=True,
             )
-        self.wait_for("Server listening on ", before + 1)
+        try:
+            self.wait_for("Server listening on ", before + 1)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:
         """Stop the listener; connections that are open live on, as with a real one."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:  # stopped by somebody, say
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
     def restart(self, **options: Any) -> None:

@@ -9,6 +9,8 @@ import pytest
 from sshjobs import errors
 from sshjobs.transports.causes import diagnose, words
 
+pytestmark = pytest.mark.quick
+
 DATA = Path(__file__).parent / "data" / "ssh_stderr"
 CASES = sorted(DATA.glob("*.txt"))
 

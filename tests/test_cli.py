@@ -11,6 +11,8 @@ from sshjobs import cli, manual
 from sshjobs.manual import BY_NAME
 from tests.box import Box
 
+pytestmark = pytest.mark.quick
+
 
 def read(text: str) -> dict[str, object]:
     verb, *words = text.split(" ")

@@ -12,7 +12,7 @@ import pytest
 from sshjobs import cli, manual
 
 TOP = Path(__file__).parent.parent
-PAGES = sorted([TOP / "README.md", TOP / "CHANGELOG.md", *TOP.glob("docs/**/*.md")])
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")])
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _BLOCK = re.compile(r"^```(?:sh|console|cron)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"sshjobs (?P<verb>[a-z]+)(?P<rest>[ )].*|)$")

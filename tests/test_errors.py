@@ -8,6 +8,8 @@ import pytest
 
 from sshjobs import errors
 
+pytestmark = pytest.mark.quick
+
 SAMPLES = [
     errors.SpecError("x"),
     errors.HostUnreachable("h", "refused", "start sshd"),

@@ -13,6 +13,8 @@ from sshjobs.facts import Ledger, is_home
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.store import SLICE, Store
 
+pytestmark = pytest.mark.quick
+
 ID, OTHER = "a" * 16, "b" * 16
 NOW = 1000.0
 

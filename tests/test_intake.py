@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from sshjobs import errors, protocol
 from sshjobs.rounds.intake import Intake
 
+pytestmark = pytest.mark.quick
+
 ID, OTHER = "a" * 16, "b" * 16
 NONCE = "0123456789abcdef"
 LOG = bytes(range(256)) * 8

@@ -14,6 +14,8 @@ import pytest
 from sshjobs import locks
 from sshjobs.locks import Bell, Lead
 
+pytestmark = pytest.mark.quick
+
 
 class Generation:
     """What the store keeps."""

@@ -17,6 +17,7 @@ from sshjobs.store import Store
 from tests.box import Box, all_processes, eventually, finish
 
 
+@pytest.mark.quick
 def test_a_burst_of_submits_is_one_connection(box: Box) -> None:
     assert box.sshd is not None
     ran = box.base.parent / "ran"
@@ -191,6 +192,7 @@ def test_a_name_that_is_no_text_is_refused(box: Box) -> None:
         assert ended.status == 64, ended
 
 
+@pytest.mark.quick
 def test_logs_are_bytes(box: Box) -> None:
     script = (
         "import os,sys\n"
@@ -252,6 +254,7 @@ def test_tails_of_logs(box: Box) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 1, 3, 99, 137, 254, 255])
+@pytest.mark.quick
 def test_exit_statuses_come_back(box: Box, status: int) -> None:
     ended = box("run", box.host, "--", f"exit {status}")
     assert ended.status == status, ended
@@ -293,6 +296,7 @@ def test_standard_input_of_any_bytes(box: Box, tmp_path: Path) -> None:
     assert box("run", box.host, "--", "cat").raw == b""
 
 
+@pytest.mark.quick
 def test_the_directory_and_the_environment(box: Box) -> None:
     assert box.ok("run", box.host, "--cwd", "/usr", "--", "pwd").out == "/usr\n"
     home = box.ok("run", box.host, "--", "pwd").out
@@ -341,6 +345,7 @@ def test_secrets_are_nowhere(box: Box) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.quick
 def test_kill_ends_the_whole_tree_and_nothing_else(box: Box) -> None:
     other = box.submit("--", "sleep 60")
     marker = "61.%d" % os.getpid()
@@ -532,6 +537,7 @@ def test_a_reused_group_fools_nobody(box: Box) -> None:
         other.kill()
 
 
+@pytest.mark.quick
 def test_one_key_is_one_job(box: Box, tmp_path: Path) -> None:
     other = box.twin(tmp_path / "other-home")
     submits = [
@@ -567,6 +573,7 @@ def test_a_key_outlives_its_directory(box: Box) -> None:
     assert box.ok("logs", job).out == "x\n"
 
 
+@pytest.mark.quick
 def test_reap_brings_home_before_it_deletes(box: Box) -> None:
     ended, running = box.submit("--", "seq 1 1000"), box.submit("--", "sleep 67")
     box.ok("wait", ended)

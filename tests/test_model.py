@@ -12,6 +12,8 @@ from sshjobs import model
 from sshjobs.errors import SpecError
 from sshjobs.model import Spec
 
+pytestmark = pytest.mark.quick
+
 WORD = st.binary().map(lambda data: data.replace(b"\0", b""))
 COMMANDS = st.one_of(WORD, st.lists(WORD, min_size=1).map(tuple))
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)

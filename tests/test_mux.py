@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from sshjobs.transports import mux
 
+pytestmark = pytest.mark.quick
+
 _KINDS = st.integers(0, 2**32 - 1)
 _BODIES = st.binary(max_size=200)
 

@@ -13,6 +13,8 @@ from sshjobs.settings import Settings
 from sshjobs.store import Store
 from sshjobs.transports.identity import local_identity
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:

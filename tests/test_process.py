@@ -14,6 +14,8 @@ import pytest
 
 from sshjobs.transports import process
 
+pytestmark = pytest.mark.quick
+
 
 @contextmanager
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:

@@ -9,6 +9,8 @@ import pytest
 
 from sshjobs.record import Record
 
+pytestmark = pytest.mark.quick
+
 
 class Ours(Record):
     """A point."""

@@ -7,6 +7,8 @@ import pytest
 from sshjobs import settings
 from sshjobs.errors import SpecError
 
+pytestmark = pytest.mark.quick
+
 
 def test_the_nearest_word_counts() -> None:
     config = {"persist": 1, "host": {"a": {"persist": "2m"}}}

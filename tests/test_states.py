@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from sshjobs import states
 
+pytestmark = pytest.mark.quick
+
 
 @given(st.sampled_from(states.STATES), st.lists(st.sampled_from(states.EVENTS)))
 def test_a_final_state_absorbs_every_event(state: str, events: list[str]) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ from sshjobs.locks import Bell
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.store import SLICE, Intent, Store, default_home, slices
 from sshjobs.transports.gate import Gate
+
+pytestmark = pytest.mark.quick
 
 
 def job(**changes: object) -> Job:
@@ -129,7 +131,7 @@ def test_a_spec_leaves_no_trace(store: Store) -> None:
 
 def test_a_newer_store_is_refused(store: Store) -> None:
     store.close()
-    with sqlite3.connect(store.path) as db:
+    with closing(sqlite3.connect(store.path)) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="newer sshjobs"):
         Store(store.home)

@@ -18,6 +18,7 @@ from paramiko import (
     Agent,
     AuthenticationException,
     ChannelException,
+    Message,
     MissingHostKeyPolicy,
     PKey,
     SSHClient,
@@ -28,7 +29,7 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from ..errors import SpecError
-from ..model import check_hop
+from ..model import check_hop, printable
 from . import fabric_config as conf
 from .known_hosts import Checks, Refused, names_of
 
@@ -36,6 +37,11 @@ from .known_hosts import Checks, Refused, names_of
 _HOPS = 10
 
 _Values = dict[str, list[str]]
+
+
+#: Signatures by SHA-1, which OpenSSH takes and gives no more (since 8.8), and paramiko
+#: does up to 4.0. Airflow's ssh provider (7.0.1) keeps paramiko below 4.
+_SHA1 = ("ssh-rsa", "ssh-dss")
 
 
 class Failed(Exception):
@@ -61,6 +67,29 @@ def login(order: dict[str, Any]) -> Transport:
     hop.open()
     transport: Transport = hop.connection.transport
     return transport
+
+
+class _Transport(Transport):
+    """A connection on which nothing is signed by SHA-1, whatever paramiko would do."""
+
+    def __init__(self, sock: Any, **kwargs: Any) -> None:
+        disabled = dict(kwargs.pop("disabled_algorithms", None) or {})
+        certs = [f"{kind}-cert-v01@openssh.com" for kind in _SHA1]
+        disabled["pubkeys"] = [*disabled.get("pubkeys", ()), *_SHA1, *certs]
+        super().__init__(sock, disabled_algorithms=disabled, **kwargs)
+
+    def _verify_key(self, host_key: bytes, sig: bytes) -> None:
+        """Take a host's signature only by the algorithm that was agreed upon.
+
+        paramiko takes one by SHA-1 in place of it (up to 4.0): RFC 8332, section 3.
+        """
+        used = Message(sig).get_text()
+        if used != self.host_key_type:
+            raise Refused(
+                f"Host key verification failed: the host signed by {printable(used)}, "
+                f"not by {self.host_key_type} as was agreed"
+            )
+        super()._verify_key(host_key, sig)  # type: ignore[misc]
 
 
 class _Hop:
@@ -154,11 +183,13 @@ class _Hop:
         if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
             # Without it each command costs 47 ms (paramiko 5.1: Nagle, delayed ACK).
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport = self._transport = Transport(sock, **kwargs)
+        transport = self._transport = _Transport(sock, **kwargs)
         security = transport.get_security_options()
         kinds = set(self._checks().kinds())
+        security.kex = [kex for kex in security.kex if not kex.endswith("-sha1")]
         security.key_types = sorted(
-            security.key_types, key=lambda kind: _known_as(kind) not in kinds
+            (kind for kind in security.key_types if kind not in _SHA1),
+            key=lambda kind: _known_as(kind) not in kinds,
         )
         return transport
 

@@ -48,10 +48,26 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _login() -> str:
-    """Return who logs in: an ordinary user where we are root, else ourselves."""
-    if os.geteuid() == 0:
-        return os.environ.get("SSHJOBS_TEST_USER", "tester")
-    return pwd.getpwuid(os.geteuid()).pw_name
+    """Return who logs in: an ordinary user where we are root, else ourselves.
+
+    "" if there is no such user.
+    """
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    named = os.environ.get("SSHJOBS_TEST_USER", "tester")
+    return named if any(user.pw_name == named for user in pwd.getpwall()) else ""
+
+
+def _missing() -> str:
+    """Return what is not there and how to get it, "" if all is."""
+    if not sshd_path():
+        return "no sshd here: apt-get install openssh-server"
+    if not _login():
+        return (
+            "no user to log in as: name an ordinary one with SSHJOBS_TEST_USER, or "
+            "make one: useradd --create-home tester"
+        )
+    return ""
 
 
 def _first_line(*words: str) -> str:
@@ -64,17 +80,18 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the workloads that were chosen; print the table; write the page."""
     options = _options(words)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    compileall.compile_dir(ROOT / "sshjobs", quiet=1)
-    if not sshd_path():
-        print("no sshd here: apt-get install openssh-server")
+    if missing := _missing():
+        print(f"nothing was measured: {missing}", file=sys.stderr)
         return 1
+    compileall.compile_dir(ROOT / "sshjobs", quiet=1)
     signal.signal(signal.SIGTERM, _told_to_end)
     folder = Path(tempfile.mkdtemp(prefix="sb", dir="/tmp"))
     folder.chmod(0o755)
     about = _about(options)
-    ground = _ground(options, folder)
     found = report.Results()
+    ground: Ground | None = None
     try:
+        ground = _ground(options, folder)
         for name in options.only or WORKLOADS:
             print(f"# {name}", flush=True)
             try:
@@ -82,7 +99,8 @@ def main(words: Sequence[str] | None = None) -> int:
             except Broken as error:
                 ground.note(f"{name} is not whole: {error}")
     finally:
-        ground.close()
+        if ground is not None:
+            ground.close()
         shutil.rmtree(folder, ignore_errors=True)
     _show(found, about + ground.notes, options.out)
     return 0

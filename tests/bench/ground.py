@@ -6,15 +6,17 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import Command, Cost, ssh_cpu
-from tests.box import Box
+from tests.box import Box, all_processes
 from tests.sshd import Sshd
 
 #: A contender that takes longer than this hangs.
@@ -61,9 +63,9 @@ class Ground:
         self.airflow = airflow
         self.peers = peers
         self.parallel = shutil.which("parallel") or ""
+        login = pwd.getpwnam(user)
         (folder / "sshd").mkdir(mode=0o755)
         self.sshd = Sshd(folder / "sshd", user).start()
-        login = pwd.getpwnam(user)
         self.far = folder / "far"
         self.far.mkdir()
         os.chown(self.far, login.pw_uid, login.pw_gid)
@@ -79,9 +81,15 @@ class Ground:
         return f"<Ground {self.sshd!r}>"
 
     def close(self) -> None:
-        """End every connection and what still runs on the host."""
-        self.box.close()
-        self.sshd.close()
+        """End every connection and what still runs on the host, whatever fails."""
+        with ExitStack() as last:
+            for base in self.far.glob("*"):
+                last.callback(end_jobs, base)
+            last.callback(self.sshd.close)
+            for socket in (self.folder / "plain.sock", *self.folder.glob("auto*")):
+                if socket.is_socket():
+                    last.callback(self.hang_up, socket)
+            last.callback(self.box.close)
 
     def times(self, most: int = 99) -> int:
         """Return how often to repeat what a median is taken of."""
@@ -211,6 +219,17 @@ class Ground:
             raise Broken(f"{module} {' '.join(words)}: {tail}") from error
         cost = Cost(said["wall"], said["cpu"], said["rss_bytes"], said["failed"])
         return cost, said
+
+
+def end_jobs(base: Path) -> None:
+    """End the jobs of a base directory that still run: one look at /proc for all."""
+    ids = {os.fsencode(path.name) for path in base.glob("jobs/*")}
+    for pid, environ in all_processes("environ") if ids else ():
+        words = environ.split(b"\0")
+        marks = {w[15:] for w in words if w.startswith(b"SSHJOBS_JOB_ID=")}
+        if marks & ids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _tally(log: Path) -> list[int]:

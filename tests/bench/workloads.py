@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from tests.bench.ground import Ground
+from tests.bench.ground import Ground, end_jobs
 from tests.bench.measure import Command, Cost, crowd, median, repeat, start
 from tests.bench.report import Curve, Results, Row, Target
-from tests.box import all_processes
 
 #: As many as Airflow's ``parallelism`` allows by default.
 _AIRFLOW_SLOTS = 32
@@ -401,14 +398,8 @@ def _poll(ground: Ground, found: Results, who: str) -> float:
 
 
 def _end_all(ground: Ground) -> None:
-    """End the jobs of this home that still run: one look at /proc for all of them."""
-    ids = {os.fsencode(path.name) for path in (ground.box.base / "jobs").iterdir()}
-    for pid, environ in all_processes("environ"):
-        words = environ.split(b"\0")
-        marks = {w[15:] for w in words if w.startswith(b"SSHJOBS_JOB_ID=")}
-        if marks & ids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    """End the jobs of this home that still run."""
+    end_jobs(ground.box.base)
     ground.settle()
 
 
