@@ -216,6 +216,7 @@ _BY_NAME: dict[str, type[SshJobsError]] = {
         OutcomeUnknown,
         ConnectionLost,
         CommandTimeout,
+        ProtocolError,
         HostError,
         JobError,
         JobNotFound,
@@ -229,7 +230,9 @@ def dump(error: SshJobsError) -> str:
     """Write an error down, for another process of this machine to raise."""
     import json  # 1.5 ms, for what goes wrong
 
-    return json.dumps([type(error).__name__, [str(arg) for arg in error.args]])
+    # The bytes of a reply stay where they were read.
+    args = ["" if isinstance(arg, bytes) else str(arg) for arg in error.args]
+    return json.dumps([type(error).__name__, args])
 
 
 def load(text: str) -> SshJobsError:

@@ -2,13 +2,14 @@
 
 A *fact* is one event of a reply. Facts are applied in the order in which they
 were said, inside the one transaction of the round. Each is true whether or not
-the rest of the reply arrived, and applying one twice changes nothing: a final
-state absorbs what comes after it, offsets of logs only grow.
+the rest of the reply arrived (:func:`settled` takes out the few that are not), and
+applying one twice changes nothing: a final state absorbs what comes after it,
+offsets of logs only grow. A host has a say in the jobs of its own site only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from . import errors, protocol, states
@@ -76,7 +77,7 @@ class Ledger:
         self._node = ""
         self.columns: dict[str, Any] = {}
         self._jobs: dict[str, Job] = {}
-        self._verdicts: dict[str, str] = {}
+        self._foreign: dict[str, Job] = {}
         self._served: dict[str, list[int]] = {}  # by note
         self._started_ids: set[str] = set()  # who needs no spec any more
 
@@ -87,34 +88,36 @@ class Ledger:
             The ids of jobs whose specs are not needed any more.
         """
         for some in slices(facts):
-            ids = {getattr(fact, "job_id", "") for fact in some}
-            ids |= {f.winner_id for f in some if isinstance(f, protocol.Claimed)}
-            with self._holding(ids - {""}):
+            ids = set().union(*map(_names, some))
+            with self._holding(ids):
                 for fact in some:
                     handler = _HANDLERS.get(type(fact))
-                    if handler is not None:
+                    if handler is not None and not self._is_foreign(fact):
                         handler(self, fact)
-        for few in slices(list(self._verdicts)):
-            with self._holding(few):
-                for job_id in few:
-                    event = self._verdicts[job_id]
-                    self._change(job_id, event, finished_at=self._now)
         for note, numbers in self._served.items():
             self._store.serve(numbers, note)
-        return sorted(self._started_ids - {""})
+        return sorted(self._started_ids)
 
     @contextmanager
     def _holding(self, ids: Iterable[str]) -> Iterator[None]:
-        """Have the rows of some jobs in memory, and write those that change."""
-        self._jobs = self._store.jobs(ids) if ids else {}
+        """Have the rows of some jobs in memory, and write those that change.
+
+        Those of other sites are kept apart: this host has no say in them.
+        """
+        known = self._store.jobs(ids) if ids else {}
+        self._jobs = {k: job for k, job in known.items() if job.conn == self._conn}
+        self._foreign = {k: job for k, job in known.items() if job.conn != self._conn}
         before = dict(self._jobs)
         yield
         changed = [job for key, job in self._jobs.items() if before.get(key) != job]
         self._store.put(changed)
         self._clean_up(changed, before)
         waiting = {key for key, job in self._jobs.items() if job.state == "PENDING"}
-        self._started_ids.update(ids)
+        self._started_ids |= before.keys() | self._jobs.keys()
         self._started_ids -= waiting
+
+    def _is_foreign(self, fact: protocol.Event) -> bool:
+        return getattr(fact, "job_id", "") in self._foreign
 
     # -- the jobs touched, kept here until the slice is done ------------------------
 
@@ -192,6 +195,9 @@ class Ledger:
             return
         if job is None:
             return
+        if fact.winner_id in self._foreign:
+            self._refuse_holder(fact.job_id, self._foreign[fact.winner_id])
+            return
         self._adopt_winner(fact, job)
         if self._is_promised(fact.job_id):
             reason = f"never ran: job {fact.winner_id} holds its key"
@@ -204,7 +210,7 @@ class Ledger:
         self._store.forget([fact.job_id])
 
     def _adopt_winner(self, fact: protocol.Claimed, loser: Job) -> None:
-        """Know the job that holds the key, with the word of the host for its state."""
+        """Know the job that holds the key; how it does is said by facts of its own."""
         if fact.winner_id in self._jobs:
             return
         self._jobs[fact.winner_id] = loser._replace(
@@ -214,31 +220,38 @@ class Ledger:
             command=loser.command if fact.same else "",
             digest=loser.digest if fact.same else "",
             cleanup="never",
+            reason="",
         )
-        if states.is_final(fact.state):
-            self._verdicts[fact.winner_id] = _EVENTS.get(fact.state, "failed")
-        elif fact.state == states.RUNNING:
-            self._change(fact.winner_id, "started")
+
+    def _refuse_holder(self, job_id: str, holder: Job) -> None:
+        """Take no job of another site in place of ours: it would be killed for it."""
+        detail = (
+            f"it says that job {holder.id} holds the key, which this machine knows as "
+            f"a job of {holder.host}"
+        )
+        hint = "nothing ran; if both names lead to one host, use that one for this key"
+        self._give_up(job_id, detail, hint)
 
     def _refused(self, fact: protocol.Refused) -> None:
         if fact.code == "EGONE":
             self._never_ran(fact.job_id)
             return
-        error = errors.HostError(
-            self._host,
-            f"the job could not be started: {fact.text}",
-            _HINTS.get(fact.code, ""),
-        )
         job = self._jobs.get(fact.job_id)
-        if job is not None and states.is_final(job.state):
+        if job is not None and job.state != states.PENDING:  # it has started, or more
             self._serve("start", fact.job_id)
             return
-        if self._is_promised(fact.job_id):
-            self._never_ran(fact.job_id, "failed", f"not started: {fact.text}")
+        detail = f"the job could not be started: {fact.text}"
+        self._give_up(fact.job_id, detail, _HINTS.get(fact.code, ""))
+
+    def _give_up(self, job_id: str, detail: str, hint: str) -> None:
+        """Tell who wanted a job started that nothing of it ran, or will."""
+        if self._is_promised(job_id):
+            self._never_ran(job_id, "failed", detail)
             return
-        self._serve("start", fact.job_id, errors.dump(error))
-        self._jobs.pop(fact.job_id, None)
-        self._store.forget_job(fact.job_id)
+        error = errors.HostError(self._host, detail, hint)
+        self._serve("start", job_id, errors.dump(error))
+        self._jobs.pop(job_id, None)
+        self._store.forget_job(job_id)
 
     def _kill_sent(self, fact: protocol.KillSent) -> None:
         self._serve("kill", fact.job_id)
@@ -303,6 +316,11 @@ class Ledger:
         self._change(fact.job_id, reason="its supervisor is gone; the job runs on")
 
     def _reaped(self, fact: protocol.Reaped) -> None:
+        """Know that a directory is gone; an end that is known was said before."""
+        job = self._jobs.get(fact.job_id)
+        if job is not None and not states.is_final(job.state):
+            reason = "another machine has reaped it, and no record of its end is left"
+            self._change(fact.job_id, "lost", finished_at=self._now, reason=reason)
         self._change(fact.job_id, reaped_at=self._now)
         self._serve("reap", fact.job_id)
 
@@ -335,6 +353,14 @@ class Ledger:
             error = errors.JobError(fact.job_id, f"{what}: {fact.reason}")
             self._serve(kind, fact.job_id, errors.dump(error))
 
+    def _unread(self, fact: protocol.Unread) -> None:
+        """Say of a job that may still change why no more is known of it."""
+        if fact.job_id:
+            reason = f"what the host says of it cannot be read: {fact.detail}"
+            job = self._jobs.get(fact.job_id)
+            if job is not None and not states.is_final(job.state):
+                self._change(fact.job_id, reason=reason)
+
     def _log_end(self, fact: protocol.LogEnd) -> None:
         job = self._jobs.get(fact.job_id)
         if job is None or fact.offset > job.log_home:
@@ -350,6 +376,54 @@ class Ledger:
             log_bytes=known,
             log_final=final and home >= known,
         )
+
+
+def _names(fact: protocol.Event) -> set[str]:
+    """Return the ids of the jobs that a fact is about."""
+    names = {getattr(fact, "job_id", ""), getattr(fact, "winner_id", "")}
+    return names - {""}
+
+
+#: How a job does: said after what was done to it, as the last that is said of it.
+_JUDGEMENTS = (
+    protocol.Started,
+    protocol.Ended,
+    protocol.Prepared,
+    protocol.Lost,
+    protocol.Missing,
+    protocol.Elsewhere,
+    protocol.Unsupervised,
+    protocol.Reaped,
+)
+
+
+def settled(facts: Sequence[protocol.Event]) -> list[protocol.Event]:
+    """Return those facts of a reply that broke off which are whole without the rest.
+
+    ``claimed`` tells of another job, which is taken in place of one of ours: that
+    counts once the reply says how that job does; if it has ended, with its end.
+    ``killsent`` says that a marker stands; the killer is started after that, and before
+    it is said how the job does. And up to where the journal was read is of use only to
+    who has heard all that stands in it.
+    """
+    kept: list[protocol.Event] = []
+    judged: set[str] = set()
+    ended: set[str] = set()
+    for fact in reversed(facts):
+        if isinstance(fact, protocol.Claimed) and fact.winner_id != fact.job_id:
+            needed = ended if states.is_final(fact.state) else judged
+            if fact.winner_id not in needed:
+                continue
+        if isinstance(fact, protocol.KillSent) and fact.job_id not in judged:
+            continue
+        if isinstance(fact, protocol.JournalAt):
+            continue
+        if isinstance(fact, _JUDGEMENTS):
+            judged.add(fact.job_id)
+        if isinstance(fact, (protocol.Ended, protocol.Lost)):
+            ended.add(fact.job_id)
+        kept.append(fact)
+    return kept[::-1]
 
 
 def _reason(event: str, number: int | None) -> str:
@@ -368,13 +442,6 @@ def wants_cleanup(job: Job) -> bool:
         return job.state == states.COMPLETED
     return job.cleanup == "always"
 
-
-_EVENTS = {
-    states.COMPLETED: "completed",
-    states.CANCELLED: "cancelled",
-    states.TIMEOUT: "timed_out",
-    states.LOST: "lost",
-}
 
 _HINTS = {
     "ENOSPC": "make room on the host's file system, or set remote_base_dir",
@@ -401,4 +468,5 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
     protocol.Longer: Ledger._longer,
     protocol.NoLog: Ledger._no_log,
     protocol.LogEnd: Ledger._log_end,
+    protocol.Unread: Ledger._unread,
 }

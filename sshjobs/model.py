@@ -37,6 +37,15 @@ def new_job_id() -> str:
     return "".join(_BASE32[byte & 31] for byte in os.urandom(16))
 
 
+def is_job_id(text: str) -> bool:
+    """Tell whether a word is a job id, and so nothing that names another file.
+
+    All that comes from elsewhere (a reply, a directory, a caller) is asked about here
+    before it names a row, a word of a program or a path.
+    """
+    return len(text) == 16 and not text.strip(_BASE32)
+
+
 class Spec(Record):
     """What was asked of a host: one command and what surrounds it.
 

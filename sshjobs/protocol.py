@@ -24,8 +24,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from .errors import ProtocolError
-from .model import Spec, printable
+from .model import Spec, is_job_id, printable
 from .record import TYPE_CHECKING, Record
+from .states import STATES
 
 if TYPE_CHECKING:
     from typing import Union
@@ -271,6 +272,13 @@ class Beat(Record):
     """The host is at work."""
 
 
+class Unread(Record):
+    """A frame that cannot be read; ``job_id`` is whose, "" if that cannot be told."""
+
+    job_id: str
+    detail: str
+
+
 class End(Record):
     """The round is whole."""
 
@@ -300,6 +308,7 @@ if TYPE_CHECKING:
         ListedOdd,
         Failed,
         Beat,
+        Unread,
         End,
     ]
 
@@ -310,8 +319,28 @@ _TEXT = b" " + _WORD
 _HEX = b"0123456789ABCDEF"
 _FS = ("utf-8", "surrogateescape")
 
-#: No frame comes near this; what does is not a reply of ours.
+#: What stays as it is in a word that is said back to the host; all else becomes "_".
+_TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:+-"
+_TO_TOKEN = bytes(byte if byte in _TOKEN else ord("_") for byte in range(256))
+
+#: What a job can be on a host, as a key's holder or in a listing.
+_STATES = frozenset(
+    word.encode("ascii") for word in (*STATES, "ELSEWHERE", "MISSING", "GONE")
+)
+
+#: No frame comes near this; what does cannot be read.
 _MAX_LINE = 65536
+
+#: Of a text no more characters are kept, of a word no more are borne.
+_MAX_TEXT = 1000
+_MAX_WORD = 1024
+_MAX_TOKEN = 64
+
+#: No count of bytes, and no number of a process, has more digits; SQLite takes these.
+_MAX_DIGITS = 15
+
+#: No instant or age lies beyond it (the year 5138): the C library has a date for each.
+_MAX_INSTANT = 1e11
 _PREAMBLE_BYTES = 2000
 
 # -- saying ------------------------------------------------------------------------
@@ -602,16 +631,26 @@ def strip_comments(text: bytes) -> bytes:
 class Reply:
     """Reads one reply, piece by piece.
 
+    A frame about a job that cannot be read costs that job only: it is an
+    :class:`Unread`. What says where frames and log bytes begin and end must be right,
+    and so must a frame about the round itself.
+
+    Args:
+        nonce: That of the request.
+        host: Its name, for error texts.
+
     Attributes:
         begun: The fence was seen: what follows is the host's own answer.
         ended: The reply is whole.
         preamble: The first 2,000 bytes before the fence, for error texts.
     """
 
-    def __init__(self, nonce: str) -> None:
+    def __init__(self, nonce: str, host: str = "the host") -> None:
         self.begun = False
         self.ended = False
         self.preamble = b""
+        self._host = host
+        self._skips = False  # the rest of a frame that is too long
         self._fence = f"\nsshjobs-reply {PROTOCOL_VERSION} {nonce}\n".encode("ascii")
         self._mark = f"\n{nonce} ".encode("ascii")
         self._buffer = bytearray(b"\n")
@@ -635,7 +674,8 @@ class Reply:
             if self.begun or self._find_fence(data):
                 self._read(events)
         except (ValueError, LookupError, TypeError) as error:
-            self._error = ProtocolError("the host", str(error), bytes(self._buffer))
+            said = bytes(self._buffer[:_PREAMBLE_BYTES])
+            self._error = ProtocolError(self._host, str(error), said)
             self._error.__cause__ = error
             if not events:
                 raise self._error from error
@@ -664,21 +704,24 @@ class Reply:
 
     def _read_frame(self, events: list[Event]) -> bool:
         end = self._buffer.find(b"\n")
-        if end < 0:
-            if len(self._buffer) > _MAX_LINE:
-                raise ValueError("a frame without an end")
+        if end < 0 and len(self._buffer) <= _MAX_LINE:
             return False
-        line = bytes(self._buffer[:end])
+        if not self._skips:
+            line = bytes(self._buffer[:end] if end >= 0 else self._buffer)
+            self._take_line(line, events)
+        self._skips = end < 0
+        del self._buffer[: end + 1 if end >= 0 else len(self._buffer)]
+        return True
+
+    def _take_line(self, line: bytes, events: list[Event]) -> None:
         tag, _, rest = line.partition(b" ")
         if tag == b"log":
-            job_id, offset = rest.decode("ascii").split(" ")
-            self._log = (job_id, int(offset), 0)
+            job_id, offset = rest.split(b" ")
+            self._log = (_id(job_id), _count(offset), 0)
         else:
-            event = _FRAMES[tag](rest)
-            events.append(event)
+            event = _event(tag, rest)
             self.ended = isinstance(event, End)
-        del self._buffer[: end + 1]
-        return True
+            events.append(event)
 
     def _read_log(self, events: list[Event]) -> bool:
         """Pass log bytes on, all but those that may begin the closing line."""
@@ -687,7 +730,7 @@ class Reply:
         close = self._buffer.find(b"\n", at + 1) if at >= 0 else -1
         size = None
         if close >= 0:
-            size = int(self._buffer[at + len(self._mark) : close])
+            size = _count(bytes(self._buffer[at + len(self._mark) : close]))
         elif at >= 0 and len(self._buffer) - at > _MAX_LINE:
             raise ValueError("a piece of log without an end")
         sure = at if at >= 0 else max(0, len(self._buffer) - len(self._mark) + 1)
@@ -726,42 +769,106 @@ def _byte_back(piece: bytes) -> bytes:
     return b"%" + piece
 
 
+_Field = Callable[[bytes], object]
+
+
+# One reader for each kind of field. What a host says is bounded here, and nothing that
+# can drive a terminal, or that SQLite, a date or a path could not take, goes further.
+
+
+def _id(data: bytes) -> str:
+    text = data.decode("ascii", "replace")
+    if not is_job_id(text):
+        raise ValueError(f"not the id of a job: {text[:80]!a}")
+    return text
+
+
 def _text(data: bytes) -> str:
-    return printable(_unescape(data))
+    return printable(_unescape(data[:_MAX_LINE]))[:_MAX_TEXT]
+
+
+def _label(data: bytes) -> str:
+    """Read a name that is shown and means nothing."""
+    return "" if data == b"-" else printable(_unescape(data))[:_MAX_WORD]
 
 
 def _word(data: bytes) -> str:
-    return "" if data == b"-" else _unescape(data)
+    text = "" if data == b"-" else printable(_unescape(data))
+    if len(text) > _MAX_WORD:
+        raise ValueError(f"a word of {len(text):,} characters")
+    return text
 
 
 def _name(data: bytes) -> str:
     """Read a word that may not be missing."""
     if not data or data == b"-":
         raise ValueError("a word is missing")
-    return _text(data)
+    return _word(data)
 
 
-def _int(data: bytes) -> int:
+def _key(data: bytes) -> str:
+    """Read a key, byte for byte if it is one that a job can have."""
+    text = "" if data == b"-" else _unescape(data)
+    stray = any("\ud800" <= char <= "\udfff" for char in text)
+    return _word(data) if stray or "\0" in text or len(text) > _MAX_WORD else text
+
+
+def _token(data: bytes) -> str:
+    """Read a word that is said back to the host, where it must stay one word."""
+    safe = data[:_MAX_TOKEN].translate(_TO_TOKEN).decode("ascii")
+    return "" if data == b"-" else safe
+
+
+def _count(data: bytes) -> int:
+    if len(data) > _MAX_DIGITS or not data.isdigit():
+        raise ValueError(f"not a number: {data[:80]!r}")
     return int(data)
 
 
-def _maybe_int(data: bytes) -> int | None:
-    return None if data == b"-" else int(data)
+def _at_most(most: int) -> _Field:
+    """Return the reader of a number that may be missing, and is no larger."""
+
+    def read(data: bytes) -> int | None:
+        value = None if data == b"-" else _count(data)
+        if value is not None and value > most:
+            raise ValueError(f"{value} is larger than {most}")
+        return value
+
+    return read
 
 
-def _float(data: bytes) -> float:
+def _instant(data: bytes) -> float:
+    if not data.replace(b".", b"", 1).isdigit():
+        raise ValueError(f"not an instant: {data[:80]!r}")
+    return _number(data)
+
+
+def _number(data: bytes) -> float:
+    """Read a number as awk prints one."""
+    if len(data) > 25 or data.translate(None, b"0123456789.e+-"):
+        raise ValueError(f"not a number: {data[:80]!r}")
     value = float(data)
-    if not abs(value) < 1e15:
-        raise ValueError(f"not an instant: {value}")
+    if not abs(value) < _MAX_INSTANT:
+        raise ValueError(f"not an instant: {data!r}")
     return value
 
 
-def _maybe_float(data: bytes) -> float | None:
-    return None if data == b"-" else _float(data)
+def _maybe_instant(data: bytes) -> float | None:
+    return None if data == b"-" else _instant(data)
 
 
 def _flag(data: bytes) -> bool:
     return data == b"1"
+
+
+def _cause(data: bytes) -> str:
+    return data.decode("ascii") if data in (b"cancelled", b"timeout") else ""
+
+
+def _state(data: bytes) -> str:
+    if data not in _STATES:
+        raise ValueError(f"not a state: {data[:80]!r}")
+    return data.decode("ascii")
 
 
 def _features(data: bytes) -> tuple[str, ...]:
@@ -810,9 +917,6 @@ def _listed(
     return Listed(job_id, state, age, name, key, digest, log_bytes, node)
 
 
-_Field = Callable[[bytes], object]
-
-
 def _frame(make: Callable[..., Event], *fields: _Field) -> Callable[[bytes], Event]:
     """Return the reader of a frame; a last field of text takes the rest of the line."""
     texts = fields[-1:] == (_text,)
@@ -831,36 +935,57 @@ def _frame(make: Callable[..., Event], *fields: _Field) -> Callable[[bytes], Eve
 
 
 _FRAMES: dict[bytes, Callable[[bytes], Event]] = {
-    b"hello": _frame(Hello, _name, _word, _float, _features),
-    b"journal": _frame(JournalAt, _name, _int),
-    b"started": _frame(Started, _name, _int, _int, _word, _word, _word, _float),
+    b"hello": _frame(Hello, _name, _word, _instant, _features),
+    b"journal": _frame(JournalAt, _token, _count),
+    b"started": _frame(Started, _id, _count, _count, _token, _word, _word, _instant),
     b"ended": _frame(
         _ended,
-        _name,
-        _maybe_int,
-        _maybe_int,
-        _word,
-        _maybe_float,
-        _maybe_float,
-        _int,
+        _id,
+        _at_most(255),
+        _at_most(127),
+        _cause,
+        _maybe_instant,
+        _maybe_instant,
+        _count,
         _text,
     ),
-    b"prepared": _frame(Prepared, _name),
-    b"claimed": _frame(Claimed, _name, _name, _int, _name, _flag),
-    b"refused": _frame(Refused, _name, _name, _text),
-    b"killsent": _frame(KillSent, _name),
-    b"killmissing": _frame(KillMissing, _name),
-    b"lost": _frame(Lost, _name, _text),
-    b"missing": _frame(Missing, _name),
-    b"elsewhere": _frame(Elsewhere, _name, _word),
-    b"unsupervised": _frame(Unsupervised, _name),
-    b"reaped": _frame(Reaped, _name),
-    b"unreaped": _frame(ReapRefused, _name, _text),
-    b"longer": _frame(Longer, _name, _int),
-    b"nolog": _frame(NoLog, _name, _text),
-    b"listed": _frame(_listed, _name, _name, _float, _word, _int, _word, _word, _word),
+    b"prepared": _frame(Prepared, _id),
+    b"claimed": _frame(Claimed, _id, _id, _count, _state, _flag),
+    b"refused": _frame(Refused, _id, _name, _text),
+    b"killsent": _frame(KillSent, _id),
+    b"killmissing": _frame(KillMissing, _id),
+    b"lost": _frame(Lost, _id, _text),
+    b"missing": _frame(Missing, _id),
+    b"elsewhere": _frame(Elsewhere, _id, _word),
+    b"unsupervised": _frame(Unsupervised, _id),
+    b"reaped": _frame(Reaped, _id),
+    b"unreaped": _frame(ReapRefused, _id, _text),
+    b"longer": _frame(Longer, _id, _count),
+    b"nolog": _frame(NoLog, _id, _text),
+    b"listed": _frame(
+        _listed, _id, _state, _number, _word, _count, _word, _label, _key
+    ),
     b"odd": _frame(ListedOdd, _name, _text),
     b"failed": _frame(_failed, _name, _text),
     b"beat": _frame(Beat),
     b"end": _frame(End),
 }
+
+#: Frames about the round itself; without one of them the others mean nothing.
+_OF_ROUND = (b"hello", b"journal", b"failed", b"beat", b"end")
+
+
+def _event(tag: bytes, rest: bytes) -> Event:
+    """Read a frame, or tell whose it is that cannot be read."""
+    if tag not in _FRAMES:
+        raise ValueError(f"no frame of ours: {tag[:40]!r}")
+    try:
+        if len(rest) > _MAX_LINE:
+            raise ValueError("longer than any of ours")
+        return _FRAMES[tag](rest)
+    except ValueError as error:
+        if tag in _OF_ROUND:
+            raise
+        job_id = rest.partition(b" ")[0].decode("ascii", "replace")
+        detail = printable(f"{tag.decode('ascii')}: {error}")
+        return Unread(job_id if is_job_id(job_id) else "", detail)

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 
 from .bare import sqlite3
 from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
-from .model import Job, Spec
+from .model import Job, Spec, is_job_id
 from .record import TYPE_CHECKING, Record
 from .states import PENDING
 
@@ -716,7 +716,7 @@ class Store:
 
     def log_path(self, job_id: str) -> str:
         """Return where the brought-home bytes of a job's log are."""
-        return os.path.join(self.home, "logs", job_id)
+        return self._path_of("logs", job_id)
 
     def sync_logs(self, jobs: Iterable[Job]) -> list[str]:
         """Make logs survive a power failure, before they are deleted on a host.
@@ -750,7 +750,17 @@ class Store:
         return job._replace(log_home=size, log_final=final)
 
     def _spec_path(self, job_id: str) -> str:
-        return os.path.join(self.home, "specs", job_id)
+        return self._path_of("specs", job_id)
+
+    def _path_of(self, folder: str, job_id: str) -> str:
+        """Return the path of a job's file, which is named by a job's id or not at all.
+
+        Ids from a host are checked as they are read; this is the second wall, so that
+        no text from anywhere else names a file that is not ours.
+        """
+        if not is_job_id(job_id):
+            raise StoreError(f"{self.home}: not the id of a job: {job_id[:80]!a}")
+        return os.path.join(self.home, folder, job_id)
 
     def save_spec(self, job_id: str, spec: Spec, *, durable: bool = False) -> None:
         """Keep a spec until its job has started; before its row is written."""
@@ -799,7 +809,7 @@ class Store:
             return 0
         try:
             with self._specs_lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                names = os.listdir(folder)
+                names = list(filter(is_job_id, os.listdir(folder)))
                 jobs = self.jobs(names) if names else {}
                 left = [n for n in names if n not in jobs or jobs[n].state != PENDING]
                 for name in left:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sshjobs.verbs.examining import BAD, GOOD, WARN, _there
 from tests.box import Box
 
@@ -66,3 +68,11 @@ def test_a_host_that_is_not_there(box: Box) -> None:
     assert box.sshd is not None
     box.sshd.stop()
     assert box("doctor", box.host, "--wait-host", "0").status == 69
+
+
+@pytest.mark.parametrize("said", ["²", "9" * 5000, "-1", "1e9", "", "\x1b[31m"])
+def test_what_a_host_says_of_itself_may_be_anything(said: str) -> None:
+    names = ("clock", "space", "inodes", "shell", "system", "fstype")
+    facts = {name: [said] for name in names} | {"end": ["yes"]}
+    for finding in _there(facts, 1e9):
+        assert "MiB" not in finding.what and "clock" not in finding.what

@@ -94,6 +94,31 @@ def test_an_end_stays_and_logs_only_grow(replies: list[list[protocol.Event]]) ->
         store.close()
 
 
+def test_what_cannot_be_read_is_the_reason_of_a_job(store: Store) -> None:
+    begin(store)
+    job = tell(
+        store, protocol.Unread(ID, "started: no number"), protocol.Unread("", "x")
+    )
+    assert job is not None and job.state == states.PENDING
+    assert job.reason == "what the host says of it cannot be read: started: no number"
+    ended = tell(store, GOOD, protocol.Unread(ID, "more"))
+    assert ended is not None and (ended.state, ended.reason) == ("COMPLETED", "")
+
+
+def test_a_job_that_has_started_is_not_forgotten(store: Store) -> None:
+    begin(store)
+    refused = protocol.Refused(ID, "ENOSPC", "no space left")
+    job = tell(store, STARTED, refused)
+    assert job is not None and job.state == states.RUNNING
+
+
+def test_reaped_without_an_end_is_lost(store: Store) -> None:
+    begin(store)
+    job = tell(store, STARTED, protocol.Reaped(ID))
+    assert job is not None and (job.state, job.exit_status) == ("LOST", None)
+    assert "another machine has reaped it" in job.reason
+
+
 def test_a_job_that_started_needs_its_spec_no_more(store: Store) -> None:
     begin(store)
     with store.write():
@@ -153,8 +178,9 @@ def test_what_is_said_late_in_a_long_reply_counts_as_well(store: Store) -> None:
     others = [new_job_id() for _ in range(2 * SLICE)]
     store.add_jobs(Job(id=i, host="h", conn="c", state="PENDING") for i in others)
     started = [STARTED._replace(job_id=job_id) for job_id in others]
+    late = protocol.Ended(OTHER, 3, None, "", "", 1.0, 2.0, 9)
     with store.write():
-        useless = ledger(store).apply([claimed, *started, GOOD, STARTED])
+        useless = ledger(store).apply([claimed, *started, GOOD, STARTED, late])
     assert useless == sorted([ID, OTHER, *others])
     assert store.job(ID) is None
     assert all(job.state == "RUNNING" for job in store.jobs(others).values())

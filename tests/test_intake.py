@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,21 @@ def reply(*pieces: tuple[str, int, bytes]) -> bytes:
     return text + b"end\n"
 
 
-def receive(folder: Path, text: bytes, cuts: list[int]) -> list[protocol.Event]:
+def anything(event: protocol.Event) -> protocol.Event:
+    return event
+
+
+def receive(
+    folder: Path,
+    text: bytes,
+    cuts: list[int],
+    check: Callable[[protocol.Event], protocol.Event] = anything,
+) -> list[protocol.Event]:
     """Pass a reply on in pieces, as the pump of a session does."""
     events: list[protocol.Event] = []
     intake = Intake(
         protocol.Reply(NONCE),
+        check,
         lambda job_id: str(folder / job_id),
         events.append,
         lambda: None,

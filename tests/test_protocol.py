@@ -146,10 +146,11 @@ def test_any_log_arrives_as_it_is(data: bytes, places: list[int]) -> None:
     "line",
     [
         b"what is this\n",
-        b"started aaaabbbbccccdddd x 1 1 b n 1\n",
-        b"started aaaabbbbccccdddd 1 1 1 b n nan\n",
-        b"started aaaabbbbccccdddd\n",
-        b"prepared \n",
+        b"hello box b nan setsid\n",
+        b"journal 7 -1\n",
+        b"beat beat\n",
+        b"log ../../../x 0\n",
+        b"log /etc/passwd 0\n",
         b"log aaaabbbbccccdddd\n",
         b"log aaaabbbbccccdddd 1 -2\n",
         b"log aaaabbbbccccdddd 1 2 3\n",
@@ -165,6 +166,43 @@ def test_nonsense_inside_the_fence(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         reply.feed(b"end\n")
     assert not reply.ended
+
+
+@pytest.mark.parametrize(
+    ("line", "job_id"),
+    [
+        (b"started aaaabbbbccccdddd x 1 1 b n 1\n", ID),
+        (b"started aaaabbbbccccdddd 1 1 1 b n nan\n", ID),
+        (b"started aaaabbbbccccdddd\n", ID),
+        (b"claimed aaaabbbbccccdddd ../../x 1 RUNNING 1\n", ID),
+        (b"claimed aaaabbbbccccdddd eeeeffffgggghhhh 1 DONE 1\n", ID),
+        (b"elsewhere aaaabbbbccccdddd " + b"n" * 70_000 + b"\n", ID),
+        (b"ended aaaabbbbccccdddd 256 - - 1 2 0 \n", ID),
+        (b"prepared \n", ""),
+        (b"killsent /home/me/.ssh/id_demo\n", ""),
+        (b"reaped AAAABBBBCCCCDDDD\n", ""),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000, 100_000])
+def test_what_cannot_be_read_of_a_job_costs_that_job(
+    line: bytes, job_id: str, size: int
+) -> None:
+    wire = FENCE + line + b"missing eeeeffffgggghhhh\nend\n"
+    events, _, reply = read([wire[at : at + size] for at in range(0, len(wire), size)])
+    unread, *others = events
+    assert isinstance(unread, protocol.Unread)
+    assert unread.job_id == job_id
+    assert unread.detail.isprintable() and len(unread.detail) < 500
+    assert others == [protocol.Missing(OTHER), protocol.End()]
+    assert reply.ended
+
+
+def test_words_cannot_drive_a_terminal_or_the_next_program() -> None:
+    line = b"started %s 1 2 9%%0Ac%%20x;* b%%1B n%%FF 1\nend\n" % ID.encode()
+    (started, _), _, _ = read([FENCE + line])
+    assert isinstance(started, protocol.Started)
+    assert started.start == "9_0Ac_20x__"
+    assert (started.boot_id, started.node) == ("b\\x1b", "n\\xff")
 
 
 def test_facts_before_nonsense_count() -> None:

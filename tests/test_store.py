@@ -23,6 +23,8 @@ from sshjobs.transports.gate import Gate
 
 pytestmark = pytest.mark.quick
 
+ID = "a" * 16
+
 
 def job(**changes: object) -> Job:
     base = Job(id=new_job_id(), host="h", conn="c", state=states.PENDING)
@@ -355,7 +357,7 @@ def test_a_directory_that_others_only_read_keeps_what_is_ours(tmp_path: Path) ->
     old = os.umask(0o022)
     try:
         store = Store(str(shared))
-        store.save_spec("x", Spec(b"true"))
+        store.save_spec(ID, Spec(b"true"))
     finally:
         os.umask(old)
     modes = {path.name: path.stat().st_mode & 0o077 for path in shared.iterdir()}
@@ -369,8 +371,8 @@ def test_directories_that_were_deleted_come_back(store: Store) -> None:
     for name in ("specs", "logs", "locks"):
         shutil.rmtree(os.path.join(store.home, name))
     again = Store(store.home)
-    again.save_spec("x", Spec(b"true"))
-    assert again.spec("x") == Spec(b"true")
+    again.save_spec(ID, Spec(b"true"))
+    assert again.spec(ID) == Spec(b"true")
 
 
 def test_who_holds_it_for_too_long_is_an_error(
@@ -402,7 +404,7 @@ def test_a_damaged_file_is_named_and_harms_nothing_else(store: Store) -> None:
 def test_a_record_that_is_begun_anew_says_so(store: Store, how: str) -> None:
     """SQLite takes a file of no bytes for a new database, and drops its WAL."""
     store.add_jobs([job()])
-    with open(store.log_path("x"), "w") as log:
+    with open(store.log_path(ID), "w") as log:
         log.write("brought home\n")
     store.close()
     if how == "emptied":

@@ -13,6 +13,7 @@ class Intake:
 
     Args:
         reply: What reads the reply.
+        check: Returns each event as it counts, see :class:`.asked.Asked`.
         log_path: Tells where a job's log belongs.
         take: Called with each event but log bytes.
         beat: Called whenever something came, and about once a second.
@@ -24,11 +25,13 @@ class Intake:
     def __init__(
         self,
         reply: protocol.Reply,
+        check: Callable[[protocol.Event], protocol.Event],
         log_path: Callable[[str], str],
         take: Callable[[protocol.Event], None],
         beat: Callable[[], None],
     ) -> None:
         self._reply = reply
+        self._check = check
         self._log_path = log_path
         self._take = take
         self._beat = beat
@@ -42,7 +45,8 @@ class Intake:
         if not data:
             return
         self.bytes_in += len(data)
-        for event in self._reply.feed(data):
+        for said in self._reply.feed(data):
+            event = self._check(said)
             if isinstance(event, protocol.LogData):
                 self._write(event.job_id, event.offset, event.data)
             else:

@@ -243,7 +243,9 @@ class Party(Place):
 
         for job_id in ids:
             job = self.store.job(job_id)
-            if job is None or job_id in self.unfetched or log_left(job) < LONG:
+            if job is None or job.conn != self.conn or job_id in self.unfetched:
+                continue
+            if log_left(job) < LONG:
                 continue
             try:
                 fetch = Fetch(self, self._lead, job, newest, self._bell)

@@ -123,12 +123,13 @@ class Place:
         return late and self.row().rounds >= rounds + _TRIES
 
     def _untaken(self, count: int) -> SshJobsError:
+        cause = self.row().cause
         return errors.OutcomeUnknown(
             self.identity.host,
             f"the host answers, and has not taken {count} of what was sent for "
             f"{self.settings.start_grace:g} s",
             "a full disk there, or no more processes allowed (ulimit -u); the setting "
-            "is start_grace",
+            "is start_grace" + (f"; {errors.load(cause)}" if cause else ""),
         )
 
     def fresh(self, since: float) -> Need:

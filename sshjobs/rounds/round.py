@@ -6,8 +6,9 @@ import os
 
 from .. import errors, protocol, transports
 from ..errors import TransportError
-from ..facts import Ledger
+from ..facts import Ledger, settled
 from ..locks import Lead
+from .asked import Asked
 from .intake import Intake
 from .place import Place
 from .request import LONG, Plan, collect, expire
@@ -31,6 +32,8 @@ class Round:
         self.long: list[str] = []
         #: The newest of the intents that it could serve, see Store.newest_intent.
         self.newest = 0
+        #: What could not be read of the reply, or was not asked.
+        self.unread: list[str] = []
         self._facts: list[protocol.Event] = []
         self._bytes_in = 0
         self._skew = 0.0
@@ -58,9 +61,11 @@ class Round:
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(request, nonce)
-        reply = protocol.Reply(nonce)
+        host = self._place.identity.host
+        reply = protocol.Reply(nonce, host)
         intake = Intake(
             reply,
+            Asked(request, host).check,
             self._store.log_path,
             self._take,
             self._lead.beat,
@@ -124,6 +129,8 @@ class Round:
             self._facts.append(event)
         else:
             self._facts.append(event)
+        if isinstance(event, protocol.Unread):
+            self.unread.append(event.detail)
         if isinstance(event, protocol.LogEnd):
             self._take_log(event)
 
@@ -155,15 +162,27 @@ class Round:
             intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
             host = place.identity.host
             ledger = Ledger(store, place.conn, host, intents, self._skew, place.clock())
-            useless = ledger.apply(self._facts)
+            useless = ledger.apply(self._facts if whole else settled(self._facts))
             if self._failed is not None:
                 self._fail(plan, self._failed)
             columns = ledger.columns
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
                 columns["round_ended_at"] = place.clock()
+                columns["cause"] = self._remark()
             store.count(place.conn, counts, **columns)
         return useless
+
+    def _remark(self) -> str:
+        """Return what there is to know of a whole reply, written down; mostly ""."""
+        if not self.unread:
+            return ""
+        error = errors.ProtocolError(
+            self._place.identity.host,
+            f"{len(self.unread)} of the lines of its last reply could not be read, or "
+            f"say what was not asked; the first: {self.unread[0]}",
+        )
+        return errors.dump(error)
 
     def _fail(self, plan: Plan, failed: protocol.Failed) -> None:
         """Tell everyone whose intents stood in the request what failed there.

@@ -182,7 +182,8 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
     lacking = [name for name in _ABILITIES if fact(name) == "no"]
     yield from (Finding(WARN, *_ABILITIES[name]) for name in lacking)
     yield from _room(fact("space"), fact("inodes"))
-    skew = now - int(fact("clock")) if fact("clock").isdigit() else 0.0
+    clock = _count(fact("clock"))
+    skew = 0.0 if clock is None else now - clock
     if abs(skew) > _SKEW:
         text = f"the host's clock differs by {skew:.0f} s"
         yield Finding(WARN, text, "times of jobs are corrected by it; run NTP")
@@ -194,10 +195,16 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
         )
 
 
-def _room(space: str, inodes: str) -> Iterator[Finding]:
-    if space.isdigit():
-        level = BAD if int(space) < _LITTLE else GOOD
+def _count(text: str) -> int | None:
+    """Read a number of the host's, which may say anything."""
+    return int(text) if text.isdecimal() and len(text) <= 15 else None
+
+
+def _room(space_text: str, inodes_text: str) -> Iterator[Finding]:
+    space, inodes = _count(space_text), _count(inodes_text)
+    if space is not None:
+        level = BAD if space < _LITTLE else GOOD
         advice = "make room, or set remote_base_dir" if level == BAD else ""
-        yield Finding(level, f"{int(space) // 1024} MiB are free for jobs", advice)
-    if inodes.isdigit() and 0 < int(inodes) < _FEW_INODES:
+        yield Finding(level, f"{space // 1024} MiB are free for jobs", advice)
+    if inodes and inodes < _FEW_INODES:
         yield Finding(BAD, f"{inodes} inodes are free", "sshjobs reap --older-than 7d")

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError
-from ..model import CLEANUP, Job, Spec, check_host, check_spec, new_job_id
+from ..model import CLEANUP, Job, Spec, check_host, check_spec, is_job_id, new_job_id
 from ..record import Record
 from ..rounds import Party
 from ..store import Intent, Store, slices
@@ -107,6 +107,8 @@ def check_order(order: Order) -> Order:
         SpecError: it cannot, and why.
     """
     check_spec(order.spec)
+    if order.id and not is_job_id(order.id):
+        raise errors.SpecError(f"not the id of a job: {order.id[:80]!a}")
     for text in (order.name, order.key):
         # Stray bytes of an argument, or half a surrogate pair of JSON, are no text.
         if "\0" in text or len(text) > 1024 or _storable(text) != text:

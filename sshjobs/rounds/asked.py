@@ -1,0 +1,124 @@
+"""What one request asked about: nothing else that its reply says counts.
+
+Theory of operation: a host is not trusted with this machine. Each event of a reply
+passes here, before a fact is applied, a byte of log is written or a file is unlinked.
+An id counts if the request named it for what is said of it; the holder of a key, if it
+was named in answer to a start with that key; a directory that stands there, if a
+listing was asked for, and what is said of it after that. A log begins where it was
+asked for, once, and is no longer than that. All else that is said of jobs is dropped
+and counted; log bytes that nobody asked for end the round.
+"""
+
+from __future__ import annotations
+
+from .. import protocol
+from ..errors import ProtocolError
+from ..record import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: How a job does; of whom that may be said is the same for all.
+_JUDGEMENTS = (
+    protocol.Started,
+    protocol.Ended,
+    protocol.Prepared,
+    protocol.Lost,
+    protocol.Missing,
+    protocol.Elsewhere,
+    protocol.Unsupervised,
+)
+
+#: What is said of the round, not of a job.
+_OF_ROUND = (
+    protocol.Hello,
+    protocol.JournalAt,
+    protocol.Failed,
+    protocol.Beat,
+    protocol.Unread,
+    protocol.End,
+)
+
+
+class Asked:
+    """What a request asked, and what of it is still to come.
+
+    Args:
+        request: The request.
+        host: The name of the host, for error texts.
+    """
+
+    def __init__(self, request: protocol.Request, host: str) -> None:
+        self._host = host
+        self._lists = request.listing
+        self._wants = {want.job_id: want for want in request.logs}
+        self._come: dict[str, int] = {}  # how many bytes of each log
+        starts = _ids(request.starts)
+        kills = {job_id for job_id, _ in request.kills}
+        reaps = _ids(request.reaps)
+        logs = set(self._wants)
+        self._judged = starts | kills | _ids(request.checks)
+        self._ids: dict[type, tuple[set[str], ...]] = {
+            **dict.fromkeys(_JUDGEMENTS, (self._judged,)),
+            protocol.Claimed: (_ids(s for s in request.starts if s.key),),
+            protocol.Refused: (starts,),
+            protocol.KillSent: (kills,),
+            protocol.KillMissing: (kills,),
+            protocol.Reaped: (self._judged, reaps),
+            protocol.ReapRefused: (reaps,),
+            protocol.Longer: (reaps,),
+            protocol.NoLog: (logs,),
+        }
+
+    def check(self, event: protocol.Event) -> protocol.Event:
+        """Return an event that counts, or what stands for one that does not.
+
+        Raises:
+            ProtocolError: log bytes that were not asked for.
+        """
+        if isinstance(event, _OF_ROUND):
+            return event
+        if isinstance(event, (protocol.LogData, protocol.LogEnd)):
+            return self._check_log(event)
+        if isinstance(event, protocol.ListedOdd):
+            return event if self._lists else _stray(event, event.entry)
+        if isinstance(event, protocol.Listed):
+            if not self._lists:
+                return _stray(event, event.job_id)
+            self._judged.add(event.job_id)
+            return event
+        if not any(event.job_id in ids for ids in self._ids[type(event)]):
+            return _stray(event, event.job_id)
+        if isinstance(event, protocol.Claimed):
+            self._judged.add(event.winner_id)
+        return event
+
+    def _check_log(self, event: protocol.LogData | protocol.LogEnd) -> protocol.Event:
+        want = self._wants.get(event.job_id)
+        if want is None:
+            raise self._broken(event.job_id, "was not asked for, or came before")
+        come = self._come.get(event.job_id, 0)
+        if isinstance(event, protocol.LogEnd):
+            at, length = want.offset, come
+            del self._wants[event.job_id]
+        else:
+            at, length = want.offset + come, len(event.data)
+            self._come[event.job_id] = come + length
+        if event.offset != at:
+            raise self._broken(event.job_id, f"begins at {event.offset}, not at {at}")
+        if self._come.get(event.job_id, 0) > want.limit:
+            raise self._broken(event.job_id, f"is longer than the {want.limit} asked")
+        return event
+
+    def _broken(self, job_id: str, what: str) -> ProtocolError:
+        return ProtocolError(self._host, f"a piece of the log of job {job_id} {what}")
+
+
+def _ids(wanted: Iterable[protocol.Start | protocol.Check | protocol.Reap]) -> set[str]:
+    return {one.job_id for one in wanted}
+
+
+def _stray(event: protocol.Event, what: str) -> protocol.Unread:
+    """Return what stands for a fact about what was not asked: of nobody."""
+    kind = type(event).__name__.lower()
+    return protocol.Unread("", f"{kind}: {what}: not asked about")
