@@ -311,16 +311,20 @@ def _keep(text: str, kind: str) -> str:
 
     It stays: any later process of this machine may have to connect again.
     """
+    from .owned import check_dir, check_file, close_to_others, make_private
     from .store import default_home, make_home
 
     record = default_home(dict(os.environ))
     make_home(record)  # the store refuses one that is open to others
     home = os.path.join(record, "airflow")
-    os.makedirs(home, mode=0o700, exist_ok=True)
-    os.chmod(home, 0o700)
+    if not make_private(home):
+        check_dir(home)
+        close_to_others(home)
+    check_dir(home, private=True)
     path = os.path.join(
         home, f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     )
+    check_file(path)
     if not os.path.exists(path):
         descriptor, draft = tempfile.mkstemp(dir=home)  # mkstemp makes it 0600
         with os.fdopen(descriptor, "w") as file:

@@ -25,6 +25,7 @@ from contextlib import closing, contextmanager
 
 from .bare import signal, socket
 from .errors import of_system
+from .owned import check_dir, make_private, open_owned
 
 #: Seconds without a beat after which a leader counts as stopped.
 STALE = 15.0
@@ -105,7 +106,7 @@ class Lead:
     def _try(self, generation: int) -> bool:
         path = f"{self._base}.{generation}"
         with _seam(path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = open_owned(path, os.O_RDWR | os.O_CREAT)
             try:
                 won = _flock(fd) and self._in_force(fd, path, generation)
             except BaseException:
@@ -239,11 +240,8 @@ class Bell:
     def _bind(self, bell: socket.socket) -> bool:
         """Take a place in the directory; False if that was taken away meanwhile."""
         try:
-            os.mkdir(self._folder, mode=0o700)
-        except FileExistsError:
-            if os.path.islink(self._folder):
-                raise
-        try:
+            if not make_private(self._folder):
+                check_dir(self._folder)
             bell.bind(self._path)
         except FileNotFoundError:  # the last one that hung there has just gone
             return False

@@ -27,6 +27,14 @@ from contextlib import contextmanager
 from .bare import sqlite3
 from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
 from .model import Job, Spec, is_job_id
+from .owned import (
+    check_dir,
+    check_file,
+    check_way,
+    close_to_others,
+    make_private,
+    open_owned,
+)
 from .record import TYPE_CHECKING, Record
 from .states import PENDING
 
@@ -271,27 +279,25 @@ def make_home(path: str) -> None:
     What is in use for something else is left as it is: /tmp must not become private.
     Others may look into it, since our files and directories in it are ours alone, but
     not write there.
+
+    Raises:
+        StoreError: it is not ours, or others can write there.
     """
+    if make_private(path):
+        return
+    is_ours = os.lstat(path).st_uid == os.geteuid() and not os.path.islink(path)
+    if is_ours and os.path.isdir(path) and not os.listdir(path):
+        close_to_others(path)
+    check_dir(path)
+
+
+def _own_folder(path: str) -> None:
+    """Have a directory of ours."""
     try:
-        os.makedirs(path, mode=0o700)
-    except FileExistsError:
-        if not os.stat(path).st_mode & 0o077:
-            return
-        if not os.listdir(path):
-            os.chmod(path, 0o700)
-        elif os.stat(path).st_mode & 0o022:
-            raise StoreError(
-                f"{path}: others can write there, and it is not empty: look inside, "
-                "then chmod 700 it, or let SSHJOBS_HOME name another place"
-            ) from None
-
-
-def check_home(path: str) -> None:
-    """Refuse a directory that was opened to others since: they could take it over."""
-    if os.stat(path).st_mode & 0o022:
-        raise StoreError(
-            f"{path}: others can write there: look inside, then chmod 700 it"
-        )
+        check_dir(path)
+    except FileNotFoundError:
+        make_private(path)
+        check_dir(path)
 
 
 def _remark(home: str) -> str:
@@ -421,16 +427,16 @@ class Store:
     # -- opening ---------------------------------------------------------------
 
     def _prepare(self) -> None:
-        fresh = not os.path.exists(self.path)
+        fresh = not os.path.lexists(self.path)
         if fresh:
             make_home(self.home)
             self.remark = _remark(self.home)
-        else:
-            check_home(self.home)
+        check_way(self.home)
+        check_dir(self.home)
         for name in ("specs", "logs", "locks"):
-            folder = os.path.join(self.home, name)
-            if not os.path.isdir(folder):
-                os.makedirs(folder, mode=0o700, exist_ok=True)
+            _own_folder(os.path.join(self.home, name))
+        for end in ("", "-wal", "-shm", "-journal"):
+            check_file(f"{self.path}{end}")
 
     def _open(self) -> sqlite3.Connection:
         db = self._connect()
@@ -476,7 +482,8 @@ class Store:
         Changing the journal mode does not wait for a lock, so that this one step
         is behind a lock of our own.
         """
-        with open(os.path.join(self.home, "locks", "schema"), "w") as lock:
+        path = os.path.join(self.home, "locks", "schema")
+        with open(open_owned(path, os.O_RDWR | os.O_CREAT), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             db = self._connect()
             try:
@@ -783,7 +790,7 @@ class Store:
         path = self._spec_path(job_id)
         with _Seam(path):
             try:
-                with open(path, "rb") as file:
+                with open(open_owned(path, os.O_RDONLY), "rb") as file:
                     return Spec.loads(file.read())
             except FileNotFoundError:
                 return None
@@ -822,7 +829,7 @@ class Store:
     def _specs_lock(self, how: int) -> Iterator[None]:
         path = os.path.join(self.home, "locks", "specs")
         with _Seam(path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = open_owned(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, how)
             yield
@@ -1099,7 +1106,7 @@ def _sync(path: str) -> None:
     """Have a file on the disk, if there is one."""
     with _Seam(path):
         try:
-            fd = os.open(path, os.O_RDONLY)
+            fd = open_owned(path, os.O_RDONLY)
         except FileNotFoundError:
             return
         try:
@@ -1124,17 +1131,31 @@ def default_home(environ: dict[str, str]) -> str:
     machines that share a home directory do not.
 
     Raises:
-        SpecError: ``SSHJOBS_HOME`` is not an absolute path.
+        SpecError: ``SSHJOBS_HOME`` is not an absolute path, or is not given and
+            nothing else says where it would be.
     """
     given = environ.get("SSHJOBS_HOME")
     if given:
         if not os.path.isabs(given):
             raise SpecError(f"SSHJOBS_HOME is not an absolute path: {given!r}")
         return given
+    home = login_home()
+    if not home:
+        raise SpecError(
+            f"uid {os.geteuid()} has no entry in the password file, which says where "
+            "your home is: set SSHJOBS_HOME to a directory of your own"
+        )
+    return os.path.join(home, ".local", "state", "sshjobs", machine())
+
+
+def login_home() -> str:
+    """Return our home as the password file has it, "" for a made-up uid."""
     import pwd
 
-    home = pwd.getpwuid(os.getuid()).pw_dir
-    return os.path.join(home, ".local", "state", "sshjobs", machine())
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
 
 
 def machine() -> str:

@@ -19,6 +19,7 @@ import time
 from . import errors, protocol, transports
 from .errors import SshJobsError
 from .locks import Bell
+from .owned import open_owned
 from .settings import Settings
 from .store import HostRow, Store
 
@@ -30,8 +31,8 @@ def clear(home: str, conn: str) -> None:
     """Leave no lock behind, unless somebody watches."""
     path = os.path.join(home, "locks", f"watch.{conn}")
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:  # there is none, or none of ours
+        fd = open_owned(path, os.O_RDWR)
+    except (OSError, SshJobsError):  # there is none, or none of ours
         return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,8 +101,8 @@ class Watch:
     def _run(self) -> None:
         path = os.path.join(self._home, "locks", f"watch.{self._conn}")
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
+            fd = open_owned(path, os.O_RDWR | os.O_CREAT)
+        except (OSError, SshJobsError):
             return  # a hint that cannot be had; polling goes on
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from .. import errors, protocol
+from ..owned import open_owned
 
 
 class Intake:
@@ -76,7 +77,7 @@ class Intake:
 
 def open_log(path: str) -> int:
     """Open the file of a job's log, which may be a new one, to read and to write."""
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    return open_owned(path, os.O_RDWR | os.O_CREAT)
 
 
 def not_written(path: str, error: OSError) -> errors.StoreError:

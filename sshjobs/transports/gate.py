@@ -24,6 +24,7 @@ from contextlib import contextmanager
 
 from .. import locks
 from ..errors import of_system
+from ..owned import open_owned
 from . import process
 from .base import Door
 
@@ -159,10 +160,10 @@ class Gate:
 
 def _flock(path: str, *, create: bool = True) -> int:
     """Return a descriptor of ``path`` that holds its lock, or -1 if there is none."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    flags = os.O_RDWR | (os.O_CREAT if create else 0)
     with seam(path):
         try:
-            fd = os.open(path, flags, 0o600)
+            fd = open_owned(path, flags)
         except FileNotFoundError:
             if create:
                 raise

@@ -7,10 +7,10 @@ they are read from the same configuration; nothing else makes them one.
 from __future__ import annotations
 
 import os
-import stat
 
 from ..errors import StoreError, of_system
 from ..model import pack, unpack
+from ..owned import check_dir, make_private
 from ..record import Record
 from .process import which
 
@@ -79,20 +79,31 @@ class Identity(Record):
         """Read what :meth:`dumps` wrote.
 
         What a version with other fields wrote becomes an identity that is not fresh.
+        The program is the one that PATH leads to now: no path out of a record is run.
         """
-        values = unpack(data)
+        try:
+            values = unpack(data)
+        except ValueError:
+            values = ()
         if not isinstance(values, tuple) or len(values) < _OLDEST:
             values = ("", "", "", "", "", 0)
-        if len(values) != len(cls._fields):
-            values = values[: _OLDEST - 2]
-            return cls(*values)._replace(cacheable=False)
-        return cls(*values)
+        whole = len(values) == len(cls._fields)
+        found = cls(*values if whole else values[: _OLDEST - 2])
+        if any(type(value) is not kind for value, kind in zip(found, _KINDS)):
+            found = cls("", "", "", "", "", 0, cacheable=False)
+        ssh = which("ssh") if found.target else ""
+        if whole and ssh == found.ssh:
+            return found
+        return found._replace(ssh=ssh, cacheable=False)
 
     def fresh(self) -> bool:
         """Tell whether resolving again would give the same; one stat a file."""
         if self.target and not self.ssh and which("ssh"):
             return False  # it was found out without an ssh, and here is one
         return self.cacheable and all(seen(entry[0]) == entry for entry in self.files)
+
+
+_KINDS = tuple(type(value) for value in Identity("", "", "", "", "", 0))
 
 
 def local_identity() -> Identity:
@@ -140,32 +151,15 @@ def check_rundir(path: str) -> None:
         raise StoreError(
             f"{path}: too long for the path of a socket; set a shorter SSHJOBS_HOME"
         )
-    parent = os.path.dirname(path)
-    if os.path.basename(parent) == f"sshjobs-{os.geteuid()}":
-        _check_folder(parent)
-    elif not os.path.isdir(parent):
-        _make(parent)
-    _check_folder(path)
-
-
-def _check_folder(path: str) -> None:
     try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        _make(path)
-        found = os.lstat(path)
+        parent = os.path.dirname(path)
+        if os.path.basename(parent) == f"sshjobs-{os.geteuid()}":
+            _own_folder(parent)
+        _own_folder(path)
     except OSError as error:
         raise of_system(path, error) from error
-    if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
-        raise StoreError(f"{path}: not a directory of its own; remove it")
-    if found.st_uid != os.geteuid():
-        raise StoreError(f"{path}: belongs to uid {found.st_uid}, not to us; remove it")
-    if found.st_mode & 0o077:
-        raise StoreError(f"{path}: open to others; look inside, then chmod 700 it")
 
 
-def _make(path: str) -> None:
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise of_system(f"{path}: cannot be made", error) from error
+def _own_folder(path: str) -> None:
+    make_private(path)
+    check_dir(path, private=True)

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from .. import errors, transports
 from ..model import check_host
+from ..owned import check_config
 from ..record import TYPE_CHECKING
 from ..rounds import Party
 from ..settings import Settings
 from ..settings import resolve as resolve_settings
-from ..store import Store, default_home
+from ..store import Store, default_home, login_home
 
 if TYPE_CHECKING:
     from typing import Any
@@ -132,8 +133,11 @@ def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
     Source: ``SSHJOBS_CONFIG``, else ``~/.config/sshjobs/config.toml``.
     """
     path = environ.get("SSHJOBS_CONFIG") or _config_path()
+    if not path:
+        return {}
     try:
         with open(path, "rb") as file:
+            check_config(path, file.fileno())
             text = file.read()
     except FileNotFoundError as error:
         if environ.get("SSHJOBS_CONFIG"):
@@ -157,7 +161,5 @@ def _toml(text: str) -> dict[str, Any]:
 
 
 def _config_path() -> str:
-    import pwd
-
-    home = pwd.getpwuid(os.getuid()).pw_dir
-    return os.path.join(home, ".config", "sshjobs", "config.toml")
+    home = login_home()
+    return os.path.join(home, ".config", "sshjobs", "config.toml") if home else ""

@@ -11,6 +11,7 @@ from .. import errors, states
 from ..errors import SshJobsError
 from ..facts import is_ended
 from ..model import Job
+from ..owned import open_owned
 from ..rounds import LONG, Party
 from ..store import Store
 from .context import Context
@@ -55,7 +56,7 @@ class Tap:
         """Hand over what lies between the last byte given and ``upto``."""
         if upto <= self.at:
             return
-        with open(self.path, "rb", buffering=0) as log:
+        with open(open_owned(self.path, os.O_RDONLY), "rb", buffering=0) as log:
             while self.at < upto and self._send(log.fileno(), upto - self.at):
                 continue
             log.seek(self.at)
@@ -139,7 +140,7 @@ def _tail_offset(path: str, size: int, lines: int) -> int:
     """Return where the last ``lines`` lines of the first ``size`` bytes begin."""
     if lines <= 0 or not size:
         return size
-    with open(path, "rb") as file:
+    with open(open_owned(path, os.O_RDONLY), "rb") as file:
         at = size
         while at > 0:
             start = max(0, at - 65536)

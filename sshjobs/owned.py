@@ -1,0 +1,189 @@
+"""What is ours on this machine: opened only if it is, whoever put it there.
+
+A record of another user could name programs, options of ssh and bytes for ``marshal``,
+which is as good as running what that user likes. So every directory that we keep things
+in is looked at whenever a store is opened, and every file as it is opened: a regular
+file or a directory, no symbolic link, of our effective uid, and not writable by others.
+In a directory that passes, nobody else can put anything, so that what SQLite opens by
+itself (the database, its WAL) needs no more than a look before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from .errors import StoreError
+
+# Octal, as stat(2) has them: the module of that name is one file more at each start.
+_TYPE, _DIR, _REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
+_OTHERS_WRITE = 0o022
+_STICKY = 0o1000
+
+#: A link is not followed, and a FIFO makes nobody wait for its other end.
+_SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+#: What open(2) says of a symbolic link (EMLINK: FreeBSD) and of what is no file.
+_ODD = frozenset((errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR))
+
+_ELSEWHERE = "SSHJOBS_HOME names another place"
+
+
+def open_owned(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open a file of ours; return its descriptor, which no child inherits.
+
+    Raises:
+        StoreError: it is a link, no regular file, somebody else's, or others can
+            write to it.
+        OSError: as of open(2) otherwise, ``FileNotFoundError`` among them.
+    """
+    try:
+        fd = os.open(path, flags | _SAFE, mode)
+    except OSError as error:
+        if error.errno in _ODD:
+            check_file(path)
+        raise
+    try:
+        _check(path, os.fstat(fd), _REGULAR)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_file(path: str) -> None:
+    """Refuse a path at which something lies that is no file of ours.
+
+    Raises:
+        StoreError: see :func:`open_owned`.
+    """
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    _check(path, found, _REGULAR)
+
+
+def check_dir(path: str, *, private: bool = False) -> None:
+    """Refuse what is no directory of ours.
+
+    Args:
+        private: Others may not even look into it.
+
+    Raises:
+        StoreError: a link, no directory, somebody else's, or open to others.
+        FileNotFoundError: there is nothing.
+    """
+    found = os.lstat(path)
+    _check(path, found, _DIR)
+    if private and found.st_mode & 0o077:
+        raise StoreError(f"{path}: open to others; look inside, then chmod 700 it")
+
+
+def check_way(path: str) -> None:
+    """Refuse a path whose last steps others could change under our feet.
+
+    Raises:
+        StoreError: anybody can rename what lies in a directory on the way.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    while True:
+        mode = os.stat(folder).st_mode
+        if mode & 0o002 and not mode & _STICKY:
+            raise StoreError(
+                f"{path}: anybody can replace it, since {folder} is open to all: "
+                f"chmod o-w {folder} (or chmod +t it), or {_ELSEWHERE}"
+            )
+        if folder == "/":
+            return
+        folder = os.path.dirname(folder)
+
+
+def make_private(path: str) -> bool:
+    """Make a directory and what is missing above it, all 0700; tell if it was made.
+
+    ``os.makedirs`` gives its mode to the last one only, and the umask counts.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if parent == path:
+            raise
+        make_private(parent)
+        return make_private(path)
+    if os.stat(path).st_mode & 0o777 != 0o700:  # a umask that takes even ours
+        os.chmod(path, 0o700)
+    return True
+
+
+def close_to_others(path: str) -> None:
+    """Make a directory of ours 0700; leave anything else as it is."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFE)
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
+
+
+def check_config(path: str, fd: int) -> None:
+    """Refuse a config file that others could write; it may name programs.
+
+    It may be root's, and a link may lead to it: where it is, its owner has said.
+
+    Raises:
+        StoreError: it is somebody else's, or others can write to it.
+    """
+    found = os.fstat(fd)
+    if found.st_uid not in (0, os.geteuid()):
+        raise StoreError(
+            f"{path}: belongs to {_who(found.st_uid)}, not to {_who(os.geteuid())}; it "
+            "may name programs to run: SSHJOBS_CONFIG names a file of your own"
+        )
+    if found.st_mode & _OTHERS_WRITE and found.st_mode & _TYPE == _REGULAR:
+        raise StoreError(
+            f"{path}: others can write to it, and it may name programs to run: look "
+            f"inside, then chmod go-w {path}"
+        )
+
+
+def _check(path: str, found: os.stat_result, kind: int) -> None:
+    if (
+        found.st_mode & _TYPE == kind
+        and found.st_uid == os.geteuid()
+        and not found.st_mode & _OTHERS_WRITE
+    ):
+        return
+    raise StoreError(f"{path}: {_complaint(path, found, kind)}")
+
+
+def _complaint(path: str, found: os.stat_result, kind: int) -> str:
+    """Say what is wrong with a path, and what to do about it."""
+    what = found.st_mode & _TYPE
+    if what == _LINK:
+        return (
+            f"a symbolic link to {os.path.realpath(path)}, and none is followed here: "
+            "look at who made it; name the very place (SSHJOBS_HOME), or move it away"
+        )
+    if what != kind:
+        name = "directory" if kind == _DIR else "regular file"
+        return f"not a {name}: look at it, then move it away, or {_ELSEWHERE}"
+    if found.st_uid != os.geteuid():
+        return (
+            f"belongs to {_who(found.st_uid)}, not to {_who(os.geteuid())}, who may be "
+            f"using it: run sshjobs as that user, or {_ELSEWHERE}"
+        )
+    bits = "700" if kind == _DIR else "600"
+    return f"others can write there: look inside, then chmod {bits} it"
+
+
+def _who(uid: int) -> str:
+    import pwd
+
+    try:
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return f"uid {uid}"
