@@ -61,7 +61,7 @@ class Ledger:
         store: Store,
         conn: str,
         host: str,
-        intents: Iterable[Intent],
+        intents: list[Intent],
         skew: float,
         now: float,
     ) -> None:
@@ -74,6 +74,8 @@ class Ledger:
         for intent in intents:
             numbers = self._intents.setdefault((intent.kind, intent.job_id), [])
             numbers.append(intent.id)
+        #: Whose logs are being brought anew, see :meth:`_differs`.
+        self._anew = {i.job_id for i in intents if i.kind == "reap" and i.note}
         self._node = ""
         self.columns: dict[str, Any] = {}
         self._jobs: dict[str, Job] = {}
@@ -333,8 +335,23 @@ class Ledger:
             self._change(fact.job_id, log_bytes=fact.log_bytes, log_final=False)
             self._intents.pop(("reap", fact.job_id), None)
 
+    def _differs(self, fact: protocol.Differs) -> None:
+        """Want a whole log once more, if this was not tried yet; it is reaped after."""
+        job = self._jobs.get(fact.job_id)
+        if job is None or not is_home(job) or job.reaped_at is not None:
+            return
+        numbers = self._intents.get(("reap", fact.job_id))
+        if numbers and fact.job_id not in self._anew:
+            del self._intents["reap", fact.job_id]
+            error = errors.JobError(fact.job_id, f"not reaped: {_ANEW}")
+            self._store.note(numbers, errors.dump(error))
+            self._change(fact.job_id, log_home=0, log_final=False)
+
     def _reap_refused(self, fact: protocol.ReapRefused) -> None:
-        note = errors.dump(errors.JobError(fact.job_id, f"not reaped: {fact.reason}"))
+        reason = f"not reaped: {fact.reason}"
+        if fact.job_id in self._anew:
+            reason += ", though it was brought anew"
+        note = errors.dump(errors.JobError(fact.job_id, reason))
         self._serve("reap", fact.job_id, note)
 
     def _no_log(self, fact: protocol.NoLog) -> None:
@@ -443,6 +460,10 @@ def wants_cleanup(job: Job) -> bool:
     return job.cleanup == "always"
 
 
+_ANEW = (
+    "its log there and the one that is home differ, and it could not be brought anew"
+)
+
 _HINTS = {
     "ENOSPC": "make room on the host's file system, or set remote_base_dir",
     "EACCES": "the base directory on the host must be writable, see remote_base_dir",
@@ -466,6 +487,7 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
     protocol.Reaped: Ledger._reaped,
     protocol.ReapRefused: Ledger._reap_refused,
     protocol.Longer: Ledger._longer,
+    protocol.Differs: Ledger._differs,
     protocol.NoLog: Ledger._no_log,
     protocol.LogEnd: Ledger._log_end,
     protocol.Unread: Ledger._unread,

@@ -67,10 +67,16 @@ class LogWant(Record):
 
 
 class Reap(Record):
-    """Delete this ended job there, unless its log is longer than what is ``home``."""
+    """Delete this ended job there, if ``home`` bytes are all of its log.
+
+    ``cksum`` and ``sha256`` are the checksums of those bytes, as tools of these names
+    print them: without any, bytes count as different.
+    """
 
     job_id: str
     home: int
+    cksum: int = -1
+    sha256: str = "-"
 
 
 class Request(Record):
@@ -216,6 +222,12 @@ class Longer(Record):
     log_bytes: int
 
 
+class Differs(Record):
+    """A log is not what is home of it, and so its job was not reaped."""
+
+    job_id: str
+
+
 class NoLog(Record):
     """There is no log to bring: its directory is ``gone``, or why there is none."""
 
@@ -301,6 +313,7 @@ if TYPE_CHECKING:
         Reaped,
         ReapRefused,
         Longer,
+        Differs,
         NoLog,
         LogData,
         LogEnd,
@@ -392,7 +405,7 @@ def build(request: Request, nonce: str) -> bytes:
     if request.listing:
         parts.append(b"sj_list")
     if request.reaps:
-        words = (f"{reap.job_id}:{reap.home}" for reap in request.reaps)
+        words = (":".join(map(str, reap)) for reap in request.reaps)
         parts.append(_call("sj_reap", *words))
     if request.logs:
         wants = (str(word) for want in request.logs for word in want)
@@ -880,6 +893,7 @@ _HINTS = {
     "mend it, or name another one with remote_base_dir",
     "ENOSPC": "make room on the host's file system, or set remote_base_dir",
     "EACCES": "the base directory on the host must be writable, see remote_base_dir",
+    "ETOOL": "install it, or have it in the PATH of a login there; nothing was done",
     "EHOME": "set remote_base_dir to an absolute path",
     "EVERSION": "update sshjobs here, or name another directory with remote_base_dir",
 }
@@ -961,6 +975,7 @@ _FRAMES: dict[bytes, Callable[[bytes], Event]] = {
     b"reaped": _frame(Reaped, _id),
     b"unreaped": _frame(ReapRefused, _id, _text),
     b"longer": _frame(Longer, _id, _count),
+    b"differs": _frame(Differs, _id),
     b"nolog": _frame(NoLog, _id, _text),
     b"listed": _frame(
         _listed, _id, _state, _number, _word, _count, _word, _label, _key

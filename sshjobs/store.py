@@ -961,6 +961,11 @@ class Store:
             [[note, number] for number in numbers],
         )
 
+    def note(self, numbers: Iterable[int], note: str) -> None:
+        """Keep an error for who gives up on intents that stay open."""
+        sql = "UPDATE intents SET note = ? WHERE id = ?"
+        self._many(sql, [[note, number] for number in numbers])
+
     def redirect(self, job_id: str, winner: str) -> None:
         """Let who wanted a job started hear of another, which holds its key.
 

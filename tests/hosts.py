@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 #: What a login may have in its environment that changes what the tools there print.
 HOSTILE = {
     "LS_BLOCK_SIZE": "1K",
@@ -62,3 +67,40 @@ OPTIONS = {
     "SHELLOPTS": "errexit:noclobber:nounset:noglob:pipefail:monitor:keyword:onecmd",
     "BASHOPTS": "failglob:nullglob:dotglob:nocasematch:nocaseglob:globstar:lastpipe",
 }
+
+SHELLS = ("dash", "bash", "busybox", "ksh")
+AWKS = ("gawk", "mawk", "busybox", "original-awk")
+TOOLS = ("gnu", "busybox")
+
+
+def install(folder: Path, shell: str, awk: str, tools: str) -> str:
+    """Make a directory of tools as a host may have them; return the PATH to it.
+
+    Raises:
+        LookupError: this machine lacks one of them.
+    """
+    folder.mkdir()
+    busybox = "" if tools == "gnu" else _found("busybox")
+    if busybox:
+        subprocess.run([busybox, "--install", "-s", folder], check=True)
+    for name, tool in (("sh", shell), ("awk", awk)):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(_found(tool))
+    return str(folder) if busybox else f"{folder}:/usr/bin:/bin"
+
+
+def without(folder: Path, *missing: str) -> str:
+    """Return a PATH to all tools but some."""
+    folder.mkdir()
+    for place in ("/usr/bin", "/bin"):
+        for entry in os.scandir(place):
+            if entry.name not in missing and not (folder / entry.name).is_symlink():
+                (folder / entry.name).symlink_to(entry.path)
+    return str(folder)
+
+
+def _found(tool: str) -> str:
+    path = shutil.which(tool)
+    if path is None:
+        raise LookupError(tool)
+    return path

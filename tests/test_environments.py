@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from sshjobs import protocol
-from sshjobs.protocol import Request
+from sshjobs.protocol import Check, Request
 from tests.box import Box
-from tests.hosts import FUNCTIONS, HOSTILE, OPTIONS
+from tests.hosts import AWKS, FUNCTIONS, HOSTILE, OPTIONS, install, without
 from tests.test_posix import (  # noqa: F401
     Host,
     an_order,
     any_host,
+    end_all,
     host,
     of,
     paths,
+    reap_of,
 )
 
 #: What a job has besides what the login has, and what a shell sets by itself.
@@ -39,6 +44,53 @@ def test_nothing_of_a_login_changes_what_is_read(
 ) -> None:
     any_host.env |= HOSTILE | FUNCTIONS | OPTIONS
     a_round_of_each_kind(any_host)
+
+
+@pytest.mark.parametrize("awk", AWKS)
+def test_every_awk(tmp_path: Path, awk: str) -> None:
+    """gawk, mawk, that of BusyBox, and the one true awk."""
+    with host_of(tmp_path, "dash", awk, "gnu") as host:
+        a_round_of_each_kind(host)
+
+
+@pytest.mark.parametrize("tool", ["awk", "mkdir", "tail"])
+def test_a_host_without_a_tool_is_refused_with_that_word(
+    tmp_path: Path, tool: str
+) -> None:
+    """Of anything that is asked, and nothing is done."""
+    host = Host(tmp_path, without(tmp_path / "tools", tool))
+    start = an_order(b"true")
+    kills, checks = ((start.job_id, True),), (Check(start.job_id, None, ""),)
+    logs = (protocol.LogWant(start.job_id, 0, 9),)
+    for request in (
+        Request(),
+        Request(starts=(start,)),
+        Request(kills=kills, checks=checks),
+        Request(reaps=(protocol.Reap(start.job_id, 0),)),
+        Request(logs=logs, listing=True),
+    ):
+        said = host.run(request)
+        (failed,) = of(protocol.Failed, said)
+        assert (failed.code, failed.text) == (
+            "ETOOL",
+            f"there is no {tool} on the host",
+        )
+        assert len(said) == 2 and not host.jobs.exists()
+
+
+@contextmanager
+def host_of(folder: Path, shell: str, awk: str, tools: str) -> Iterator[Host]:
+    """A home on a host with these tools."""
+    try:
+        path = install(folder / "tools", shell, awk, tools)
+    except LookupError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have {error}")
+        pytest.skip(f"no {error} here")
+    host = Host(folder, path)
+    host.env["SJTEST"] = str(host.base)
+    yield host
+    end_all(host)
 
 
 @pytest.mark.slow
@@ -72,7 +124,7 @@ def a_round_of_each_kind(host: Host) -> None:
     limited = host.start(b"sleep 100", timeout=0.3)
     assert host.end(limited).cause == "timeout"
     ids = (first, started.job_id, limited)
-    reaps = tuple(protocol.Reap(job_id, len(host.log(job_id))) for job_id in ids)
+    reaps = tuple(reap_of(job_id, host.log(job_id)) for job_id in ids)
     reaped = of(protocol.Reaped, host.run(Request(reaps=reaps)))
     assert {event.job_id for event in reaped} == set(ids)
     assert list(host.jobs.iterdir()) == []

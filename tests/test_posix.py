@@ -18,6 +18,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.model import Spec, new_job_id
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
+from sshjobs.rounds.checksum import Sums
 from tests.box import all_processes
 
 E = TypeVar("E")
@@ -197,6 +198,13 @@ def an_order(
     """Return an order to start a job."""
     spec.setdefault("kill_grace", 1.0)
     return Start(job_id or new_job_id(), Spec(command=command, **spec), key, once, name)
+
+
+def reap_of(job_id: str, data: bytes) -> Reap:
+    """Return the wish to reap a job of whose log these bytes are home."""
+    sums = Sums()
+    sums.update(data)
+    return Reap(job_id, sums.length, sums.cksum, sums.sha256)
 
 
 def of(kind: type[E], said: list[protocol.Event]) -> list[E]:
@@ -1519,7 +1527,9 @@ def test_an_end_on_a_full_disk(small_disk: Path) -> None:
     order = an_order(b"true")
     refused = of(protocol.Refused, host.run(Request(starts=(order,))))
     assert [event.code for event in refused] == ["ENOSPC"]
-    assert of(protocol.Reaped, host.run(Request(reaps=(Reap(killed.job_id, 3),))))
+    assert of(
+        protocol.Reaped, host.run(Request(reaps=(reap_of(killed.job_id, b"up\n"),)))
+    )
     (small_disk / "filler").unlink()
     assert host.end(host.start(b"true")).exit_status == 0
 

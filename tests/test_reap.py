@@ -14,7 +14,7 @@ from sshjobs.model import new_job_id
 from sshjobs.protocol import Reap, Request, Start
 from sshjobs.store import Store
 from tests.box import Box
-from tests.test_posix import Host, an_order, any_host, end_all, host, of, paths
+from tests.test_posix import Host, an_order, any_host, end_all, host, of, paths, reap_of
 
 __all__ = ["any_host", "host", "paths"]
 
@@ -43,13 +43,13 @@ def test_a_log_that_is_not_home_is_not_deleted(any_host: Host, home: int) -> Non
     assert refused.reason == f"its log has {LONG} bytes, of which {home} are home"
     assert (any_host.jobs / job_id / "log").stat().st_size == LONG
     assert not (any_host.base / "gone" / job_id).exists()
-    assert reap(any_host, Reap(job_id, LONG)) == [protocol.Reaped(job_id)]
+    assert reap(any_host, reap_of(job_id, bytes(LONG))) == [protocol.Reaped(job_id)]
 
 
 def test_each_of_a_batch_has_a_length_of_its_own(any_host: Host) -> None:
     lengths = [0, 7, LONG]
     ids = [ended(any_host, length) for length in lengths]
-    said = reap(any_host, *(Reap(job_id, 7) for job_id in ids))
+    said = reap(any_host, *(reap_of(job_id, bytes(7)) for job_id in ids))
     assert [event.job_id for event in of(protocol.Reaped, said)] == ids[:2]
     assert of(protocol.Longer, said) == [protocol.Longer(ids[2], LONG)]
 
@@ -62,14 +62,16 @@ def test_the_log_of_a_lost_job_is_as_long_as_its_file(any_host: Host) -> None:
     any_host.until(protocol.Lost, Request(checks=(check,)))
     said = reap(any_host, Reap(started.job_id, 2))
     assert of(protocol.Longer, said) == [protocol.Longer(started.job_id, 3)]
-    assert reap(any_host, Reap(started.job_id, 3)) == [protocol.Reaped(started.job_id)]
+    assert reap(any_host, reap_of(started.job_id, b"up\n")) == [
+        protocol.Reaped(started.job_id)
+    ]
 
 
 def test_what_is_written_after_the_end_is_not_the_jobs(any_host: Host) -> None:
     job_id = ended(any_host, 5)
     with (any_host.jobs / job_id / "log").open("ab") as log:
         log.write(b"x" * 100)
-    assert reap(any_host, Reap(job_id, 5)) == [protocol.Reaped(job_id)]
+    assert reap(any_host, reap_of(job_id, bytes(5))) == [protocol.Reaped(job_id)]
 
 
 def _unreadable(record: Path) -> None:
@@ -85,7 +87,7 @@ def test_a_spoilt_length_is_not_believed(
     job_id = ended(host, LONG)
     spoil(host.jobs / job_id / "exit")
     assert of(protocol.Longer, reap(host, Reap(job_id, 0)))
-    assert reap(host, Reap(job_id, LONG)) == [protocol.Reaped(job_id)]
+    assert reap(host, reap_of(job_id, bytes(LONG))) == [protocol.Reaped(job_id)]
 
 
 def test_a_length_that_nothing_tells_is_not_taken_for_none(
@@ -108,7 +110,9 @@ def test_a_tombstone_tells_the_length_of_the_log(host: Host) -> None:
     order: Start = an_order(b"echo abc", key="k")
     host.run(Request(starts=(order,)))
     end = host.end(order.job_id)
-    assert reap(host, Reap(order.job_id, 4)) == [protocol.Reaped(order.job_id)]
+    assert reap(host, reap_of(order.job_id, b"abc\n")) == [
+        protocol.Reaped(order.job_id)
+    ]
     assert not (host.jobs / order.job_id).exists()
     said = host.run(Request(starts=(an_order(b"echo abc", key="k"),)))
     assert of(protocol.Ended, said) == [end]

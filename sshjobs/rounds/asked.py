@@ -67,6 +67,7 @@ class Asked:
             protocol.Reaped: (self._judged, reaps),
             protocol.ReapRefused: (reaps,),
             protocol.Longer: (reaps,),
+            protocol.Differs: (reaps,),
             protocol.NoLog: (logs,),
         }
 

@@ -13,6 +13,7 @@ from .place import Place
 MAX_STARTS = 500
 MAX_PROGRAM_BYTES = 1_000_000
 MAX_REAPS = 1000
+MAX_REAP_BYTES = 256 * 1024 * 1024  # of log, which both sides sum up
 MOST_INTENTS = 1000  # of a kind
 MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
@@ -95,8 +96,15 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
 
 def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[Intent]:
     """Choose what may be deleted on the host: all of its log is here, for good."""
-    reaps = [i for i in intents if i.kind == "reap" and is_home(jobs.get(i.job_id))]
-    reaps = reaps[:MAX_REAPS]
+    reaps: list[Intent] = []
+    size = 0
+    for intent in intents:
+        if intent.kind != "reap" or not is_home(jobs.get(intent.job_id)):
+            continue
+        size += jobs[intent.job_id].log_home
+        if len(reaps) == MAX_REAPS or (reaps and size > MAX_REAP_BYTES):
+            break
+        reaps.append(intent)
     short = store.sync_logs([jobs[i.job_id] for i in reaps])
     return [intent for intent in reaps if intent.job_id not in short]
 

@@ -24,7 +24,7 @@ _LITTLE = 100_000
 _FEW_INODES = 10_000
 
 _FS = ("utf-8", "surrogateescape")
-_TOOLS = "awk cat date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
+_TOOLS = "awk cat cksum date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
 
 #: What it means that a host cannot do something, and what to do about that.
 _ABILITIES = {
@@ -62,14 +62,18 @@ esac
 say shell "${SHELL-unknown}"
 say system "$(uname -sm)"
 say clock "$(date +%s)"
-for t in $sj_tools; do command -v "$t" >/dev/null 2>&1 || say missing "$t"; done
+for t in $sj_tools; do
+    command -v "$t" >/dev/null 2>&1 ||
+        { [ $t = cksum ] && command -v sha256sum >/dev/null 2>&1; } ||
+        say missing "$t"
+done
 command -v setsid >/dev/null 2>&1 && say setsid yes || say setsid no
 env --default-signal=INT true 2>/dev/null && say signals yes || say signals no
 [ -r /proc/self/stat ] && say proc yes || say proc no
 [ -r /proc/sys/kernel/random/boot_id ] && say boot yes || say boot no
 [ "$(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes skip=1 count=2 2>/dev/null)" \\
     = bc ] && say bytes yes || say bytes no
-say space "$(df -Pk "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
+say space "$(df -Pk "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }' 2>/dev/null)"
 say inodes "$(df -Pi "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
 say fstype "$(stat -f -c %T "$sj_base" 2>/dev/null)"
 grep -hqi '^ *KillUserProcesses *= *\\(yes\\|true\\|1\\)' /etc/systemd/logind.conf \
