@@ -44,6 +44,7 @@ FRAMES: dict[str, list[str]] = {
     "reaped": [REAPS],
     "unreaped": [REAPS, "a~link"],
     "longer": [REAPS, "108894"],
+    "differs": [REAPS],
     "nolog": [LOGS, "gone"],
     "listed": [NOBODYS, "RUNNING", "5.5", "node", "7", "abc", "name", "key"],
     "odd": ["x?y", "not~a~name"],
