@@ -24,12 +24,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from .bare import signal, socket
-from .errors import of_system
+from .errors import StoreError, of_system
+from .model import printable
 from .owned import check_dir, make_private, open_owned
 
 #: Seconds without a beat after which a leader counts as stopped.
 STALE = 15.0
 _BEAT = 2.0
+
+#: Seconds that a short lock may be busy before that is an error: who holds one works
+#: for milliseconds, unless it is stopped (SIGSTOP), and then it would be for ever.
+BOUND = 20.0
 
 #: What a terminal's job control would stop a leader with, in the middle of it all.
 _STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
@@ -57,6 +62,70 @@ def drop(fd: int) -> None:
     """Give up a lock that is held."""
     _held.discard(fd)
     os.close(fd)
+
+
+def take(fd: int, path: str, how: int) -> None:
+    """Take a lock by flock(2), and wait for :data:`BOUND` at most.
+
+    Raises:
+        StoreError: it is busy still; the message names who holds it.
+        BlockingIOError: it is busy, and ``how`` says not to wait (``LOCK_NB``).
+    """
+    end = time.monotonic() + BOUND
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if how & fcntl.LOCK_NB:
+                raise
+            if time.monotonic() >= end:
+                text = f"{path}: locked for {BOUND:g} s by {holders(path)}"
+                raise StoreError(text) from error
+        time.sleep(0.02)
+
+
+def holders(*paths: str) -> str:
+    """Say who holds locks on files, and what to do about it.
+
+    Source: proc_locks(5); a line has the kind, the mode, the pid and, last but two,
+    device and inode. Elsewhere nobody is named.
+    """
+    inodes = {str(os.stat(path).st_ino) for path in paths if os.path.exists(path)}
+    pids: dict[str, None] = {}
+    for line in _read("/proc/locks").splitlines():
+        words = line.split()
+        if "->" in words or len(words) < 8 or int(words[4]) in (-1, os.getpid()):
+            continue
+        if words[3] == "WRITE" or words[1] == "FLOCK":
+            if words[5].rpartition(":")[2] in inodes:
+                pids[words[4]] = None
+    if not pids:
+        return (
+            f"another process (lsof {' '.join(paths[:1])} names it); nothing was done"
+        )
+    who = ", ".join(f"process {pid} ({_described(pid)})" for pid in pids)
+    some = " ".join(pids)
+    return (
+        f"{who}; nothing was done: if it is stopped, kill -CONT {some} lets it go on, "
+        f"and kill -KILL {some} ends it"
+    )
+
+
+def _described(pid: str) -> str:
+    """Return the words of a process and whether it is stopped."""
+    words = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()[:100]
+    state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+    text = printable(words) or "of another user"
+    return f"{text}, stopped" if state in (["T"], ["t"]) else text
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:  # no /proc, or it has ended
+        return ""
 
 
 class Lead:

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 
 from .bare import sqlite3
 from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
+from .locks import holders, take
 from .model import Job, Spec, is_job_id
 from .owned import (
     check_dir,
@@ -248,7 +249,7 @@ class _Seam:
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         if isinstance(error, sqlite3.OperationalError):
-            text = f"{self._path}: {error}; {_advice(str(error))}"
+            text = f"{self._path}: {error}; {_advice(str(error), self._path)}"
             raise StoreError(text) from error
         if isinstance(error, sqlite3.DatabaseError):
             raise StoreError(
@@ -259,11 +260,12 @@ class _Seam:
             raise of_system(str(error.filename or self._path), error) from error
 
 
-def _advice(text: str) -> str:
+def _advice(text: str, path: str) -> str:
     if "full" in text:
         return ROOM
     if "locked" in text:
-        return f"another process holds it for longer than {_BUSY:g} s"
+        who = holders(path, f"{path}-shm", f"{path}-wal")
+        return f"held for longer than {_BUSY:g} s by {who}"
     if "readonly" in text or "unable to open" in text:
         return ELSEWHERE
     return "SSHJOBS_HOME names another place"
@@ -484,7 +486,7 @@ class Store:
         """
         path = os.path.join(self.home, "locks", "schema")
         with open(open_owned(path, os.O_RDWR | os.O_CREAT), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            take(lock.fileno(), path, fcntl.LOCK_EX)
             db = self._connect()
             try:
                 version = _version(db)
@@ -831,7 +833,7 @@ class Store:
         with _Seam(path):
             fd = open_owned(path, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(fd, how)
+            take(fd, path, how)
             yield
         finally:
             os.close(fd)

@@ -123,6 +123,11 @@ class Context:
             raise errors.StoreError(f"{self.store.path}: no such connection: {conn}")
         settings = self.settings(row.host).replace(remote_base_dir=row.base)
         identity = transports.Identity.loads(row.identity)
+        if not identity.key:
+            raise errors.StoreError(
+                f"{self.store.path}: what it has of the connection to {row.host} "
+                f"cannot be read: run sshjobs poll --host {row.host} --adopt"
+            )
         with Party(self.store, identity, settings, self.rundir()) as party:
             yield party
 
