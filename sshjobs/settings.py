@@ -86,6 +86,23 @@ SETTINGS = (
         1,
     ),
     Setting(
+        "round_timeout",
+        "seconds",
+        120.0,
+        "how long a round may take in all, beside a second for each 8 KiB that it "
+        "sends and asks for; a slower host is asked again",
+        "",
+        1,
+    ),
+    Setting(
+        "max_listed",
+        "count",
+        40_000,
+        "how many directories a host may list for --adopt and --orphans",
+        "",
+        1,
+    ),
+    Setting(
         "max_reconnect_attempts",
         "count",
         5,
@@ -199,6 +216,8 @@ class Settings:
     banner_timeout: float
     conn_retry_attempts: int
     command_timeout: float
+    round_timeout: float
+    max_listed: int
     max_reconnect_attempts: int
     keepalive_interval: float
     persist: float

@@ -44,8 +44,53 @@ def clear(home: str, conn: str) -> None:
         os.close(fd)
 
 
+#: A watch of a host that lies is given up: after so many bytes (a line an end, and the
+#: noise of a login), or so many seconds (twice what its beats take). It wakes who waits
+#: so often at once, and then so many times a second.
+_BYTES = 4 << 20
+_LIFE = 2 * 2.0 * protocol.WATCH_BEATS
+_STIRS = 20.0
+_STIRS_A_SECOND = 2.0
+
+#: How long a host whose watch had no end is not watched.
+_UNWATCHED = 600.0
+
+
 class _Stop(Exception):
     """The process that watched has no more need of it."""
+
+
+class _Limits:
+    """How much a watch may say, how long it may last, and how often it wakes others.
+
+    An end that is heard of while others came too quickly is told with the next one, or
+    with the next sign of life; who waits also asks without one.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._bytes_left = _BYTES
+        self._ends_at = self._filled_at = time.monotonic()
+        self._ends_at += _LIFE
+        self._stirs_left = _STIRS
+
+    def take(self, count: int, beats: int) -> None:
+        """Take note of what came; raise once it is too much."""
+        self._bytes_left -= count
+        late = time.monotonic() > self._ends_at
+        if self._bytes_left < 0 or late or beats > 2 * protocol.WATCH_BEATS:
+            raise errors.ProtocolError(self._host, "the watch has no end")
+
+    def may_stir(self) -> bool:
+        """Tell whether others may be woken now."""
+        now = time.monotonic()
+        self._stirs_left += (now - self._filled_at) * _STIRS_A_SECOND
+        self._stirs_left = min(self._stirs_left, _STIRS)
+        self._filled_at = now
+        if self._stirs_left < 1.0:
+            return False
+        self._stirs_left -= 1.0
+        return True
 
 
 class Watch:
@@ -120,6 +165,10 @@ class Watch:
             transport = transports.connect(self._identity, self._settings, door)
             try:
                 self._listen(store, transport)
+            except errors.ProtocolError:
+                until = time.time() + _UNWATCHED
+                store.set_host(self._conn, unwatched_until=until)
+                raise
             finally:
                 transport.close()
         finally:
@@ -140,8 +189,11 @@ class Watch:
         bell = Bell(self._rundir, self._conn)
         heard = [0, 0, 0]  # beats, stirs, sessions
 
+        limits = _Limits(self._identity.host)
+
         def sink(data: bytes) -> None:
             self._check()
+            limits.take(len(data), reply.beats)
             if data and not heard[2]:  # counted now: this thread may not see the end
                 heard[2] = 1
                 store.count(self._conn, {"sessions": 1})
@@ -149,7 +201,7 @@ class Watch:
             if reply.beats > heard[0]:
                 heard[0] = reply.beats
                 store.set_host(self._conn, watched_at=time.time())
-            if reply.stirs > heard[1]:
+            if reply.stirs > heard[1] and limits.may_stir():
                 heard[1] = reply.stirs
                 self._stir(store, bell)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import protocol, states, transports
-from sshjobs.errors import ConnectionLost, StoreError
+from sshjobs.errors import ConnectionLost, ProtocolError, StoreError
 from sshjobs.locks import Bell, Lead
 from sshjobs.model import Job
 from sshjobs.rounds import Party
@@ -173,9 +173,11 @@ def test_a_log_that_is_shorter_there_is_not_fetched_again(here: Here) -> None:
     assert here.job.log_home == 6_000
 
 
-def test_more_than_was_asked_for_does_not_count(here: Here) -> None:
-    here.fetch(Host(rest=LOG[HOME:] + b"more"))
+def test_more_than_was_asked_for_ends_it_and_is_cut_off(here: Here) -> None:
+    with pytest.raises(ProtocolError, match="local: .* more of a log"):
+        here.fetch(Host(rest=LOG[HOME:] + b"more" * 500_000))
     assert here.job.log_home == len(LOG)
+    assert here.path.read_bytes() == LOG
 
 
 @pytest.mark.parametrize("fence", [True, False])

@@ -22,6 +22,7 @@ from ..locks import Bell, Lead
 from ..model import Job
 from ..protocol import LogWant
 from ..transports import Into, Transport
+from .bounds import Bounds
 from .intake import not_written, open_log
 from .place import Place
 from .request import LONG
@@ -32,6 +33,11 @@ _APART = 1 << 20
 #: No login shell says more than so many bytes.
 _NOISE = 1 << 16
 
+#: Seconds that a session may last on once all that was asked for has come, and for
+#: which the file is looked at after one that was cut: the other side may be writing.
+_LINGER = 2.0
+_SETTLE = 0.05
+
 #: Seconds between two looks whether others want something done; what has come counts.
 _TURN = 1.0
 
@@ -41,6 +47,10 @@ _LONG_TURN = 5.0
 
 class _Enough(Exception):
     """The session is not worth waiting for."""
+
+
+class _Whole(Exception):
+    """All that was asked for has come."""
 
 
 def _may_be_written(size: int) -> bool:
@@ -79,6 +89,8 @@ class Fetch:
         self._come = self._counted = 0
         self._began_at = self._looked_at = 0.0
         self._called = False
+        self._full_at = 0.0
+        self._bounds = Bounds(place.identity.host, place.settings, 0, self._want.limit)
 
     def run(self, transport: Transport) -> bool:
         """Bring it; return whether to try that again, should there be more.
@@ -104,10 +116,12 @@ class Fetch:
                 stdin=program,
                 timeout=self._place.settings.command_timeout,
                 sink=self._beat,
-                into=Into(self._file, self._look),
+                into=Into(self._file, self._look, self._end),
             )
         except _Enough:
             return self._called
+        except _Whole:
+            pass
         finally:
             self._count()
             self._close()
@@ -126,12 +140,26 @@ class Fetch:
 
     def _beat(self, _: bytes) -> None:
         self._lead.beat()
+        self._place.check_time()
+        self._bounds.check_time()
+
+    def _end(self) -> int:
+        """Return the offset beyond which the host is to write nothing."""
+        if self._goes:
+            return self._want.offset + self._want.limit
+        return self._behind() + _NOISE
 
     def _look(self, at: int) -> bytes:
         """See what has come up to an offset; return what is to be said to the host."""
         if not self._goes:
             return self._find_fence(at - self._behind())
+        last = self._come
         self._come = max(0, min(at - self._want.offset, self._want.limit))
+        self._bounds.log(self._come - last)
+        if at > self._end():
+            raise self._bounds.broke("more of a log than it was asked for")
+        if self._come == self._want.limit:
+            self._linger()
         if self._place.on_log is not None:
             end = self._want.offset + self._come
             self._place.on_log(self._job_id, self._want.offset, end)
@@ -146,36 +174,61 @@ class Fetch:
                 raise _Enough
         return b""
 
+    def _linger(self) -> None:
+        """Let the session end by itself, if it does so soon: all is here."""
+        now = time.monotonic()
+        self._full_at = self._full_at or now
+        if now - self._full_at > _LINGER:
+            raise _Whole
+
     def _is_called(self, now: float) -> bool:
         if self._place.store.newest_intent(self._place.conn) > self._newest:
             return True
         return now - self._began_at >= _LONG_TURN and not self._bell.is_alone()
 
     def _find_fence(self, length: int) -> bytes:
+        if length > _NOISE:
+            raise _Enough
         said = os.pread(self._file, length, self._behind()) if length > 0 else b""
         if not said.endswith(self._fence):
-            if len(said) > _NOISE:
-                raise _Enough
             return b""
-        self._wipe()
+        self._cut(self._want.offset)
         os.lseek(self._file, self._want.offset, os.SEEK_SET)
         self._goes = True
+        self._bounds.live()
         return protocol.GO
 
-    def _wipe(self) -> None:
-        """Cut off what has been said, unless more counts by now: another leads."""
+    def _cut(self, size: int) -> None:
+        """Cut off what does not count, unless more counts by now: another leads."""
         with self._place.store.write():
             if not self._leads():
                 raise _Enough
             try:
-                os.ftruncate(self._file, self._want.offset)
+                os.ftruncate(self._file, size)
             except OSError as error:
                 raise not_written(self._path, error) from error
 
+    def _at(self) -> int:
+        return os.lseek(self._file, 0, os.SEEK_CUR)
+
+    def _settle(self) -> None:
+        """Wait, briefly, until nobody writes to the file any more.
+
+        The session was closed from here; a master still has it open for an instant.
+        """
+        end = time.monotonic() + _LINGER
+        last = -1
+        while last != self._at() and time.monotonic() < end:
+            last = self._at()
+            time.sleep(_SETTLE)
+
     def _close(self) -> None:
         try:
-            if not self._goes:
-                self._wipe()
+            over = self._at() > self._end()
+            if over:
+                self._settle()
+            if over or not self._goes:
+                self._cut(self._end() if self._goes else self._want.offset)
         except _Enough:  # who leads now sees to it, should it matter
             return
         finally:

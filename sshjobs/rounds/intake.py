@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from .. import errors, protocol
 from ..owned import open_owned
+from .bounds import ReplyBounds
 
 
 class Intake:
@@ -18,6 +19,7 @@ class Intake:
         log_path: Tells where a job's log belongs.
         take: Called with each event but log bytes.
         beat: Called whenever something came, and about once a second.
+        bounds: What may come, and until when.
 
     Attributes:
         bytes_in: How many bytes have come.
@@ -30,12 +32,14 @@ class Intake:
         log_path: Callable[[str], str],
         take: Callable[[protocol.Event], None],
         beat: Callable[[], None],
+        bounds: ReplyBounds | None = None,
     ) -> None:
         self._reply = reply
         self._check = check
         self._log_path = log_path
         self._take = take
         self._beat = beat
+        self._bounds = bounds
         self._file = -1
         self._job_id = ""
         self.bytes_in = 0
@@ -43,15 +47,30 @@ class Intake:
     def __call__(self, data: bytes, /) -> None:
         """Take a piece of the reply, or ``b""`` while none comes."""
         self._beat()
+        bounds = self._bounds
+        if bounds is not None and self._reply.ended:
+            bounds.after_end(len(data))
         if not data:
             return
         self.bytes_in += len(data)
+        if bounds is not None and not self._reply.begun:
+            bounds.noise(len(data))
+        logged = 0
         for said in self._reply.feed(data):
             event = self._check(said)
             if isinstance(event, protocol.LogData):
-                self._write(event.job_id, event.offset, event.data)
-            else:
-                self._take(event)
+                logged += len(event.data)
+            if bounds is not None:
+                bounds.event(event)
+            self._pass_on(event)
+        if bounds is not None:
+            bounds.piece(len(data) - logged)
+
+    def _pass_on(self, event: protocol.Event) -> None:
+        if isinstance(event, protocol.LogData):
+            self._write(event.job_id, event.offset, event.data)
+        else:
+            self._take(event)
 
     def close(self) -> None:
         """Close the file that is open."""

@@ -13,9 +13,10 @@ from ..locks import Bell, Lead
 from ..record import TYPE_CHECKING
 from ..settings import Settings
 from ..store import HostRow, Store
+from .bounds import Collector
 from .cooldown import cause_of, cooldown_end
 from .patience import Patience
-from .place import Need, Place
+from .place import Need, Place, TimeUp
 from .request import LONG
 from .round import Round
 
@@ -114,6 +115,7 @@ class Party(Place):
             HostError: the host cannot do what was asked.
         """
         patience = Patience(self)
+        self.until = until
         self._contended = False
         while True:
             due = need()
@@ -166,6 +168,10 @@ class Party(Place):
                 self._go_on(need, until)
         except TransportError as error:
             patience.failed(error)
+        except errors.ProtocolError as error:
+            patience.broke(error)
+        except TimeUp:
+            self._hang_up()
         finally:
             if self._stays:
                 self._hang_up()
@@ -212,7 +218,7 @@ class Party(Place):
             if not self._fetch_first(transport):
                 self._gather()
                 self._ask(transport)
-        except TransportError:
+        except (TransportError, errors.ProtocolError):
             self._hang_up()
             raise
 
@@ -276,7 +282,7 @@ class Party(Place):
         scale = 1
         while now - began < _GATHER * scale and now - came_at < _LULL * scale:
             time.sleep(_LULL / 2)
-            self._lead.beat()
+            self._beat()
             last, newest = newest, store.newest_intent(conn)
             now = time.monotonic()
             came_at = now if newest != last else came_at
@@ -302,8 +308,16 @@ class Party(Place):
             rundir=self.rundir,
             admit=self._forgive if interactive else self._admit,
             note=self._note,
-            tick=self._lead.beat,
+            tick=self._beat,
         )
+
+    def _beat(self) -> None:
+        self._lead.beat()
+        self.check_time()
+
+    def collector(self, most: int) -> Collector:
+        """Return a sink for a session of its own that may say so many bytes."""
+        return Collector(self.identity.host, self.settings, most, self._beat)
 
     def clear(self) -> None:
         """Remove the files by which processes wait for each other, if none does."""

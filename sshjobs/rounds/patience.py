@@ -36,6 +36,8 @@ def remember_failure(place: Place, error: TransportError) -> None:
 
 def _hinting(cause: SshJobsError, more: str) -> SshJobsError:
     """Return the same error with a further hint."""
+    if isinstance(cause, errors.ProtocolError):
+        return errors.ProtocolError(cause.host, f"{cause.detail}; {more}")
     if not isinstance(cause, TransportError):
         return cause
     hint = f"{cause.hint}; {more}" if cause.hint else more
@@ -123,6 +125,15 @@ class Patience:
         else:
             raise error
 
+    def broke(self, error: errors.ProtocolError) -> None:
+        """Take note of a host that breaks the protocol, and raise it.
+
+        It would do so again at once, and each time cost what a round may cost: all
+        processes of this machine leave it alone for a while.
+        """
+        self._cool(error, "bad_rounds", 10.0, 60.0)
+        raise error
+
     def _wait_for_session(self, error: TransportError) -> None:
         """All sessions of the connection are taken: nothing ran, wait a little.
 
@@ -141,9 +152,7 @@ class Patience:
         if time.monotonic() > self._deadline:
             raise error
 
-    def _cool(
-        self, error: TransportError, column: str, base: float, most: float
-    ) -> None:
+    def _cool(self, error: SshJobsError, column: str, base: float, most: float) -> None:
         """Set the cooldown that all processes keep, unless it is just that one.
 
         It doubles, with jitter over three quarters of it. With full jitter eight tries

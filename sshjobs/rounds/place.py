@@ -32,6 +32,10 @@ _PACE = 0.2
 _TRIES = 3
 
 
+class TimeUp(Exception):
+    """Who leads was to wait no longer than until now; what has come counts."""
+
+
 def conn_of(identity: transports.Identity, settings: Settings) -> str:
     """Return the name under which the store keeps a connection and its jobs.
 
@@ -77,10 +81,17 @@ class Place:
         self.portion = 0
         self.unfetched: set[str] = set()  # whose logs come in rounds only
         self.sessions = 0  # that are not in the ledger yet
+        #: The instant of the monotonic clock at which its caller gives up, if any.
+        self.until: float | None = None
         self.turn = 0.0  # seconds left to who led the last round, to lead the next
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.identity.host} {self.conn}>"
+
+    def check_time(self) -> None:
+        """Raise once the caller's time is up; called about once a second."""
+        if self.until is not None and time.monotonic() >= self.until:
+            raise TimeUp
 
     def take_sessions(self) -> int:
         """Return how many sessions the ledger lacks; the caller adds them."""

@@ -9,6 +9,7 @@ from ..errors import TransportError
 from ..facts import Ledger, settled
 from ..locks import Lead
 from .asked import Asked
+from .bounds import Over, ReplyBounds
 from .intake import Intake
 from .place import Place
 from .request import LONG, Plan, collect, expire
@@ -61,32 +62,37 @@ class Round:
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(self._summed(request), nonce)
-        host = self._place.identity.host
+        settings, host = self._place.settings, self._place.identity.host
         reply = protocol.Reply(nonce, host)
         intake = Intake(
             reply,
             Asked(request, host).check,
             self._store.log_path,
             self._take,
-            self._lead.beat,
+            self._beat,
+            ReplyBounds(host, settings, request, len(program)),
         )
+        status: int | None = None
         try:
-            ran = transport.run(
+            status = transport.run(
                 "exec sh",
                 stdin=program,
-                timeout=self._place.settings.command_timeout,
+                timeout=settings.command_timeout,
                 sink=intake,
-            )
+            ).exit_status
         except (errors.SessionRefused, errors.HostUnreachable):
             self._take_back(plan)
             raise
+        except (Over, errors.CommandTimeout):
+            if not reply.ended:  # else only the session would not end
+                raise
         finally:
             intake.close()
             self._bytes_in = intake.bytes_in
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
-        if not reply.begun and 0 < (ran.exit_status or 0) < 128:
+        if not reply.begun and 0 < (status or 0) < 128:
             # Ours says the fence first and ends with 0 or of a signal: it was not run.
             self._take_back(plan)
         self._judge(reply)
@@ -97,9 +103,13 @@ class Round:
             return request
         from .checksum import summed
 
-        path, beat = self._store.log_path, self._lead.beat
+        path, beat = self._store.log_path, self._beat
         reaps = tuple(summed(reap, path(reap.job_id), beat) for reap in request.reaps)
         return request._replace(reaps=reaps)
+
+    def _beat(self) -> None:
+        self._lead.beat()
+        self._place.check_time()
 
     def _take_back(self, plan: Plan) -> None:
         """Let what this request was the first to hold count as never sent.

@@ -29,10 +29,15 @@ class Into(Record):
     ``look`` is called with that offset soon after it has changed, and about once a
     second. The first bytes that it returns follow on stdin, whose end comes only
     after them; what it raises abandons the session.
+
+    ``end`` returns the offset beyond which nothing is wanted: the closer the other
+    side is to it, the sooner ``look`` is called again. The kernel keeps nobody from
+    writing on.
     """
 
     fd: int
     look: Callable[[int], bytes]
+    end: Callable[[], int] | None = None
 
 
 #: How much of a session's stderr is kept; it is for error texts only.
@@ -82,7 +87,8 @@ class Transport(Protocol):
         Args:
             script: A command line for the host's login shell.
             stdin: The standard input; end of file follows it.
-            timeout: Seconds of silence (no byte out, none taken in) that are borne.
+            timeout: Seconds of silence (no byte out, none taken in) that are borne;
+                standard error is for error texts only, and no sign of life.
             sink: See :data:`Sink`.
             into: What takes stdout instead.
             hold: Standard input ends only as we lose interest, so that a command that

@@ -30,6 +30,11 @@ _SOON = 0.002
 _LATER = 0.064
 _MUCH = 4 << 20
 
+#: Faster than this, in bytes a second, no session is: how soon to look near the end of
+#: what is wanted, and how far beyond it the other side may come in between.
+_FASTEST = 512 << 20
+_BEYOND = 1 << 19
+
 
 class Silence(Exception):
     """Not a byte moved for as long as the caller bears."""
@@ -147,8 +152,9 @@ class Pump:
         while self._read_out():
             self._beat()
         self._look()
-        while self._read_err():
-            continue
+        for _ in range(_USUAL // STDERR_BYTES):  # somebody may still be writing to it
+            if not self._read_err():
+                return
 
     def _step(self, watch: int, ended: Callable[[], bool]) -> bool:
         ready = {fd for fd, _ in self._poll.poll(self._patience(watch) * 1000)}
@@ -190,6 +196,9 @@ class Pump:
             self._pace = min(2 * self._pace, _LATER)
         else:
             self._pace = max(_SOON, self._pace / 2)
+        if self._into.end is not None:
+            left = max(0, self._into.end() - self._at)
+            self._pace = min(self._pace, (left + _BEYOND) / _FASTEST)
         if self._at != last:
             self._moved_at = time.monotonic()
             self._go_on(self._into.look(self._at))
@@ -224,7 +233,9 @@ class Pump:
         return bool(piece)
 
     def _read_err(self) -> bool:
+        moved_at = self._moved_at
         piece = self._read(self._err)
+        self._moved_at = moved_at
         self.stderr += piece[: self._stderr_bytes - len(self.stderr)]
         return bool(piece)
 

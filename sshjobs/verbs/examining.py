@@ -24,6 +24,10 @@ _LITTLE = 100_000
 _FEW_INODES = 10_000
 
 _FS = ("utf-8", "surrogateescape")
+
+#: All that the host says of itself, and what a login shell prints before it.
+_FACTS_BYTES = 1 << 18
+
 _TOOLS = "awk cat cksum date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
 
 #: What it means that a host cannot do something, and what to do about that.
@@ -144,18 +148,18 @@ def _ask(party: Party) -> dict[str, list[str]]:
     nonce = os.urandom(8).hex()
     base = _quoted(party.settings.remote_base_dir)
     script = f"sj_tools='{_TOOLS}' sj_base={base}\n{_SCRIPT}"
-    pieces: list[bytes] = []
+    collector = party.collector(_FACTS_BYTES)
     transport = transports.connect(party.identity, party.settings, party.door())
     try:
         transport.run(
             "exec sh",
             stdin=build_examination(script.encode(*_FS), nonce),
             timeout=party.settings.command_timeout,
-            sink=pieces.append,
+            sink=collector,
         )
     finally:
         transport.close()
-    text = b"".join(pieces).decode("utf-8", "backslashreplace")
+    text = collector.said.decode("utf-8", "backslashreplace")
     facts: dict[str, list[str]] = {}
     for line in text.partition(nonce)[2].splitlines():
         name, _, value = line.partition("\t")

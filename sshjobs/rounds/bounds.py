@@ -1,0 +1,206 @@
+"""How much may come from a host, and how long it may take: what was asked, no more.
+
+Theory of operation: a host is not trusted with the memory, the disk or the time of
+this machine. Whatever it sends, a session ends: each frame must be one that the
+request can have caused, log bytes are as many as were asked for, and what is no answer
+(noise before the fence, beats, standard error) is no sign of life beyond its own
+bound. A host that sends more breaks the protocol, which is told apart from one that is
+slow: the first is a :class:`~sshjobs.errors.ProtocolError` and costs a cooldown, the
+second a :class:`~sshjobs.errors.CommandTimeout`, after which the round is run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..errors import CommandTimeout, ProtocolError
+from ..protocol import End, Listed, ListedOdd, LogData, Request, Unread
+from ..record import TYPE_CHECKING
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..protocol import Event
+
+#: Bytes before the fence, or after the end of a reply: no rc file prints more.
+NOISE = 1 << 18
+
+#: Frames that a reply may have apart from those about what was asked for; and those
+#: about each start, kill, check, reap and log of the request, of which a keyed start
+#: whose key another job holds has most.
+_FRAMES = 40
+_FRAMES_EACH = 8
+
+#: Bytes of such frames, each; the reasons in them are short.
+_BYTES = 1 << 16
+_BYTES_EACH = 4096
+
+#: Bytes that a listing has for each directory: two names, which users choose.
+_LISTED_BYTES = 400
+
+#: Bytes a second that every link has, for the bound of a whole round.
+_RATE = 8192
+
+#: Seconds that a session may last on after the end of its reply.
+_LINGER = 5.0
+
+#: So many log bytes within ``command_timeout`` are a sign of life.
+_ALIVE = 4096
+
+
+class Over(Exception):
+    """The reply is whole; what the session still says is of no interest."""
+
+
+class Bounds:
+    """Watches over one session; each method raises once too much has come.
+
+    Args:
+        host: Its name, for the error.
+        settings: Those in force for it.
+        sent: How many bytes of program it has to take in first.
+        asked: How many bytes of log were asked for.
+    """
+
+    def __init__(self, host: str, settings: Settings, sent: int, asked: int) -> None:
+        self._host = host
+        self._settings = settings
+        self._sending = sent / _RATE
+        now = time.monotonic()
+        self._began_at = self._lived_at = now
+        self._limit = settings.round_timeout + (sent + asked) / _RATE
+        self._begun = False
+        self._noise = 0
+        self._log_bytes = 0
+
+    def broke(self, what: str) -> ProtocolError:
+        """Return the error of a host that sends what nobody asked for."""
+        return ProtocolError(
+            self._host, f"the host sends {what}; the session was ended and no more read"
+        )
+
+    def live(self) -> None:
+        """Take note of something that was asked for."""
+        self._begun = True
+        self._lived_at = time.monotonic()
+
+    def noise(self, count: int) -> None:
+        """Take note of bytes before the fence."""
+        self._noise += count
+        if self._noise > NOISE:
+            raise self.broke(f"{NOISE} bytes that are no reply to our program")
+
+    def log(self, count: int) -> None:
+        """Take note of log bytes."""
+        self._log_bytes += count
+        if self._log_bytes >= _ALIVE:
+            self._log_bytes = 0
+            self.live()
+
+    def check_time(self) -> None:
+        """Raise once nothing that was asked for comes any more, or all takes too long.
+
+        It is called while bytes come: silence is seen to by the session itself.
+        """
+        now = time.monotonic()
+        silence = self._settings.command_timeout
+        allowed = silence if self._begun else silence + self._sending
+        if now - self._lived_at > allowed:
+            raise CommandTimeout(
+                self._host,
+                f"nothing that was asked for came for {silence:g} s, only noise or a "
+                "trickle; the command may go on there",
+                "the setting is command_timeout; asking again is safe",
+            )
+        if now - self._began_at > self._limit:
+            raise CommandTimeout(
+                self._host,
+                f"the round was not over after {self._limit:.0f} s; the command may go "
+                "on there",
+                "the setting is round_timeout; asking again is safe",
+            )
+
+
+class ReplyBounds(Bounds):
+    """Watches over the reply to one request."""
+
+    def __init__(
+        self, host: str, settings: Settings, request: Request, sent: int
+    ) -> None:
+        super().__init__(host, settings, sent, sum(w.limit for w in request.logs))
+        things = sum(map(len, (request.kills, request.starts, request.checks)))
+        things += len(request.reaps) + len(request.logs)
+        listed = settings.max_listed if request.listing else 0
+        self._frames_left = _FRAMES + _FRAMES_EACH * things + 3 * listed
+        self._listed_left = listed
+        self._bytes_left = _BYTES + _BYTES_EACH * things + _LISTED_BYTES * listed
+        self._ended_at = 0.0
+
+    def event(self, event: Event) -> None:
+        """Take note of a frame, or of log bytes; what counts is a sign of life."""
+        if isinstance(event, LogData):
+            self.log(len(event.data))
+            return
+        self._frames_left -= 1
+        if self._frames_left < 0:
+            raise self.broke("more answers than there were questions")
+        if isinstance(event, Unread):
+            return
+        if isinstance(event, (Listed, ListedOdd)):
+            self._count_listed()
+        elif isinstance(event, End):
+            self._ended_at = time.monotonic()
+        self.live()
+
+    def _count_listed(self) -> None:
+        self._listed_left -= 1
+        if self._listed_left < 0:
+            raise self.broke(
+                f"a listing of more than {self._settings.max_listed} directories (the "
+                "setting is max_listed)"
+            )
+
+    def piece(self, count: int) -> None:
+        """Take note of bytes that are no log's; called after each piece that came."""
+        if self._begun:
+            self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise self.broke("longer answers than there can be")
+        self.check_time()
+
+    def after_end(self, count: int) -> None:
+        """Take note of bytes after the end of the reply, or of none for a while."""
+        self._noise += count
+        late = time.monotonic() - self._ended_at > _LINGER
+        if late or self._noise > NOISE:
+            raise Over
+
+
+class Collector:
+    """A sink that keeps what a host says, within bounds.
+
+    Args:
+        host: Its name, for the error.
+        settings: Those in force for it.
+        most: How many bytes it may say.
+        beat: Called whenever something came, and about once a second.
+
+    Attributes:
+        said: What it has said.
+    """
+
+    def __init__(
+        self, host: str, settings: Settings, most: int, beat: Callable[[], None]
+    ) -> None:
+        self._bounds = Bounds(host, settings, 0, 0)
+        self._most = most
+        self._beat = beat
+        self.said = b""
+
+    def __call__(self, data: bytes, /) -> None:
+        """Take some bytes, or none for a while."""
+        self._beat()
+        self.said += data
+        if len(self.said) > self._most:
+            raise self._bounds.broke(f"more than {self._most} bytes")
+        self._bounds.check_time()

@@ -1,0 +1,264 @@
+"""A host that answers any bytes: each verb ends, and nothing else is touched.
+
+An sshd of the test runs :mod:`tests.lying_host` in place of each command. Whatever that says,
+each verb ends by itself with an error that names the host, in little memory, and with
+no more on the disk than was asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box import Box, Ended, eventually
+from tests.lying_host import KINDS, LIES
+
+MIB = 1 << 20
+
+#: Far longer than any bound here; a verb that has none shows as this.
+PATIENCE = 60.0
+
+#: What a process of ours may hold, and what may be on the disk beside what was asked.
+MOST_MEMORY = 60 * MIB
+MOST_DISK = 1 * MIB
+
+#: A master that was lent a file may write on until we see that it does; on a busy
+#: machine that takes a moment, and then it is cut off.
+MOST_PEAK = 24 * MIB
+
+#: Of the log of the job that has ended: long enough for a session of its own.
+LONG = 9 * MIB
+
+ENV = {
+    "SSHJOBS_COMMAND_TIMEOUT": "2",
+    "SSHJOBS_ROUND_TIMEOUT": "4",
+    "SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1",
+    "SSHJOBS_WAIT_HOST": "3",
+    "SSHJOBS_START_GRACE": "1",
+    "SSHJOBS_KILL_GRACE": "1",
+}
+
+
+class Weighed(Ended):
+    """What a command ended with, and what it took."""
+
+    memory = 0
+    disk = 0  # what more there is of the record's files at the end
+    peak = 0  # the most of that in between
+
+
+class Host:
+    """A host that lies when it is told to, with a job that runs and one that ended."""
+
+    def __init__(self, box: Box, lie: Path) -> None:
+        self.box = box
+        self._lie = lie
+        self.lying("")
+        self.running = box.submit("--", "sleep 1000")
+        self.ended = box.submit("--", f"head -c {LONG} /dev/zero")
+        eventually(lambda: box.state(self.ended) == "COMPLETED")
+        self._kept = box.home.with_name("kept")
+        self._kept.mkdir()
+        for name in ("logs", "specs"):
+            shutil.copytree(box.home / name, self._kept / name)
+        self._copy_record(box.home, self._kept)
+        box.env |= ENV
+
+    def lying(self, name: str) -> None:
+        """Have it tell that lie from now on; "" is the truth."""
+        self._lie.write_text(name)
+
+    def _copy_record(self, source: Path, target: Path) -> None:
+        for path in target.glob("store.db*"):
+            path.unlink()
+        for path in source.glob("store.db*"):
+            shutil.copy(path, target)
+
+    def forget(self) -> None:
+        """Have the record be as it was before the first lie."""
+        home = self.box.home
+        self._copy_record(self._kept, home)
+        for name in ("logs", "specs"):
+            shutil.rmtree(home / name)
+            shutil.copytree(self._kept / name, home / name)
+
+    def verb(self, name: str) -> Weighed:
+        """Run a verb as it is called for these jobs, and weigh it."""
+        words = [
+            {"HOST": self.box.host, "RUNNING": self.running, "ENDED": self.ended}.get(
+                word, word
+            )
+            for word in VERBS[name].split()
+        ]
+        return weigh(self.box, *words)
+
+
+VERBS = {
+    "submit": "submit HOST -- true",
+    "keyed submit": "submit HOST --key k -- true",
+    "run": "run HOST -- true",
+    "poll": "poll RUNNING",
+    "wait": "wait RUNNING --timeout 3",
+    "logs": "logs RUNNING",
+    "a long log": "logs ENDED",
+    "follow": "logs ENDED --follow",
+    "kill": "kill RUNNING",
+    "reap": "reap --host HOST",
+    "orphans": "reap --host HOST --orphans",
+    "adopt": "poll --host HOST --adopt",
+    "doctor": "doctor HOST",
+    "connect": "connect HOST",
+    "list": "list",
+    "hosts": "hosts",
+}
+
+#: How much of a log these ask for: a piece of one that goes on, all of one that ended.
+ASKED = {"logs": 4 * MIB, "run": 4 * MIB, "a long log": LONG, "follow": LONG}
+ASKED |= {"reap": LONG, "orphans": LONG}
+
+
+def weigh(box: Box, *words: str) -> Weighed:
+    """Run a command to its end; tell its memory and the most that was on the disk."""
+    command = [sys.executable, "-m", "sshjobs", *words]
+    weigher = [sys.executable, "-I", "-S", str(Path(__file__).with_name("weigh.py"))]
+    ours, theirs = os.pipe()
+    before = usage(box.home)
+    process = subprocess.Popen(
+        [*weigher, str(theirs), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=box.env,
+        pass_fds=[theirs],
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = [0]
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.05):
+            seen[0] = max(seen[0], usage(box.home))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"no end of {words}")
+    finally:
+        stop.set()
+        thread.join()
+    ended = Weighed(process.returncode, out, err)
+    with open(ours) as file:
+        ended.memory = int(file.read())
+    ended.disk = usage(box.home) - before
+    ended.peak = max(seen[0] - before, ended.disk)
+    return ended
+
+
+def usage(folder: Path) -> int:
+    """Return how much of the disk the files of a directory take."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def picture(folder: Path, but: Path) -> dict[str, str]:
+    """Return what stands in a directory, apart from one below it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if but not in (path, *path.parents) and path.is_file():
+            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+@pytest.fixture
+def host(new_box: Callable[..., Box], place: Path) -> Iterator[Host]:
+    """An honest host, as yet."""
+    lie = place / "lie"
+    lie.touch()
+    program = Path(__file__).with_name("lying_host.py")
+    box = new_box(
+        ForceCommand=f"{sys.executable} -I -S {program} {lie}", MaxSessions=40
+    )
+    canary = place / "canary"
+    for name in ("a", "logs/x", "specs/y", "home/.."):
+        (canary / name).parent.mkdir(parents=True, exist_ok=True)
+        if not name.endswith(".."):
+            (canary / name).write_text(name)
+    box.home = canary / "home"
+    box.env["SSHJOBS_HOME"] = str(box.home)
+    made = Host(box, lie)
+    yield made
+    made.lying("")
+    box("kill", made.running)
+
+
+def check(host: Host, lie: str, verbs: list[str]) -> None:
+    """Tell one lie to verbs, one after the other."""
+    canary = host.box.home.parent
+    for verb in verbs:
+        host.forget()
+        before = picture(canary, host.box.home)
+        host.lying(lie)
+        ended = host.verb(verb)
+        told = (
+            lie,
+            verb,
+            ended,
+            ended.memory // MIB,
+            ended.disk // MIB,
+            ended.peak // MIB,
+        )
+        assert ended.memory < MOST_MEMORY, told
+        assert ended.disk < ASKED.get(verb, 0) + MOST_DISK, told
+        assert ended.peak < ASKED.get(verb, 0) + MOST_PEAK, told
+        assert ended.status in (0, 1, 69, 70, 75, 128 + 15), told
+        assert "Traceback" not in ended.err and "\x1b" not in ended.err, told
+        if ended.status in (69, 70):
+            assert host.box.host in ended.err, told
+        assert picture(canary, host.box.home) == before, told
+        host.lying("")
+
+
+#: One of each kind, against the verb that it hurts most.
+SAMPLE = [
+    ("foreign-lost", "poll"),
+    ("a-log-without-end", "logs"),
+    ("a-fetch-without-end", "a long log"),
+    ("stderr-in-drips", "submit"),
+    ("beats-in-drips", "wait"),
+    ("noise-without-end", "kill"),
+    ("drips-after-the-end", "poll"),
+    ("other-jobs-without-end", "adopt"),
+    ("facts-without-end", "doctor"),
+    ("news-without-end", "wait"),
+]
+
+
+@pytest.mark.parametrize(("lie", "verb"), SAMPLE)
+def test_a_lie_of_each_kind(host: Host, lie: str, verb: str) -> None:
+    check(host, lie, [verb])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lie", sorted(LIES))
+def test_each_lie_against_each_verb(host: Host, lie: str) -> None:
+    check(host, lie, list(VERBS))
+    assert KINDS[lie]
