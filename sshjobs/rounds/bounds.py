@@ -28,11 +28,11 @@ NOISE = 1 << 18
 #: Frames that a reply may have apart from those about what was asked for; and those
 #: about each start, kill, check, reap and log of the request, of which a keyed start
 #: whose key another job holds has most.
-_FRAMES = 40
+_FRAMES = 200
 _FRAMES_EACH = 8
 
 #: Bytes of such frames, each; the reasons in them are short.
-_BYTES = 1 << 16
+_BYTES = 1 << 20
 _BYTES_EACH = 4096
 
 #: Bytes that a listing has for each directory: two names, which users choose.
