@@ -1,8 +1,8 @@
 """A host that answers any bytes: each verb ends, and nothing else is touched.
 
-An sshd of the test runs :mod:`tests.lying_host` in place of each command. Whatever that says,
-each verb ends by itself with an error that names the host, in little memory, and with
-no more on the disk than was asked for.
+An sshd of the test runs :mod:`tests.lying_host` in place of each command. Whatever
+that says, each verb ends by itself with an error that names the host, in little
+memory, and with no more on the disk than was asked for.
 """
 
 from __future__ import annotations
