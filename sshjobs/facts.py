@@ -317,6 +317,9 @@ class Ledger:
     def _unsupervised(self, fact: protocol.Unsupervised) -> None:
         self._change(fact.job_id, reason="its supervisor is gone; the job runs on")
 
+    def _unseen(self, fact: protocol.Unseen) -> None:
+        self._change(fact.job_id, reason=fact.reason)
+
     def _reaped(self, fact: protocol.Reaped) -> None:
         """Know that a directory is gone; an end that is known was said before."""
         job = self._jobs.get(fact.job_id)
@@ -410,6 +413,7 @@ _JUDGEMENTS = (
     protocol.Missing,
     protocol.Elsewhere,
     protocol.Unsupervised,
+    protocol.Unseen,
     protocol.Reaped,
 )
 
@@ -484,6 +488,7 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
     protocol.Missing: Ledger._missing,
     protocol.Elsewhere: Ledger._elsewhere,
     protocol.Unsupervised: Ledger._unsupervised,
+    protocol.Unseen: Ledger._unseen,
     protocol.Reaped: Ledger._reaped,
     protocol.ReapRefused: Ledger._reap_refused,
     protocol.Longer: Ledger._longer,

@@ -202,6 +202,13 @@ class Unsupervised(Record):
     job_id: str
 
 
+class Unseen(Record):
+    """Its runner is gone, and the host could not list its processes; no judgement."""
+
+    job_id: str
+    reason: str
+
+
 class Reaped(Record):
     """The job's directory is gone."""
 
@@ -310,6 +317,7 @@ if TYPE_CHECKING:
         Missing,
         Elsewhere,
         Unsupervised,
+        Unseen,
         Reaped,
         ReapRefused,
         Longer,
@@ -617,7 +625,7 @@ def _remote() -> tuple[dict[str, bytes], str]:
         title, _, lines = part.partition(b"\n")
         parts[title.split()[0].decode("ascii").rstrip(",")] = strip_comments(lines)
     for name in ("round", "runner"):
-        parts[name] = parts["shell"] + parts[name]
+        parts[name] = parts["shell"] + parts["table"] + parts[name]
     return parts, f"{zlib.crc32(parts['runner']):08x}"
 
 
@@ -972,6 +980,7 @@ _FRAMES: dict[bytes, Callable[[bytes], Event]] = {
     b"missing": _frame(Missing, _id),
     b"elsewhere": _frame(Elsewhere, _id, _word),
     b"unsupervised": _frame(Unsupervised, _id),
+    b"unseen": _frame(Unseen, _id, _text),
     b"reaped": _frame(Reaped, _id),
     b"unreaped": _frame(ReapRefused, _id, _text),
     b"longer": _frame(Longer, _id, _count),

@@ -41,6 +41,7 @@ FRAMES: dict[str, list[str]] = {
     "missing": [CHECKS],
     "elsewhere": [CHECKS, "node7"],
     "unsupervised": [CHECKS],
+    "unseen": [CHECKS, "not~listed"],
     "reaped": [REAPS],
     "unreaped": [REAPS, "a~link"],
     "longer": [REAPS, "108894"],

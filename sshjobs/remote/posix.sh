@@ -59,6 +59,143 @@ IFS='
 '
 IFS=" 	$IFS"
 
+#: table, of a round and of a runner
+
+# All processes, for what looks for them and for what ends them. A name may hold anything, a
+# newline and ") R 1 1" too; the kernel keeps 15 bytes of it, and behind it stand numbers
+# only. So each record is read whole, by itself, and counts from its last ") " on. A first
+# thread that has ended looks like a zombie while others run.
+#
+# list() tells whether it was seen who looks, marks() likewise: a listing that failed is
+# not an empty one, and nothing is concluded from it. Whose a process is, its own record
+# says (`uid`: the real one, which a setuid program keeps): marks are believed of our own
+# processes alone, since anybody can carry one.
+sj_table='
+function stat(p,  f, l, s, n) {
+    f = "/proc/" p "/stat"
+    while (n < 20 && (getline l < f) > 0) {
+        s = s " " l
+        l = s
+        sub(/^.*\) /, "", l)
+        n = split(l, V, " ")
+    }
+    close(f)
+    PID = s + 0
+    return n >= 20 && !(V[1] ~ /^[XxZ]/ && V[18] < 2)
+}
+function uid(p,  f, l, a, u) {
+    if (!proc) return UI[p]
+    f = "/proc/" p "/status"
+    while ((getline l < f) > 0) if (l ~ /^Uid:/) { split(l, a, " "); u = a[2] }
+    close(f)
+    return u
+}
+function own(p) { return uid(p) == UID }
+function put(p, pp, g, se, st, how) {
+    ST[p] = st
+    PP[p] = pp
+    GR[p] = g
+    SE[p] = se
+    HA[p] = (how ~ /^T/)
+    if (g > 1) IN[g] = IN[g] " " p
+    if (se > 1 && se != g) IN[se] = IN[se] " " p
+}
+function list(  c, l, a, i, n, me) {
+    if (listed) return shown
+    listed = 1
+    me = self
+    if (!proc) ps()
+    else if (stat("self")) {
+        me = PID
+        c = "cd /proc && echo [0-9]*"
+        if ((c | getline l) > 0) n = split(l, a, " ")
+        close(c)
+        for (i = 1; i <= n; i++) if (stat(a[i])) put(a[i], V[2], V[3], V[4], V[20], V[1])
+    }
+    UID = uid(me)
+    shown = (me in ST) && UID ~ /^[0-9]+$/
+    return shown
+}
+function ps(  c, l, a, p) {
+    c = "ps -A -o pid= -o ppid= -o pgid= -o ruid= -o stat= -o lstart= 2>/dev/null"
+    while ((c | getline l) > 0) {
+        split(l, a, " ")
+        if (a[1] !~ /^[0-9]+$/ || a[5] ~ /^Z/) continue
+        p = a[1]
+        UI[p] = a[4]
+        sub(/^ *[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ +[^ ]+ +/, "", l)
+        sub(/ +$/, "", l)
+        gsub(/ +/, "_", l)
+        put(p, a[2], a[3], 0, l, a[5])
+    }
+    close(c)
+}
+function marks(  c, l, p, all) {
+    if (!proc || !grepz) return 1
+    c = "cd /proc && SSHJOBS_JOB_ID=all grep -Hszxo \047SSHJOBS_JOB_ID=[a-z2-7]*\047 [0-9]*/environ self/environ 2>/dev/null | tr \047\\000\047 \047\\n\047"
+    while ((c | getline l) > 0) {
+        p = l + 0
+        if (l ~ /^self/) all = 1
+        else if (own(p)) {
+            if (!(p in ST) && stat(p)) put(p, V[2], V[3], V[4], V[20], V[1])
+            if (p in ST) MARK[p] = substr(l, index(l, "=") + 1)
+        }
+    }
+    close(c)
+    return all
+}
+function near(s, r) { return proc ? (s - r >= 0 && s - r < 3000) : 1 }
+'
+
+# The same of one process, without another: when it was started.
+sj_start_of() { # PID: to sj_started, if it lives
+    sj_stat=''
+    while read -r sj_line; do sj_stat="$sj_stat $sj_line"; done <"/proc/$1/stat"
+    set -- ${sj_stat##*') '}
+    [ $# -ge 20 ] || return 1
+    case $1 in [XxZ]) [ "${18}" -gt 1 ] || return 1 ;; esac
+    sj_started=${20}
+}
+
+# Where no process can be had to look for others, a signal still reaches the group of a job.
+# Its number is that of the job if the record has no end and its leader is the process that
+# was started, or its runner has still to wait for it.
+sj_signal_groups() { # SIGNAL IDS
+    sj_signal_name=$1
+    shift
+    for sj_i; do
+        sj_find_group "$sj_i" && kill "-$sj_signal_name" "-$sj_group"
+    done 2>/dev/null
+    return 0
+}
+
+sj_find_group() { # ID: to sj_group
+    sj_group='' sj_born='' sj_of_boot='' sj_of_pid='' sj_of_start=''
+    [ -f "jobs/$1/run" ] || return
+    while read -r sj_line; do
+        case $sj_line in
+        boot_id=*) sj_of_boot=${sj_of_boot:-${sj_line#*=}} ;;
+        pid=*) sj_of_pid=${sj_of_pid:-${sj_line#*=}} ;;
+        start=*) sj_of_start=${sj_of_start:-${sj_line#*=}} ;;
+        pgid=*) sj_group=${sj_group:-${sj_line#*=}} ;;
+        born=*) sj_born=${sj_born:-${sj_line#*=}} ;;
+        end=) return 1 ;;
+        esac
+    done <"jobs/$1/run"
+    case $sj_group in 0 | 1 | *[!0-9]* | '') return 1 ;; esac
+    [ "$sj_of_boot" = "$sj_boot" ] && kill -0 "-$sj_group" || return
+    [ "$sj_proc" ] || return 0
+    case $sj_of_pid-$sj_of_start in -* | *- | *[!0-9-]*) return 1 ;; esac
+    if ! sj_start_of "$sj_group"; then
+        sj_start_of "$sj_of_pid" && [ "$sj_started" = "$sj_of_start" ]
+    elif [ "$sj_born" ]; then
+        [ "$sj_started" = "$sj_born" ]
+    else
+        sj_line=$((sj_started - sj_of_start))
+        [ $sj_line -ge 0 ] && [ $sj_line -lt 3000 ]
+    fi
+}
+
 #: round
 
 # What a login has in its environment must not change what is read from tools, nor how
@@ -343,61 +480,27 @@ function word(k,  t) {
 function num(k, other) { return (k in F) && F[k] ~ /^[0-9]+$/ && length(F[k]) < 16 ? F[k] : other }
 function real(k, other) { return (k in F) && F[k] ~ /^[0-9]+(\.[0-9]*)?$/ && length(F[k]) < 25 ? F[k] : other }
 function say(s) { print s; said++ }
-function alive(p, s,  f, l, r, a) {
+function alive(p, s) {
     if (!(p ~ /^[0-9]+$/)) return 0
-    if (!proc) { look(); return (p in ST) && ST[p] == s }
-    f = "/proc/" p "/stat"
-    r = (getline l < f)
-    close(f)
-    if (r < 1) return 0
-    sub(/^.*\) /, "", l)
-    split(l, a, " ")
-    return a[1] != "Z" && a[1] != "X" && a[20] == s
+    if (!proc) { list(); return (p in ST) && ST[p] == s }
+    return stat(p) && V[20] == s
 }
-function look(  c, l, a, p, m) {
+function look(  p) {
     if (looked) return
     looked = 1
-    if (!proc) {
-        c = "ps -A -o pid= -o pgid= -o stat= -o lstart= 2>/dev/null"
-        while ((c | getline l) > 0) {
-            split(l, a, " ")
-            if (a[3] ~ /^Z/) continue
-            p = a[1]
-            sub(/^ *[0-9]+ +[0-9]+ +[^ ]+ +/, "", l)
-            sub(/ +$/, "", l)
-            gsub(/ +/, "_", l)
-            ST[p] = l
-            GR[a[2]] = 1
-        }
-        close(c)
-        return
-    }
-    c = "cat /proc/[0-9]*/stat 2>/dev/null"
-    while ((c | getline l) > 0) {
-        p = l + 0
-        sub(/^.*\) /, "", l)
-        split(l, a, " ")
-        if (a[1] == "Z" || a[1] == "X") continue
-        ST[p] = a[20]
-        GR[a[3]] = 1
-        GR[a[4]] = 1
-    }
-    close(c)
-    if (!grepz) return
-    c = "cd /proc && grep -Hszxo \047SSHJOBS_JOB_ID=[a-z2-7]*\047 [0-9]*/environ 2>/dev/null | tr \047\\000\047 \047\\n\047"
-    while ((c | getline l) > 0) {
-        m = index(l, "=")
-        if ((l + 0) in ST) MK[substr(l, m + 1)] = 1
-    }
-    close(c)
+    if (!list() || !marks()) { blind = 1; return }
+    for (p in MARK) MK[MARK[p]] = 1
 }
-function tree(id, g, gs, gb) {
-    look()
+# A leader that is there tells whether the group is the job of old, whoever it has become; of
+# a group without one our own processes do.
+function tree(id, g, gs, gb,  n, i, a) {
     if (id in MK) return 1
+    if (!(g ~ /^[0-9]+$/) || g + 0 < 2) return 0
     # The leader of the group to be is the job before it has its group and its mark.
-    if (!(g > 1 && ((g in GR) || (proc && (g in ST))))) return 0
-    if (!(g in ST) || !proc) return 1
-    return gb == "-" ? ST[g] - gs >= 0 && ST[g] - gs < 3000 : ST[g] == gb
+    if (proc && (g in ST)) return gb == "-" ? near(ST[g], gs) : ST[g] == gb
+    n = split(IN[g], a, " ")
+    for (i = 1; i <= n; i++) if (own(a[i])) return 1
+    return 0
 }
 function started(id, at) {
     say("started " id " " num("pid", 0) " " num("pgid", 0) " " word("start") " " word("boot_id") " " word("node") " " real("started_at", now))
@@ -522,6 +625,15 @@ function settle(  i, id, d, why) {
         id = order[i]
         d = "jobs/" id "/"
         why = SU[id]
+        if (why != "boot") look()
+        if (why != "boot" && blind) {
+            if (finish(id, d, SN[id])) { VERDICT[id] = state; continue }
+            VERDICT[id] = "RUNNING"
+            if (quiet) continue
+            if (SN[id] && rd(d "run") >= 0) started(id)
+            say("unseen " id " its supervisor is gone, and the processes of the host could not be listed")
+            continue
+        }
         if (why != "boot" && (JY[id] || tree(id, PG[id], JS[id], JB[id]))) {
             VERDICT[id] = "RUNNING"
             if (quiet) continue
@@ -625,7 +737,7 @@ sj_judge() { # QUIET: questions from stdin, answers to stdout
     SJ_LOSER=$sj_loser SJ_NOW=$sj_now SJ_QUIET=$1 LC_ALL=C awk \
         -v machine="$sj_machine" -v boot="$sj_boot" -v now="$sj_now" -v proc="$sj_proc" \
         -v grepz="$sj_grepz" -v sweep="$sj_sweep" -v grace="$sj_grace" -v keys="$1" \
-        -v tail="$sj_tail" "$sj_evidence"
+        -v tail="$sj_tail" -v self="$$" "$sj_table$sj_evidence"
 }
 
 #: runs, where something is to be started or killed
@@ -1538,6 +1650,7 @@ sj_expire() {
         sj_since=$sj_cs
         sj_tell && sj_told=1
     fi
+    sj_self
     sj_end_trees tree "$sj_id"
 }
 
@@ -1600,11 +1713,7 @@ started_at=$sj_t"
 # When J was started, so that its number can be given to nobody else unnoticed. In a burst
 # of starts this read is left out, and the moment after the start of the runner must do.
 sj_born() {
-    read -r sj_line <"/proc/$sj_j/stat" || return
-    sj_line=${sj_line##*') '}
-    set -- $sj_line
-    shift 19
-    printf 'born=%s\n' "$1"
+    sj_start_of "$sj_j" && printf 'born=%s\n' "$sj_started"
 }
 
 # Where the job is to run; what is missing ends it here.
@@ -1750,37 +1859,13 @@ function rd(f,  l, k) {
     close(f)
 }
 function has(f,  l, r) { r = (getline l < f); close(f); return r >= 0 }
-function near(s, r) { return proc ? (s - r >= 0 && s - r < 3000) : 1 }
-function stats(  c, l, a, p) {
-    c = proc ? "cat /proc/[0-9]*/stat 2>/dev/null" : "ps -A -o pid= -o ppid= -o pgid= -o stat= -o lstart= 2>/dev/null"
-    while ((c | getline l) > 0) {
-        if (proc) {
-            p = l + 0
-            sub(/^.*\) /, "", l)
-            split(l, a, " ")
-            if (a[1] == "Z" || a[1] == "X") continue
-            PP[p] = a[2]; GR[p] = a[3]; SE[p] = a[4]; ST[p] = a[20]; HA[p] = (a[1] == "T")
-        } else {
-            split(l, a, " ")
-            if (a[4] ~ /^Z/) continue
-            p = a[1]; PP[p] = a[2]; GR[p] = a[3]; SE[p] = 0; HA[p] = (a[4] ~ /^T/)
-            sub(/^ *[0-9]+ +[0-9]+ +[0-9]+ +[^ ]+ +/, "", l)
-            sub(/ +$/, "", l)
-            gsub(/ +/, "_", l)
-            ST[p] = l
-        }
-    }
-    close(c)
+function take(p, id, sure) {
+    if (!sure && !own(p)) return 0
+    OW[p] = id
+    SURE[p] = sure
+    return 1
 }
-function marks(  c, l, m) {
-    if (!grepz || scope == "group") return
-    c = "cd /proc && grep -Hszxo \047SSHJOBS_JOB_ID=[a-z2-7]*\047 [0-9]*/environ 2>/dev/null | tr \047\\000\047 \047\\n\047"
-    while ((c | getline l) > 0) {
-        m = substr(l, index(l, "=") + 1)
-        if (((l + 0) in ST) && (m in want)) OW[l + 0] = m
-    }
-    close(c)
-}
+function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
 {
     id = $1
     want[id] = ++n
@@ -1798,29 +1883,31 @@ function marks(  c, l, m) {
     over[id] = has("jobs/" id "/exit")
 }
 END {
-    stats()
+    if (!list() || (scope != "group" && !marks())) exit
     for (g in G) if ((g in ST) && (GB[g] == "" ? !near(ST[g], GS[g]) : ST[g] != GB[g])) delete G[g]
-    for (p in LP) if ((p in ST) && near(ST[p], LS[p])) OW[p] = LP[p]
+    for (p in LP) if ((p in ST) && near(ST[p], LS[p])) take(p, LP[p], 1)
     for (p in ST) {
         # Who is to lead a group is the job before it has one.
-        if (p in G) OW[p] = G[p]
-        else if (GR[p] in G) OW[p] = G[GR[p]]
-        else if (scope != "group" && (SE[p] in G)) OW[p] = G[SE[p]]
+        g = (p in G) ? p : (GR[p] in G) ? GR[p] : (scope != "group" && (SE[p] in G)) ? SE[p] : 0
+        if (g) take(p, G[g], (g in ST) || scope == "group")
     }
-    marks()
+    for (p in MARK) if (MARK[p] in want) OW[p] = MARK[p]
     if (me) mine[me] = 1
     do {
         more = 0
         for (p in ST) {
             if (!(p in mine) && (PP[p] in mine)) { mine[p] = 1; more = 1 }
-            if (scope != "group" && !(p in OW) && (PP[p] in OW)) { OW[p] = OW[PP[p]]; more = 1 }
+            if (scope != "group" && !(p in OW) && (PP[p] in OW) && !(p in other)) {
+                if (take(p, OW[PP[p]], SURE[PP[p]])) more = 1
+                else other[p] = 1
+            }
         }
     } while (more)
     for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RB[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
     soft = "soft"; hard = "hard"; live = "live"; done = "done"; wake = "wake"; nap = 1
     for (p in spare) if (HA[p]) wake = wake " " p
     for (p in OW) {
-        if ((p in mine) || (p in spare) || p + 0 < 2) continue
+        if ((p in mine) || (p in spare) || p + 0 < 2 || !there(p)) continue
         id = OW[p]
         left[id]++
         if (e >= grace[id]) hard = hard " " p
@@ -1837,16 +1924,19 @@ END {
             if (!known[id] && nap > 0.1) nap = 0.1
         } else done = done " " id
     }
+    print "seen"
     print "soft" lead substr(soft, 5); print hard; print live; print done; print wake
     printf "nap %.2f\n", nap
 }'
 
 sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
-        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" "$sj_tree_awk")
-    sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to=''
+        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
+        -v self="$sj_pid" "$sj_table$sj_tree_awk")
+    sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to='' sj_seen=''
     for sj_w in $sj_out; do
         case $sj_w in
+        seen) sj_seen=1 ;;
         soft | hard | live | done | wake | nap) sj_to=$sj_w ;;
         *)
             case $sj_to in
@@ -1878,6 +1968,7 @@ sj_end_trees() { # SCOPE IDS
         sj_e=$((sj_cs - sj_from))
         sj_e=$((sj_e / 100)).$((sj_e / 10 % 10))
         sj_scan
+        [ "$sj_seen" ] || sj_unseen
         if [ "$sj_soft" ]; then
             if [ "$sj_termed" = ' ' ] && [ "$sj_proc" ] && [ "$sj_offset" != none ]; then
                 sj_clock
@@ -1901,6 +1992,33 @@ sj_end_trees() { # SCOPE IDS
         case $sj_rounds in [1-4]) sj_nap=0.05 ;; esac
         sleep "$sj_nap" || sleep 1
     done
+}
+
+# Nobody could be listed, so that nothing is known of what is left. The groups are told as
+# they are, once, and ended after the grace; one that is there no more is the end of what was
+# asked for if that was a group.
+sj_unseen() {
+    sj_live=$sj_left sj_done='' sj_nap=0.5
+    if [ -z "$sj_told" ]; then
+        sj_signal_groups TERM $sj_left
+        sj_signal_groups CONT $sj_left
+        sj_told=1
+    fi
+    for sj_w in $sj_left; do
+        sj_grace_of "$sj_w"
+        [ $((sj_cs - sj_from)) -lt "$sj_hundredths" ] || sj_signal_groups KILL "$sj_w"
+    done
+    [ $sj_scope = tree ] || kill -0 "-$sj_j" || sj_live=''
+}
+
+sj_grace_of() { # ID: to sj_hundredths
+    sj_hundredths=''
+    while read -r sj_line; do
+        case $sj_line in sj_gracecs=*) sj_hundredths=${sj_hundredths:-${sj_line#*=}} ;; esac
+    done <"jobs/$1/spec"
+    sj_hundredths=${sj_hundredths#\'}
+    sj_hundredths=${sj_hundredths%\'}
+    case $sj_hundredths in *[!0-9]* | '') sj_hundredths=0 ;; esac
 }
 
 # The jobs of a batch share the instant of their start to a few milliseconds, and a line of

@@ -27,6 +27,7 @@ _JUDGEMENTS = (
     protocol.Missing,
     protocol.Elsewhere,
     protocol.Unsupervised,
+    protocol.Unseen,
 )
 
 #: What is said of the round, not of a job.

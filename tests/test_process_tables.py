@@ -1,0 +1,247 @@
+"""Who is seen on a host, and who is signalled: names that lie, failed listings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sshjobs import protocol
+from sshjobs.protocol import Check, Request, Started
+from tests.test_posix import Host, any_host, gone, host, of, paths, wait
+
+__all__ = ["any_host", "host", "paths"]
+#: Somebody else, who has no process here but those of a test.
+NEIGHBOUR = 54321
+
+
+@pytest.fixture
+def victim() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is no job's."""
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def named(folder: Path, name: str) -> Path:
+    """Return a program of that name, which the kernel shows; it sleeps."""
+    path = folder / name
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", path)
+    return path
+
+
+def lies(pid: int) -> list[str]:
+    """Return names that look like a record of that process: all that is left of them.
+
+    The kernel keeps 15 bytes of a name. No line here may begin with another number, nor
+    with none, which awk takes for 0: read line by line, that is the parent of all.
+    """
+    return [f"x\n{pid} (a", f"\n{pid} (a) S 1 1", f"\n{pid} ) R {pid}"]
+
+
+def test_a_name_makes_no_record(
+    any_host: Host, victim: subprocess.Popen[bytes]
+) -> None:
+    """A name may hold a newline, and a line that looks like a record of another."""
+    (any_host.home / "bin").mkdir()
+    names = [named(any_host.home / "bin", name) for name in lies(victim.pid)]
+    job = any_host.running(
+        b"".join(b"'%s' 1000 &\n" % os.fsencode(name) for name in names) + b"sleep 1001"
+    )
+    wait(lambda: sum("1000" in line for line in any_host.marked().values()) == 3)
+    any_host.kill(job.job_id)
+    assert any_host.end(job.job_id).cause == "cancelled"
+    wait(lambda: not any_host.marked())
+    assert victim.poll() is None
+
+
+@pytest.mark.parametrize("name", ["x\n%d", "a) R 1 1 (", ") Z 1 1 1 1 1"])
+def test_a_leader_of_any_name(
+    any_host: Host, name: str, victim: subprocess.Popen[bytes]
+) -> None:
+    """Its start is noted, it counts as alive, and it is ended."""
+    program = named(any_host.home, name.replace("%d", str(victim.pid)))
+    job = any_host.running((b"sh", b"-c", b'echo up; exec "$0" 1000', bytes(program)))
+    wait(lambda: (any_host.jobs / job.job_id / "run").read_text().count("born=") == 1)
+    any_host.kill_runner(job.job_id)
+    about = (job.job_id, job.pid, job.start)
+    assert any_host.check(*about) == [protocol.Unsupervised(job.job_id)]
+    any_host.kill(job.job_id)
+    assert any_host.end(job.job_id).cause == "cancelled"
+    wait(lambda: not any_host.marked())
+    assert victim.poll() is None
+
+
+THREADS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+print("up", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended(any_host: Host) -> None:
+    """The kernel shows it as a zombie, and it lives."""
+    job = any_host.running((sys.executable.encode(), b"-c", THREADS.encode()))
+    stat = Path(f"/proc/{job.pgid}/stat")
+    wait(lambda: stat.read_text().rpartition(") ")[2][0] == "Z")
+    any_host.kill_runner(job.job_id)
+    about = (job.job_id, job.pid, job.start)
+    assert any_host.check(*about) == [protocol.Unsupervised(job.job_id)]
+    any_host.kill(job.job_id)
+    assert any_host.end(job.job_id).cause == "cancelled"
+    wait(lambda: not Path(f"/proc/{job.pgid}/task").exists() or gone_whole(job.pgid))
+
+
+def gone_whole(pid: int) -> bool:
+    """Tell whether no thread of a process is left."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) < 2
+    except OSError:
+        return True
+
+
+@pytest.fixture
+def stranger(host: Host) -> Iterator[Started]:
+    """A job of root's, and a process of another user that carries its mark."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may be somebody else")
+    job = host.running(b"setsid sleep 1000 & sleep 1001")
+    with subprocess.Popen(
+        ["sleep", "1002"],
+        env={"SSHJOBS_JOB_ID": job.job_id},
+        user=NEIGHBOUR,
+        start_new_session=True,
+    ) as process:
+        wait(lambda: b"1002" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+        yield job
+        assert process.poll() is None
+        process.kill()
+
+
+def test_kill_ends_no_process_of_another_user(host: Host, stranger: Started) -> None:
+    host.kill(stranger.job_id)
+    assert host.end(stranger.job_id).cause == "cancelled"
+    wait(lambda: not [line for line in host.marked().values() if "sleep" in line])
+
+
+def test_a_mark_of_another_user_is_no_evidence(host: Host, stranger: Started) -> None:
+    host.kill_runner(stranger.job_id)
+    for pid in host.marked():
+        os.kill(pid, signal.SIGKILL)
+        wait(lambda: gone(pid))
+    lost = host.check(stranger.job_id, stranger.pid, stranger.start)
+    assert [type(event) for event in lost] == [protocol.Lost]
+
+
+def test_a_job_of_root_may_become_another_user(host: Host) -> None:
+    """Session, group and descent are the kernel's word, so they hold for any uid."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("only root may become somebody else")
+    become = b"setpriv --reuid=%d --clear-groups" % NEIGHBOUR
+    job = host.running(b"%s sleep 1000 &\nexec %s sleep 1001" % (become, become))
+    wait(lambda: Path(f"/proc/{job.pgid}").stat().st_uid == NEIGHBOUR)
+    host.kill_runner(job.job_id)
+    about = (job.job_id, job.pid, job.start)
+    assert host.check(*about) == [protocol.Unsupervised(job.job_id)]
+    host.kill(job.job_id)
+    assert host.end(job.job_id).cause == "cancelled"
+    wait(lambda: gone(job.pgid))
+
+
+# -- what could not be seen --------------------------------------------------------
+
+
+def without_proc(host: Host) -> None:
+    """Make a host one that has no /proc."""
+    changes = (
+        (b"[ -r /proc/self/stat ] && sj_proc=1", b":"),
+        (b"/proc/uptime", b"/nowhere/uptime"),
+        (b"/proc/sys", b"/nowhere"),
+        (b"&& [ -r /proc/self/environ ] && sj_grepz=1", b""),
+    )
+
+    def edit(program: bytes) -> bytes:
+        for old, new in changes:
+            assert old in program
+            program = program.replace(old, new)
+        return program
+
+    host.edit = edit
+
+
+PS = {
+    "nothing": "exit 0",
+    "an error": "echo 'ps: unknown keyword' >&2; exit 1",
+    "others": "echo '    1     0     1     0 Ss   Thu Jan  1 00:00:00 1970'",
+    "a header": "echo '  PID  PPID  PGID  RUID STAT STARTED'",
+    "only itself": '"$PS" -o pid= -o ppid= -o pgid= -o ruid= -o stat= -o lstart= -p $$',
+}
+
+
+@pytest.fixture(params=sorted(PS))
+def blind(request: pytest.FixtureRequest, host: Host) -> Host:
+    """A host without /proc whose ps can be made to fail, by a file."""
+    real = shutil.which("ps")
+    if not real:
+        pytest.skip("no ps here")
+    fake = host.home / "bin" / "ps"
+    fake.parent.mkdir()
+    fail = f"PS={real}; {PS[request.param]}"
+    fake.write_text(
+        f"#!/bin/sh\nif [ -e {host.home}/blind ]; then {fail}; "
+        f'else exec {real} "$@"; fi\n'
+    )
+    fake.chmod(0o755)
+    without_proc(host)
+    plain = host.edit
+    path = b"PATH=%s:/usr/bin:/bin:" % bytes(fake.parent)
+    host.edit = lambda program: plain(program).replace(b"PATH=/usr/bin:/bin:", path)
+    return host
+
+
+def test_nothing_is_lost_that_could_not_be_looked_for(blind: Host) -> None:
+    job = blind.running(b"sleep 1000")
+    about = (job.job_id, job.pid, job.start)
+    assert blind.check(*about) == []
+    blind.kill_runner(job.job_id)
+    (blind.home / "blind").touch()
+    assert not of(protocol.Lost, blind.check(*about))
+    (seen,) = of(protocol.Unseen, blind.check(*about))
+    assert "list" in seen.reason
+    assert not (blind.jobs / job.job_id / "lost").exists()
+    assert of(protocol.Listed, blind.run(Request(listing=True)))[0].state == "RUNNING"
+    (blind.home / "blind").unlink()
+    assert blind.check(*about) == [protocol.Unsupervised(job.job_id)]
+
+
+def test_a_key_whose_holder_could_not_be_seen_runs_nothing(blind: Host) -> None:
+    ran = blind.home / "ran"
+    line = b"echo x >>%s; sleep 1000" % bytes(ran)
+    first = blind.start(line, key="k")
+    wait(ran.exists)
+    blind.kill_runner(first)
+    (blind.home / "blind").touch()
+    second = blind.start(line, key="k")
+    assert not (blind.jobs / second).exists()
+    assert ran.read_text() == "x\n"
+
+
+def test_kill_says_no_end_that_it_could_not_see(blind: Host) -> None:
+    """The group is told by a builtin; what has left it is seen to later."""
+    job = blind.running(b"trap '' TERM; while :; do sleep 1; done", kill_grace=0.3)
+    (blind.home / "blind").touch()
+    blind.kill(job.job_id)
+    wait(lambda: gone(job.pgid))
+    time.sleep(0.5)
+    check = Request(checks=(Check(job.job_id, None, ""),))
+    assert not of(protocol.Ended, blind.run(check))
+    (blind.home / "blind").unlink()
+    assert blind.end(job.job_id).cause == "cancelled"
