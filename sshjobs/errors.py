@@ -67,6 +67,10 @@ class AuthenticationError(TransportError):
     exit_status = 77
 
 
+class AccountRefused(AuthenticationError):
+    """The key was good, and the host lets the account not in now."""
+
+
 class OutcomeUnknown(TransportError):
     """The command may have run. Running the round again is safe."""
 
@@ -213,6 +217,7 @@ _BY_NAME: dict[str, type[SshJobsError]] = {
         Throttled,
         SessionRefused,
         AuthenticationError,
+        AccountRefused,
         OutcomeUnknown,
         ConnectionLost,
         CommandTimeout,

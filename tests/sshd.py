@@ -47,7 +47,8 @@ class Sshd:
     Args:
         folder: An empty directory for all of it; its path must be open to ``user``.
         user: Who logs in; an ordinary sshd serves only the user that runs it.
-        options: sshd_config keywords and their values, e.g. ``MaxSessions=1``.
+        options: sshd_config keywords and their values, e.g. ``MaxSessions=1``; and
+            ``program``, if it is to be run by another name.
 
     Attributes:
         config: An ssh_config with the alias ``box`` for this server.
@@ -63,6 +64,7 @@ class Sshd:
         self._stderr = folder / "sshd.stderr"
         self.config = folder / "ssh_config"
         self.key = folder / "id"
+        self.program = str(options.pop("program", "") or sshd_path())
         self.options = options
         self._process: subprocess.Popen[bytes] | None = None
         _keygen(folder / "host")
@@ -134,7 +136,7 @@ Host {self.alias}
         before = self._count("Server listening on ")
         with open(self._stderr, "ab") as stderr:
             self._process = subprocess.Popen(
-                [sshd_path(), "-D", "-f", self._server_config(), "-E", self.log],
+                [self.program, "-D", "-f", self._server_config(), "-E", self.log],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # who reads ours would wait for its end
                 stderr=stderr,

@@ -55,3 +55,30 @@ def test_silence_is_unreachable_and_says_the_status() -> None:
 
 def test_words_escape_what_would_drive_a_terminal() -> None:
     assert words("debug1: x\r\n\x1b[31mred\r\n\n@@@@@\nlast\n") == "\\x1b[31mred; last"
+
+
+def test_latest_words_of_ssh_win() -> None:
+    refused = "ssh: connect to host box port 22: Connection refused\n"
+    denied = "me@box: Permission denied (publickey).\n"
+    closed = "Connection closed by 10.0.0.1 port 22\n"
+    for text, kind in {
+        refused + denied: errors.AuthenticationError,
+        denied + refused: errors.HostUnreachable,
+        refused + closed: errors.Throttled,
+        denied + closed: errors.Throttled,
+    }.items():
+        assert type(diagnose("box", text, 255)) is kind, text
+
+
+def test_a_host_cannot_speak_for_ssh() -> None:
+    said = "me@box: Permission denied (publickey).\n\x1b[31mcome later\n" + "x" * 5000
+    error = diagnose("box", "Connection closed by 10.0.0.1 port 22\n", 255, said)
+    assert isinstance(error, errors.Throttled)
+    assert "the host said: me@box: Permission" in str(error)
+    assert "\\x1b[31mcome later" in str(error) and len(str(error)) < 1500
+
+
+def test_words_in_place_of_the_greeting_are_told() -> None:
+    text = (DATA / "Throttled.maxstartups_said.txt").read_text()
+    assert "the host said: Exceeded MaxStartups;" in str(diagnose("box", text, 255))
+    assert "pid=" not in str(diagnose("box", text, 255))

@@ -10,9 +10,23 @@ from ..facts import Ledger, settled
 from ..locks import Lead
 from .asked import Asked
 from .bounds import Over, ReplyBounds
+from .host_words import words_of_session
 from .intake import Intake
 from .place import Place
 from .request import LONG, Plan, collect, expire
+
+#: Signals have numbers up to this one (signal(7); real-time ones among them).
+_MOST_SIGNALS = 64
+
+
+def _may_have_run(status: int | None) -> bool:
+    """Tell whether a session that never said our fence may have run our program.
+
+    Ours says the fence first, and ends with 0 or of a signal, of which a shell around
+    it makes 128 + n.
+    """
+    return not status or 128 < status <= 128 + _MOST_SIGNALS
+
 
 #: What a whole round says of a host.
 _WHOLE: dict[str, float | str]
@@ -72,14 +86,14 @@ class Round:
             self._beat,
             ReplyBounds(host, settings, request, len(program)),
         )
-        status: int | None = None
+        ran = transports.Completed(None, b"", 0)
         try:
-            status = transport.run(
+            ran = transport.run(
                 "exec sh",
                 stdin=program,
                 timeout=settings.command_timeout,
                 sink=intake,
-            ).exit_status
+            )
         except (errors.SessionRefused, errors.HostUnreachable):
             self._take_back(plan)
             raise
@@ -92,10 +106,9 @@ class Round:
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
-        if not reply.begun and 0 < (status or 0) < 128:
-            # Ours says the fence first and ends with 0 or of a signal: it was not run.
+        if not reply.begun and not _may_have_run(ran.exit_status):
             self._take_back(plan)
-        self._judge(reply)
+        self._judge(reply, ran)
 
     def _summed(self, request: protocol.Request) -> protocol.Request:
         """Add the sums of logs that may be deleted; no transaction waits for that."""
@@ -122,7 +135,7 @@ class Round:
                 intents = [*plan.starts, *plan.kills, *plan.reaps]
                 self._store.mark_unsent(i.id for i in intents if not i.sent)
 
-    def _judge(self, reply: protocol.Reply) -> None:
+    def _judge(self, reply: protocol.Reply, ran: transports.Completed) -> None:
         """Raise what a session that ended by itself leaves to be said."""
         host = self._place.identity.host
         if self._failed is not None:
@@ -130,12 +143,13 @@ class Round:
         if not reply.begun:
             raise TransportError(
                 host,
-                "the login shell did not run our program; it said "
-                f"{reply.preamble[:200].decode('utf-8', 'backslashreplace')!r}",
+                "the login shell did not run our program; "
+                f"{words_of_session(reply.preamble, ran)}",
                 "the account must be allowed to run commands: ssh HOST sh -c true",
             )
         if not reply.ended:
-            raise errors.OutcomeUnknown(host, "the reply broke off")
+            said = words_of_session(b"", ran)
+            raise errors.OutcomeUnknown(host, f"the reply broke off; {said}")
 
     def _take(self, event: protocol.Event) -> None:
         """Keep what was said for the transaction."""

@@ -1,8 +1,10 @@
-"""What ssh's prose means: one table, first match wins, pinned by real texts.
+"""What ssh's prose means: one table, pinned by real texts.
 
 The texts are in ``tests/data/ssh_stderr``, one a file, named with the class that
-they lead to. Order matters: a jump host's own words stand before the general ones
-with which the outer ssh reports that its proxy has ended.
+they lead to. ssh says last why it gave up, so that the latest match wins. Some lines
+only echo an earlier one, such as the outer ssh's word that its proxy has ended: each
+cause has a rank, and a match of a higher rank beats one of a lower rank wherever it
+stands.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 from typing import NamedTuple
 
 from ..errors import (
+    AccountRefused,
     AuthenticationError,
     HostUnreachable,
     SpecError,
@@ -21,15 +24,19 @@ from ..errors import (
 from ..model import printable
 
 _PERSON = (
-    "with the same keys nobody here tries again until a person acts: see ssh -v "
-    "{host}; a changed key file ends that, or sshjobs connect {host}, which also asks "
-    "for a password or a code"
+    "see ssh -v {host}; a changed key, certificate, ticket or ssh_config is tried at "
+    "once, and so is sshjobs connect {host}, which also asks for a password or a code"
 )
 _FIRST = "log in once with ssh {host} and look at the key that it shows"
 _CHANGED = (
-    "nobody here tries again until known_hosts has changed or somebody runs sshjobs "
-    "connect {host}; if the new key is expected, ssh-keygen -R forgets the old one"
+    "if the new key is expected, ssh-keygen -R forgets the old one; a changed "
+    "known_hosts is tried at once"
 )
+_ACCOUNT = (
+    "an expired account or password, /etc/nologin, pam_access, or pam_slurm_adopt "
+    "without a job there; the host's admin and its log know"
+)
+_SERVER = "these are the host's own words; its log may say more"
 _DOOR = (
     "the server admits no more logins now: sshd_config MaxStartups, "
     "PerSourceMaxStartups or, from OpenSSH 9.8, PerSourcePenalties; trying again later "
@@ -45,6 +52,12 @@ class _Cause(NamedTuple):
     error: type[TransportError]
     hint: str
     detail: str = ""  # empty: ssh's own line says it best
+    rank: int = 2
+
+
+#: Ranks below that of ssh's own causes: a line that echoes one, and the word that a
+#: connection has ended, of which nothing but that is known.
+_ECHO, _ENDED = 1, 0
 
 
 _CAUSES = (
@@ -56,7 +69,9 @@ _CAUSES = (
     ),
     _Cause(r"REVOKED HOST KEY|host key .*revoked", AuthenticationError, _CHANGED),
     _Cause(r"host key is known for .*strict checking", AuthenticationError, _FIRST),
-    _Cause(r"Host key verification failed", AuthenticationError, _FIRST),
+    _Cause(
+        r"Host key verification failed", AuthenticationError, _FIRST, "", rank=_ECHO
+    ),
     _Cause(
         r"Unable to negotiate with|no matching .* found",
         AuthenticationError,
@@ -68,10 +83,16 @@ _CAUSES = (
         "more keys are offered than sshd's MaxAuthTries: name one with IdentityFile "
         "and IdentitiesOnly yes in ssh_config",
     ),
-    _Cause(
-        r'Load key ".*": (?=(?s:.*Permission denied \())', AuthenticationError, _PERSON
-    ),
+    _Cause(r'Load key ".*": (?s:.*Permission denied \()', AuthenticationError, _PERSON),
     _Cause(r"Permission denied \(", AuthenticationError, _PERSON),
+    # RFC 4253 §11.1: 12 is "too many connections", 14 "no more methods".
+    _Cause(
+        r"Received disconnect from .*:14: |No (more|supported) authentication methods",
+        AuthenticationError,
+        _PERSON,
+    ),
+    _Cause(r"Received disconnect from .*:12: ", Throttled, _DOOR),
+    _Cause(r"Received disconnect from .*?:\d+: ", HostUnreachable, _SERVER),
     _Cause(
         r"Could not resolve hostname",
         HostUnreachable,
@@ -87,22 +108,21 @@ _CAUSES = (
         HostUnreachable,
         "nothing listens at that port; is sshd running, is Port right?",
     ),
+    _Cause(r"administratively prohibited", HostUnreachable, _JUMP),
+    _Cause(r"stdio forwarding failed", HostUnreachable, _JUMP, "", rank=_ECHO),
     _Cause(
-        r"administratively prohibited|stdio forwarding failed", HostUnreachable, _JUMP
-    ),
-    _Cause(
-        r"connect to host .*: |connect failed: |timed out|not responding|"
+        r"connect to host .*: |connect failed: |"
         r"No route to host|Network is unreachable|Host is down",
         HostUnreachable,
         _NETWORK,
     ),
+    _Cause(r"timed out|not responding", HostUnreachable, _NETWORK, "", rank=_ECHO),
     _Cause(
         r"unix_listener|cannot bind to path|ControlPath too long",
         HostUnreachable,
         "the control socket cannot be made; give SSHJOBS_HOME a short local path",
     ),
-    # The client hides the server's "Exceeded MaxStartups" (8.2 to 9.7) and "Not
-    # allowed at this time" (from 9.8) below DEBUG1; a bare close is all there is.
+    # The server's own words are at DEBUG1 only, see _INSTEAD.
     _Cause(
         r"Connection (closed|reset) by (?!UNKNOWN)\S+ port \d+",
         Throttled,
@@ -118,13 +138,15 @@ _CAUSES = (
         "environment it has *_proxy, what ssh_config names as ${{NAME}}, and what the "
         "setting master_env names",
         "the proxy ended without a connection to the host",
+        rank=_ECHO,
     ),
     _Cause(
-        r"_exchange_identification: |Connection (closed|reset) by|Received disconnect|"
+        r"_exchange_identification: |Connection (closed|reset) by|"
         r"Connection to .* closed|Broken pipe",
         Throttled,
         _DOOR,
         _CLOSED,
+        rank=_ENDED,
     ),
 )
 
@@ -135,24 +157,44 @@ _CONFIG = re.compile(
     re.I,
 )
 _UNSET = re.compile(r"env var \$\{(\w+)\} has no value|environment expansion (\S+)\.")
+
+#: What a server says in place of its greeting: "Exceeded MaxStartups" (8.2 to 9.7) or
+#: "Not allowed at this time" (from 9.8). There by LogVerbose, which also puts the place
+#: in its source before each line of such a function.
+_INSTEAD = re.compile(r"banner line \d+: (.+)")
+_PLACE = re.compile(r"^[\w-]+\.c:\w+\(\):\d+ \(pid=\d+\): ", re.M)
 _NOISE = re.compile(r"^(debug\d: .*|OpenSSH_.*|Pseudo-terminal .*|[@*\s]*)$", re.M)
 
 
 def words(text: str) -> str:
     """Return ssh's own words without its chatter, on one line, safe to show."""
-    lines = _NOISE.sub("", text.replace("\r", "")).splitlines()
+    lines = _PLACE.sub("", _NOISE.sub("", text.replace("\r", ""))).splitlines()
     return printable("; ".join(line.strip() for line in lines if line.strip()))[:600]
 
 
-def diagnose(host: str, text: str, status: int | None) -> SshJobsError:
+#: The key was good, and no "Authenticated to" came of it: PAM looks at the account
+#: then (auth2.c, 9.2). The first line is there by LogVerbose, see :mod:`.dial`.
+_ACCEPTED = re.compile(
+    r"Server accepts key: (?s:(?!.*(?:Server accepts key|Authenticated to |"
+    r"Permission denied \()).*?)^(.*(?:Connection (?:closed|reset) by|"
+    r"Received disconnect|Connection to .* closed|Broken pipe).*)$",
+    re.M,
+)
+
+
+def diagnose(host: str, text: str, status: int | None, said: str = "") -> SshJobsError:
     """Return the error that a failed handshake means.
 
     Args:
         host: What the user typed.
         text: All that ssh wrote.
         status: How ssh ended.
+        said: What the host had it show to the user.
     """
     text = text.replace("\r", "")
+    said += "\n".join(_INSTEAD.findall(text))
+    more = f"; the host said: {words(said)}" * bool(words(said))
+    more += "; nothing ran there"
     unset = _UNSET.search(text)
     if unset:
         return SpecError(
@@ -160,19 +202,37 @@ def diagnose(host: str, text: str, status: int | None) -> SshJobsError:
             "environment, which is not set here; nothing ran there (cron and Airflow "
             "give other environments than a login does: set it there)"
         )
-    for cause in _CAUSES:
-        found = re.search(cause.pattern, text)
-        if found:
-            detail = cause.detail or _line(text, found.start())
-            return cause.error(
-                host, f"{detail}; nothing ran there", cause.hint.format(host=host)
-            )
+    accepted = _ACCEPTED.search(text)
+    if accepted:
+        line = _line(accepted[1], 0)
+        detail = f"the key was accepted, and then the account was refused: {line}"
+        return AccountRefused(host, detail + more, _ACCOUNT)
+    text = _PLACE.sub("", _NOISE.sub("", text))
+    found = _find_cause(text)
+    if found is not None:
+        cause, at = found
+        hint = cause.hint.format(host=host)
+        return cause.error(host, (cause.detail or _line(text, at)) + more, hint)
     if _CONFIG.search(text):
         return SpecError(f"{host}: ssh refuses its configuration: {words(text)}")
-    said = words(text) or "it said nothing"
+    why = words(text) or "it said nothing"
     return HostUnreachable(
-        host, f"ssh ended with status {status}: {said}; nothing ran there", _NETWORK
+        host, f"ssh ended with status {status}: {why}{more}", _NETWORK
     )
+
+
+def _find_cause(text: str) -> tuple[_Cause, int] | None:
+    """Return the cause that counts, and where its words begin.
+
+    Of those that end at one place, the one that stands first in the table counts.
+    """
+    best: tuple[tuple[int, int], _Cause, int] | None = None
+    for cause in _CAUSES:
+        for found in re.finditer(cause.pattern, text):
+            weight = (cause.rank, found.end())
+            if best is None or weight > best[0]:
+                best = weight, cause, found.start()
+    return best and best[1:]
 
 
 def _line(text: str, at: int) -> str:

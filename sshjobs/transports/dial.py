@@ -8,6 +8,10 @@ from ..model import check_hop
 from ..settings import Settings
 from .identity import Identity
 
+#: What ssh says more of a login than at VERBOSE: that the host took the key, and what
+#: it said in place of its greeting (LogVerbose, since 8.5). No session adds a line.
+_STAGES = "*:input_userauth_pk_ok():*,*:kex_exchange_identification():*"
+
 #: Unanswered probes (ServerAliveInterval) that end a connection.
 _PROBES = 3
 
@@ -25,7 +29,7 @@ def master_argv(
     What stands on the command line beats ssh_config, which may say anything:
     RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
     """
-    ours = _common(settings, interactive, identity.times) | {
+    ours = _common(identity, settings, interactive, identity.times) | {
         "ControlMaster": "yes",
         "ControlPath": _word(_percent(socket)),
         "ControlPersist": str(math.ceil(settings.persist)),
@@ -58,7 +62,10 @@ def connect_seconds(settings: Settings, configured: int) -> float:
 
 
 def _common(
-    settings: Settings, interactive: bool, times: tuple[int, int, int, int]
+    identity: Identity,
+    settings: Settings,
+    interactive: bool,
+    times: tuple[int, int, int, int],
 ) -> dict[str, str]:
     """Return the options of every ssh that dials.
 
@@ -71,7 +78,8 @@ def _common(
     connect, _, interval, count = times
     if not interval or "keepalive_interval" in settings.given:
         interval, count = math.ceil(settings.keepalive_interval), _PROBES
-    return {
+    stages = {"LogVerbose": _STAGES} if identity.version >= (8, 5) else {}
+    return stages | {
         "BatchMode": "no" if interactive else "yes",
         "ConnectTimeout": str(math.ceil(connect_seconds(settings, connect)) or 1),
         "ConnectionAttempts": "1",
@@ -107,7 +115,7 @@ def jump_command(
     hop = check_hop(last)
     argv = [identity.ssh, *_with_config(identity), "-E", log]
     times = (identity.times[1], 0, *identity.times[2:])
-    for option, value in _common(settings, interactive, times).items():
+    for option, value in _common(identity, settings, interactive, times).items():
         argv += ["-o", f"{option}={value}"]
     argv += ["-o", "ControlMaster=no"]
     argv += ["-J", ",".join(earlier)] if earlier else []

@@ -64,7 +64,7 @@ def _make(
             inside.admit()
             inside.note("handshakes", 1)
             status = _handshake(identity, settings, inside, gate, log, interactive)
-        live = _conclude(identity, settings, door, status, read_log(log))
+        live = _conclude(identity, settings, door, status, log)
     except BaseException as error:
         # A master that was made in time for who has overtaken us is theirs now.
         if not isinstance(error, GateLost) or _ORPHAN in read_log(log):
@@ -76,18 +76,19 @@ def _make(
 
 
 def _conclude(
-    identity: Identity, settings: Settings, door: Door, status: int | None, text: str
+    identity: Identity, settings: Settings, door: Door, status: int | None, log: str
 ) -> Live:
     """Return the master that answers at our socket, or raise why there is none.
 
     Args:
         status: How ssh ended, None if that is not known; the socket tells then.
     """
+    text, said = read_log(log), _take_said(log)
     live = None if status else look(identity, settings, door)
     if live is not None and _ORPHAN not in text:
         return live
     if status or (status is None and live is None):
-        error = diagnose(identity.host, text, status)
+        error = diagnose(identity.host, text, status, said)
         if isinstance(error, Throttled):
             door.note("drops", 1)
         raise error
@@ -119,7 +120,7 @@ def _handshake(
     socket = identity.socket(door.rundir)
     argv = master_argv(identity, settings, socket, log, interactive=interactive)
     env = ssh_env(settings, identity.env, interactive=interactive)
-    with streams(log, interactive) as fds:
+    with streams(log, False), streams(_said_path(log), interactive) as fds:
         door.tick()  # the last moment to find that another has taken over
         try:
             pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
@@ -138,6 +139,22 @@ def _handshake(
     finally:
         child.kill()
     return child.status
+
+
+def _said_path(log: str) -> str:
+    """Return where the host's own words go (SSH_MSG_USERAUTH_BANNER): to stderr.
+
+    What ssh itself says is in the log, so that no host can speak for it.
+    """
+    return f"{log}.said"
+
+
+def _take_said(log: str) -> str:
+    """Return the host's own words, and remove them."""
+    said = read_log(_said_path(log))
+    with seam(log):
+        unlink(_said_path(log))
+    return said
 
 
 def patience(identity: Identity, settings: Settings) -> float:

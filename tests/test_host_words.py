@@ -1,0 +1,127 @@
+"""What a host says of a refusal reaches who reads the error, and nobody insists."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import pam
+from tests.box import Box
+
+NewBox = Callable[..., Box]
+
+needs_pam = pytest.mark.skipif(not pam.is_here(), reason="only root can make PAM rules")
+
+_ADOPT = "Access denied by pam_slurm_adopt: you have no active jobs on this node"
+
+
+@pytest.fixture
+def rules(place: Path, new_box: NewBox) -> Iterator[tuple[pam.Rules, Box]]:
+    """PAM rules that let everybody in, and the host that has them."""
+    with pam.new_rules(place, new_box) as made:
+        yield made
+
+
+def script(place: Path, text: str) -> Path:
+    """Write a program."""
+    path = place / "script"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@needs_pam
+@pytest.mark.parametrize("kind", ["nologin", "adopt", "deny"])
+def test_an_account_that_is_refused_after_a_good_key(
+    rules: tuple[pam.Rules, Box], place: Path, kind: str
+) -> None:
+    (pam_rules, box), words = rules, ""
+    assert box.sshd is not None
+    if kind == "nologin":
+        words = "System is going down for maintenance"
+        (place / "nologin").write_text(f"{words}\n")
+        pam_rules.say(account=f"required pam_nologin.so file={place}/nologin")
+    elif kind == "adopt":
+        words = _ADOPT
+        path = script(place, f'echo "{words}"; exit 1')
+        pam_rules.say(account=f"required pam_exec.so stdout quiet {path}")
+    else:
+        pam_rules.say(account="required pam_deny.so")
+    for _ in range(3):
+        ended = box("run", "box", "--", "true")
+        assert ended.status == 77, ended
+        assert words in ended.err and "the account was refused" in ended.err
+        assert "MaxStartups" not in ended.err and "nothing ran there" in ended.err
+    assert box.sshd.connections == 1
+    assert box.hosts()["drops"] == 0
+    pam_rules.say()
+    box.ok("connect", "box")
+    box.submit("--", "true")
+
+
+@needs_pam
+def test_a_session_that_pam_refuses(rules: tuple[pam.Rules, Box], place: Path) -> None:
+    pam_rules, box = rules
+    path = script(place, 'echo "Too many logins for tester."; exit 1')
+    pam_rules.say(session=f"required pam_exec.so stdout quiet {path}")
+    ended = box("run", "box", "--", "true")
+    assert ended.status == 69, ended
+    assert "Too many logins for tester." in ended.err and "status 254" in ended.err
+
+
+#: Programs that an account may be bound to, and what each says.
+BOUND = {
+    "bash -r -c exec\\ sh": "exec: restricted",
+    "git-shell -c exec\\ sh": "fatal: unrecognized command 'exec sh'",
+    "tmux": "terminal",
+    "echo 'Password change required but no TTY available.' >&2; exit 1": "no TTY",
+    "ulimit -u 0; exec sh": "ulimit",
+    "printf '\\033[31mred\\n\\007' >&2; exit 9": "\\x1b[31mred",
+    "echo on stdout; echo on stderr >&2; exit 9": 'on stdout", and on stderr "on std',
+}
+
+
+@pytest.mark.parametrize("command", BOUND)
+def test_words_of_a_shell_that_runs_no_program(new_box: NewBox, command: str) -> None:
+    program = command.split()[0]
+    if not shutil.which(program) and program != "ulimit":
+        pytest.skip(f"no {program} here")
+    box = new_box(ForceCommand=command)
+    words = BOUND[command]
+    if program == "ulimit":
+        if os.geteuid() != 0:
+            pytest.skip("whether that is refused depends on the user")
+        words = "it said"
+    ended = box("run", "box", "--", "true")
+    assert ended.status in (69, 75), ended
+    assert words in ended.err and "it said nothing" not in ended.err, ended
+    assert all(map(str.isprintable, ended.err.splitlines())), ended
+
+
+def test_words_of_a_reply_that_breaks_off(new_box: NewBox) -> None:
+    cut = '(eval "$SSH_ORIGINAL_COMMAND") | head -c 90; echo enough of you >&2; exit 7'
+    box = new_box(ForceCommand=cut)
+    box.env["SSHJOBS_MAX_RECONNECT_ATTEMPTS"] = "1"
+    ended = box("submit", "box", "--", "true")
+    assert ended.status == 75, ended
+    assert "broke off" in ended.err and "enough of you" in ended.err, ended
+
+
+def test_a_flood_of_words_is_cut(new_box: NewBox) -> None:
+    box = new_box(ForceCommand="yes first | head -c 100000 >&2; echo last >&2; exit 4")
+    ended = box("run", "box", "--", "true")
+    assert ended.status == 69 and "first" in ended.err, ended
+    assert len(ended.err) < 2000
+
+
+def test_banner_of_a_host_is_no_word_of_ssh(new_box: NewBox, place: Path) -> None:
+    banner = place / "banner"
+    banner.write_text("Connection timed out, Permission denied (to strangers)\n")
+    box = new_box(Banner=banner, AuthorizedKeysFile="none")
+    ended = box("run", "box", "--", "true")
+    assert ended.status == 77 and "Permission denied (publickey)" in ended.err, ended
+    assert "the host said: Connection timed out" in ended.err
