@@ -128,6 +128,23 @@ def faults(
 
 @task(
     help={
+        "seconds": "for how long, all targets together",
+        "seed": "to see the same cases again",
+        "target": "one of them: reply mux from records store config prose",
+    },
+    auto_shortflags=False,
+)
+def fuzz(context: Context, seconds: int = 60, seed: int = -1, target: str = "") -> None:
+    """Give hostile input to all that takes input from others; print what breaks."""
+    line = f"python -m tests.fuzz --seconds {seconds}"
+    line += f" --seed {seed}" if seed >= 0 else ""
+    line += f" --target {target}" if target else ""
+    if not _run(context, line):
+        raise Exit(code=1)
+
+
+@task(
+    help={
         "check": "change nothing; fail if a page is not up to date",
         "html": "also make a site of all pages in build/docs (extra: docs)",
     },
@@ -173,6 +190,6 @@ def bench(
         raise Exit(code=1)
 
 
-ns = Collection(check, test, faults, docs, bench)
+ns = Collection(check, test, faults, fuzz, docs, bench)
 for verb in verbs.TASKS:
     ns.add_task(verb)
