@@ -195,7 +195,7 @@ class Ledger:
         if fact.winner_id == fact.job_id:
             self._change(fact.job_id, attempt=fact.attempt)
             return
-        if job is None:
+        if job is None or job.state != states.PENDING:  # it has started: it holds it
             return
         if fact.winner_id in self._foreign:
             self._refuse_holder(fact.job_id, self._foreign[fact.winner_id])
@@ -235,12 +235,12 @@ class Ledger:
         self._give_up(job_id, detail, hint)
 
     def _refused(self, fact: protocol.Refused) -> None:
-        if fact.code == "EGONE":
-            self._never_ran(fact.job_id)
-            return
         job = self._jobs.get(fact.job_id)
         if job is not None and job.state != states.PENDING:  # it has started, or more
             self._serve("start", fact.job_id)
+            return
+        if fact.code == "EGONE":
+            self._never_ran(fact.job_id)
             return
         detail = f"the job could not be started: {fact.text}"
         self._give_up(fact.job_id, detail, _HINTS.get(fact.code, ""))
@@ -259,7 +259,11 @@ class Ledger:
         self._serve("kill", fact.job_id)
 
     def _kill_missing(self, fact: protocol.KillMissing) -> None:
-        self._never_ran(fact.job_id)
+        job = self._jobs.get(fact.job_id)
+        if job is not None and job.state == states.RUNNING:
+            self._missing(protocol.Missing(fact.job_id))  # it has run, or still does
+        else:
+            self._never_ran(fact.job_id)
         self._serve("kill", fact.job_id)
 
     def _is_promised(self, job_id: str) -> bool:

@@ -107,6 +107,7 @@ class Scene:
     def close(self) -> None:
         """Let go of the record."""
         self.lead.release()
+        self.party.__exit__()
         self.store.close()
 
     def refill(self) -> None:

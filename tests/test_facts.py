@@ -211,3 +211,31 @@ def test_an_end_may_want_its_directory_gone(
     reaps = [intent for intent in store.intents("c") if intent.kind == "reap"]
     assert len(reaps) == wanted
     assert store.unowned_intents("c") == bool(wanted)
+
+
+def test_a_job_that_runs_was_not_cancelled_before_it_started(store: Store) -> None:
+    """The host has no directory of it: another machine may answer to that name."""
+    begin(store)
+    tell(store, protocol.Hello("node", "b", 1.0, ()), STARTED)
+    job = tell(store, protocol.Hello("other", "b", 1.0, ()), protocol.KillMissing(ID))
+    assert job is not None
+    assert (job.state, job.reason) == (states.RUNNING, "runs on node")
+    job = tell(store, protocol.Hello("node", "b", 1.0, ()), protocol.KillMissing(ID))
+    assert job is not None and job.state == states.LOST
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        protocol.Refused(ID, "ENOSPC", "x"),
+        protocol.Refused(ID, "EGONE", "x"),
+        protocol.Claimed(ID, OTHER, 1, states.RUNNING, True),
+    ],
+)
+def test_what_has_started_is_neither_forgotten_nor_replaced(
+    store: Store, fact: protocol.Event
+) -> None:
+    begin(store)
+    job = tell(store, STARTED, fact, STARTED._replace(job_id=OTHER))
+    assert job is not None and job.state == states.RUNNING
+    assert store.job(OTHER) is None

@@ -10,6 +10,7 @@ import pytest
 
 from sshjobs.errors import ProtocolError, SshJobsError, StoreError
 from sshjobs.model import Spec
+from sshjobs.verbs.polling import take_up
 from tests.liar import (
     CHECKS,
     HOME,
@@ -20,6 +21,7 @@ from tests.liar import (
     REAPS,
     STARTS,
     THEIRS,
+    Liar,
     Scene,
 )
 
@@ -266,4 +268,34 @@ def test_the_record_names_no_file_by_anything_but_an_id(
     ):
         with pytest.raises(StoreError, match="not the id of a job"):
             do(value)
+    scene.check()
+
+
+def test_a_reply_that_breaks_a_rule_is_not_whole(scene: Scene) -> None:
+    """It came in one piece, its end with it; what stands behind is not known."""
+    broken = b"log %s 0\nx\nNONCE 1\n" % CHECKS.encode()
+    killed = b"killsent %s\n" % KILLS.encode()
+    said = b"hello n b 1 setsid\njournal 5 9\n" + killed + broken + b"lost %s x\nend\n"
+    assert isinstance(scene.hear(said % CHECKS.encode()), ProtocolError)
+    row = scene.party.row()
+    assert (row.rounds, row.round_started_at, row.journal_gen) == (0, 0.0, "")
+    kinds = [intent.kind for intent in scene.store.intents(scene.party.conn)]
+    assert "kill" in kinds
+    scene.check()
+
+
+@pytest.mark.parametrize("place", range(len(FRAMES["listed"])))
+def test_what_is_taken_up_can_be_kept_and_shown(scene: Scene, place: int) -> None:
+    scene.lead.release()
+    party = scene.party
+    lines = b""
+    for number, value in enumerate(values(scene)):
+        words = [word.encode() for word in FRAMES["listed"]]
+        words[0] = b"h" * 14 + b"%c%c" % (97 + number % 26, 97 + number // 26)
+        words[place] = value
+        lines += b"listed " + b" ".join(words) + b"\n"
+    party._transport = Liar(lines + b"end\n")
+    ids, _ = take_up(party, lambda listed: True)
+    assert len(ids) >= 3 or place == 0
+    assert THEIRS not in ids
     scene.check()

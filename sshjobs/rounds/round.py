@@ -53,6 +53,7 @@ class Round:
         self._bytes_in = 0
         self._skew = 0.0
         self._failed: protocol.Failed | None = None
+        self._is_whole = False  # each event of the reply was taken, the last one too
 
     def run(self, transport: transports.Transport) -> None:
         """Serve every open intent of the host in one session.
@@ -153,7 +154,9 @@ class Round:
 
     def _take(self, event: protocol.Event) -> None:
         """Keep what was said for the transaction."""
-        if isinstance(event, protocol.Failed):
+        if isinstance(event, protocol.End):
+            self._is_whole = True
+        elif isinstance(event, protocol.Failed):
             self._failed = event
         elif isinstance(event, (protocol.Listed, protocol.ListedOdd)):
             self.listed.append(event)
@@ -186,7 +189,7 @@ class Round:
             The ids of jobs whose specs are not needed any more.
         """
         store, place = self._store, self._place
-        whole = reply.ended and self._failed is None
+        whole = self._is_whole and self._failed is None
         with store.write():
             counts = {"sessions": place.take_sessions()}
             if place.generation() != self._lead.generation:
