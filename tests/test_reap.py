@@ -137,3 +137,16 @@ def test_a_log_that_was_wrongly_thought_to_be_home_is_brought(box: Box) -> None:
     assert [row["id"] for row in box.ok("reap", "--json").objects] == [job_id]
     assert not box.directory(job_id).exists()
     assert box.ok("logs", job_id).raw == bytes(LONG)
+
+
+def test_a_holder_that_was_lost_and_reaped_is_lost(host: Host) -> None:
+    started = host.running(b"exec sleep 100", key="k")
+    host.kill_runner(started.job_id)
+    end_all(host)
+    check = protocol.Check(started.job_id, None, "")
+    host.until(protocol.Lost, Request(checks=(check,)))
+    assert of(protocol.Reaped, reap(host, reap_of(started.job_id, b"up\n")))
+    said = host.run(Request(starts=(an_order(b"true", key="k", once=True),)))
+    assert of(protocol.Claimed, said)[0].state == "LOST"
+    (lost,) = of(protocol.Lost, said)
+    assert lost.job_id == started.job_id and not of(protocol.Ended, said)

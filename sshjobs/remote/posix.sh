@@ -668,7 +668,11 @@ $1 == "w" {
     WS[ws] = state
     WD[ws] = $6
 }
-$1 == "r" { if (rd("keys/" $3 "/" $4) >= 0 && ("state" in F)) ended($2) }
+$1 == "r" {
+    if (rd("keys/" $3 "/" $4) < 0 || !("state" in F)) next
+    if (F["state"] == "LOST") say("lost " $2 " it was lost, and its directory was reaped")
+    else ended($2)
+}
 $1 == "l" {
     d = "jobs/" $2 "/"
     if (rd(d "spec") < 0 && rd(d "exit") < 0) { say("odd " $2 " no whole job"); next }
