@@ -366,6 +366,16 @@ _PREAMBLE_BYTES = 2000
 
 # -- saying ------------------------------------------------------------------------
 
+#: Stands before the program, and is all that is read where no sh reads it from a pipe:
+#: csh knows ``$?NAME``, zsh would fail here and there, and behind a terminal the end of
+#: the program never comes. fish reads none of it.
+GUARD = b"""[ "$?shell" = 1 ] && printf 'sshjobs-not-%s\\n' tcsh && exit 1
+[ "${ZSH_VERSION-}" ] && [ "$(emulate)" = zsh ] &&
+printf 'sshjobs-not-%s\\n' zsh && exit 1
+[ -t 0 ] && printf 'sshjobs-not-%s\\n' terminal && exit 1
+"""
+_OBSTACLES = ("tcsh", "zsh", "terminal")
+
 #: Before a file is made.
 _UMASK = b"umask 077\n"
 
@@ -402,7 +412,7 @@ def build(request: Request, nonce: str) -> bytes:
         "frame": True,
     }
     functions = b"".join(remote[name] for name, is_on in wanted.items() if is_on)
-    parts = [b"{", functions + prologue, opening]
+    parts = [GUARD + b"{", functions + prologue, opening]
     if runs:
         parts += [b"sj_runner=" + quote(remote["runner"]), b"sj_prepare_runs"]
     if request.kills:
@@ -456,7 +466,7 @@ def build_examination(script: bytes, nonce: str) -> bytes:
     The tools there are read as those of a round are: in an environment of ours.
     """
     head = b"sj_tame\nprintf '\\n%s\\n' " + nonce.encode("ascii")
-    lines = [b"{", _remote()[0]["round"] + head, script, b"}", b"exit 0", b""]
+    lines = [GUARD + b"{", _remote()[0]["round"] + head, script, b"}", b"exit 0", b""]
     return b"\n".join(lines)
 
 
@@ -465,7 +475,7 @@ def _listening(functions: bytes, *parts: bytes) -> bytes:
 
     bash leaves there what it has not parsed yet (5.2); dash may have read it.
     """
-    lines = [b"{", functions + _UMASK, *parts, b"exit 0", b"}", b""]
+    lines = [GUARD + b"{", functions + _UMASK, *parts, b"exit 0", b"}", b""]
     return b"\n".join(lines)
 
 
@@ -664,12 +674,15 @@ class Reply:
         begun: The fence was seen: what follows is the host's own answer.
         ended: The reply is whole.
         preamble: The first 2,000 bytes before the fence, for error texts.
+        obstacle: What has our program in place of an sh that reads it from a pipe:
+            ``zsh``, ``tcsh`` or ``terminal``; empty if nothing says so.
     """
 
     def __init__(self, nonce: str, host: str = "the host") -> None:
         self.begun = False
         self.ended = False
         self.preamble = b""
+        self.obstacle = ""
         self._host = host
         self._skips = False  # the rest of a frame that is too long
         self._fence = f"\nsshjobs-reply {PROTOCOL_VERSION} {nonce}\n".encode("ascii")
@@ -708,6 +721,9 @@ class Reply:
         if len(self.preamble) < _PREAMBLE_BYTES:
             self.preamble = (self.preamble + data)[:_PREAMBLE_BYTES]
         if at < 0:
+            for name in _OBSTACLES if b"sshjobs-not-" in noise else ():
+                if f"sshjobs-not-{name}".encode("ascii") in noise:
+                    self.obstacle = name
             del self._buffer[: max(0, len(noise) - len(self._fence))]
             return False
         self.preamble = self.preamble.split(self._fence[1:])[0]

@@ -261,7 +261,8 @@ def test_a_program_is_a_program(shell: str) -> None:
 
 def test_a_program_is_one_compound() -> None:
     program = protocol.build(REQUEST, NONCE)
-    assert program.startswith(b"{\n") and program.endswith(b"\n}\nexit 0\n")
+    assert program.startswith(protocol.GUARD + b"{\n")
+    assert program.endswith(b"\n}\nexit 0\n")
 
 
 @settings(max_examples=20, deadline=None)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from .. import errors, protocol, transports
-from ..errors import TransportError
 from ..facts import Ledger, settled
 from ..locks import Lead
 from .asked import Asked
 from .bounds import Over, ReplyBounds
 from .host_words import words_of_session
 from .intake import Intake
+from .obstacles import is_unread, not_run
 from .place import Place
 from .request import LONG, Plan, collect, expire
 
@@ -107,7 +107,7 @@ class Round:
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
-        if not reply.begun and not _may_have_run(ran.exit_status):
+        if not reply.begun and (is_unread(reply) or not _may_have_run(ran.exit_status)):
             self._take_back(plan)
         self._judge(reply, ran)
 
@@ -142,12 +142,7 @@ class Round:
         if self._failed is not None:
             raise errors.HostError(host, self._failed.text, self._failed.hint)
         if not reply.begun:
-            raise TransportError(
-                host,
-                "the login shell did not run our program; "
-                f"{words_of_session(reply.preamble, ran)}",
-                "the account must be allowed to run commands: ssh HOST sh -c true",
-            )
+            raise not_run(host, reply, ran)
         if not reply.ended:
             said = words_of_session(b"", ran)
             raise errors.OutcomeUnknown(host, f"the reply broke off; {said}")

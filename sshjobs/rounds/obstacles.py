@@ -1,0 +1,44 @@
+"""What a host did with our program, where no sh has run it."""
+
+from __future__ import annotations
+
+from ..errors import TransportError
+from ..protocol import GUARD, Reply
+from ..transports import Completed
+from .host_words import words_of_session
+
+_SHELL = (
+    "nothing was done there; look for 'exec {name}' in the start-up files of the "
+    "account (.bashrc, .profile) or in a forced command, and let it happen at a "
+    "terminal only: [ -t 0 ] && exec {name}"
+)
+_TERMINAL = (
+    "nothing was done there; a forced command or a wrapper (script, tmux, sudo with "
+    "use_pty) runs each command in a terminal: let it hand on commands without one"
+)
+_ACCOUNT = "the account must be allowed to run commands: ssh HOST sh -c true"
+
+
+def is_unread(reply: Reply) -> bool:
+    """Tell whether our program was sent back, as by cat or a terminal's echo."""
+    return GUARD[: GUARD.index(b"\n")] in reply.preamble
+
+
+def not_run(host: str, reply: Reply, ran: Completed) -> TransportError:
+    """Return what it means that a session ended before the fence of its reply."""
+    name = reply.obstacle
+    if b"fish: " in ran.stderr and not name:  # fish 3.6 parses all of it first
+        name = "fish"
+    if name == "terminal":
+        return TransportError(
+            host, "the session is in a terminal, and not on a pipe", _TERMINAL
+        )
+    if name:
+        text = f"{name} read our program, and not sh"
+        return TransportError(host, text, _SHELL.format(name=name))
+    if is_unread(reply):
+        return TransportError(host, "our program came back, and was not run", _ACCOUNT)
+    said = words_of_session(reply.preamble, ran)
+    return TransportError(
+        host, f"the login shell did not run our program; {said}", _ACCOUNT
+    )
