@@ -121,11 +121,11 @@ VALUES: list[bytes] = [
 ]
 
 
-def frame(kind: str, place: int = -1, value: bytes = b"") -> bytes:
+def frame(kind: str, field: int = -1, value: bytes = b"") -> bytes:
     """Return a frame, one of its fields replaced."""
     words = [word.encode() for word in FRAMES[kind]]
-    if place >= 0:
-        words[place] = value
+    if field >= 0:
+        words[field] = value
     words = [word.replace(b"~", b" ") for word in words]
     line = b" ".join([kind.split()[0].encode(), *words]) + b"\n"
     if kind == "log":
@@ -142,8 +142,8 @@ def values(scene: Scene) -> Iterator[bytes]:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
+def scene(place: Path) -> Iterator[Scene]:
+    made = Scene(place)
     yield made
     made.close()
 
@@ -156,16 +156,16 @@ def test_a_right_frame_counts(scene: Scene, kind: str) -> None:
     scene.check()
 
 
-CELLS = [(kind, place) for kind, words in FRAMES.items() for place in range(len(words))]
+CELLS = [(kind, field) for kind, words in FRAMES.items() for field in range(len(words))]
 FATAL = ("hello", "journal", "log", "failed")
 
 
 @pytest.mark.parametrize(
-    ("kind", "place"), [cell for cell in CELLS if cell[0] not in FATAL]
+    ("kind", "field"), [cell for cell in CELLS if cell[0] not in FATAL]
 )
-def test_a_hostile_field_costs_its_job(scene: Scene, kind: str, place: int) -> None:
+def test_a_hostile_field_costs_its_job(scene: Scene, kind: str, field: int) -> None:
     """All values in one reply: the rest of it counts all the same."""
-    lines = b"".join(frame(kind, place, value) for value in values(scene))
+    lines = b"".join(frame(kind, field, value) for value in values(scene))
     ended = b"ended %s 5 - - 1 2 0 \n" % LOGS.encode()
     for listing in (True, False):
         scene.refill()
@@ -180,14 +180,14 @@ def test_a_hostile_field_costs_its_job(scene: Scene, kind: str, place: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "place"), [cell for cell in CELLS if cell[0] in FATAL]
+    ("kind", "field"), [cell for cell in CELLS if cell[0] in FATAL]
 )
 def test_a_hostile_field_of_the_round_fails_the_round(
-    scene: Scene, kind: str, place: int
+    scene: Scene, kind: str, field: int
 ) -> None:
     for value in values(scene):
         scene.refill()
-        error = scene.hear(frame(kind, place, value) + b"end\n", listing=True)
+        error = scene.hear(frame(kind, field, value) + b"end\n", listing=True)
         assert error is None or isinstance(error, SshJobsError)
         if isinstance(error, ProtocolError):
             assert error.host == "local" and str(error).isprintable()
@@ -197,10 +197,10 @@ def test_a_hostile_field_of_the_round_fails_the_round(
 def test_an_id_that_is_a_path_is_no_id(scene: Scene) -> None:
     secret = scene.user / ".ssh" / "id_demo"
     for kind, words in FRAMES.items():
-        for place, word in enumerate(words):
+        for field, word in enumerate(words):
             if word in (*OURS, NOBODYS):
-                scene.hear(frame(kind, place, str(secret).encode()) + b"end\n")
-                scene.hear(frame(kind, place, b"../../../../x") + b"end\n")
+                scene.hear(frame(kind, field, str(secret).encode()) + b"end\n")
+                scene.hear(frame(kind, field, b"../../../../x") + b"end\n")
     assert secret.read_text() == "canary .ssh/id_demo"
     scene.check()
 
@@ -284,18 +284,18 @@ def test_a_reply_that_breaks_a_rule_is_not_whole(scene: Scene) -> None:
     scene.check()
 
 
-@pytest.mark.parametrize("place", range(len(FRAMES["listed"])))
-def test_what_is_taken_up_can_be_kept_and_shown(scene: Scene, place: int) -> None:
+@pytest.mark.parametrize("field", range(len(FRAMES["listed"])))
+def test_what_is_taken_up_can_be_kept_and_shown(scene: Scene, field: int) -> None:
     scene.lead.release()
     party = scene.party
     lines = b""
     for number, value in enumerate(values(scene)):
         words = [word.encode() for word in FRAMES["listed"]]
         words[0] = b"h" * 14 + b"%c%c" % (97 + number % 26, 97 + number // 26)
-        words[place] = value
+        words[field] = value
         lines += b"listed " + b" ".join(words) + b"\n"
     party._transport = Liar(lines + b"end\n")
     ids, _ = take_up(party, lambda listed: True)
-    assert len(ids) >= 3 or place == 0
+    assert len(ids) >= 3 or field == 0
     assert THEIRS not in ids
     scene.check()

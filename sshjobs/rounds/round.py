@@ -99,7 +99,7 @@ class Round:
             self._take_back(plan)
             raise
         except (Over, errors.CommandTimeout):
-            if not reply.ended:  # else only the session would not end
+            if not self._is_whole:  # else only the session would not end
                 raise
         finally:
             intake.close()
@@ -143,7 +143,7 @@ class Round:
             raise errors.HostError(host, self._failed.text, self._failed.hint)
         if not reply.begun:
             raise not_run(host, reply, ran)
-        if not reply.ended:
+        if not self._is_whole:
             said = words_of_session(b"", ran)
             raise errors.OutcomeUnknown(host, f"the reply broke off; {said}")
 
