@@ -15,7 +15,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request, Started
-from tests.test_posix import Host, any_host, gone, host, of, paths, wait
+from tests.test_posix import Host, an_order, any_host, gone, host, of, paths, wait
 
 __all__ = ["any_host", "host", "paths"]
 #: Somebody else, who has no process here but those of a test.
@@ -245,3 +245,56 @@ def test_kill_says_no_end_that_it_could_not_see(blind: Host) -> None:
     assert not of(protocol.Ended, blind.run(check))
     (blind.home / "blind").unlink()
     assert blind.end(job.job_id).cause == "cancelled"
+
+
+# -- files that a job makes in its own directory -------------------------------------
+
+OWN = (
+    "cd %s && %s; cd /; setsid sh -c \"trap '' TERM; echo up; exec sleep 1000\" & wait"
+)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [": >exit", ": >lost", ": >killed", "mkdir killed", "echo pid=1 | tee lost >exit"],
+)
+def test_a_file_in_its_own_directory_ends_no_job(any_host: Host, make: str) -> None:
+    """Of a record only the end counts, and not its name."""
+    order = an_order(b"true", kill_grace=0.4)
+    folder = any_host.jobs / order.job_id
+    line = OWN % (folder, make)
+    order = order._replace(spec=order.spec._replace(command=line.encode()))
+    any_host.run(Request(starts=(order,)))
+    log = folder / "log"
+    wait(lambda: log.exists() and log.read_bytes() == b"up\n")
+    check = Request(checks=(Check(order.job_id, None, ""),))
+    assert of(protocol.Started, any_host.run(check))
+    (listed,) = of(protocol.Listed, any_host.run(Request(listing=True)))
+    assert listed.state == "RUNNING"
+    reap = Request(reaps=(protocol.Reap(order.job_id, 1 << 40),))
+    assert of(protocol.ReapRefused, any_host.run(reap)) and folder.exists()
+    any_host.kill(order.job_id)
+    assert any_host.end(order.job_id).cause == "cancelled"
+    assert not [line for line in any_host.marked().values() if "1000" in line]
+
+
+def test_a_file_named_exit_stops_no_clock(any_host: Host) -> None:
+    order = an_order(b"true", timeout=0.4, kill_grace=0.4)
+    line = OWN % (any_host.jobs / order.job_id, ": >exit")
+    order = order._replace(spec=order.spec._replace(command=line.encode()))
+    any_host.run(Request(starts=(order,)))
+    assert any_host.end(order.job_id).cause == "timeout"
+    wait(lambda: not any_host.marked())
+
+
+def test_a_loss_that_had_no_room_is_told_and_written_later(host: Host) -> None:
+    """What a full disk leaves of its record is empty."""
+    job = host.running(b"sleep 1000")
+    host.kill_runner(job.job_id)
+    os.killpg(job.pgid, signal.SIGKILL)
+    wait(lambda: gone(job.pgid))
+    (host.jobs / job.job_id / "lost").touch()
+    about = (job.job_id, job.pid, job.start)
+    assert [type(event) for event in host.check(*about)] == [protocol.Lost]
+    assert "\nend=\n" in (host.jobs / job.job_id / "lost").read_text()
+    assert [type(event) for event in host.check(*about)] == [protocol.Lost]

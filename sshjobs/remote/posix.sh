@@ -157,6 +157,17 @@ sj_start_of() { # PID: to sj_started, if it lives
     sj_started=${20}
 }
 
+# Of a record only the end counts: a job may make a file of any name in its directory.
+sj_is_whole() { # FILE
+    [ -f "$1" ] || return
+    sj_count=0
+    while [ $sj_count -lt 60 ] && read -r sj_line; do
+        case $sj_line in end=) return 0 ;; esac
+        sj_count=$((sj_count + 1))
+    done <"$1"
+    return 1
+}
+
 # Where no process can be had to look for others, a signal still reaches the group of a job.
 # Its number is that of the job if the record has no end and its leader is the process that
 # was started, or its runner has still to wait for it.
@@ -519,7 +530,7 @@ function endword() {
     return val("status") == "0" ? "COMPLETED" : "FAILED"
 }
 function finish(id, d, new) {
-    if (rd(d "lost") >= 0) { state = quiet ? "LOST" : lost(id); return 1 }
+    if (rd(d "lost") >= 0 && ("end" in F)) { state = quiet ? "LOST" : lost(id); return 1 }
     if (rd(d "exit") >= 0 && ("end" in F) || rd(d "run") >= 0 && ("end" in F)) {
         state = endword()
         if (quiet) return 1
@@ -717,6 +728,15 @@ END {
 # job whose runner is gone as well was cancelled, not lost.
 sj_loser='
 set -C
+whole() {
+    [ -f "$1" ] || return
+    n=0
+    while [ $n -lt 60 ] && read -r l; do
+        case $l in end=) return 0 ;; esac
+        n=$((n + 1))
+    done <"$1"
+    return 1
+}
 while read -r id why; do
     d=jobs/$id
     c=
@@ -726,8 +746,11 @@ while read -r id why; do
     *) r="its processes vanished without a record of their end" ;;
     esac
     if [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
-    if [ -d "$d" ] && [ ! -e "$d/exit" ]; then
-        { printf "cause=%s\nfinished_at=%s\nreason=%s\nid=%s\nend=\n" "$c" "$SJ_NOW" "$r" "$id" >"$d/lost"; } 2>/dev/null
+    if [ -d "$d" ] && ! whole "$d/exit"; then
+        t="cause=$c\nfinished_at=$SJ_NOW\nreason=$r\nid=$id\nend=\n"
+        { printf "$t" >"$d/lost"; } 2>/dev/null ||
+            [ -h "$d/lost" ] || [ ! -f "$d/lost" ] || whole "$d/lost" ||
+            { printf "\n$t" >>"$d/lost"; } 2>/dev/null
     fi
     [ "$SJ_QUIET" ] && continue
     case $c in
@@ -812,7 +835,8 @@ sj_kill() { # IDS
                 continue
             }
         fi
-        if [ ! -e "$sj_d/exit" ] && [ ! -e "$sj_d/lost" ]; then
+        if ! sj_is_whole "$sj_d/exit" && ! sj_is_whole "$sj_d/lost"; then
+            [ ! -e "$sj_d/killed" ] || [ -h "$sj_d" ] || rm -rf "$sj_d/killed"
             if [ -h "$sj_d" ]; then
                 sj_k="$sj_k $sj_i" # whoever moved it gets no file of ours
             elif ! { printf '' >>"$sj_d/cancel"; } 2>/dev/null &&
@@ -1106,6 +1130,14 @@ function rd(f,  l, i, k) {
     close(f)
     return i
 }
+function runs(p, s,  f, l, a) {
+    f = "/proc/" p "/stat"
+    if (!(p ~ /^[0-9]+$/) || (getline l < f) < 1) return 0
+    close(f)
+    sub(/^.*\) /, "", l)
+    split(l, a, " ")
+    return a[20] == s && !(a[1] ~ /^[XxZ]/)
+}
 function clean(k,  t) { t = (k in F) ? F[k] : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
 /^-/ { split($NF, a, "/"); size[a[2]] = file[a[2]] = $5; next }
 NF < 4 && $NF ~ /^jobs\// { split($NF, a, "/"); sum[a[2]] = $1; next }
@@ -1116,6 +1148,11 @@ NF != 1 { next }
     d = "jobs/" id "/"
     split("", F)
     fin = (rd(d "lost") >= 0) ? "LOST" : ""
+    # One without its end is what a full disk left, or something of the job.
+    if (fin != "" && !("end" in F)) {
+        split("", F)
+        if (rd(d "run") >= 0 && runs(F["pid"], F["start"])) fin = ""
+    }
     if (fin != "" && F["cause"] == "cancelled") fin = "CANCELLED"
     delete F["end"]
     if (fin == "" && (rd(d "exit") >= 0 && ("end" in F) || rd(d "run") >= 0 && ("end" in F))) {
@@ -1636,7 +1673,8 @@ sj_one() { # ID ATTEMPT
     sj_g=$!
     exec 2>/dev/null
     if wait "$sj_s"; then
-        [ -e "$sj_d/cancel" ] || [ -e "$sj_d/exit" ] || printf '' >"$sj_d/expire"
+        [ -e "$sj_d/cancel" ] || sj_is_whole "$sj_d/exit" || printf '' >"$sj_d/expire"
+        [ ! -e "$sj_d/killed" ] || [ -e "$sj_d/cancel" ] || rm -rf "$sj_d/killed"
         sj_expire
     fi
     wait "$sj_g"
@@ -1862,7 +1900,6 @@ function rd(f,  l, k) {
     }
     close(f)
 }
-function has(f,  l, r) { r = (getline l < f); close(f); return r >= 0 }
 function take(p, id, sure) {
     if (!sure && !own(p)) return 0
     OW[p] = id
@@ -1884,7 +1921,8 @@ function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
     if (F["job_pid"] + 0 > 1) { LP[F["job_pid"]] = id; LS[F["job_pid"]] = F["start"] }
     RP[id] = F["pid"]
     RB[id] = F["start"]
-    over[id] = has("jobs/" id "/exit")
+    rd("jobs/" id "/exit")
+    over[id] = ("end" in F)
 }
 END {
     if (!list() || (scope != "group" && !marks())) exit
