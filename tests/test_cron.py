@@ -184,6 +184,7 @@ def test_the_scripts_where_there_is_no_cron(
         )
         return done.stdout.decode()
 
+    assert minute("sshjobs run gpu1 --name other -- 'echo old; exit 4'") != ""
     assert minute("$HOME/bin/nightly") == ""
     minute("sshjobs wait")
     letter = minute("$HOME/bin/bad-ends")
@@ -192,7 +193,7 @@ def test_the_scripts_where_there_is_no_cron(
     for _ in range(2):
         assert minute("$HOME/bin/nightly") == ""
         assert minute("$HOME/bin/bad-ends") == ""
-    assert len(minute("sshjobs list").splitlines()) == 2
+    assert len(minute("sshjobs list").splitlines()) == 3
     assert minute("sshjobs reap >/dev/null") == ""
     assert (sshd.connections, sshd.drops) == (1, 0)
     assert "disconnected" in minute("sshjobs disconnect gpu1")

@@ -70,6 +70,13 @@ def test_the_examples_of_the_manual_are_commands(verb: manual.Verb) -> None:
         cli.read(verb, words(found[0])[2:])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_what_is_installed_is_a_checkout(page: Path) -> None:
+    """It is in no index: a name there may be anybody's."""
+    installed = re.findall(r"pip install ([^&\n]*)", page.read_text("utf-8"))
+    assert not [words for words in installed if "sshjobs" in words]
+
+
 def test_ci_runs_what_the_readme_says() -> None:
     lines = (TOP / "README.md").read_text("utf-8").splitlines()
     at = lines.index("<!-- tests -->")
