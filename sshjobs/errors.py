@@ -62,7 +62,7 @@ class SessionRefused(TransportError):
 
 
 class AuthenticationError(TransportError):
-    """The key or the host key was refused; only a person can mend that."""
+    """The key or the host key was refused; in most cases a person must mend that."""
 
     exit_status = 77
 

@@ -133,6 +133,15 @@ SETTINGS = (
         60.0,
         "how long a verb waits through cooldowns of a host",
     ),
+    Setting(
+        "refused_retry",
+        "seconds",
+        600.0,
+        "how long a refused login is not tried again by itself: as long as the longest "
+        "penalty of sshd. Then one process tries once",
+        "sshd_config(5) PerSourcePenalties",
+        1,
+    ),
     Setting("kill_grace", "seconds", 10.0, "between TERM and KILL"),
     Setting(
         "start_grace",
@@ -222,6 +231,7 @@ class Settings:
     keepalive_interval: float
     persist: float
     wait_host: float
+    refused_retry: float
     kill_grace: float
     start_grace: float
     intent_ttl: float

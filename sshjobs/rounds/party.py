@@ -295,6 +295,10 @@ class Party(Place):
             self._transport = transports.connect(
                 self.identity, self.settings, self.door()
             )
+            if self.retried:
+                from .refusals import forget_refusal
+
+                forget_refusal(self)
         return self._transport
 
     def _hang_up(self) -> None:
@@ -341,13 +345,18 @@ class Party(Place):
             raise known
         if self.clock() < cooldown_end(row, self.clock()):
             raise cause_of(row)
+        if row.refused != "{}":
+            from .refusals import begin_retry
+
+            begin_retry(self)
 
     def refused(self, row: HostRow) -> SshJobsError | None:
         """Return the error of these very credentials, if they were refused."""
-        import json
+        if row.refused == "{}":
+            return None
+        from .refusals import known_refusal
 
-        text = json.loads(row.refused).get(transports.credentials(self.identity))
-        return errors.load(text) if text else None
+        return known_refusal(self, row)
 
     def _forgive(self) -> None:
         """Forget refusals and cooldown: a person has come to see to it."""

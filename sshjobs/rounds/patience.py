@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from .. import errors, transports
+from .. import errors
 from ..errors import SshJobsError, TransportError
 from .cooldown import cause_of, cooldown_end, is_permanent
 from .place import Place
@@ -14,21 +14,11 @@ from .place import Place
 _UNWATCHED = 600.0
 
 
-def remember_refusal(place: Place, error: TransportError) -> None:
-    """Have nobody here try these credentials again until a person acts."""
-    import json
-
-    credentials = transports.credentials(place.identity)
-    with place.store.write():
-        refused = json.loads(place.row().refused)
-        if not refused.get(credentials):
-            refused[credentials] = errors.dump(error)
-            place.store.set_host(place.conn, refused=json.dumps(refused))
-
-
 def remember_failure(place: Place, error: TransportError) -> None:
     """Have others wait after a failure that a person saw, as after any other."""
     if isinstance(error, errors.AuthenticationError):
+        from .refusals import remember_refusal
+
         remember_refusal(place, error)
     elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
         Patience(place).failed(error)
@@ -114,8 +104,9 @@ class Patience:
         if isinstance(error, errors.SessionRefused):
             self._wait_for_session(error)
         elif isinstance(error, errors.AuthenticationError):
-            remember_refusal(self._place, error)
-            raise error
+            from .refusals import remember_refusal
+
+            raise remember_refusal(self._place, error)
         elif isinstance(error, errors.OutcomeUnknown):
             self._cool(error, "bad_rounds", 0.25, 5.0)
         elif isinstance(error, errors.Throttled):

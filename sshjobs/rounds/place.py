@@ -80,6 +80,7 @@ class Place:
         #: How many bytes of a long log to bring at a time, 0 for all that there are.
         self.portion = 0
         self.unfetched: set[str] = set()  # whose logs come in rounds only
+        self.retried = ""  # credentials that were refused before, while they are tried
         self.sessions = 0  # that are not in the ledger yet
         #: The instant of the monotonic clock at which its caller gives up, if any.
         self.until: float | None = None

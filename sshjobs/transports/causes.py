@@ -25,7 +25,7 @@ from ..model import printable
 
 _PERSON = (
     "see ssh -v {host}; a changed key, certificate, ticket or ssh_config is tried at "
-    "once, and so is sshjobs connect {host}, which also asks for a password or a code"
+    "once; sshjobs connect {host} also asks for a password or a code"
 )
 _FIRST = "log in once with ssh {host} and look at the key that it shows"
 _CHANGED = (
