@@ -248,6 +248,44 @@ frames("listed", b"listed ID RUNNING 1.0 box 1 - %1B[2J -\n")
 frames("log", b"log ID 0\n\nNONCE 1\n")
 
 
+#: Files that stand beside the record, as seen from its specs and logs.
+_FILES = (b"../../a", b"../../logs/x", b"../store.db")
+
+
+@lie("round")
+def names_of_files(asked: Asked) -> Iterator[bytes]:
+    yield head(asked)
+    for name in _FILES:
+        for frame in (
+            b"killsent %b\n",
+            b"killmissing %b\n",
+            b"started %b 1 1 1 boot box 1.0\n",
+            b"ended %b 0 - - 1.0 2.0 0 \n",
+            b"refused %b EOTHER no\n",
+            b"reaped %b\n",
+            b"nolog %b gone\n",
+            b"listed %b COMPLETED 1.0 box 1 - a b\n",
+        ):
+            yield frame % name
+        yield b"claimed %b %b 1 COMPLETED 1\n" % (asked.ids[0], name)
+    yield b"end\n"
+
+
+@lie("round")
+def a_log_of_a_file(asked: Asked) -> Iterator[bytes]:
+    yield head(asked)
+    for name in _FILES:
+        yield b"log %b 0\nowned\n\n%b 6\n" % (name, asked.nonce)
+    yield b"end\n"
+
+
+@lie("round")
+def bytes_that_are_home(asked: Asked) -> Iterator[bytes]:
+    job_id, offset, _ = _wanted(asked)
+    yield head(asked) + b"log %b 0\n" % job_id + b"L" * (offset + 1)
+    yield b"\n%b %d\nend\n" % (asked.nonce, offset + 1)
+
+
 @lie("round")
 def strange_entries_without_end(asked: Asked) -> Iterator[bytes]:
     yield head(asked)

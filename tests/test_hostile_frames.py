@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sshjobs import protocol
 from sshjobs.errors import ProtocolError, SshJobsError, StoreError
 from sshjobs.model import Spec
 from sshjobs.verbs.polling import take_up
@@ -154,6 +155,11 @@ def test_a_right_frame_counts(scene: Scene, kind: str) -> None:
     assert error is None or kind == "failed", error
     assert scene.party.row().cause == ""
     scene.check()
+
+
+def test_no_frame_is_left_out(scene: Scene) -> None:
+    known = {b"log", *protocol._FRAMES} - {b"beat", b"end"}  # they have no field
+    assert {kind.split()[0].encode() for kind in FRAMES} == known
 
 
 CELLS = [(kind, field) for kind, words in FRAMES.items() for field in range(len(words))]

@@ -240,6 +240,8 @@ def check(host: Host, lie: str, verbs: list[str]) -> None:
 #: One of each kind, against the verb that it hurts most.
 SAMPLE = [
     ("foreign-lost", "poll"),
+    ("names-of-files", "kill"),
+    ("a-log-of-a-file", "logs"),
     ("a-log-without-end", "logs"),
     ("a-fetch-without-end", "a long log"),
     ("stderr-in-drips", "submit"),
