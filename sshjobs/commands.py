@@ -40,6 +40,7 @@ def run(verb: str, values: Values, *, last: bool = False) -> int:
     _make_sure_of_streams()
     try:
         ctx = verbs.Context(flags=_flags(values))
+        ctx.say = _err
         try:
             return _VERBS[verb](ctx, values)
         finally:

@@ -103,6 +103,13 @@ SETTINGS = (
         1,
     ),
     Setting(
+        "min_free_bytes",
+        "bytes",
+        256 << 20,
+        "logs are brought home only while so much of this machine's disk is free (a "
+        "tenth of a small one); the rest stays on the host until there is room",
+    ),
+    Setting(
         "max_reconnect_attempts",
         "count",
         5,
@@ -227,6 +234,7 @@ class Settings:
     command_timeout: float
     round_timeout: float
     max_listed: int
+    min_free_bytes: int
     max_reconnect_attempts: int
     keepalive_interval: float
     persist: float

@@ -439,6 +439,10 @@ class Store:
             _own_folder(os.path.join(self.home, name))
         for end in ("", "-wal", "-shm", "-journal"):
             check_file(f"{self.path}{end}")
+        if not os.path.lexists(os.path.join(self.home, "reserve")):
+            from .reserve import keep_reserve
+
+            keep_reserve(self.home)
 
     def _open(self) -> sqlite3.Connection:
         db = self._connect()
@@ -726,6 +730,25 @@ class Store:
     def log_path(self, job_id: str) -> str:
         """Return where the brought-home bytes of a job's log are."""
         return self._path_of("logs", job_id)
+
+    def make_room(self) -> None:
+        """Let a verb that ends jobs, or asks about them, have what room is kept."""
+        from .reserve import give_up_reserve
+
+        give_up_reserve(self.home)
+
+    def room(self, floor: int) -> int:
+        """Return how many bytes of logs may be written before space gets scarce.
+
+        Args:
+            floor: So many bytes are to stay free; of a small disk, a tenth.
+        """
+        with _Seam(self.home):
+            disk = os.statvfs(self.home)
+        free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+        if not total:  # a file system that does not tell
+            return 1 << 62
+        return max(0, free - min(floor, total // 10))
 
     def sync_logs(self, jobs: Iterable[Job]) -> list[str]:
         """Make logs survive a power failure, before they are deleted on a host.

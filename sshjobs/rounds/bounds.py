@@ -41,6 +41,11 @@ _LISTED_BYTES = 400
 #: Bytes a second that every link has, for the bound of a whole round.
 _RATE = 8192
 
+#: So many starts, kills, checks and reaps a second, and so many bytes of logs that a
+#: host sums up before it deletes them, the slowest host manages.
+_THINGS_RATE = 4
+_SUM_RATE = 4 << 20
+
 #: Seconds that a session may last on after the end of its reply.
 _LINGER = 5.0
 
@@ -130,8 +135,11 @@ class ReplyBounds(Bounds):
         super().__init__(host, settings, sent, sum(w.limit for w in request.logs))
         things = sum(map(len, (request.kills, request.starts, request.checks)))
         things += len(request.reaps) + len(request.logs)
+        summed = sum(reap.home for reap in request.reaps) / _SUM_RATE
+        self._limit += things / _THINGS_RATE + summed
         listed = settings.max_listed if request.listing else 0
-        self._frames_left = _FRAMES + _FRAMES_EACH * things + 3 * listed
+        beats = round(summed)
+        self._frames_left = _FRAMES + _FRAMES_EACH * things + 3 * listed + beats
         self._listed_left = listed
         self._bytes_left = _BYTES + _BYTES_EACH * things + _LISTED_BYTES * listed
         self._ended_at = 0.0

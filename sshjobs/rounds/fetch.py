@@ -81,7 +81,8 @@ class Fetch:
         self._bell = bell
         self._job_id = job.id
         most = place.portion or log_left(job)
-        self._want = LogWant(job.id, job.log_home, min(most, log_left(job)))
+        most = min(most, log_left(job), place.room())
+        self._want = LogWant(job.id, job.log_home, most)
         self._path = place.store.log_path(job.id)
         self._fence = b""
         self._file = -1
@@ -153,6 +154,8 @@ class Fetch:
         """See what has come up to an offset; return what is to be said to the host."""
         if not self._goes:
             return self._find_fence(at - self._behind())
+        if not self._place.room():
+            raise _Enough
         last = self._come
         self._come = max(0, min(at - self._want.offset, self._want.limit))
         self._bounds.log(self._come - last)

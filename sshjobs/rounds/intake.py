@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
 from .. import errors, protocol
 from ..owned import open_owned
 from .bounds import ReplyBounds
+
+#: What a disk without room says: no log can come, and the rest of the round counts.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Intake:
@@ -23,6 +27,7 @@ class Intake:
 
     Attributes:
         bytes_in: How many bytes have come.
+        unwritten: Of which jobs the disk took no more log, and what it said.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Intake:
         self._file = -1
         self._job_id = ""
         self.bytes_in = 0
+        self.unwritten: dict[str, errors.StoreError] = {}
 
     def __call__(self, data: bytes, /) -> None:
         """Take a piece of the reply, or ``b""`` while none comes."""
@@ -67,6 +73,9 @@ class Intake:
             bounds.piece(len(data) - logged)
 
     def _pass_on(self, event: protocol.Event) -> None:
+        if isinstance(event, (protocol.LogData, protocol.LogEnd)):
+            if event.job_id in self.unwritten:
+                return  # nothing of that piece counts; all else that is said does
         if isinstance(event, protocol.LogData):
             self._write(event.job_id, event.offset, event.data)
         else:
@@ -91,7 +100,10 @@ class Intake:
                 done = os.pwrite(self._file, rest, offset)
                 rest, offset = rest[done:], offset + done
         except OSError as error:
-            raise not_written(self._log_path(job_id), error) from error
+            failed = not_written(self._log_path(job_id), error)
+            if error.errno not in _FULL:
+                raise failed from error
+            self.unwritten[job_id] = failed
 
 
 def open_log(path: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError, TransportError
@@ -236,7 +236,7 @@ class Party(Place):
         job = self.store.job(self.eager) if self.eager else None
         if job is None or not is_ended(job) or job.id in self.unfetched:
             return False
-        if log_left(job) < LONG or not self._bell.is_alone():
+        if min(log_left(job), self.room()) < LONG or not self._bell.is_alone():
             return False
         self._fetch(transport, [job.id], self.store.newest_intent(self.conn))
         return True
@@ -251,7 +251,7 @@ class Party(Place):
             job = self.store.job(job_id)
             if job is None or job.conn != self.conn or job_id in self.unfetched:
                 continue
-            if log_left(job) < LONG:
+            if min(log_left(job), self.room()) < LONG:
                 continue
             try:
                 fetch = Fetch(self, self._lead, job, newest, self._bell)
@@ -318,6 +318,19 @@ class Party(Place):
     def _beat(self) -> None:
         self._lead.beat()
         self.check_time()
+
+    def kill_unrecorded(self, ids: Sequence[str]) -> list[str]:
+        """Tell the host to end jobs though the record takes nothing in (a full disk).
+
+        Nobody else is asked for anything, and nothing of the answer is kept.
+
+        Returns:
+            The ids of those that were told.
+        """
+        from .unrecorded import kill
+
+        door = self.door()._replace(note=lambda _name, _count: None)
+        return kill(self, door, ids)
 
     def collector(self, most: int) -> Collector:
         """Return a sink for a session of its own that may say so many bytes."""

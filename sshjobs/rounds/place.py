@@ -82,6 +82,8 @@ class Place:
         self.unfetched: set[str] = set()  # whose logs come in rounds only
         self.retried = ""  # credentials that were refused before, while they are tried
         self.sessions = 0  # that are not in the ledger yet
+        #: Of which jobs the disk took no more log, and what it said.
+        self.unwritten: dict[str, errors.StoreError] = {}
         #: The instant of the monotonic clock at which its caller gives up, if any.
         self.until: float | None = None
         self.turn = 0.0  # seconds left to who led the last round, to lead the next
@@ -93,6 +95,20 @@ class Place:
         """Raise once the caller's time is up; called about once a second."""
         if self.until is not None and time.monotonic() >= self.until:
             raise TimeUp
+
+    def room(self) -> int:
+        """Return how many bytes of logs this machine's disk may still take."""
+        return self.store.room(self.settings.min_free_bytes)
+
+    def no_room(self, job_id: str, home: int, size: int) -> errors.StoreError:
+        """Return what it means for a job that its log cannot come home."""
+        known = f"{home} of {size}" if size > home else f"the first {home}"
+        return errors.StoreError(
+            f"{self.store.home}: no room for logs: less than the setting "
+            f"min_free_bytes would be free on its disk; {known} bytes of the log of job "
+            f"{job_id} are here, and the rest stays on {self.identity.host}: make room, "
+            f"then: sshjobs logs {job_id} --offset {home}"
+        )
 
     def take_sessions(self) -> int:
         """Return how many sessions the ledger lacks; the caller adds them."""

@@ -159,15 +159,19 @@ def _logs(
     chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
     share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
     piece = max(place.settings.log_chunk_size, share)
+    room = place.room() if chosen else 0
+    piece = min(piece, room // max(1, len(chosen)))  # the disk keeps its floor
+    if not piece:
+        return ()
     chosen = list(map(place.store.check_log, chosen))
     return tuple(
-        protocol.LogWant(job.id, job.log_home, _limit(place, job, piece))
+        protocol.LogWant(job.id, job.log_home, _limit(place, job, piece, room))
         for job in chosen
     )
 
 
-def _limit(place: Place, job: Job, piece: int) -> int:
+def _limit(place: Place, job: Job, piece: int, room: int) -> int:
     """Return how many bytes of a log to ask for; an ended job's has a last byte."""
-    if log_left(job) >= LONG and job.id not in place.unfetched:
-        return LONG_PIECE_BYTES
+    if min(log_left(job), room) >= LONG and job.id not in place.unfetched:
+        return min(piece, LONG_PIECE_BYTES)
     return min(piece, log_left(job)) if is_ended(job) else piece

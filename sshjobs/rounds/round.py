@@ -104,6 +104,7 @@ class Round:
         finally:
             intake.close()
             self._bytes_in = intake.bytes_in
+            self._place.unwritten.update(intake.unwritten)
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from .. import errors, transports
@@ -39,6 +39,8 @@ class Context:
         self.config = read_config(self.environ) if config is None else config
         self.flags = dict(flags or {})
         self.home = default_home(self.environ)
+        #: Told at once what a person should know while a verb goes on.
+        self.say: Callable[[str], object] = lambda text: None
         self.remark = ""  # what there is to say of a record that was just begun
         self._store: Store | None = None
         self._rundir = ""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from .. import states
-from ..errors import NotYet, SshJobsError
+from ..errors import NotYet, SshJobsError, StoreError
 from ..rounds import Party
 from .context import Context
 from .finding import Answer, Chosen, Pending, Show, ask_all, chosen
@@ -46,9 +46,17 @@ def kill(
 
 def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
     store = party.store
-    with store.write():
-        sent = [job_id for job_id in ids if not _cancel_unsent(party, job_id)]
-        numbers = store.add_intents(party.conn, "kill", sent)
+    try:
+        with store.write():
+            sent = [job_id for job_id in ids if not _cancel_unsent(party, job_id)]
+            numbers = store.add_intents(party.conn, "kill", sent)
+    except StoreError as error:
+        told = party.kill_unrecorded(ids)
+        raise NotYet(
+            f"{party.identity.host}: {len(told)} of {len(ids)} jobs were told to end, "
+            f"which could not be written down: {error}",
+            tuple(ids),
+        ) from error
     if not sent:
         return
     try:

@@ -260,6 +260,7 @@ def ask_all(
         show: Takes the jobs of a host, as they are now, when that host is done.
     """
     answer = Answer(show)
+    ctx.store.make_room()
     for conn, result in side_by_side(ctx, jobs.every, work):
         if isinstance(result, SshJobsError):
             answer.errors.append(result)

@@ -126,7 +126,7 @@ def logs(
                 raise error
             if not follow:
                 return job
-        return _follow(party, job.id, tap, rest)
+        return _follow(party, job.id, tap, rest, ctx.say)
 
 
 def _give(tap: Tap, job: Job, tail: int | None) -> None:
@@ -173,6 +173,10 @@ class _Rest:
                 for ``start_grace`` and longer that brought nothing.
         """
         party = self._party
+        if job.id in party.unwritten:
+            raise party.unwritten[job.id]
+        if not party.room():
+            raise party.no_room(job.id, job.log_home, job.log_bytes)
         for intent in party.store.outcomes(self._numbers).values():
             if intent.note:
                 raise errors.load(intent.note)
@@ -211,7 +215,9 @@ def _bring(party: Party, job_id: str, rest: _Rest) -> SshJobsError | None:
         if due is not None:
             return due
         job = party.store.job(job_id)
-        if job is None or job.reaped_at is not None or job.log_home >= job.log_bytes:
+        if job is None or job.reaped_at is not None:
+            return None
+        if job.log_home >= job.log_bytes and (is_ended(job) or party.room()):
             return None
         return rest.due(job)
 
@@ -222,8 +228,14 @@ def _bring(party: Party, job_id: str, rest: _Rest) -> SshJobsError | None:
     return None
 
 
-def _follow(party: Party, job_id: str, tap: Tap, rest: _Rest) -> Job:
-    """Copy a log until its job has ended and its last byte is given."""
+def _follow(
+    party: Party, job_id: str, tap: Tap, rest: _Rest, say: Callable[[str], object]
+) -> Job:
+    """Copy a log until its job has ended and its last byte is given.
+
+    While this machine has no room for more of it, the end is waited for all the same.
+    """
+    said: list[str] = []
 
     def need() -> float | None:
         job = party.store.job(job_id)
@@ -232,7 +244,12 @@ def _follow(party: Party, job_id: str, tap: Tap, rest: _Rest) -> Job:
         tap.copy(job.log_home)
         if states.is_final(job.state) and (job.log_final or job.reaped_at is not None):
             return None
-        if job.log_bytes > job.log_home:
+        full = not party.room()
+        if full and not said:
+            error = party.no_room(job_id, job.log_home, job.log_bytes)
+            said.append(str(error))
+            say(said[0])
+        if job.log_bytes > job.log_home and (states.is_final(job.state) or not full):
             return rest.due(job)
         return pace()
 

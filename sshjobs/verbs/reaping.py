@@ -141,20 +141,25 @@ def _reap_jobs(
         numbers = party.store.add_intents(party.conn, "reap", ids)
         try:
             party.pursue(_progress(party, party.served(numbers)))
-            refused += _refusals(party.store, numbers)
+            why = _NOT_HOME
+            if not party.room():
+                why += (
+                    ": no room on this machine's disk, see the setting min_free_bytes"
+                )
+            refused += _refusals(party.store, numbers, why)
         finally:
             party.store.drop_intents(numbers)
         return list(_gone(party.store, ids))
 
 
-def _refusals(store: Store, numbers: list[int]) -> Iterator[SshJobsError]:
+def _refusals(store: Store, numbers: list[int], why: str) -> Iterator[SshJobsError]:
     """Yield why jobs were not reaped."""
     for some in slices(numbers):
         for intent in store.outcomes(some).values():
             if intent.note:
                 yield errors.load(intent.note)
             elif not intent.done:
-                yield errors.JobError(intent.job_id, _NOT_HOME)
+                yield errors.JobError(intent.job_id, why)
 
 
 def _gone(store: Store, ids: list[str]) -> Iterator[str]:
