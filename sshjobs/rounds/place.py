@@ -105,9 +105,9 @@ class Place:
         known = f"{home} of {size}" if size > home else f"the first {home}"
         return errors.StoreError(
             f"{self.store.home}: no room for logs: less than the setting "
-            f"min_free_bytes would be free on its disk; {known} bytes of the log of job "
-            f"{job_id} are here, and the rest stays on {self.identity.host}: make room, "
-            f"then: sshjobs logs {job_id} --offset {home}"
+            f"min_free_bytes would be free on its disk; {known} bytes of the log of "
+            f"job {job_id} are here, the rest stays on {self.identity.host}: make "
+            f"room, then: sshjobs logs {job_id} --offset {home}"
         )
 
     def take_sessions(self) -> int:

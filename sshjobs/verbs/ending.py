@@ -46,17 +46,7 @@ def kill(
 
 def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
     store = party.store
-    try:
-        with store.write():
-            sent = [job_id for job_id in ids if not _cancel_unsent(party, job_id)]
-            numbers = store.add_intents(party.conn, "kill", sent)
-    except StoreError as error:
-        told = party.kill_unrecorded(ids)
-        raise NotYet(
-            f"{party.identity.host}: {len(told)} of {len(ids)} jobs were told to end, "
-            f"which could not be written down: {error}",
-            tuple(ids),
-        ) from error
+    sent, numbers = _write_down(party, ids)
     if not sent:
         return
     try:
@@ -74,6 +64,26 @@ def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
     active = party.paced(Pending(store, sent).any, live=True)
     if not party.pursue(active, until=time.monotonic() + grace):
         raise NotYet("told to end, and not ended yet", tuple(sent))
+
+
+def _write_down(party: Party, ids: list[str]) -> tuple[list[str], list[int]]:
+    """Want jobs ended; return those that a host is to be asked for, and the intents.
+
+    Raises:
+        NotYet: nothing can be written down here; the host was told all the same.
+    """
+    store = party.store
+    try:
+        with store.write():
+            sent = [job_id for job_id in ids if not _cancel_unsent(party, job_id)]
+            return sent, store.add_intents(party.conn, "kill", sent)
+    except StoreError as error:
+        told = party.kill_unrecorded(ids)
+        raise NotYet(
+            f"{party.identity.host}: {len(told)} of {len(ids)} jobs were told to end, "
+            f"which could not be written down: {error}",
+            tuple(ids),
+        ) from error
 
 
 def _cancel_unsent(party: Party, job_id: str) -> bool:
