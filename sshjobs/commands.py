@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     Values = Mapping[str, Any]
 
 #: What one line of ``--from`` may say of a job.
-_FIELDS = frozenset("command name key once env cwd timeout shell cleanup stdin".split())
+_FIELDS = frozenset(
+    "command name key once env cwd timeout shell login cleanup stdin".split()
+)
 
 
 def run(verb: str, values: Values, *, last: bool = False) -> int:
@@ -249,14 +251,15 @@ def _order(
     command: bytes | tuple[bytes, ...],
     stdin: bytes | None,
 ) -> verbs.Order:
+    settings = ctx.settings(values["host"])
     spec = Spec(
         command=command,
         env=_environment(ctx, values),
         cwd=values.get("cwd") or "",
         timeout=values.get("timeout"),
-        shell=values.get("shell") or "",
+        shell=_shell(values, settings.shell_startup),
         stdin=stdin,
-        kill_grace=ctx.settings(values["host"]).kill_grace,
+        kill_grace=settings.kill_grace,
     )
     return verbs.Order(
         spec,
@@ -265,6 +268,16 @@ def _order(
         once=bool(values.get("once")),
         cleanup=values.get("cleanup"),
     )
+
+
+def _shell(values: Values, startup: str) -> str:
+    """Return which shell is to run a line, with its flags."""
+    shell, login = values.get("shell") or "", values.get("login") or False
+    if not isinstance(login, bool):
+        raise SpecError(f"login is true or false, not {login!r}")
+    if login or (startup == "login" and not shell):
+        return f"{shell or '-'} -l"
+    return shell or ("-" if startup == "none" else "")
 
 
 def _key(values: Values) -> str:

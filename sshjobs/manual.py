@@ -240,9 +240,12 @@ _SPEC = (
     ),
     Arg(
         "--shell",
-        "shell that runs the shell line, as SHELL FILE; default: the login shell",
+        "shell that runs the shell line, as SHELL FILE, with flags if you like "
+        "('bash -l'); default: the login shell, in which bash reads ~/.bashrc as with "
+        "ssh (setting shell_startup)",
         metavar="SH",
     ),
+    Arg("--login", "run the shell line in a login shell (-l)", "flag"),
     Arg(
         "--stdin",
         "file that becomes the job's standard input, - for this command's own; "
@@ -277,8 +280,8 @@ byte for byte, whatever the login shell is.
 
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
-"stdin" (the text itself), "cwd", "timeout", "shell", "cleanup"; "env" is an
-object of names and values. Empty lines and those that begin with # are passed
+"stdin" (the text itself), "cwd", "timeout", "shell", "login", "cleanup"; "env"
+is an object of names and values. Empty lines and those that begin with # are passed
 over. The flags hold for all of them. If a line has a mistake, it is named and
 nothing is submitted. The ids come out in the order of the lines, with a - for
 one that the host refused.

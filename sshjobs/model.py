@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_SHELL = _LETTERS + "_./+-"
+_SHELL = _LETTERS + "_./+-= "
 _PLAIN = _LETTERS + "_@%+=:,./-"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -58,7 +58,7 @@ class Spec(Record):
     env: tuple[tuple[str, bytes], ...] = ()
     cwd: str = ""  # "" is the login directory
     timeout: float | None = None  # seconds, kept on the host
-    shell: str = ""  # "" is the login shell
+    shell: str = ""  # and its flags; "" is the login shell, as is "-" with flags
     stdin: bytes | None = None  # None is /dev/null
     kill_grace: float = 10.0  # seconds between TERM and KILL
 
@@ -320,7 +320,7 @@ def check_spec(spec: Spec) -> Spec:
         raise SpecError("a NUL byte cannot stand in a directory")
     for name, value in spec.env:
         check_env(name, value)
-    if spec.shell.strip(_SHELL):
+    if spec.shell.strip(_SHELL) or spec.shell != " ".join(spec.shell.split()):
         raise SpecError(f"not the name of a shell: {spec.shell!r}")
     if spec.timeout is not None and not 0 < spec.timeout < 1e9:
         raise SpecError(f"not a timeout in seconds: {spec.timeout!r}")

@@ -636,6 +636,7 @@ def _remote() -> tuple[dict[str, bytes], str]:
         parts[title.split()[0].decode("ascii").rstrip(",")] = strip_comments(lines)
     for name in ("round", "runner"):
         parts[name] = parts["shell"] + parts["table"] + parts[name]
+    parts["runner"] = parts["bashrc"] + parts["runner"]
     return parts, f"{zlib.crc32(parts['runner']):08x}"
 
 

@@ -184,6 +184,14 @@ SETTINGS = (
     ),
     Setting("ssh_config", "text", "", "an ssh_config to use, as in ssh -F"),
     Setting(
+        "shell_startup",
+        "choice",
+        "ssh",
+        "what the login shell reads before a shell line. ssh: what it reads before "
+        "ssh HOST LINE, which is ~/.bashrc in bash; login: what it reads at a login; "
+        "none: what it reads before any script",
+    ),
+    Setting(
         "watch",
         "choice",
         "auto",
@@ -205,6 +213,7 @@ SETTINGS = (
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 _CHOICES = {
     "cleanup": CLEANUP,
+    "shell_startup": ("ssh", "login", "none"),
     "watch": ("auto", "off"),
     "transport": ("auto", "openssh", "fabric"),
     "mux": ("auto", "native", "ssh"),
@@ -247,6 +256,7 @@ class Settings:
     record_ttl: float
     remote_base_dir: str
     ssh_config: str
+    shell_startup: str
     watch: str
     transport: str
     mux: str

@@ -184,7 +184,7 @@ def test_over_a_real_sshd(new_box: Callable[..., Box]) -> None:
     assert list((box.base / "jobs").iterdir()) == []
 
 
-def by_ssh(box: Box, line: str) -> bytes:
+def by_ssh(box: Box, line: str, check: bool = True) -> bytes:
     """Return what ssh itself prints of a command."""
     assert box.sshd is not None
     ran = subprocess.run(
@@ -192,6 +192,6 @@ def by_ssh(box: Box, line: str) -> bytes:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env={"PATH": "/usr/bin:/bin"},
-        check=True,
+        check=check,
     )
     return ran.stdout

@@ -38,6 +38,21 @@
 # shellcheck disable=SC2015        # A && B || C, where B is an assignment or ends in success
 # shellcheck disable=SC2030,SC2031 # what a pipeline assigns is used inside it only
 
+#: bashrc, the head of a runner
+
+# bash reads this file before a shell line, by BASH_ENV, and from here what it reads before
+# `ssh HOST LINE` (bash 5.2, shell.c: of sshd, for -c, not for a file).
+case ${SSHJOBS_BASH_ENV+x} in
+x)
+    BASH_ENV=$SSHJOBS_BASH_ENV
+    unset SSHJOBS_BASH_ENV
+    case $BASH_ENV in '') unset BASH_ENV ;; esac
+    [ -r /etc/bash.bashrc ] && . /etc/bash.bashrc
+    [ -r ~/.bashrc ] && . ~/.bashrc
+    return
+    ;;
+esac
+
 #: shell, of a round and of a runner
 
 # Only bash takes functions and options from its environment (SHELLOPTS, BASHOPTS), and
@@ -917,7 +932,7 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
     sj_beat
     if [ ! -d "jobs/$1" ]; then
         [ -e "gone/$1" ] && return
-        if [ "$9" ] && ! command -v -- "$9" >/dev/null 2>&1; then
+        if ! sj_has_shell "$9"; then
             printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
             rm -rf "${sj_t:?}/$1"
             return
@@ -934,6 +949,11 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
     else
         sj_plain="$sj_plain $1"
     fi
+}
+
+sj_has_shell() { # WORDS: a shell and its flags, - for the login shell
+    case $1 in '' | -*) return 0 ;; esac
+    command -v -- "$1" >/dev/null 2>&1 || command -v -- "${1%% *}" >/dev/null 2>&1
 }
 
 sj_write() { # the arguments of sj_job
@@ -1780,6 +1800,28 @@ sj_give_back() {
     unset sj_had
 }
 
+# What runs the script: sj_sh with sj_flags. A login shell is `-` with its flags; another
+# one is named, with flags or without. sj_rc: where bash finds what ssh would have it read,
+# unless it is in POSIX mode, where it does not look.
+sj_choose_shell() {
+    sj_sh=$sj_shell sj_flags='' sj_rc=''
+    case $sj_kind:$sj_useshell in
+    vector:*) sj_sh=$sj_posix ;;
+    *:)
+        case $sj_sh${POSIXLY_CORRECT+:} in
+        */bash | */rbash) sj_rc=$sj_dir/$0 ;;
+        esac
+        ;;
+    *:-*) sj_flags=${sj_useshell#-} ;;
+    *)
+        sj_sh=$(command -v -- "$sj_useshell") || {
+            sj_sh=$(command -v -- "${sj_useshell%% *}")
+            sj_flags=${sj_useshell#* }
+        }
+        ;;
+    esac
+}
+
 # The job itself. What is exported, is exported only here.
 sj_child() {
     exec >>"$sj_d/log" 2>&1
@@ -1790,15 +1832,15 @@ sj_child() {
     unset OLDPWD
     umask "$sj_umask"
     trap - INT QUIT
-    sj_sh=$sj_shell
-    [ "$sj_kind" = vector ] && sj_sh=$sj_posix
-    [ "$sj_useshell" ] && sj_sh=$(command -v -- "$sj_useshell")
+    sj_choose_shell
     # Its environment may hold any name, IFS and those of this file too.
-    set -- "$sj_id" "$sj_a" "$sj_key" $sj_tool $sj_setsid "$sj_sh" "$sj_dir/$sj_d/script"
+    set -f
+    set -- "$sj_rc" "$sj_id" "$sj_a" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_d/script"
     [ "$sj_hasenv" ] && sj_env
-    SSHJOBS_JOB_ID=$1 SSHJOBS_ATTEMPT=$2 SSHJOBS_KEY=$3
+    [ "$1" ] && export SSHJOBS_BASH_ENV="${BASH_ENV-}" BASH_ENV="$1"
+    SSHJOBS_JOB_ID=$2 SSHJOBS_ATTEMPT=$3 SSHJOBS_KEY=$4
     export SSHJOBS_JOB_ID SSHJOBS_ATTEMPT SSHJOBS_KEY
-    shift 3
+    shift 4
     exec "$@"
 }
 
