@@ -181,7 +181,7 @@ class Ledger:
             event,
             exit_status=fact.exit_status,
             signal=fact.signal,
-            reason=fact.reason or _reason(event, fact.signal),
+            reason=fact.reason or _reason(event, fact),
             started_at=started,
             finished_at=finished + self._skew,
             log_bytes=fact.log_bytes,
@@ -197,10 +197,12 @@ class Ledger:
             return
         if job is None or job.state != states.PENDING:  # it has started: it holds it
             return
-        if fact.winner_id in self._foreign:
-            self._refuse_holder(fact.job_id, self._foreign[fact.winner_id])
+        other = self._foreign.get(fact.winner_id)
+        if other is None:
+            self._adopt_winner(fact, job)
+        elif (other.host, other.key) != (job.host, job.key):
+            self._refuse_holder(fact.job_id, other)
             return
-        self._adopt_winner(fact, job)
         if self._is_promised(fact.job_id):
             reason = f"never ran: job {fact.winner_id} holds its key"
             self._never_ran(fact.job_id, "cancelled", reason, key="")
@@ -226,7 +228,10 @@ class Ledger:
         )
 
     def _refuse_holder(self, job_id: str, holder: Job) -> None:
-        """Take no job of another site in place of ours: it would be killed for it."""
+        """Take no job of another host in place of ours: it would be killed for it.
+
+        The same host under another configuration is another site, and keeps its keys.
+        """
         detail = (
             f"it says that job {holder.id} holds the key, which this machine knows as "
             f"a job of {holder.host}"
@@ -451,14 +456,16 @@ def settled(facts: Sequence[protocol.Event]) -> list[protocol.Event]:
     return kept[::-1]
 
 
-def _reason(event: str, number: int | None) -> str:
+def _reason(event: str, fact: protocol.Ended) -> str:
     """Say what no exit status says: a signal that we have not sent ended the job."""
-    if event != "failed" or number is None:
+    if event != "failed" or fact.exit_status is not None:
         return ""
+    if fact.signal is None:
+        return "its end is recorded without a status"
     import signal
 
     names = {int(known): known.name for known in signal.Signals}
-    return f"ended by {names.get(number, f'signal {number}')}"
+    return f"ended by {names.get(fact.signal, f'signal {fact.signal}')}"
 
 
 def wants_cleanup(job: Job) -> bool:

@@ -864,13 +864,15 @@ def _count(data: bytes) -> int:
 
 
 def _at_most(most: int) -> _Field:
-    """Return the reader of a number that may be missing, and is no larger."""
+    """Return the reader of a number that may be missing; one that is larger is.
+
+    So a record with a status that no process can have is still that of an end: exit
+    statuses wrap, and 256 would be taken for success.
+    """
 
     def read(data: bytes) -> int | None:
         value = None if data == b"-" else _count(data)
-        if value is not None and value > most:
-            raise ValueError(f"{value} is larger than {most}")
-        return value
+        return value if value is None or value <= most else None
 
     return read
 

@@ -172,6 +172,26 @@ def test_a_key_that_another_holds_leads_to_its_job(store: Store) -> None:
     assert (outcome.job_id, outcome.done) == (OTHER, 1)
 
 
+@pytest.mark.parametrize(("host", "key"), [("h", "k"), ("h", "x"), ("other", "k")])
+def test_a_holder_of_another_site_counts_for_the_same_host_and_key(
+    store: Store, host: str, key: str
+) -> None:
+    """As after a change of ssh_config; but nothing more is believed of that job."""
+    begin(store)
+    (intent,) = store.intents("c")
+    old = Job(id=OTHER, host=host, conn="d", state=states.RUNNING, key=key)
+    store.add_jobs([old])
+    claimed = protocol.Claimed(ID, OTHER, 1, states.COMPLETED, True)
+    ended = protocol.Ended(OTHER, 0, None, "", "", 1.0, 2.0, 9)
+    assert tell(store, claimed, ended) is None
+    assert store.job(OTHER) == old
+    outcome = store.outcomes([intent.id])[intent.id]
+    if (host, key) == ("h", "k"):
+        assert (outcome.job_id, outcome.done, outcome.note) == (OTHER, 1, "")
+    else:
+        assert f"a job of {host}" in outcome.note
+
+
 def test_what_is_said_late_in_a_long_reply_counts_as_well(store: Store) -> None:
     begin(store)
     (intent,) = store.intents("c")

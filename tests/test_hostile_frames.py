@@ -290,6 +290,17 @@ def test_a_reply_that_breaks_a_rule_is_not_whole(scene: Scene) -> None:
     scene.check()
 
 
+def test_a_round_that_failed_forgets_nothing_that_has_started(scene: Scene) -> None:
+    started = b"started %s 1 1 1 b n 1\n" % STARTS.encode()
+    assert scene.hear(started + frame("failed") + b"end\n") is not None
+    job = scene.store.job(STARTS)
+    assert job is not None and job.state == "RUNNING"
+    scene.refill()
+    assert scene.hear(frame("failed") + b"end\n") is not None
+    assert scene.store.job(STARTS) is None
+    scene.check()
+
+
 @pytest.mark.parametrize("field", range(len(FRAMES["listed"])))
 def test_what_is_taken_up_can_be_kept_and_shown(scene: Scene, field: int) -> None:
     scene.lead.release()

@@ -179,7 +179,7 @@ def test_nonsense_inside_the_fence(line: bytes) -> None:
         (b"claimed aaaabbbbccccdddd ../../x 1 RUNNING 1\n", ID),
         (b"claimed aaaabbbbccccdddd eeeeffffgggghhhh 1 DONE 1\n", ID),
         (b"elsewhere aaaabbbbccccdddd " + b"n" * 70_000 + b"\n", ID),
-        (b"ended aaaabbbbccccdddd 256 - - 1 2 0 \n", ID),
+        (b"ended aaaabbbbccccdddd x - - 1 2 0 \n", ID),
         (b"prepared \n", ""),
         (b"killsent /home/me/.ssh/id_demo\n", ""),
         (b"reaped AAAABBBBCCCCDDDD\n", ""),
@@ -205,6 +205,12 @@ def test_words_cannot_drive_a_terminal_or_the_next_program() -> None:
     assert isinstance(started, protocol.Started)
     assert started.start == "9_0Ac_20x__"
     assert (started.boot_id, started.node) == ("b\\x1b", "n\\xff")
+
+
+def test_a_status_that_no_process_can_have_is_none() -> None:
+    line = b"ended %s 256 128 - 1 2 0 \nend\n" % ID.encode()
+    (ended, _), _, _ = read([FENCE + line])
+    assert ended == protocol.Ended(ID, None, None, "", "", 1.0, 2.0, 0)
 
 
 def test_facts_before_nonsense_count() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .. import errors, protocol, transports
+from .. import errors, protocol, states, transports
 from ..facts import Ledger, settled
 from ..locks import Lead
 from .asked import Asked
@@ -228,5 +228,7 @@ class Round:
         told = [i for i in [*plan.kills, *plan.reaps] if i.pid]
         never = [i for i in plan.starts if not i.sent]
         store.serve((i.id for i in [*told, *never]), errors.dump(error))
-        for intent in never:
-            store.forget_job(intent.job_id)
+        jobs = store.jobs(intent.job_id for intent in never)
+        for job in jobs.values():
+            if job.state == states.PENDING:  # else the same reply has said more of it
+                store.forget_job(job.id)
