@@ -106,6 +106,7 @@ def _selected(only: str) -> str:
         "schedules": "how many",
         "seed": "the first one's seed, to see it again; the next are + 1",
         "jobs": "how many side by side; 0 is one for each processor",
+        "transport": "the setting: auto or fabric",
         "verbose": "say every step",
     },
     auto_shortflags=False,
@@ -115,12 +116,14 @@ def faults(
     schedules: int = 20,
     seed: int = -1,
     jobs: int = 0,
+    transport: str = "auto",
     verbose: bool = False,
 ) -> None:
     """Kill, stop and cut everything at random, and look for a broken promise."""
     line = f"python -m tests.faults --schedules {schedules}"
     line += f" --seed {seed}" if seed >= 0 else ""
     line += f" --jobs {jobs}" if jobs else ""
+    line += f" --transport {transport}"
     line += " --verbose" if verbose else ""
     if not _run(context, line):
         raise Exit(code=1)

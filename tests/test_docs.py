@@ -70,6 +70,13 @@ def test_the_examples_of_the_manual_are_commands(verb: manual.Verb) -> None:
         cli.read(verb, words(found[0])[2:])
 
 
+def test_each_claim_about_security_names_tests_that_exist() -> None:
+    text = (TOP / "docs/explanation/security.md").read_text("utf-8")
+    named = re.findall(r"test_\w+", " ".join(re.findall(r"\[(test_[^\]]*)\]", text)))
+    assert len(set(named)) > 15
+    assert not [name for name in named if not (TOP / f"tests/{name}.py").exists()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_what_is_installed_is_a_checkout(page: Path) -> None:
     """It is in no index: a name there may be anybody's."""

@@ -90,7 +90,7 @@ class Verdict:
         full = any(disk.name == command.home.name for disk in self._world.was_full)
         fine = {0, 1, 69, 75} | ({70} if full else set())
         if command.words[0] == "run":
-            fine |= {3, 143}
+            fine |= {3, 143} | ({70} if self._world.spoilt else set())  # it is LOST
         if command.blow:
             fine |= {-command.blow, 128 + command.blow, 143}
         if "no such job in this machine's record" in command.ended.err:
@@ -106,7 +106,7 @@ class Verdict:
         host, here = command.home.box.host, str(command.home.box.home)
         asks = command.words[0] not in ("wait", "poll")
         told = {69: [host], 70: [here], 75: [host, here] if asks else [""]}
-        texts = told.get(ended.status, [""])
+        texts = [""] if self._world.spoilt else told.get(ended.status, [""])
         return bool(command.blow) or any(text in ended.err for text in texts)
 
     def _each(self, *words: str) -> None:
@@ -140,14 +140,25 @@ class Verdict:
                     self._seen.setdefault(job["id"], set()).add(job["state"])
         names = (
             "id state exit_status command log_bytes log_home log_final reaped_at key "
-            "reason"
+            "reason signal finished_at"
         )
         for row in home.rows(f"SELECT {names.replace(' ', ',')} FROM jobs"):
             job = dict(zip(names.split(), row)) | {"home": home.name}
+            self._has_its_end(job)
             known = self._jobs.get(job["id"])
             if known is None or len(job["command"]) > len(known["command"]):
                 self._jobs[job["id"]] = job
             self._read_log(home, job)
+
+    def _has_its_end(self, job: dict[str, Any]) -> None:
+        """Look at each home's own word for an end, whatever the other one knows."""
+        is_whole = job["finished_at"] is not None and (
+            job["state"] != "COMPLETED" or job["exit_status"] == 0
+        )
+        if job["state"] == "FAILED" and not job["reason"]:
+            is_whole &= job["exit_status"] is not None or job["signal"] is not None
+        if job["state"] in FINAL and not is_whole:
+            self._break("4 a final state without an end", f"{job}")
 
     def _read_log(self, home: Home, job: dict[str, Any]) -> None:
         path = home.box.home / "logs" / job["id"]
@@ -186,6 +197,8 @@ class Verdict:
         ids = sorted(ids, key=began.__getitem__)
         for job_id, after in zip(ids, ids[1:]):
             over = self._world.over / job_id
+            if job_id in self._world.spoilt:
+                continue
             if over.exists() and over.stat().st_mtime > began[after]:
                 self._break("1 a key ran twice at once", f"{tag} {job_id} {after}")
             if self._jobs.get(job_id, {}).get("state") == "COMPLETED":
@@ -254,6 +267,8 @@ class Verdict:
             if work is None:
                 self._break("2 a record without its command", f"{job}")
                 continue
+            if job_id in self._world.spoilt:
+                continue  # that it has ended, and stays so, is all that is owed to it
             self._end_is_right(job, work, job_id in runs)
 
     def _end_is_right(self, job: dict[str, Any], work: Work, ran: bool) -> None:
@@ -302,6 +317,8 @@ class Verdict:
             return
         for home in self._homes:
             for command in home.commands:
+                if self._meets_spoilt(command):
+                    continue
                 if command.words[0] == "run":
                     tag = command.words[-1].split(";")[0][2:]
                     self._output(command, self._doing.works[tag])
@@ -310,6 +327,13 @@ class Verdict:
                     work = self._work(job) if job else None
                     if work is not None:
                         self._output(command, work)
+
+    def _meets_spoilt(self, command: Command) -> bool:
+        """Tell whether a command may be about a job whose record was spoilt."""
+        ids = {*command.promised, *command.words}
+        return bool(self._world.spoilt & ids) or (
+            "--key" in command.words and bool(self._world.spoilt)
+        )
 
     def _output(self, command: Command, work: Work) -> None:
         out, want = command.ended.raw, work.log
@@ -326,8 +350,11 @@ class Verdict:
 
     def _is_elsewhere(self, command: Command) -> bool:
         """Tell whether a log was taken home by another machine, and this was said."""
-        others = (home for home in self._homes if home is not command.home)
-        took = any("--orphans" in c.words for home in others for c in home.commands)
+        others = [home for home in self._homes if home is not command.home]
+        words = [c.words for home in others for c in home.commands]
+        took = any("--orphans" in some for some in words)
+        # The other machine has a job of the same key for its own, and may reap it.
+        took |= "--key" in command.words and any("--key" in some for some in words)
         return took and "went with its directory on the host" in command.ended.err
 
     def _no_secret(self) -> None:
@@ -372,6 +399,8 @@ class Verdict:
         for line in leftovers.of_processes(self._world, self._jobs):
             self._break("a process is left", line)
         for path in leftovers.on_host(self._world):
+            if self._world.spoilt & {path.split()[0].partition("/")[2]}:
+                continue  # whose it is cannot be told any more: it is left alone
             self._break("something is left on the host", path)
         for name in self._world.uprooted():
             self._break("8 not ours, and gone", name)

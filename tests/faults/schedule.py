@@ -84,6 +84,8 @@ _VERBS = (
     ("submit_key", 5),
     ("submit_from", 2),
     ("run", 4),
+    ("run_key", 2),
+    ("duel", 3),
     ("poll", 3),
     ("wait", 3),
     ("logs", 3),
@@ -105,6 +107,8 @@ _FAULTS = (
     ("stop_for_long", 2),
     ("go_on", 3),
     ("drop", 3),
+    ("cut_reply", 6),
+    ("spoil_record", 2),
     ("hole", 2),
     ("shut", 1),
     ("delay", 2),
@@ -211,6 +215,25 @@ class Doing:
     def _run(self, home: Home) -> Command:
         line = self._line(self._new())
         return home.start("run", home.box.host, *self._flags(), "--json", "--", line)
+
+    def _run_key(self, home: Home) -> Command:
+        key = self._rng.choice(sorted(self._keyed))
+        line = self._line(self._keyed[key])
+        return home.start("run", home.box.host, "--json", "--key", key, "--", line)
+
+    def _duel(self, home: Home) -> list[Command]:
+        """Have both machines want the same key at once, one of them deaf in the end."""
+        key = self._rng.choice(sorted(self._keyed))
+        line = self._line(self._keyed[key])
+        self._cut_reply(home)
+        homes = list(self.world.homes)
+        self._rng.shuffle(homes)
+        commands = []
+        for one in homes:
+            verb = self._rng.choice(("submit", "run"))
+            commands.append(one.start(verb, one.box.host, "--key", key, "--", line))
+            time.sleep(self._rng.choice((0.0, 0.1, 0.4)))
+        return commands
 
     def _poll(self, home: Home) -> Command:
         return home.start("poll", "--json")
@@ -348,6 +371,41 @@ class Doing:
 
     def _drop(self, home: Home) -> None:
         home.relay.drop()
+
+    def _cut_reply(self, home: Home) -> str:
+        """Cut the next reply at any byte: of its frames, or of the log after them."""
+        most = self._rng.choice((60, 250, 250, 600, 2000, 50_000))
+        count = self._rng.randrange(most)
+        how = self._rng.choice(("end", "kill"))
+        self.world.cut(count, how)
+        return f"after {count}, {how}"
+
+    def _spoil_record(self, home: Home) -> str:
+        """Do what a job can do to its own record, or a bad disk to any."""
+        jobs = sorted(self.world.base.glob("jobs/[a-z2-7]*/run"))
+        if not jobs or self._rng.random() < 0.2:
+            journals = sorted(self.world.base.glob("*/journal"))
+            for path in journals:
+                self.world.spoil(path, self._deed())
+            return f"{len(journals)} journals"
+        path = self._rng.choice(jobs)
+        if (path.parent / "exit").exists() and self._rng.random() < 0.5:
+            path = path.parent / "exit"
+        self.world.spoil(path, self._deed())
+        return str(path)
+
+    def _deed(self) -> Callable[[bytes], bytes]:
+        line = self._rng.choice(
+            (
+                b"node=%FF\xff\n",
+                b"start=%FF\n",
+                b"reason=\x1b]0;x\x07\n",
+                b"log_bytes=" + b"9" * 30 + b"\n",
+                b"x" * 70_000 + b"\n",
+                b"\nE aaaaaaaaaaaaaaaa .\n",
+            )
+        )
+        return self._rng.choice((lambda _: b"", lambda d: line + d, lambda d: d + line))
 
     def _hole(self, home: Home) -> None:
         home.relay.hole = True

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,20 @@ FOREIGN = {
     f"{'b' * 16}/precious": "behind a symbolic link",
     "c" * 16: "a file with the name of a job",
 }
+
+#: Every session begins with this on the host; an order to cut its reply counts once.
+#: The command goes on to its end, but what it says after so many bytes is lost; then
+#: the session ends as if all were well, or its sshd is killed, and the connection too.
+_CUTTER = """#!/bin/sh
+cd {cuts} && mv next "taken.$$" 2>/dev/null || exec sh -c "$SSH_ORIGINAL_COMMAND"
+read -r count how <"taken.$$"
+cd
+sh -c "$SSH_ORIGINAL_COMMAND" | {{
+    head -c "$count"
+    [ "$how" = end ] || kill -9 $PPID
+    cat >/dev/null
+}}
+"""
 
 #: What a connection by Fabric is held by.
 _FABRIC = b"sshjobs.transports.fabric_child"
@@ -295,6 +310,13 @@ class World:
         self.folder = Path(tempfile.mkdtemp(prefix="sf", dir="/tmp"))
         self.folder.chmod(0o755)
         (self.folder / "sshd").mkdir()
+        self._cuts = self.folder / "cuts"
+        self._cuts.mkdir()
+        self._cuts.chmod(0o777)
+        cutter = self.folder / "cutter"
+        cutter.write_text(_CUTTER.format(cuts=self._cuts))
+        cutter.chmod(0o755)
+        options = options | {"ForceCommand": cutter}
         self.sshd = Sshd(self.folder / "sshd", _login(), **options).start()
         login = pwd.getpwnam(self.sshd.user)
         self.ran = self.folder / "ran"
@@ -317,6 +339,7 @@ class World:
             for name in ("h0", "h1")
         ]
         self.was_full: set[Path] = set()
+        self.spoilt: set[str] = set()
         self._stopped: set[int] = set()
         self._planted = False
 
@@ -363,8 +386,24 @@ class World:
         for disk in self.disks:
             (disk / "ballast").unlink(missing_ok=True)
 
+    def cut(self, count: int, how: str) -> None:
+        """Have the next session lose all but so many bytes of what it says."""
+        order = self._cuts / "order"
+        order.write_text(f"{count} {how}\n")
+        order.chmod(0o666)
+        order.replace(self._cuts / "next")
+
+    def spoil(self, path: Path, deed: Callable[[bytes], bytes]) -> None:
+        """Change a record on the host, as its owner could; it may go meanwhile."""
+        self.spoilt.add(path.parent.name)
+        try:
+            path.write_bytes(deed(path.read_bytes()))
+        except OSError:
+            return
+
     def heal(self) -> None:
         """Take every fault back."""
+        (self._cuts / "next").unlink(missing_ok=True)
         self.go_on()
         self.free()
         for home in self.homes:
