@@ -200,7 +200,7 @@ def test_leaders_and_masters_die_under_a_crowd(world: World, home: Home) -> None
 def test_a_batch_whose_leader_is_killed_is_started_by_the_next(
     world: World, home: Home
 ) -> None:
-    done(home, "poll", "--host", home.box.host)
+    done(home, "connect", home.box.host)
     text = "".join(f"{work(n).command(world.ran)}\n" for n in range(60)).encode()
     for delay in (0.15, 0.2, 0.25, 0.3, 0.35):
         batch = home.start("submit", home.box.host, "--from", "-", stdin=text)
