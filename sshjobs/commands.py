@@ -79,7 +79,7 @@ def _make_sure_of_streams() -> None:
 
 
 def _flags(values: Values) -> dict[str, Any]:
-    names = ("wait_host", "cleanup")
+    names = ("wait_host", "cleanup", "max_log_bytes")
     flags = {name: values[name] for name in names if values.get(name) is not None}
     if values.get("F") == "" or "" in (values.get("i") or ()):
         raise SpecError("arguments -F and -i: a path is empty")
@@ -558,6 +558,7 @@ def _logs(ctx: verbs.Context, values: Values) -> int:
         follow=bool(values.get("follow")),
         offset=values.get("offset") or 0,
         tail=values.get("tail"),
+        whole=bool(values.get("whole")),
         file=1 if stat.S_ISREG(os.fstat(1).st_mode) else -1,
     )
     if values.get("json"):
@@ -566,7 +567,16 @@ def _logs(ctx: verbs.Context, values: Values) -> int:
 
 
 def _miss_bytes(job: Job) -> int:
-    """Say if bytes of a log are gone for good; return 1 if so, else 0."""
+    """Say if bytes of a log are not here; return 1 if they are gone for good."""
+    from .facts import is_cut
+
+    if is_cut(job):
+        _err(
+            f"job {job.id}: its log was cut at {job.log_home} bytes (the setting "
+            f"max_log_bytes); the rest stands on {job.host}, in jobs/{job.id}/log "
+            f"below its base directory: sshjobs logs {job.id} --whole brings it"
+        )
+        return 0
     if job.log_home >= job.log_bytes or not (job.log_final or job.reaped_at):
         return 0
     _err(
@@ -602,6 +612,7 @@ def _reap(ctx: verbs.Context, values: Values) -> int:
         older_than=values.get("older_than") or 0.0,
         orphans=bool(values.get("orphans")),
         dry_run=bool(values.get("dry_run")),
+        cut_logs=bool(values.get("cut_logs")),
         show=_shower(values),
     )
     return _tell(answer)

@@ -22,8 +22,24 @@ if TYPE_CHECKING:
 
 
 def wants_log(job: Job) -> bool:
-    """Tell whether bytes of a job's log may be missing here."""
-    return job.reaped_at is None and not job.log_final
+    """Tell whether bytes of a job's log are to be brought here."""
+    return job.reaped_at is None and not job.log_final and not is_full(job)
+
+
+def is_full(job: Job) -> bool:
+    """Tell whether as much of a job's log is here as is to be brought home."""
+    return 0 < job.max_log_bytes <= job.log_home
+
+
+def is_cut(job: Job) -> bool:
+    """Tell whether an ended job's log is longer on the host than here, for good."""
+    final = states.is_final(job.state) and job.reaped_at is None
+    return final and is_full(job) and not job.log_final
+
+
+def is_given_up(job: Job) -> bool:
+    """Tell whether somebody has said that the rest of a log that was cut may go."""
+    return is_full(job) and job.log_final and job.log_home < job.log_bytes
 
 
 def is_ended(job: Job) -> bool:
@@ -33,12 +49,16 @@ def is_ended(job: Job) -> bool:
 
 def log_left(job: Job) -> int:
     """Return how many bytes of a job's log are known to be on the host only."""
-    return job.log_bytes - job.log_home if wants_log(job) else 0
+    if not wants_log(job):
+        return 0
+    return min(job.log_bytes, job.max_log_bytes or job.log_bytes) - job.log_home
 
 
 def is_home(job: Job | None) -> bool:
     """Tell whether a job is final and all of its log is on this machine."""
-    return job is not None and states.is_final(job.state) and not wants_log(job)
+    if job is None or not states.is_final(job.state):
+        return False
+    return job.log_final or job.reaped_at is not None
 
 
 class Ledger:
@@ -469,7 +489,12 @@ def _reason(event: str, fact: protocol.Ended) -> str:
 
 
 def wants_cleanup(job: Job) -> bool:
-    """Tell whether a job's own setting wants its directory gone now."""
+    """Tell whether a job's own setting wants its directory gone now.
+
+    It stays where its log does not come home whole.
+    """
+    if 0 < job.max_log_bytes < job.log_bytes:
+        return False
     if job.cleanup == "on_success":
         return job.state == states.COMPLETED
     return job.cleanup == "always"

@@ -261,6 +261,13 @@ _SPEC = (
         "WHEN",
         choices=CLEANUP,
     ),
+    Arg(
+        "--max-log-bytes",
+        "bring home no more of the log than this; the rest stays on the host, and so "
+        "does the job's directory (setting max_log_bytes, default all)",
+        "count",
+        "BYTES",
+    ),
 )
 
 _SUBMIT = Verb(
@@ -408,6 +415,7 @@ connection that breaks in between costs no byte and doubles none. It ends with
         Arg("--follow", "go on until the job has ended", "flag"),
         Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
         Arg("--tail", "begin with the last N lines of what is there", "count", "N"),
+        Arg("--whole", "bring also what --max-log-bytes has left on the host", "flag"),
         _WAIT_HOST,
         _JSON_ERR,
     ),
@@ -460,6 +468,12 @@ record, if they have ended and are older than --older-than.""",
         Arg("--older-than", "only what ended at least this long ago", "seconds", "7d"),
         Arg("--orphans", "also what this machine has no record of", "flag"),
         Arg("--dry-run", "say what would go, delete nothing", "flag"),
+        Arg(
+            "--cut-logs",
+            "also jobs of whose logs --max-log-bytes has left a part on the host: that "
+            "part is lost",
+            "flag",
+        ),
         Arg(
             "--tmpfiles",
             "only print a line for systemd-tmpfiles on the host, which deletes there "

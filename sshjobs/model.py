@@ -170,6 +170,7 @@ class Job(Record):
     log_home: int = 0
     log_final: bool = False
     reaped_at: float | None = None
+    max_log_bytes: int = 0  # so many are brought home, 0: all; the rest stays there
 
     def public(self) -> dict[str, Any]:
         """Return the fields of ``--json``, in their order (design §7)."""

@@ -66,6 +66,10 @@ class LogWant(Record):
     limit: int
 
 
+#: Of a job to reap: whatever there is of its log may go. No log is as long.
+ANY_LOG = 10**15 - 1
+
+
 class Reap(Record):
     """Delete this ended job there, if ``home`` bytes are all of its log.
 

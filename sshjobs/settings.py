@@ -110,6 +110,13 @@ SETTINGS = (
         "tenth of a small one); the rest stays on the host until there is room",
     ),
     Setting(
+        "max_log_bytes",
+        "bytes",
+        0,
+        "how much of a job's log is brought home, 0 for all: the rest stays on the "
+        "host, and so does the job's directory",
+    ),
+    Setting(
         "max_reconnect_attempts",
         "count",
         5,
@@ -244,6 +251,7 @@ class Settings:
     round_timeout: float
     max_listed: int
     min_free_bytes: int
+    max_log_bytes: int
     max_reconnect_attempts: int
     keepalive_interval: float
     persist: float

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-VERSION = 1
+VERSION = 2
 
 #: Seconds that a writer waits for others; a transaction here lasts milliseconds.
 _BUSY = 60.0
@@ -108,7 +108,10 @@ CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWI
 #: 0 is an empty file. A release that changes the schema adds a step and raises
 #: :data:`VERSION`; it only adds columns that have a default, so that processes of the
 #: version before, which are still at work, can go on.
-MIGRATIONS = {0: _SCHEMA}
+MIGRATIONS = {
+    0: _SCHEMA,
+    1: "ALTER TABLE jobs ADD COLUMN max_log_bytes INTEGER NOT NULL DEFAULT 0",
+}
 
 #: Said of a record that was just begun where there was one: it was moved aside, or is
 #: of no bytes (which SQLite takes for a new one, and drops the WAL with it).

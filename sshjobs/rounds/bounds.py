@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import CommandTimeout, ProtocolError
-from ..protocol import End, Listed, ListedOdd, LogData, Request, Unread
+from ..protocol import ANY_LOG, End, Listed, ListedOdd, LogData, Request, Unread
 from ..record import TYPE_CHECKING
 from ..settings import Settings
 
@@ -135,7 +135,8 @@ class ReplyBounds(Bounds):
         super().__init__(host, settings, sent, sum(w.limit for w in request.logs))
         things = sum(map(len, (request.kills, request.starts, request.checks)))
         things += len(request.reaps) + len(request.logs)
-        summed = sum(reap.home for reap in request.reaps) / _SUM_RATE
+        homes = (reap.home for reap in request.reaps if reap.home != ANY_LOG)
+        summed = sum(homes) / _SUM_RATE
         self._limit += things / _THINGS_RATE + summed
         listed = settings.max_listed if request.listing else 0
         beats = round(summed)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 
 from ..errors import StoreError
-from ..protocol import Reap
+from ..protocol import ANY_LOG, Reap
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _PIECE_BYTES = 1 << 20
@@ -58,7 +58,7 @@ def summed(reap: Reap, path: str, beat: Callable[[], None]) -> Reap:
         StoreError: the file cannot be read.
     """
     sums = Sums()
-    if reap.home:
+    if reap.home and reap.home != ANY_LOG:
         try:
             with open(path, "rb", buffering=0) as file:
                 while sums.length < reap.home:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import errors, protocol, states
-from ..facts import is_ended, is_home, log_left, wants_log
+from ..facts import is_ended, is_given_up, is_home, log_left, wants_log
 from ..model import Job
 from ..record import Record
 from ..store import Intent, Store
@@ -69,7 +69,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     kills = [i for i in intents if i.kind == "kill"]
     starts, orders = _starts(place, intents, jobs)
     reaps = _reaps(store, intents, jobs)
-    homes = {i.job_id: jobs[i.job_id].log_home for i in reaps}
+    homes = {i.job_id: _home(jobs[i.job_id]) for i in reaps}
     logs = _logs(place, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
@@ -92,6 +92,11 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     newest = max((intent.id for intent in intents), default=0)
     return Plan(starts, kills, reaps, waits, newest), request
+
+
+def _home(job: Job) -> int:
+    """Return how long a log may be on the host if it is to be deleted there."""
+    return protocol.ANY_LOG if is_given_up(job) else job.log_home
 
 
 def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[Intent]:
@@ -172,6 +177,8 @@ def _logs(
 
 def _limit(place: Place, job: Job, piece: int, room: int) -> int:
     """Return how many bytes of a log to ask for; an ended job's has a last byte."""
+    if job.max_log_bytes:
+        piece = min(piece, job.max_log_bytes - job.log_home)
     if min(log_left(job), room) >= LONG and job.id not in place.unfetched:
         return min(piece, LONG_PIECE_BYTES)
     return min(piece, log_left(job)) if is_ended(job) else piece

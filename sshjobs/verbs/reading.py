@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from .. import errors, states
 from ..errors import SshJobsError
-from ..facts import is_ended
+from ..facts import is_cut, is_ended, is_full, wants_log
 from ..model import Job
 from ..owned import open_owned
 from ..rounds import LONG, Party
@@ -95,6 +95,7 @@ def logs(
     offset: int = 0,
     tail: int | None = None,
     file: int = -1,
+    whole: bool = False,
 ) -> Job:
     """Hand over the bytes of a job's log.
 
@@ -105,12 +106,16 @@ def logs(
         follow: Go on until the job has ended and its last byte was given.
         offset: Begin at this byte.
         tail: Begin with the last so many lines of what there is now.
+        whole: Bring also what ``max_log_bytes`` would leave on the host.
 
     Raises:
         HostUnreachable: after what is here already was given.
     """
     job = ctx.store.check_log(job)
-    if job.log_final or job.reaped_at is not None:
+    if whole and job.max_log_bytes:
+        ctx.store.update(job.id, max_log_bytes=0)
+        job = job._replace(max_log_bytes=0)
+    if job.log_final or job.reaped_at is not None or is_cut(job):
         _give(Tap(ctx.store, job.id, write, offset, file), job, tail)
         return job
     with ctx.party_at(job.conn) as party, _wanting_log(party, job.id) as rest:
@@ -217,6 +222,8 @@ def _bring(party: Party, job_id: str, rest: _Rest) -> SshJobsError | None:
         job = party.store.job(job_id)
         if job is None or job.reaped_at is not None:
             return None
+        if is_full(job):
+            return None
         if job.log_home >= job.log_bytes and (is_ended(job) or party.room()):
             return None
         return rest.due(job)
@@ -242,10 +249,10 @@ def _follow(
         if job is None:
             return None
         tap.copy(job.log_home)
-        if states.is_final(job.state) and (job.log_final or job.reaped_at is not None):
+        if states.is_final(job.state) and not wants_log(job):
             return None
-        full = not party.room()
-        if full and not said:
+        full = not party.room() or is_full(job)
+        if full and not said and not is_full(job):
             error = party.no_room(job_id, job.log_home, job.log_bytes)
             said.append(str(error))
             say(said[0])

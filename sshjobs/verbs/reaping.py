@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from .. import errors, protocol, states
 from ..errors import SshJobsError
-from ..facts import wants_cleanup
+from ..facts import is_cut, wants_cleanup, wants_log
 from ..model import Job
 from ..rounds import Party
 from ..store import Store, slices
@@ -18,6 +18,12 @@ from .polling import adopted, listing, oddities, take_up, unknown
 
 _NOT_HOME = "not reaped: its log could not be brought home"
 
+_CUT = (
+    "not reaped: the setting max_log_bytes has left a part of its log on the host: "
+    "bring that with sshjobs logs JOB --whole, or give it up with sshjobs reap "
+    "--cut-logs"
+)
+
 
 def reap(
     ctx: Context,
@@ -26,6 +32,7 @@ def reap(
     older_than: float = 0.0,
     orphans: bool = False,
     dry_run: bool = False,
+    cut_logs: bool = False,
     show: Show | None = None,
 ) -> Answer:
     """Bring ended jobs home and delete their directories on the hosts.
@@ -37,6 +44,8 @@ def reap(
         older_than: Only what ended at least so many seconds ago.
         orphans: Also directories that the store does not know.
         dry_run: Return what would go, delete nothing.
+        cut_logs: Also jobs of whose logs ``max_log_bytes`` has left a part there, which
+            is lost then.
         show: Takes the jobs of each host when that host is done, some at a time; they
             are not kept then.
     """
@@ -54,7 +63,7 @@ def reap(
                 more, strange = _orphans(party, older_than, answer.notes, dry_run)
                 ids = list(dict.fromkeys([*ids, *more]))
         if not dry_run and ids:
-            ids = _reap_jobs(own, conn, ids, refused)
+            ids = _reap_jobs(own, conn, ids, refused, cut_logs=cut_logs)
         return ids, strange
 
     conns = _conns(ctx, host)
@@ -134,10 +143,24 @@ def _strange(party: Party, older_than: float, notes: list[str]) -> list[Job]:
 
 
 def _reap_jobs(
-    ctx: Context, conn: str, ids: list[str], refused: list[SshJobsError]
+    ctx: Context,
+    conn: str,
+    ids: list[str],
+    refused: list[SshJobsError],
+    *,
+    cut_logs: bool = False,
 ) -> list[str]:
     """Reap these ended jobs of one host; return those that are gone there."""
     with ctx.party_at(conn) as party:
+        _bring_cut_logs(party, ids)
+        keep = _cut(party.store, ids)
+        if cut_logs:
+            with party.store.write():
+                for job_id in keep:
+                    party.store.update(job_id, log_final=True)
+        else:
+            refused += (errors.JobError(job_id, _CUT) for job_id in keep)
+            ids = [job_id for job_id in ids if job_id not in keep]
         numbers = party.store.add_intents(party.conn, "reap", ids)
         try:
             party.pursue(_progress(party, party.served(numbers)))
@@ -150,6 +173,41 @@ def _reap_jobs(
         finally:
             party.store.drop_intents(numbers)
         return list(_gone(party.store, ids))
+
+
+def _bring_cut_logs(party: Party, ids: list[str]) -> None:
+    """Bring what is to come home of logs that will be cut, so that they are."""
+    store = party.store
+    short = [
+        job.id
+        for some in slices(ids)
+        for job in store.jobs(some).values()
+        if job.max_log_bytes and wants_log(job)
+    ]
+    if not short:
+        return
+    numbers = store.add_intents(party.conn, "log", short)
+
+    def need() -> float | None:
+        for some in slices(short):
+            if any(wants_log(job) for job in store.jobs(some).values()):
+                return 0.0
+        return None
+
+    try:
+        party.pursue(_progress(party, need))
+    finally:
+        store.drop_intents(numbers)
+
+
+def _cut(store: Store, ids: list[str]) -> set[str]:
+    """Return those of these jobs whose logs are not here whole, by their own wish."""
+    return {
+        job.id
+        for some in slices(ids)
+        for job in store.jobs(some).values()
+        if is_cut(job)
+    }
 
 
 def _refusals(store: Store, numbers: list[int], why: str) -> Iterator[SshJobsError]:

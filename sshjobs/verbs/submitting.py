@@ -186,6 +186,7 @@ def _job_of(party: Party, order: Order, now: float) -> Job:
         env_names=" ".join(name for name, _ in spec.env),
         timeout=spec.timeout,
         cleanup=order.cleanup or party.settings.cleanup,
+        max_log_bytes=party.settings.max_log_bytes,
         submitted_at=now,
     )
 
