@@ -56,5 +56,5 @@ def test_a_long_log_is_fetched_up_to_its_bound_only(box: Box) -> None:
 
 
 def test_the_setting_is_the_default_of_the_flag(box: Box) -> None:
-    box.env["SSHJOBS_MAX_LOG_BYTES"] = "3"
-    assert box("run", box.host, "--", "echo hello").raw == b"hel"
+    box.env["SSHJOBS_MAX_LOG_BYTES"] = "4"
+    assert box("run", box.host, "--", "echo hello").raw == b"hell"
