@@ -155,6 +155,8 @@ def _take(
         value = arg.read(text)
     except SpecError as error:
         _fail(verb, f"argument {arg.name}: {error}")
+    if not arg.repeat and values[arg.dest] is not None:
+        _fail(verb, f"argument {arg.name}: given twice")
     values[arg.dest] = [*values[arg.dest], value] if arg.repeat else value
 
 

@@ -294,9 +294,13 @@ def _environment(ctx: verbs.Context, values: Values) -> tuple[tuple[str, bytes],
         name, equals, value = text.partition("=")
         if not equals:
             raise SpecError(f"--env takes K=V, not {text!r}: see --env-from")
+        if name in pairs:
+            raise SpecError(f"--env: {name} is given twice")
         pairs[name] = os.fsencode(value)
     for text in values.get("env_from") or ():
         name, _, source = text.partition("=")
+        if name in pairs:
+            raise SpecError(f"--env-from: {name} is given twice")
         if (source or name) not in ctx.environ:
             raise SpecError(f"--env-from: {source or name} is not in the environment")
         pairs[name] = os.fsencode(ctx.environ[source or name])
@@ -335,10 +339,14 @@ def _order_of_line(ctx: verbs.Context, values: Values, line: bytes) -> verbs.Ord
     plain = _object(line)
     if plain is None:
         return _order(ctx, values, line, None)
+    once = plain.get("once")
+    if once is not None and not isinstance(once, bool):
+        raise SpecError(f'"once" is true or false, not {once!r:.60}')
     unknown = sorted(set(plain) - _FIELDS)
     if unknown:
         raise SpecError(f"not fields of a job: {', '.join(map(repr, unknown))}")
-    merged = dict(values) | {k: v for k, v in plain.items() if k not in _SPECIAL}
+    own = {k: v for k, v in plain.items() if k not in _SPECIAL and v is not None}
+    merged = dict(values) | own
     for name in ("name", "key", "cwd", "shell", "cleanup"):
         if plain.get(name) is not None:
             _encode(plain[name], name)
@@ -349,7 +357,7 @@ def _order_of_line(ctx: verbs.Context, values: Values, line: bytes) -> verbs.Ord
         _object_command(plain.get("command")),
         None if stdin is None else _encode(stdin, "stdin"),
     )
-    env = dict(order.spec.env) | _object_env(plain.get("env") or {})
+    env = dict(order.spec.env) | _object_env(plain.get("env"))
     return order._replace(spec=order.spec._replace(env=tuple(env.items())))
 
 
@@ -367,12 +375,34 @@ def _object(line: bytes) -> dict[str, Any] | None:
     import json
 
     try:
-        value = json.loads(text)
+        value = json.loads(
+            text.decode("utf-8"),
+            object_pairs_hook=_once_each,
+            parse_constant=_no_number,
+        )
+    except SpecError:
+        raise
+    except RecursionError as error:
+        raise SpecError("the JSON object is nested too deeply") from error
     except ValueError as error:
-        raise SpecError("begins like a JSON object and is none") from error
+        raise SpecError(f"begins like a JSON object and is none: {error}") from error
     if not isinstance(value, dict):
         raise SpecError("not a JSON object")
     return value
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs; JSON leaves open which of two would count."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpecError(f"{twice!r} stands twice in one object")
+    return values
+
+
+def _no_number(word: str) -> float:
+    raise SpecError(f"{word} is no number of JSON")
 
 
 def _object_command(command: Any) -> bytes | tuple[bytes, ...]:
@@ -384,6 +414,8 @@ def _object_command(command: Any) -> bytes | tuple[bytes, ...]:
 
 
 def _object_env(env: Any) -> dict[str, bytes]:
+    if env is None:
+        return {}
     if not isinstance(env, dict):
         raise SpecError('"env" is an object of names and values')
     return {name: _encode(value, f"the value of {name}") for name, value in env.items()}
@@ -410,7 +442,7 @@ def _timeout(plain: Mapping[str, Any], values: Values) -> float | None:
         isinstance(given, (int, float)) and not isinstance(given, bool)
     ):
         return given
-    raise SpecError(f"timeout is not a span of time: {given!r}")
+    raise SpecError(f"timeout is not a span of time: {given!r:.60}")
 
 
 # -- the verbs -----------------------------------------------------------------------

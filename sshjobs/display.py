@@ -76,7 +76,10 @@ def instant(at: float | None) -> str:
     """Return an instant in local time, or ``-``."""
     if at is None:
         return "-"
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError, OSError):  # no clock has ever shown that
+        return f"{at:g}"
 
 
 def record(job: Job) -> Iterator[str]:

@@ -241,8 +241,36 @@ def dump(error: SshJobsError) -> str:
 
 
 def load(text: str) -> SshJobsError:
-    """Make the error that :func:`dump` wrote down."""
+    """Make the error that :func:`dump` wrote down.
+
+    What is damaged becomes a StoreError that shows it.
+    """
     import json
 
-    name, args = json.loads(text)
-    return _BY_NAME.get(name, SshJobsError)(*args)
+    try:
+        name, args = json.loads(text)
+        return _BY_NAME.get(name, SshJobsError)(*map(str, args))
+    except (ValueError, TypeError, RecursionError):
+        return StoreError(f"the record of an error cannot be read: {text[:100]!r}")
+
+
+def load_many(text: str) -> dict[str, object]:
+    """Return the errors that were refused credentials; none of what is damaged.
+
+    Each is a dumped error, alone (of an older version) or with two instants.
+    """
+    import json
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    known = found.items() if isinstance(found, dict) else ()
+    return {key: entry for key, entry in known if _is_entry(entry)}
+
+
+def _is_entry(entry: object) -> bool:
+    if not isinstance(entry, list):
+        return isinstance(entry, str)
+    kinds = [type(value) for value in entry]
+    return len(kinds) == 3 and kinds[0] is str and set(kinds[1:]) <= {int, float}

@@ -195,7 +195,9 @@ class Ledger:
         started = job.started_at if job else None
         if started is None and fact.started_at is not None:
             started = fact.started_at + self._skew
-        finished = self._now if fact.finished_at is None else fact.finished_at
+        finished = self._now  # ours already, and no clock of the host's
+        if fact.finished_at is not None:
+            finished = fact.finished_at + self._skew
         self._change(
             fact.job_id,
             event,
@@ -203,7 +205,7 @@ class Ledger:
             signal=fact.signal,
             reason=fact.reason or _reason(event, fact),
             started_at=started,
-            finished_at=finished + self._skew,
+            finished_at=finished,
             log_bytes=fact.log_bytes,
             log_final=home >= fact.log_bytes,
         )

@@ -80,7 +80,10 @@ def take(fd: int, path: str, how: int) -> None:
             if how & fcntl.LOCK_NB:
                 raise
             if time.monotonic() >= end:
-                text = f"{path}: locked for {BOUND:g} s by {holders(path)}"
+                who = holders(path)
+                text = (
+                    f"{path}: another process has held the lock for {BOUND:g} s: {who}"
+                )
                 raise StoreError(text) from error
         time.sleep(0.02)
 

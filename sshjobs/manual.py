@@ -78,8 +78,8 @@ class Arg(Record):
         return self._choice(text) if self.kind == "choice" else text
 
     def _count(self, text: str) -> int:
-        if not (text.isascii() and text.isdigit()):
-            raise SpecError(f"not a count: {text!r}")
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise SpecError(f"not a count: {text[:40]!r}")
         return int(text)
 
     def _port(self, text: str) -> int:

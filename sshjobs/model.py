@@ -99,8 +99,40 @@ class Spec(Record):
 
     @classmethod
     def loads(cls, data: bytes) -> Spec:
-        """Read what :meth:`dumps` wrote."""
-        return cls(**unpack(data))
+        """Read what :meth:`dumps` wrote.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            spec = cls(**unpack(data))
+        except TypeError as error:
+            raise ValueError("not a spec") from error
+        if not _is_spec(spec):
+            raise ValueError("not a spec")
+        return spec
+
+
+def _is_spec(spec: Spec) -> bool:
+    """Tell whether each field has its type."""
+    command, env = spec.command, spec.env
+    words = command if isinstance(command, tuple) else (command,)
+    return (
+        all(isinstance(word, bytes) for word in words)
+        and isinstance(env, tuple)
+        and all(
+            isinstance(pair, tuple)
+            and len(pair) == 2
+            and isinstance(pair[0], str)
+            and isinstance(pair[1], bytes)
+            for pair in env
+        )
+        and isinstance(spec.cwd, str)
+        and isinstance(spec.shell, str)
+        and isinstance(spec.stdin, (bytes, type(None)))
+        and isinstance(spec.timeout, (float, int, type(None)))
+        and isinstance(spec.kill_grace, (float, int))
+    )
 
 
 _FS = ("utf-8", "surrogateescape")
@@ -372,7 +404,10 @@ def seconds(text: str) -> float:
     digits = whole + part if part or not dot else ""
     if unit not in _UNITS or not (whole and digits.isascii() and digits.isdigit()):
         raise SpecError(f"not a span of time: {text!r} (say 90, 15m, 12h or 7d)")
-    return float(number) * _UNITS[unit]
+    value = float(number) * _UNITS[unit]
+    if not value < 1e10:
+        raise SpecError(f"not a span of time: {text[:40]!r} is more than 300 years")
+    return value
 
 
 def printable(text: str) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 
 from .errors import SpecError
-from .model import CLEANUP, seconds
+from .model import CLEANUP, check_host, seconds
 from .record import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
@@ -280,7 +280,8 @@ class Settings:
             value = setting.default if given is None else _read(setting, given)
             object.__setattr__(self, setting.name, value)
         if values:
-            raise SpecError(f"no such setting: {', '.join(sorted(values))}")
+            name = min(values)
+            raise SpecError(f"no such setting: {name}{_meant(name)}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"settings do not change: {name}; see replace()")
@@ -302,45 +303,143 @@ class Settings:
         return f"<Settings {' '.join(pairs)}>"
 
 
+#: No number of ours is as large; a span of so many seconds is 317 years.
+_MOST = 1e10
+
+#: What is said in the environment and is no setting: where the record and the config
+#: file are, and what a job is told of itself.
+_NO_SETTINGS = frozenset(("HOME", "CONFIG", "JOB_ID", "KEY", "ATTEMPT"))
+
+
+def check_environ(environ: Mapping[str, str]) -> None:
+    """Refuse ``SSHJOBS_<NAME>`` where there is no such setting.
+
+    ``SSHJOBS_TEST_*`` is left to tests.
+
+    Raises:
+        SpecError: the message has the name, and one that may be meant.
+    """
+    for variable in environ:
+        if variable.startswith("SSHJOBS_") and not variable.startswith("SSHJOBS_TEST_"):
+            name = variable[8:]
+            if name not in _NO_SETTINGS and name.lower() not in BY_NAME:
+                raise SpecError(f"no such setting: {variable}{_meant(name.lower())}")
+            if name not in _NO_SETTINGS and not name.isupper():
+                raise SpecError(f"no such setting: {variable}; say {variable.upper()}")
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse a config file in which something is wrong, for whatever host it is.
+
+    Raises:
+        SpecError: the message names the setting, and the host's table.
+    """
+    tables = config.get("host", {})
+    if not isinstance(tables, Mapping):
+        raise SpecError('host: not a table; a host has a table: [host."NAME"]')
+    for host, table in tables.items():
+        try:
+            if not isinstance(table, Mapping):
+                raise SpecError("not a table")
+            check_host(host)
+            Settings(**table)
+        except SpecError as error:
+            raise SpecError(f'[host."{host}"]: {error}') from error
+
+
+def _meant(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, BY_NAME, 1)
+    return f"; is it {near[0]}?" if near else "; see docs/reference/settings.md"
+
+
 def _read(setting: Setting, given: Any) -> Any:
     """Turn what the user gave into the setting's own type, or say what is wrong."""
     try:
         value = _convert(setting, given)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise SpecError(f"{setting.name}: not {_a(setting)}: {given!r}") from error
-    if setting.kind in ("seconds", "count", "bytes") and not (
-        setting.least <= value < 1e10
-    ):
-        raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
+    if setting.kind in ("seconds", "count", "bytes"):
+        _check_number(setting, value, given)
     if setting.name == "remote_base_dir" and not _is_place(value):
-        raise SpecError(f"{setting.name}: not a directory, nor ~ or ~/DIR: {given!r}")
+        raise SpecError(
+            f"{setting.name}: not a directory, nor ~ or ~/DIR, which is all that a "
+            f"host puts there (no variable, no ~NAME): {given!r}"
+        )
     allowed = _CHOICES.get(setting.name)
     if allowed and value not in allowed:
         raise SpecError(f"{setting.name}: {given!r} is not one of {', '.join(allowed)}")
     return value
 
 
+def _check_number(setting: Setting, value: float, given: Any) -> None:
+    if value < setting.least:
+        raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
+    if not value < _MOST:
+        raise SpecError(f"{setting.name}: {given!r} is above {_MOST:,.0f}")
+
+
 def _is_place(base: str) -> bool:
-    """Tell whether a host can make it out: ``~`` and ``~/DIR``, and no ``~NAME``."""
-    return bool(base.strip()) and (base[0] != "~" or base[1:2] in ("", "/"))
+    """Tell whether a host can make it out: ``~`` and ``~/DIR``, and no ``~NAME``.
+
+    Nothing else is expanded there, so that ``$SCRATCH/x`` would be a directory of that
+    very name.
+    """
+    if not base.strip() or "`" in base:
+        return False
+    after = [part[:1] for part in base.split("$")[1:]]
+    if any(char.isalnum() or char in ("_", "{", "(") for char in after):
+        return False
+    return base[0] != "~" or base[1:2] in ("", "/")
 
 
 def _convert(setting: Setting, given: Any) -> Any:
-    if setting.kind in ("seconds", "count", "bytes") and isinstance(given, bool):
-        raise TypeError(given)
     if setting.kind == "seconds":
-        return seconds(given) if isinstance(given, str) else float(given)
+        return _seconds(given)
     if setting.kind in ("count", "bytes"):
-        return int(given)
-    if isinstance(given, (list, tuple)):
-        return " ".join(map(str, given))
-    return str(given)
+        return _count(given)
+    if setting.kind == "words" and isinstance(given, (list, tuple)):
+        return " ".join(_text(word) for word in given)
+    return _text(given)
+
+
+def _seconds(given: Any) -> float:
+    if isinstance(given, str):
+        return seconds(given)
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(given)
+    if given != given:
+        raise ValueError(given)
+    return float(given)
+
+
+def _count(given: Any) -> int:
+    if isinstance(given, str):
+        given = given.strip()
+        if not (given.isascii() and given.removeprefix("-").isdigit()):
+            raise ValueError(given)
+        return int(given) if len(given) < 30 else 10**30
+    if isinstance(given, bool) or int(given) != given:
+        raise TypeError(given)
+    return int(given)
+
+
+def _text(given: Any) -> str:
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str) or "\0" in given or "\n" in given:
+        raise TypeError(given)
+    return given
 
 
 def _a(setting: Setting) -> str:
-    return {"seconds": "a span of time", "count": "a count"}.get(
-        setting.kind, "a number of bytes"
-    )
+    return {
+        "seconds": "a span of time",
+        "count": "a count",
+        "bytes": "a number of bytes",
+        "words": "a text or a list of texts",
+    }.get(setting.kind, "a text")
 
 
 def resolve(
@@ -372,7 +471,8 @@ def resolve(
         said["ssh_options"] = f"{said['ssh_options']} {rest}".strip()
     values |= said
     if values.get("ssh_config") not in (None, "", "none"):
-        values["ssh_config"] = _absolute(values["ssh_config"])
+        given = _read(BY_NAME["ssh_config"], values["ssh_config"])
+        values["ssh_config"] = _absolute(given)
     return Settings(**values)
 
 

@@ -37,7 +37,7 @@ from .owned import (
     open_owned,
 )
 from .record import TYPE_CHECKING, Record
-from .states import PENDING
+from .states import PENDING, STATES
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar
@@ -196,6 +196,47 @@ class HostRow(Record):
         return 0.0 <= now - self.watched_at < _WATCHED
 
 
+#: What SQLite gives for a field; a column takes anything, whatever its type says.
+_TYPES = {
+    "str": (str,),
+    "bytes": (bytes,),
+    "bool": (int,),
+    "int": (int,),
+    "float": (float, int),
+    "int | None": (int, type(None)),
+    "float | None": (float, int, type(None)),
+}
+
+
+def _damaged(path: str, what: str, key: object, value: object) -> StoreError:
+    return StoreError(
+        f"{path}: the {what} {key!r} is damaged: {value!r:.60}; move the file aside, "
+        "then bring back what the hosts know with: sshjobs poll --host HOST --adopt"
+    )
+
+
+class _Kinds:
+    """Refuses rows that are no record of a kind; a shape is looked at once."""
+
+    def __init__(self, record: type[Record]) -> None:
+        self._name = record.__name__.lower().removesuffix("row")
+        self._fields = record._fields
+        self._kinds = [_TYPES[record.__annotations__[name]] for name in self._fields]
+        self._good: set[tuple[type, ...]] = set()
+
+    def check(self, path: str, row: Sequence[Any]) -> None:
+        """Raise a StoreError for a row of which a field has another type."""
+        shape = tuple(map(type, row))
+        if shape in self._good:
+            return
+        for name, kinds, value in zip(self._fields, self._kinds, row):
+            if type(value) not in kinds:
+                raise _damaged(path, f"{name} of {self._name}", row[0], value)
+        self._good.add(shape)
+
+
+_JOB_KINDS, _INTENT_KINDS, _HOST_KINDS = map(_Kinds, (Job, Intent, HostRow))
+
 # Named, so that a process of this version goes on while a newer one adds columns.
 _INTENTS = f"SELECT {', '.join(Intent._fields)} FROM intents WHERE "
 _HOSTS = f"SELECT {', '.join(HostRow._fields)} FROM hosts "
@@ -268,7 +309,7 @@ def _advice(text: str, path: str) -> str:
         return ROOM
     if "locked" in text:
         who = holders(path, f"{path}-shm", f"{path}-wal")
-        return f"held for longer than {_BUSY:g} s by {who}"
+        return f"another process holds it for longer than {_BUSY:g} s: {who}"
     if "readonly" in text or "unable to open" in text:
         return ELSEWHERE
     return "SSHJOBS_HOME names another place"
@@ -451,6 +492,8 @@ class Store:
         db = self._connect()
         try:
             version = _version(db)
+            if version < 0:
+                raise _damaged(self.path, "version of", "the store", version)
             if version < VERSION:
                 db.close()
                 self._migrate()
@@ -558,6 +601,23 @@ class Store:
         with _Seam(self.path):
             return self._db.execute(sql, args).fetchall()
 
+    def _job(self, row: Sequence[Any]) -> Job:
+        values = list(row)
+        _JOB_KINDS.check(self.path, values)
+        if values[_STATE] not in STATES:
+            raise _damaged(self.path, "state of job", values[0], values[_STATE])
+        for place in (_ONCE, _LOG_FINAL):
+            values[place] = bool(values[place])
+        return Job(*values)
+
+    def _intent(self, row: Sequence[Any]) -> Intent:
+        _INTENT_KINDS.check(self.path, row)
+        return Intent(*row)
+
+    def _host(self, row: Sequence[Any]) -> HostRow:
+        _HOST_KINDS.check(self.path, row)
+        return HostRow(*row)
+
     # -- jobs ------------------------------------------------------------------
 
     def add_jobs(self, jobs: Iterable[Job]) -> None:
@@ -574,17 +634,17 @@ class Store:
         ids = list(ids)
         if not ids:
             return {}
-        return {row[0]: _job(row) for row in self._rows(sql, [_array(ids)])}
+        return {row[0]: self._job(row) for row in self._rows(sql, [_array(ids)])}
 
     def job(self, job_id: str) -> Job | None:
         """Return one job, or None."""
         rows = self._rows(f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id = ?", [job_id])
-        return _job(rows[0]) if rows else None
+        return self._job(rows[0]) if rows else None
 
     def find(self, prefix: str) -> list[Job]:
         """Return the jobs whose id begins with ``prefix``; two at the most."""
         sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ? LIMIT 2"
-        return [_job(row) for row in self._rows(sql, [prefix, prefix + "{"])]
+        return [self._job(row) for row in self._rows(sql, [prefix, prefix + "{"])]
 
     def by_key(self, key: str, host: str | None = None) -> list[Job]:
         """Return the jobs of a key, newest attempt first."""
@@ -593,7 +653,7 @@ class Store:
         if host is not None:
             sql, args = sql + " AND host = ?", [key, host]
         sql += " ORDER BY attempt DESC, submitted_at DESC"
-        return [_job(row) for row in self._rows(sql, args)]
+        return [self._job(row) for row in self._rows(sql, args)]
 
     def select(
         self, conn: str | None = None, states: Sequence[str] = ()
@@ -609,7 +669,7 @@ class Store:
         sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"
         with _Seam(self.path):
             for row in self._db.execute(sql + " ORDER BY submitted_at, id", args):
-                yield _job(row)
+                yield self._job(row)
 
     def active_ids(self, host: str | None = None) -> Iterator[tuple[str, str]]:
         """Yield the id and the connection of each job that may still change.
@@ -814,13 +874,13 @@ class Store:
             _sync(self._spec_path(job_id))
 
     def spec(self, job_id: str) -> Spec | None:
-        """Return the spec of a job that has not started, or None."""
+        """Return the spec of a job that has not started, None if it is no use."""
         path = self._spec_path(job_id)
         with _Seam(path):
             try:
                 with open(open_owned(path, os.O_RDONLY), "rb") as file:
                     return Spec.loads(file.read())
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError):  # gone, or damaged
                 return None
 
     def drop_spec(self, job_id: str) -> None:
@@ -907,7 +967,7 @@ class Store:
             pages = -(-number // most)
             skip = 0 if kind == "start" else turn % pages * most
             rows += self._rows(sql, [conn, kind, most, skip])
-        return [Intent(*row) for row in sorted(rows)]
+        return [self._intent(row) for row in sorted(rows, key=_first)]
 
     def crowd(self, conn: str) -> bool:
         """Tell whether other processes than this one have intents there that wait."""
@@ -939,7 +999,7 @@ class Store:
         """Return the open intent to start a job, if there is one."""
         sql = _INTENTS + "job_id = ? AND kind = 'start' AND done = 0"
         rows = self._rows(sql, [job_id])
-        return Intent(*rows[0]) if rows else None
+        return self._intent(rows[0]) if rows else None
 
     def unowned_intents(self, conn: str) -> bool:
         """Tell whether something is open that no process waits for.
@@ -961,7 +1021,7 @@ class Store:
         """Return these intents as they stand now; see :func:`slices`."""
         sql = _INTENTS + "id IN (SELECT value FROM json_each(?))"
         rows = self._rows(sql, [_array(numbers)])
-        return {row[0]: Intent(*row) for row in rows}
+        return {row[0]: self._intent(row) for row in rows}
 
     def mark_sent(self, numbers: Iterable[int]) -> None:
         """Note that intents stand in a request from now on."""
@@ -1048,7 +1108,7 @@ class Store:
         stale = []
         with self.write():
             for row in self._rows(sql, [conn, now - ttl, now + ttl]):
-                intent = Intent(*row)
+                intent = self._intent(row)
                 if not intent.pid or not _owner_lives(intent.pid, intent.pid_start):
                     stale.append(intent)
             self.drop_intents(intent.id for intent in stale if intent.kind == "log")
@@ -1066,7 +1126,7 @@ class Store:
     def host(self, conn: str) -> HostRow | None:
         """Return what is known of a connection's host."""
         rows = self._rows(_HOSTS + "WHERE conn = ?", [conn])
-        return HostRow(*rows[0]) if rows else None
+        return self._host(rows[0]) if rows else None
 
     def generation(self, conn: str) -> int:
         """Return the number of the lock that makes one the leader for a host."""
@@ -1075,7 +1135,7 @@ class Store:
 
     def hosts(self) -> list[HostRow]:
         """Return all hosts, by name."""
-        return [HostRow(*row) for row in self._rows(_HOSTS + "ORDER BY host")]
+        return [self._host(row) for row in self._rows(_HOSTS + "ORDER BY host")]
 
     def know_host(self, conn: str, host: str) -> HostRow:
         """Return the row of a host, made if it is new."""
@@ -1089,6 +1149,26 @@ class Store:
         if row is None:
             raise StoreError(f"{self.path}: the row of host {host} is gone")
         return row
+
+    def forget_host(self, conn: str, before: float) -> bool:
+        """Forget a host that never answered and of which nothing is known or wanted.
+
+        A name that was mistyped is one. What was refused, and a cooldown, are kept for
+        as long as they count.
+
+        Args:
+            before: Only one that is known since then or longer.
+
+        Returns:
+            Whether it was one.
+        """
+        sql = (
+            "DELETE FROM hosts WHERE conn = ? AND since <= ? AND round_ended_at = 0 "
+            "AND refused = '{}' AND cooldown_until <= ? "
+            "AND NOT EXISTS (SELECT 1 FROM jobs WHERE conn = hosts.conn) "
+            "AND NOT EXISTS (SELECT 1 FROM intents WHERE conn = hosts.conn)"
+        )
+        return self._do(sql, [conn, before, time.time()]).rowcount > 0
 
     def set_host(self, conn: str, **columns: Any) -> None:
         """Set columns of a host."""
@@ -1125,14 +1205,11 @@ def _array(values: Iterable[str] | Iterable[int]) -> str:
     return f"[{','.join(filter(None, words))}]"
 
 
-_ONCE, _LOG_FINAL = map(Job._fields.index, ("once", "log_final"))
+_STATE, _ONCE, _LOG_FINAL = map(Job._fields.index, ("state", "once", "log_final"))
 
 
-def _job(row: Sequence[Any]) -> Job:
-    values = list(row)
-    for place in (_ONCE, _LOG_FINAL):
-        values[place] = bool(values[place])
-    return Job(*values)
+def _first(row: tuple[Any, ...]) -> int:
+    return int(row[0])
 
 
 def _sync(path: str) -> None:

@@ -259,3 +259,16 @@ def test_what_has_started_is_neither_forgotten_nor_replaced(
     job = tell(store, STARTED, fact, STARTED._replace(job_id=OTHER))
     assert job is not None and job.state == states.RUNNING
     assert store.job(OTHER) is None
+
+
+@pytest.mark.parametrize(("end", "told"), [(None, NOW), (6.0, 106.0)])
+def test_an_instant_of_ours_is_not_corrected(
+    store: Store, end: float | None, told: float
+) -> None:
+    """What the host dates is put right by its skew, what we date needs none."""
+    begin(store)
+    with store.write():
+        ended = protocol.Ended(ID, 3, None, "", "", None, end, 0)
+        ledger(store, skew=100.0).apply([STARTED, ended])
+    job = store.job(ID)
+    assert job is not None and job.finished_at == told

@@ -19,9 +19,16 @@ second counts against ``max_reconnect_attempts``.
 
 from __future__ import annotations
 
-from .cooldown import cause_of, cooldown_end
+from .cooldown import cause_of, cooldown_end, is_permanent
 from .party import Party
 from .patience import remember_failure
 from .request import LONG
 
-__all__ = ["LONG", "Party", "cause_of", "cooldown_end", "remember_failure"]
+__all__ = [
+    "LONG",
+    "Party",
+    "cause_of",
+    "cooldown_end",
+    "is_permanent",
+    "remember_failure",
+]

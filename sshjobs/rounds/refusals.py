@@ -30,7 +30,7 @@ def remember_refusal(place: Place, error: TransportError) -> SshJobsError:
     credentials = transports.credentials(place.identity)
     now = place.clock()
     with place.store.write():
-        refused = json.loads(place.row().refused)
+        refused = errors.load_many(place.row().refused)
         if place.retried or _left(place, refused.get(credentials), now) <= 0.0:
             place.retried = ""
             refused[credentials] = [errors.dump(error), now, 0.0]
@@ -42,7 +42,7 @@ def known_refusal(place: Place, row: HostRow) -> SshJobsError | None:
     """Return why the credentials of now are not tried, None if they may be."""
     if row.refused == "{}":
         return None
-    entry = json.loads(row.refused).get(transports.credentials(place.identity))
+    entry = errors.load_many(row.refused).get(transports.credentials(place.identity))
     now = place.clock()
     return _told(place, entry, now) if _left(place, entry, now) > 0.0 else None
 
@@ -54,7 +54,7 @@ def begin_retry(place: Place) -> None:
     """
     credentials = transports.credentials(place.identity)
     with place.store.write():
-        refused = json.loads(place.row().refused)
+        refused = errors.load_many(place.row().refused)
         entry = refused.get(credentials)
         if not entry:
             return
@@ -67,7 +67,7 @@ def forget_refusal(place: Place) -> None:
     """The credentials that were tried once more were let in."""
     credentials, place.retried = place.retried, ""
     with place.store.write():
-        refused = json.loads(place.row().refused)
+        refused = errors.load_many(place.row().refused)
         refused.pop(credentials, None)
         place.store.set_host(place.conn, refused=json.dumps(refused))
 

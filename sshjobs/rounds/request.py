@@ -144,7 +144,7 @@ def _serve_nothing(place: Place, intent: Intent, job: Job | None) -> None:
     if job is None or states.is_final(job.state):
         place.store.serve([intent.id])
         return
-    error = errors.JobError(job.id, "its spec is gone from this machine's record")
+    error = errors.JobError(job.id, "its spec is gone from this machine, or damaged")
     place.store.serve([intent.id], errors.dump(error))
     if not intent.sent:
         place.store.forget_job(job.id)

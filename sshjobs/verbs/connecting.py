@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 from .. import transports
@@ -66,9 +67,23 @@ class HostState(Record):
     refused: str = ""
 
 
+#: A host that never answered is forgotten after so many seconds.
+_FORGOTTEN = 3600.0
+
+
 def hosts(ctx: Context) -> list[HostState]:
-    """Return all hosts of the record; none is asked."""
-    return [_state(ctx, row) for row in ctx.store.hosts()]
+    """Return all hosts of the record; none is asked.
+
+    One that never answered, and of which nothing is wanted any more, is dropped.
+    """
+    found = []
+    before = time.time() - _FORGOTTEN
+    for row in ctx.store.hosts():
+        state = _state(ctx, row)
+        alive = state.connection is not None and state.connection.alive
+        if row.round_ended_at or alive or not ctx.store.forget_host(row.conn, before):
+            found.append(state)
+    return found
 
 
 def _state(ctx: Context, row: HostRow) -> HostState:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 from .. import errors, transports
 from ..model import check_host
-from ..owned import check_config
+from ..owned import check_config as check_config_file
 from ..record import TYPE_CHECKING
 from ..rounds import Party
-from ..settings import Settings
+from ..settings import Settings, check_config, check_environ
 from ..settings import resolve as resolve_settings
 from ..store import Store, default_home, login_home
 
@@ -38,6 +38,8 @@ class Context:
         self.environ = dict(os.environ if environ is None else environ)
         self.config = read_config(self.environ) if config is None else config
         self.flags = dict(flags or {})
+        check_environ(self.environ)
+        check_config(self.config)
         self.home = default_home(self.environ)
         #: Told at once what a person should know while a verb goes on.
         self.say: Callable[[str], object] = lambda text: None
@@ -45,6 +47,7 @@ class Context:
         self._store: Store | None = None
         self._rundir = ""
         self._settings: dict[str, Settings] = {}
+        self.settings("")  # what is wrong is said by every verb
 
     def __repr__(self) -> str:
         return f"<Context {self.home}>"
@@ -121,7 +124,7 @@ class Context:
         configuration and below that base directory, whatever these are by now.
         """
         row = self.store.host(conn)
-        if row is None or not row.identity:
+        if row is None:
             raise errors.StoreError(f"{self.store.path}: no such connection: {conn}")
         settings = self.settings(row.host).replace(remote_base_dir=row.base)
         identity = transports.Identity.loads(row.identity)
@@ -144,7 +147,7 @@ def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
         return {}
     try:
         with open(path, "rb") as file:
-            check_config(path, file.fileno())
+            check_config_file(path, file.fileno())
             text = file.read()
     except FileNotFoundError as error:
         if environ.get("SSHJOBS_CONFIG"):
@@ -154,7 +157,7 @@ def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
         raise errors.SpecError(f"{path}: {error.strerror}") from error
     try:
         return _toml(text.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.SpecError(f"{path}: {error}") from error
 
 

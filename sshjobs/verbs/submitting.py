@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from .. import errors, states
-from ..errors import NotYet, SshJobsError
+from ..errors import NotYet, SshJobsError, TransportError
 from ..model import CLEANUP, Job, Spec, check_host, check_spec, is_job_id, new_job_id
 from ..record import Record
-from ..rounds import Party
+from ..rounds import Party, is_permanent
 from ..store import Intent, Store, slices
 from .context import Context
 
@@ -220,6 +220,8 @@ def _take_back(party: Party, numbers: Sequence[int], error: SshJobsError) -> Non
     dropped = set(gone)
     ids = ["" if job_id in dropped else job_id for job_id in ids]
     if not any(ids):
+        if isinstance(error, TransportError) and is_permanent(error):
+            store.forget_host(party.conn, party.clock())  # a name that was mistyped
         raise error
     store.drop_intents(answered)
     rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
