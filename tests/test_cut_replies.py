@@ -13,6 +13,7 @@ import pytest
 
 from sshjobs import states
 from sshjobs.model import new_job_id
+from sshjobs.verbs.polling import take_up
 from tests.box import all_processes
 from tests.cuts import (
     Broken,
@@ -59,8 +60,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
+def world(place: Path) -> Iterator[World]:
+    made = World(place)
     yield made
     made.end_all()
 
@@ -268,6 +269,41 @@ def test_a_reply_that_is_cut_at_any_byte(world: World, name: str) -> None:
     try_all(world, NAMES[name], every=True)
 
 
+def take_up_with_cuts(
+    world: World, monkeypatch: pytest.MonkeyPatch, cuts: list[int]
+) -> dict[str, tuple[object, ...]]:
+    """Take up what stands on the host while replies are cut after so many lines."""
+    client = adopt(world)
+    client.lead.release()
+    hosts: list[Shell] = [Broken(world.host.home, count) for count in cuts]
+    party = client.party
+
+    def connect() -> Shell:
+        return hosts.pop(0) if hosts else world.host
+
+    monkeypatch.setattr(party, "_connect", connect)
+    with party:
+        ids, notes = take_up(party, lambda listed: True)
+    assert len(ids) == 2 and notes == [] and not hosts
+    assert client.lead.acquire()
+    client.want("log", *client.jobs())
+    client.rest(world.host)
+    outcome = client.outcome()
+    client.close()
+    return {job_id: found for job_id, found in outcome.items() if job_id in ids}
+
+
+@pytest.mark.parametrize("cuts", [[], [3, 6], [8, 10, 2]])
+def test_a_listing_that_is_cut_takes_up_all_or_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, cuts: list[int]
+) -> None:
+    found = take_up_with_cuts(world, monkeypatch, cuts)
+    ends = sorted(
+        (state, status, log) for state, status, _, _, log, _ in found.values()
+    )
+    assert ends == [("COMPLETED", 0, b"abc\n"), ("FAILED", 9, b"def\n")]
+
+
 def running(world: World, count: int) -> list[str]:
     """Return jobs that run on the host, and are known to."""
     ids = [new_job_id() for _ in range(count)]
@@ -335,4 +371,28 @@ def test_a_holder_that_was_reaped_is_known_with_its_end(world: World) -> None:
     job = client.jobs()[job_id]
     assert (job.state, job.exit_status) == (states.COMPLETED, 0)
     assert (job.log_bytes, job.log_home) == (LONG, 0)
+    client.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", range(2, 9))
+@pytest.mark.parametrize(
+    "name", ["submit", "submit_keyed", "run", "reap", "reap_with_logs", "key_reaped"]
+)
+def test_a_host_that_loses_us_does_it_all_when_asked_again(
+    world: World, name: str, count: int
+) -> None:
+    client = NAMES[name](world)
+    before = client.jobs()
+    logs = {path.parent.name: path.read_bytes() for path in world.jobs.glob("*/log")}
+    client.round(Broken(world.host.home, count))
+    client.rest(world.host)
+    client.want("log", *client.jobs())
+    client.rest(world.host)
+    for job_id, job in client.jobs().items():
+        assert job.exit_status is not None, job
+        if name != "key_reaped":
+            assert job_id in before
+            assert client.log(job_id).startswith(logs.get(job_id, b""))
+            assert len(client.log(job_id)) == job.log_bytes
     client.close()
