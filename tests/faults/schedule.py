@@ -222,17 +222,23 @@ class Doing:
         return home.start("run", home.box.host, "--json", "--key", key, "--", line)
 
     def _duel(self, home: Home) -> list[Command]:
-        """Have both machines want the same key at once, one of them deaf in the end."""
-        key = self._rng.choice(sorted(self._keyed))
-        line = self._line(self._keyed[key])
-        self._cut_reply(home)
+        """Have both machines want the same key, a new one; the second one is deaf.
+
+        It has claimed nothing, so that what it hears of the key's holder, and of its
+        end, are frames that follow each other: the cut is among them.
+        """
+        work = self._draw(self._rng, f"key{len(self.works)}")
         homes = list(self.world.homes)
         self._rng.shuffle(homes)
         commands = []
         for one in homes:
-            verb = self._rng.choice(("submit", "run"))
-            commands.append(one.start(verb, one.box.host, "--key", key, "--", line))
-            time.sleep(self._rng.choice((0.0, 0.1, 0.4)))
+            verb = self._rng.choice(("submit", "submit", "run"))
+            words = (verb, one.box.host, "--key", work.tag, "--", self._line(work))
+            commands.append(one.start(*words))
+            time.sleep(self._rng.choice((0.0, 0.1, 0.4, 1.5, 2.5)))
+            if one is homes[0]:
+                how = self._rng.choice(("end", "kill"))
+                self.world.cut(self._rng.randrange(60, 400), how)
         return commands
 
     def _poll(self, home: Home) -> Command:

@@ -17,7 +17,7 @@ MEMORY = 256 << 20
 
 #: Trials and seconds that the search for a smaller case may take.
 _TRIALS = 400
-_SECONDS = 20.0
+_SECONDS = 10.0
 
 Case = list[bytes]
 
