@@ -406,7 +406,9 @@ def build(request: Request, nonce: str) -> bytes:
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
     opening = _call("sj_open", *place, *spans, runner_hash)
     runs = bool(request.kills or request.starts)
-    prologue = (_KEEP if runs else b"") + _UMASK
+    kills = [job_id for job_id, _ in request.kills]
+    guard = _call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
+    prologue = guard + (_KEEP if runs else b"") + _UMASK
     wanted = {
         "round": True,
         "runs": runs,
@@ -419,8 +421,8 @@ def build(request: Request, nonce: str) -> bytes:
     parts = [GUARD + b"{", functions + prologue, opening]
     if runs:
         parts += [b"sj_runner=" + quote(remote["runner"]), b"sj_prepare_runs"]
-    if request.kills:
-        parts.append(_call("sj_kill", *(job_id for job_id, _ in request.kills)))
+    if kills:
+        parts.append(_call("sj_kill", *kills))
     parts += _starts(request.starts)
     checks = (f"c {c.job_id} {c.pid or '-'} {c.start or '-'}" for c in request.checks)
     parts.append(_call("sj_answer", "\n".join(checks)))
@@ -925,6 +927,7 @@ _HINTS = {
     "ENOSPC": "make room on the host's file system, or set remote_base_dir",
     "EACCES": "the base directory on the host must be writable, see remote_base_dir",
     "ETOOL": "install it, or have it in the PATH of a login there; nothing was done",
+    "EFORK": "end some of its processes, or raise its limit (ulimit -u)",
     "EHOME": "set remote_base_dir to an absolute path",
     "EVERSION": "update sshjobs here, or name another directory with remote_base_dir",
 }

@@ -195,6 +195,16 @@ sj_signal_groups() { # SIGNAL IDS
     return 0
 }
 
+sj_grace_of() { # ID: to sj_hundredths
+    sj_hundredths=''
+    while read -r sj_line; do
+        case $sj_line in sj_gracecs=*) sj_hundredths=${sj_hundredths:-${sj_line#*=}} ;; esac
+    done <"jobs/$1/spec"
+    sj_hundredths=${sj_hundredths#\'}
+    sj_hundredths=${sj_hundredths%\'}
+    case $sj_hundredths in *[!0-9]* | '') sj_hundredths=0 ;; esac
+}
+
 sj_find_group() { # ID: to sj_group
     sj_group='' sj_born='' sj_of_boot='' sj_of_pid='' sj_of_start=''
     [ -f "jobs/$1/run" ] || return
@@ -249,6 +259,7 @@ sj_tame() {
 
 sj_fail() { # CODE TEXT: the round cannot be served
     printf '%sfailed %s %s\nend\n' "$sj_first" "$1" "$2"
+    trap - EXIT
     exit 0
 }
 
@@ -864,15 +875,46 @@ sj_kill() { # IDS
                 sj_claim="$sj_claim $sj_i:1"
             fi
         fi
-        printf 'killsent %s\n' "$sj_i"
+        case " $sj_k " in *" $sj_i "*) ;; *) printf 'killsent %s\n' "$sj_i" ;; esac
         sj_ask="$sj_ask
 s $sj_i - -"
     done
-    [ "$sj_k" ] && sj_detach k "$sj_k"
+    # It is said once a killer is there; without one it is asked for again.
+    if [ "$sj_k" ] && sj_detach k "$sj_k"; then
+        printf 'killsent %s\n' $sj_k
+    else
+        sj_to_kill=$sj_k
+        sj_kill_bare
+    fi
+    sj_to_kill=''
     [ "$sj_claim" ] || return 0
     sj_detach s "$sj_claim"
     sj_await $sj_claim
     for sj_i in $sj_claim; do sj_unmake "${sj_i%:*}"; done
+}
+
+# No process is left that could look for what is to end: the groups are told by builtins, and
+# ended if they were told longer ago than the grace.
+sj_kill_bare() {
+    sj_read_line /proc/uptime
+    sj_now_up=${sj_line%%.*}
+    for sj_victim in $sj_to_kill; do
+        sj_told_up=''
+        [ -d "jobs/$sj_victim" ] && [ ! -h "jobs/$sj_victim" ] || continue
+        if [ -f "jobs/$sj_victim/cancel" ]; then
+            while read -r sj_line; do
+                case $sj_line in up=[0-9]*) sj_told_up=${sj_line#up=} ;; esac
+            done <"jobs/$sj_victim/cancel"
+        fi
+        sj_grace_of "$sj_victim"
+        if [ -z "$sj_told_up" ]; then
+            { printf 'up=%s\n' "$sj_now_up" >>"jobs/$sj_victim/cancel"; } 2>/dev/null
+            sj_signal_groups TERM "$sj_victim"
+            sj_signal_groups CONT "$sj_victim"
+        elif [ $((sj_now_up * 100 - sj_told_up * 100)) -ge "$sj_hundredths" ]; then
+            sj_signal_groups KILL "$sj_victim"
+        fi
+    done
 }
 
 # Where there is no room for a claim, nobody can publish that a job was cancelled which
@@ -1513,6 +1555,31 @@ sj_sweep_old() {
     return 0
 }
 
+# A shell that cannot fork ends (dash, BusyBox; bash after 15 s). Nothing was done then unless
+# it had begun, and what was to end is told so by builtins.
+sj_unforked() {
+    if [ "${sj_to_kill-}" ]; then
+        [ "$sj_opened" ] || {
+            sj_where
+            sj_base "$sj_at_base"
+        }
+        sj_kill_bare
+    fi
+    [ "$sj_opened" ] || printf '%sfailed EFORK the host has no process left for this user\nend\n' "$sj_first"
+}
+
+sj_guard() { # NONCE BASE IDS to kill
+    unset sj_first
+    sj_proc='' sj_opened='' sj_at_base=$2
+    [ -r /proc/self/stat ] && sj_proc=1
+    sj_first="
+sshjobs-reply 1 $1
+"
+    shift 2
+    sj_to_kill=$*
+    trap sj_unforked EXIT
+}
+
 # The frame around every request.
 sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
     unset sj_nonce sj_first # neither is exported, whatever the login exports
@@ -1533,6 +1600,7 @@ sshjobs-reply 1 $1
 "
     sj_tmp=new/$sj_machine.$$.$sj_cs
     sj_journal "$3" "$4"
+    sj_opened=1
     sj_tail=''
     [ $sj_sweep = 0 ] && [ "$sj_size" -gt "$sj_from" ] &&
         sj_tail="tail -c +$((sj_from + 1)) $sj_machine/journal"
@@ -1582,6 +1650,7 @@ sj_answer() { # CHECKS
 }
 
 sj_close() {
+    trap - EXIT
     sj_sweep_old
     printf 'end\n'
 }
@@ -1589,17 +1658,26 @@ sj_close() {
 #: runner
 
 umask 077
-sj_mode=$1 sj_me=0 sj_told='' sj_since=''
+sj_mode=$1
+case $sj_mode in
+again) set -- ;;
+*) sj_me=0 sj_told='' sj_since='' sj_stage='' sj_left='' sj_alone='' sj_s='' ;;
+esac
 hash ln rm sleep 2>/dev/null
-read -r sj_machine sj_boot sj_node sj_offset sj_umask sj_setsid sj_tool sj_grepz sj_wc sj_burst sj_proc
-case $sj_burst in -) sj_burst='' ;; esac
-IFS= read -r sj_shell
-IFS= read -r sj_home
-IFS= read -r sj_dir
-IFS= read -r sj_path
-IFS= read -r sj_posix
-case $sj_setsid in -) sj_setsid='' ;; esac
-case $sj_tool in -) sj_tool='' ;; *) sj_tool="$sj_tool --default-signal=INT,QUIT" ;; esac
+case $sj_mode in
+again) ;;
+*)
+    read -r sj_machine sj_boot sj_node sj_offset sj_umask sj_setsid sj_tool sj_grepz sj_wc sj_burst sj_proc
+    case $sj_burst in -) sj_burst='' ;; esac
+    IFS= read -r sj_shell
+    IFS= read -r sj_home
+    IFS= read -r sj_dir
+    IFS= read -r sj_path
+    IFS= read -r sj_posix
+    case $sj_setsid in -) sj_setsid='' ;; esac
+    case $sj_tool in -) sj_tool='' ;; *) sj_tool="$sj_tool --default-signal=INT,QUIT" ;; esac
+    ;;
+esac
 
 # Without a fork: who am I, and what time is it.
 sj_self() { # sj_pid sj_start
@@ -1645,9 +1723,49 @@ log_bytes=$sj_bytes
 reason=$4
 end="
     printf '%s\n' "$sj_rec" >>"$sj_d/run"
+    sj_stage=published
     [ "$sj_burst" ] && sj_copy || ln -f "$sj_d/run" "$sj_d/exit" || sj_copy
+    sj_announce
+}
+
+sj_announce() {
+    sj_stage=''
     printf '\nE %s .\n' "$sj_id" >>"$sj_machine/journal"
     return 0
+}
+
+# A shell that cannot fork ends (dash, BusyBox), bash after 15 s. What it then has to do, by
+# builtins alone, depends on how far it was. The end of a job, or of a tree, is seen to by the
+# same process in a new shell, again and again until it can: it counts for a pause, since
+# sleep would be a process.
+sj_unforked() {
+    case $sj_stage in
+    claimed)
+        [ "$sj_hasenv" ] && printf '' >"$sj_d/env"
+        sj_burst=1
+        sj_publish 126 '' '' 'could not be started: the host has no process left for its user (see ulimit -u)'
+        ;;
+    published)
+        sj_copy
+        sj_announce
+        ;;
+    ended | kill)
+        sj_clock
+        [ "$sj_left" ] && sj_unseen
+        [ "$sj_stage" = kill ] || [ -z "$sj_left" ] || [ "$sj_live" ] || sj_alone=1
+        ;;
+    esac
+    [ "$sj_s" ] && kill -9 "$sj_s"
+    case $sj_stage in ended | kill) sj_anew ;; esac
+}
+
+sj_anew() {
+    sj_s='' sj_since=${sj_from:-$sj_since} sj_count=0
+    while [ $sj_count -lt 4000 ] && read -r sj_line </proc/uptime; do sj_count=$((sj_count + 1)); done
+    export sj_stage sj_machine sj_boot sj_offset sj_setsid sj_grepz sj_wc sj_burst sj_proc \
+        sj_posix sj_pid sj_me sj_told sj_since sj_left sj_scope sj_s sj_alone sj_id sj_d sj_j \
+        sj_record sj_status sj_signal sj_cause sj_why sj_t sj_gracecs
+    exec "$sj_posix" "$0" again
 }
 
 sj_copy() {
@@ -1686,17 +1804,22 @@ sj_one() { # ID ATTEMPT
     # the sleep: a TERM that is trapped between fork and exec would be lost.
     sleep "$sj_timeout" 2>/dev/null &
     sj_s=$!
+    trap sj_unforked EXIT
     {
-        trap 'kill -9 "$sj_s"' EXIT
+        trap sj_unforked EXIT
         sj_main
     } &
     sj_g=$!
     exec 2>/dev/null
     if wait "$sj_s"; then
+        sj_s='' sj_stage=kill sj_left=$sj_id sj_scope=tree
+        sj_clock
+        sj_from=$sj_cs
         [ -e "$sj_d/cancel" ] || sj_is_whole "$sj_d/exit" || printf '' >"$sj_d/expire"
         [ ! -e "$sj_d/killed" ] || [ -e "$sj_d/cancel" ] || rm -rf "$sj_d/killed"
         sj_expire
     fi
+    sj_s='' sj_stage=''
     wait "$sj_g"
 }
 
@@ -1748,6 +1871,8 @@ started_at=$sj_t"
         rm -f "$sj_d/run"
         return 0
     }
+    sj_stage=claimed
+    trap sj_unforked EXIT
     [ "$sj_hasenv" ] && rm -f "$sj_d/env"
     exec 2>/dev/null
     if [ -e "$sj_d/cancel" ] || [ -e "$sj_d/lost" ] || [ -e "gone/$sj_id" ]; then
@@ -1756,7 +1881,7 @@ started_at=$sj_t"
     fi
     sj_place || return 0
     sj_child &
-    sj_j=$!
+    sj_j=$! sj_stage=''
     if [ "$sj_setsid" ]; then printf 'pgid=%s\n' $sj_j; else printf 'pgid=0\njob_pid=%s\n' $sj_j; fi
     [ -z "$sj_proc" ] || [ "$sj_burst" ] || sj_born
     sj_wait
@@ -1767,6 +1892,11 @@ started_at=$sj_t"
     elif [ -e "$sj_d/expire" ]; then
         sj_cause=timeout
     fi
+    sj_stage=ended
+    sj_finish
+}
+
+sj_finish() {
     if [ "$sj_cause" ]; then sj_stopped; else sj_leftover; fi
     [ -e "$sj_d/log" ] || [ "$sj_cause" ] || sj_why='the log could not be written'
     sj_publish "$sj_status" "$sj_signal" "$sj_cause" "$sj_why"
@@ -1921,9 +2051,16 @@ sj_stopped() {
 # What a job leaves behind in its group ends with it. One builtin kill tells that there
 # is nothing, which is the common case; what is there mostly ends at once.
 sj_leftover() {
-    [ "$sj_setsid" ] && kill -0 "-$sj_j" && sj_tell && kill -0 "-$sj_j" || return 0
-    sj_told=1
-    sj_end_trees group "$sj_id"
+    [ -z "$sj_alone" ] && [ "$sj_setsid" ] && kill -0 "-$sj_j" || {
+        sj_alone=1
+        return 0
+    }
+    if [ -z "$sj_told" ]; then
+        sj_told=1
+        sj_tell
+    fi
+    kill -0 "-$sj_j" && sj_end_trees group "$sj_id"
+    sj_alone=1
 }
 
 # Who belongs to which of the jobs ID, and what is due to them after E seconds: soft (TERM,
@@ -2095,16 +2232,6 @@ sj_unseen() {
     [ $sj_scope = tree ] || kill -0 "-$sj_j" || sj_live=''
 }
 
-sj_grace_of() { # ID: to sj_hundredths
-    sj_hundredths=''
-    while read -r sj_line; do
-        case $sj_line in sj_gracecs=*) sj_hundredths=${sj_hundredths:-${sj_line#*=}} ;; esac
-    done <"jobs/$1/spec"
-    sj_hundredths=${sj_hundredths#\'}
-    sj_hundredths=${sj_hundredths%\'}
-    case $sj_hundredths in *[!0-9]* | '') sj_hundredths=0 ;; esac
-}
-
 # The jobs of a batch share the instant of their start to a few milliseconds, and a line of
 # the journal: both are read and written once for sixteen.
 sj_batch() {
@@ -2136,9 +2263,19 @@ k)
     while read -r sj_line; do set -- "$@" "$sj_line"; done
     {
         sj_self
-        sj_me=$sj_pid
+        sj_me=$sj_pid sj_stage=kill sj_scope=tree sj_left=$*
+        trap sj_unforked EXIT
         sj_end_trees tree "$@"
+        sj_stage=''
     } &
+    ;;
+again)
+    trap sj_unforked EXIT
+    case $sj_stage in
+    kill) sj_end_trees tree $sj_left ;;
+    ended) sj_finish ;;
+    esac
+    sj_stage=''
     ;;
 esac
 exit 0
