@@ -698,6 +698,11 @@ class Reply:
         self._log: tuple[str, int, int] | None = None  # id, offset, bytes so far
         self._error: ProtocolError | None = None
 
+    @property
+    def unread(self) -> bool:
+        """Whether our program was sent back, as by cat or a terminal's echo."""
+        return GUARD[: GUARD.index(b"\n")] in self.preamble
+
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes and return the events that they complete.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 #: What a login may have in its environment that changes what the tools there print.
 HOSTILE = {
@@ -104,3 +106,108 @@ def _found(tool: str) -> str:
     if path is None:
         raise LookupError(tool)
     return path
+
+
+PROCS = ("proc", "hidepid", "none")
+
+#: Tools that our program or a job may call.
+_TOOLS = """
+cat chmod cksum cp cut date dd df du env expr find grep head id kill ln ls mkdir
+mkfifo mktemp mv nice nohup od printf ps pwd readlink rm rmdir sed seq setsid
+sha256sum sleep sort stat tail tee test timeout touch tr true false uname uniq wc
+which xargs
+""".split()
+
+#: A ps as that of a host without /proc, which reads one that nobody else looks at.
+_PS = """#!/usr/bin/python3
+import os, sys, time
+words = sys.argv[1:]
+columns = [words[i + 1].rstrip("=") for i, word in enumerate(words) if word == "-o"]
+only = words[words.index("-p") + 1] if "-p" in words else None
+os.chdir({proc!r})
+boot = int(open("stat").read().split("btime ")[1].split()[0])
+for pid in sorted(filter(str.isdigit, os.listdir(".")), key=int):
+    try:
+        stat = open(pid + "/stat", errors="replace").read().rpartition(") ")[2].split()
+        uid = os.stat(pid).st_uid
+    except OSError:
+        continue
+    at = time.localtime(boot + int(stat[19]) // 100)
+    start = time.strftime("%a %b %e %H:%M:%S %Y", at)
+    row = dict(pid=pid, ppid=stat[1], pgid=stat[2], ruid=uid, stat=stat[0])
+    row["lstart"] = start
+    if only in (None, pid):
+        print(*(row[column] for column in columns))
+"""
+
+
+class Kind(NamedTuple):
+    """A host: what serves as its sh and awk, whose its tools are, what /proc shows."""
+
+    shell: str
+    awk: str
+    tools: str
+    hostile: bool
+    proc: str
+
+    def __str__(self) -> str:
+        words = [self.shell, self.awk, self.tools, self.proc]
+        return "-".join(words + ["hostile"] * self.hostile)
+
+
+ALL = [Kind(*k) for k in itertools.product(SHELLS, AWKS, TOOLS, (False, True), PROCS)]
+
+#: Every value of each, and every shell with another awk.
+SAMPLE = [
+    Kind("dash", "mawk", "gnu", True, "hidepid"),
+    Kind("bash", "original-awk", "busybox", True, "none"),
+    Kind("busybox", "gawk", "gnu", False, "hidepid"),
+    Kind("ksh", "busybox", "busybox", False, "proc"),
+]
+
+
+def world(kind: Kind, folder: Path) -> list[str]:
+    """Return the words before a program that have it see another host's tools.
+
+    They hide ours in a mount namespace of its own, so that no PATH finds them: root's.
+
+    Raises:
+        LookupError: this machine lacks one of the tools.
+    """
+    lines = _hide_proc(folder) if kind.proc == "none" else []
+    lines += [_over(_found(kind.awk), "awk")]
+    if kind.tools == "busybox":
+        lines += _put_busybox(folder, {"ps"} if kind.proc == "none" else set())
+    lines += [_over(_found(kind.shell), "sh")]
+    if kind.proc == "hidepid":
+        lines += ["mount -t proc -o hidepid=2 proc /proc"]
+    elif kind.proc == "none":
+        lines += ["mount -t tmpfs none /proc"]
+    script = "set -e\n" + "\n".join(filter(None, lines)) + '\nexec "$@"\n'
+    return [_found("unshare"), "-m", "/bin/sh", "-c", script, "sh"]
+
+
+def _put_busybox(folder: Path, but: set[str]) -> list[str]:
+    """Return the lines after which tools are those of BusyBox, or not there."""
+    busybox, nothing = _found("busybox"), folder / "nothing"
+    nothing.write_text("")
+    listed = subprocess.run([busybox, "--list"], stdout=subprocess.PIPE, check=True)
+    applets = listed.stdout.decode().split()
+    tools = [tool for tool in _TOOLS if tool not in but]
+    return [_over(busybox if t in applets else str(nothing), t) for t in tools]
+
+
+def _over(path: str, tool: str) -> str:
+    """Return the line that puts a program over a tool; nothing if it is that one."""
+    there = shutil.which(tool, path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if there is None or os.path.samefile(there, path):
+        return ""
+    return f"mount --bind {path} {os.path.realpath(there)}"
+
+
+def _hide_proc(folder: Path) -> list[str]:
+    proc, ps = folder / "proc", folder / "ps"
+    proc.mkdir()
+    ps.write_text(_PS.format(proc=str(proc)))
+    ps.chmod(0o755)
+    return [f"mount --bind /proc {proc}", _over(str(ps), "ps")]

@@ -65,6 +65,8 @@ class Sshd:
         self.config = folder / "ssh_config"
         self.key = folder / "id"
         self.program = str(options.pop("program", "") or sshd_path())
+        #: Words before those that start it, as of a program that changes its world.
+        self.prefix: list[str] = options.pop("prefix", [])
         self.options = options
         self._process: subprocess.Popen[bytes] | None = None
         _keygen(folder / "host")
@@ -136,7 +138,15 @@ Host {self.alias}
         before = self._count("Server listening on ")
         with open(self._stderr, "ab") as stderr:
             self._process = subprocess.Popen(
-                [self.program, "-D", "-f", self._server_config(), "-E", self.log],
+                [
+                    *self.prefix,
+                    self.program,
+                    "-D",
+                    "-f",
+                    self._server_config(),
+                    "-E",
+                    self.log,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # who reads ours would wait for its end
                 stderr=stderr,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import TransportError
-from ..protocol import GUARD, Reply
+from ..protocol import Reply
 from ..transports import Completed
 from .host_words import words_of_session
 
@@ -19,11 +19,6 @@ _TERMINAL = (
 _ACCOUNT = "the account must be allowed to run commands: ssh HOST sh -c true"
 
 
-def is_unread(reply: Reply) -> bool:
-    """Tell whether our program was sent back, as by cat or a terminal's echo."""
-    return GUARD[: GUARD.index(b"\n")] in reply.preamble
-
-
 def not_run(host: str, reply: Reply, ran: Completed) -> TransportError:
     """Return what it means that a session ended before the fence of its reply."""
     name = reply.obstacle
@@ -36,7 +31,7 @@ def not_run(host: str, reply: Reply, ran: Completed) -> TransportError:
     if name:
         text = f"{name} read our program, and not sh"
         return TransportError(host, text, _SHELL.format(name=name))
-    if is_unread(reply):
+    if reply.unread:
         return TransportError(host, "our program came back, and was not run", _ACCOUNT)
     said = words_of_session(reply.preamble, ran)
     return TransportError(

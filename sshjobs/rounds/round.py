@@ -11,7 +11,6 @@ from .asked import Asked
 from .bounds import Over, ReplyBounds
 from .host_words import words_of_session
 from .intake import Intake
-from .obstacles import is_unread, not_run
 from .place import Place
 from .request import LONG, Plan, collect, expire
 
@@ -108,7 +107,7 @@ class Round:
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
-        if not reply.begun and (is_unread(reply) or not _may_have_run(ran.exit_status)):
+        if not reply.begun and (reply.unread or not _may_have_run(ran.exit_status)):
             self._take_back(plan)
         self._judge(reply, ran)
 
@@ -143,6 +142,8 @@ class Round:
         if self._failed is not None:
             raise errors.HostError(host, self._failed.text, self._failed.hint)
         if not reply.begun:
+            from .obstacles import not_run
+
             raise not_run(host, reply, ran)
         if not self._is_whole:
             said = words_of_session(b"", ran)
