@@ -87,7 +87,8 @@ class Request(Record):
     """All that this machine wants of one host, served in the order of the fields.
 
     ``journal`` is the place up to which the journal was read, None at the first
-    contact. ``kills`` pairs an id with whether its start was ever sent.
+    contact. ``kills`` pairs an id with whether its start was ever sent. ``ends`` are
+    those of ``starts`` that somebody follows: the host waits a moment for their ends.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -101,6 +102,7 @@ class Request(Record):
     start_grace: float = 10.0
     key_ttl: float = 30 * 86400.0
     gone_ttl: float = 86400.0
+    ends: tuple[str, ...] = ()
 
 
 class Hello(Record):
@@ -424,6 +426,8 @@ def build(request: Request, nonce: str) -> bytes:
     if kills:
         parts.append(_call("sj_kill", *kills))
     parts += _starts(request.starts)
+    if request.ends:
+        parts.append(_call("sj_await_ends", *request.ends))
     checks = (f"c {c.job_id} {c.pid or '-'} {c.start or '-'}" for c in request.checks)
     parts.append(_call("sj_answer", "\n".join(checks)))
     if request.listing:

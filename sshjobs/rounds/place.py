@@ -186,11 +186,11 @@ class Place:
             row = self.row()
             last, stirred = self.void(row.round_started_at), self.void(row.stirred_at)
             usual = last + self.settings.poll_interval + self.turn
-            if not row.is_watched(self.clock()):
-                return usual
-            if stirred >= last:
+            if stirred >= last:  # heard, be it before the first beat of the watch
                 lone = self.store.few_active(self.conn)
                 return stirred + _SOON if lone else usual
+            if not row.is_watched(self.clock()):
+                return usual
             return usual if live else last + _IDLE
 
         return need

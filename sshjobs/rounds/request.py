@@ -88,6 +88,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         start_grace=place.settings.start_grace,
         key_ttl=place.settings.key_ttl,
         gone_ttl=GONE_TTL,
+        ends=_ends(orders, wanted),
     )
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     newest = max((intent.id for intent in intents), default=0)
@@ -97,6 +98,19 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
 def _home(job: Job) -> int:
     """Return how long a log may be on the host if it is to be deleted there."""
     return protocol.ANY_LOG if is_given_up(job) else job.log_home
+
+
+#: For the ends of so many jobs at most a round of starts waits a moment.
+_MOST_ENDS = 4
+
+
+def _ends(orders: list[protocol.Start], wanted: set[str]) -> tuple[str, ...]:
+    """Choose for whose end the host waits a moment: short jobs that are followed.
+
+    In a crowd nobody is kept waiting; the watch tells of ends there.
+    """
+    ids = [order.job_id for order in orders if order.job_id in wanted]
+    return tuple(ids) if len(orders) <= _MOST_ENDS else ()
 
 
 def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[Intent]:

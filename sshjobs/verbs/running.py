@@ -56,7 +56,7 @@ def run(
 
     with _signals():
         try:
-            done = submit(ctx, host, [order])[0]
+            done = submit(ctx, host, [order], follow=True)[0]
             if done.error is not None:
                 raise done.error
             assert done.job is not None

@@ -48,8 +48,14 @@ class _Held(Record):
     differs: bool
 
 
-def submit(ctx: Context, host: str, orders: Iterable[Order]) -> list[Submitted]:
+def submit(
+    ctx: Context, host: str, orders: Iterable[Order], *, follow: bool = False
+) -> list[Submitted]:
     """Start jobs on a host.
+
+    Args:
+        follow: Their logs are wanted at once, and their ends, if these come soon: a
+            short job is one session then.
 
     After return, each job has started there, exactly once, or its error says why
     it never will. After an error, nothing of the batch is left here or there.
@@ -64,11 +70,11 @@ def submit(ctx: Context, host: str, orders: Iterable[Order]) -> list[Submitted]:
             order of the orders, what has started or any later verb of this machine
             will see to.
     """
-    return list(submit_each(ctx, host, orders))
+    return list(submit_each(ctx, host, orders, follow=follow))
 
 
 def submit_each(
-    ctx: Context, host: str, orders: Iterable[Order]
+    ctx: Context, host: str, orders: Iterable[Order], *, follow: bool = False
 ) -> Generator[Submitted, None, None]:
     """Do the same for a batch of any length: neither orders nor results pile up.
 
@@ -78,10 +84,10 @@ def submit_each(
     """
     check_host(host)
     with ctx.party(host) as party:
-        numbers, held = _write_down(party, orders)
+        numbers, logs, held = _write_down(party, orders, follow)
         try:
             if numbers:
-                _pursue(party, numbers)
+                _pursue(party, numbers, logs)
         except NotYet as error:
             raise _in_step(error, held) from error
         try:
@@ -133,7 +139,7 @@ def _completed(party: Party, order: Order) -> _Held | None:
     return None
 
 
-def _pursue(party: Party, numbers: Sequence[int]) -> None:
+def _pursue(party: Party, numbers: Sequence[int], logs: Sequence[int]) -> None:
     try:
         party.pursue(party.served(numbers))
     except SshJobsError as error:
@@ -141,16 +147,19 @@ def _pursue(party: Party, numbers: Sequence[int]) -> None:
     except BaseException:
         party.store.withdraw(numbers)
         raise
+    finally:
+        if logs:
+            party.store.drop_intents(logs)
 
 
 def _write_down(
-    party: Party, orders: Iterable[Order]
-) -> tuple[list[int], dict[int, _Held]]:
+    party: Party, orders: Iterable[Order], follow: bool
+) -> tuple[list[int], list[int], dict[int, _Held]]:
     """Write jobs and what is wanted of them into the store, all or none.
 
     Returns:
-        The numbers of the intents, and by its place in the batch each order that
-        needs none.
+        The numbers of the intents to start, those of the intents for logs, and by its
+        place in the batch each order that needs none.
     """
     store, now = party.store, party.clock()
     held: dict[int, _Held] = {}
@@ -166,7 +175,9 @@ def _write_down(
             store.save_spec(job.id, order.spec)
         with store.write():
             batch.store()
-            return store.add_intents(party.conn, "start", batch.ids()), held
+            starts = store.add_intents(party.conn, "start", batch.ids())
+            logs = store.add_intents(party.conn, "log", batch.ids()) if follow else []
+            return starts, logs, held
 
 
 def _job_of(party: Party, order: Order, now: float) -> Job:
