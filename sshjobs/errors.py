@@ -185,7 +185,10 @@ class StoreError(SshJobsError):
 
 
 #: What a person can do about our own files; see :func:`of_system`.
-ROOM = "make room on that file system and run the same command again"
+ROOM = (
+    "make room on that file system (df and df -i tell what is used up) and run the "
+    "same command again"
+)
 ELSEWHERE = "it must be writable by you; SSHJOBS_HOME names another place"
 _FILES = "see ulimit -n on this machine"
 _ADVICE = {

@@ -13,11 +13,13 @@ import re
 from typing import NamedTuple
 
 from ..errors import (
+    ROOM,
     AccountRefused,
     AuthenticationError,
     HostUnreachable,
     SpecError,
     SshJobsError,
+    StoreError,
     Throttled,
     TransportError,
 )
@@ -117,11 +119,6 @@ _CAUSES = (
         _NETWORK,
     ),
     _Cause(r"timed out|not responding", HostUnreachable, _NETWORK, "", rank=_ECHO),
-    _Cause(
-        r"unix_listener|cannot bind to path|ControlPath too long",
-        HostUnreachable,
-        "the control socket cannot be made; give SSHJOBS_HOME a short local path",
-    ),
     # The server's own words are at DEBUG1 only, see _INSTEAD.
     _Cause(
         r"Connection (closed|reset) by (?!UNKNOWN)\S+ port \d+",
@@ -182,6 +179,13 @@ _ACCEPTED = re.compile(
 )
 
 
+#: Of the control socket, after the login: nothing that the host has a part in.
+_OURS = re.compile(
+    r"unix_listener|cannot bind to path|ControlPath too long|muxserver_listen|"
+    r"link mux listener"
+)
+
+
 def diagnose(host: str, text: str, status: int | None, said: str = "") -> SshJobsError:
     """Return the error that a failed handshake means.
 
@@ -208,6 +212,13 @@ def diagnose(host: str, text: str, status: int | None, said: str = "") -> SshJob
         detail = f"the key was accepted, and then the account was refused: {line}"
         return AccountRefused(host, detail + more, _ACCOUNT)
     text = _PLACE.sub("", _NOISE.sub("", text))
+    ours = _OURS.search(text)
+    if ours:
+        return StoreError(
+            f"{host}: {_line(text, ours.start())}; nothing ran there (the control "
+            f"socket cannot be made on this machine: {ROOM}, or give SSHJOBS_HOME a "
+            "short path on a local disk)"
+        )
     found = _find_cause(text)
     if found is not None:
         cause, at = found

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..bare import socket
 from ..errors import HostUnreachable, Throttled
 from ..settings import Settings
 from . import process
@@ -62,7 +63,6 @@ def _make(
         with hop(door, identity.first_hop, lambda: _LOGIN in read_log(log)) as inside:
             inside.tick()
             inside.admit()
-            inside.note("handshakes", 1)
             status = _handshake(identity, settings, inside, gate, log, interactive)
         live = _conclude(identity, settings, door, status, log)
     except BaseException as error:
@@ -73,6 +73,27 @@ def _make(
     with seam(door.rundir):
         record(identity, door.rundir, live.pid)
     return live
+
+
+def check_socket(path: str) -> None:
+    """Make a socket as ssh will, and remove it: what prevents that costs no login.
+
+    ssh binds PATH.<16 random> only after the login, and links it to PATH (mux.c, 9.2).
+
+    Raises:
+        StoreError: there is no room, no inode, no right, or no such thing as a socket
+            or a link on that file system.
+    """
+    names = [f"{path}.{os.urandom(8).hex()}" for _ in range(2)]
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with seam(f"{path}: the control socket cannot be made"):
+        try:
+            one.bind(names[0])
+            os.link(*names)
+        finally:
+            one.close()
+            for name in names:
+                unlink(name)
 
 
 def _conclude(
@@ -117,10 +138,12 @@ def _handshake(
 ) -> int | None:
     """Run ssh until it has authenticated or failed; return its status, if known."""
     limit = _TYPING if interactive else patience(identity, settings)
-    socket = identity.socket(door.rundir)
-    argv = master_argv(identity, settings, socket, log, interactive=interactive)
+    path = identity.socket(door.rundir)
+    argv = master_argv(identity, settings, path, log, interactive=interactive)
     env = ssh_env(settings, identity.env, interactive=interactive)
     with streams(log, False), streams(_said_path(log), interactive) as fds:
+        check_socket(path)
+        door.note("handshakes", 1)
         door.tick()  # the last moment to find that another has taken over
         try:
             pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
