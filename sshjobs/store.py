@@ -712,6 +712,14 @@ class Store:
         )
         return int(self._rows(sql, [_array(ids)])[0][0])
 
+    def home_bytes(self, ids: Sequence[str]) -> int:
+        """Return how many bytes of the logs of these jobs are here."""
+        sql = (
+            "SELECT coalesce(sum(log_home), 0) FROM jobs "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return sum(int(self._rows(sql, [_array(some)])[0][0]) for some in slices(ids))
+
     def few_active(self, conn: str) -> bool:
         """Tell whether so few jobs of a connection may change that each end counts.
 

@@ -259,6 +259,45 @@ def test_a_lie_of_each_kind(host: Host, lie: str, verb: str) -> None:
     check(host, lie, [verb])
 
 
+def test_a_wait_ends_in_the_middle_of_a_round(host: Host) -> None:
+    """Whether it leads the round or waits for who does."""
+    host.box.env["SSHJOBS_COMMAND_TIMEOUT"] = "100"
+    host.box.env["SSHJOBS_ROUND_TIMEOUT"] = "100"
+    host.lying("fence-then-silence")
+    leads = host.box("wait", host.running, "--timeout", "1")
+    assert leads.status == 75 and "command_timeout" not in leads.err, leads
+    leader = host.box.start("poll", host.running)
+    eventually(lambda: asleep(leader.pid))
+    follows = host.box("wait", host.running, "--timeout", "1")
+    assert follows.status == 75, follows
+    assert leader.poll() is None
+    leader.kill()
+    leader.communicate()
+
+
+def asleep(pid: int) -> bool:
+    """Tell whether a process leads a round: it blocks the stops of a terminal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("SigBlk"))
+    return bool(int(line.split()[1], 16) & 1 << (signal.SIGTSTP - 1))
+
+
+def test_a_host_that_lied_is_left_alone_and_no_other(host: Host) -> None:
+    box = host.box
+    host.lying("lost-without-end")
+    first = box("poll", host.running)
+    assert first.status == 70 and "more answers than" in first.err, first
+    before = box.hosts()["sessions"]
+    host.lying("")
+    second = box("poll", host.running, env={"SSHJOBS_WAIT_HOST": "0"})
+    assert second.status == 70 and "nobody on this machine tries again" in second.err
+    assert box.hosts()["sessions"] == before
+    assert box("submit", "local", "--", "true").status == 0
+    # What was wanted meanwhile is done as soon as the host is asked again.
+    assert box("kill", host.running, env={"SSHJOBS_WAIT_HOST": "100"}).status in (0, 1)
+    assert box.state(host.running) == "CANCELLED"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lie", sorted(LIES))
 def test_each_lie_against_each_verb(host: Host, lie: str) -> None:

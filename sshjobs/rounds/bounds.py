@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import CommandTimeout, ProtocolError
-from ..protocol import ANY_LOG, End, Listed, ListedOdd, LogData, Request, Unread
+from ..protocol import ANY_LOG, Beat, End, Listed, ListedOdd, LogData, Request, Unread
 from ..record import TYPE_CHECKING
 from ..settings import Settings
 
@@ -31,6 +31,11 @@ NOISE = 1 << 18
 _FRAMES = 200
 _FRAMES_EACH = 8
 
+#: Frames that say nothing that was asked, or cannot be read; signs of life, beside one
+#: for each thing and for each second that logs are summed up.
+_STRAYS = 1000
+_BEATS = 20
+
 #: Bytes of such frames, each; the reasons in them are short.
 _BYTES = 1 << 20
 _BYTES_EACH = 4096
@@ -38,7 +43,8 @@ _BYTES_EACH = 4096
 #: Bytes that a listing has for each directory: two names, which users choose.
 _LISTED_BYTES = 400
 
-#: Bytes a second that every link has, for the bound of a whole round.
+#: Bytes a second that every link has: for each so many that are sent, and that come of
+#: logs, the bound of a whole round is a second longer.
 _RATE = 8192
 
 #: So many starts, kills, checks and reaps a second, and so many bytes of logs that a
@@ -64,16 +70,15 @@ class Bounds:
         host: Its name, for the error.
         settings: Those in force for it.
         sent: How many bytes of program it has to take in first.
-        asked: How many bytes of log were asked for.
     """
 
-    def __init__(self, host: str, settings: Settings, sent: int, asked: int) -> None:
+    def __init__(self, host: str, settings: Settings, sent: int) -> None:
         self._host = host
         self._settings = settings
         self._sending = sent / _RATE
         now = time.monotonic()
         self._began_at = self._lived_at = now
-        self._limit = settings.round_timeout + (sent + asked) / _RATE
+        self._limit = settings.round_timeout + self._sending
         self._begun = False
         self._noise = 0
         self._log_bytes = 0
@@ -98,6 +103,7 @@ class Bounds:
     def log(self, count: int) -> None:
         """Take note of log bytes."""
         self._log_bytes += count
+        self._limit += count / _RATE
         if self._log_bytes >= _ALIVE:
             self._log_bytes = 0
             self.live()
@@ -132,34 +138,55 @@ class ReplyBounds(Bounds):
     def __init__(
         self, host: str, settings: Settings, request: Request, sent: int
     ) -> None:
-        super().__init__(host, settings, sent, sum(w.limit for w in request.logs))
-        things = sum(map(len, (request.kills, request.starts, request.checks)))
-        things += len(request.reaps) + len(request.logs)
+        super().__init__(host, settings, sent)
+        wanted = (request.starts, request.checks, request.reaps, request.logs)
+        ids = [one.job_id for some in wanted for one in some]
+        ids += [job_id for job_id, _ in request.kills]
+        things = len(ids)
+        self._ids = frozenset(ids)
         homes = (reap.home for reap in request.reaps if reap.home != ANY_LOG)
         summed = sum(homes) / _SUM_RATE
         self._limit += things / _THINGS_RATE + summed
+        self._lists = request.listing
         listed = settings.max_listed if request.listing else 0
-        beats = round(summed)
-        self._frames_left = _FRAMES + _FRAMES_EACH * things + 3 * listed + beats
+        self._answers_left = _FRAMES + _FRAMES_EACH * things
+        self._others_left = 3 * listed + _FRAMES
+        self._beats_left = _BEATS + things + listed // 50 + round(summed)
+        self._strays_left = _STRAYS + things
         self._listed_left = listed
         self._bytes_left = _BYTES + _BYTES_EACH * things + _LISTED_BYTES * listed
         self._ended_at = 0.0
+
+    def is_asked(self, job_id: str) -> bool:
+        """Tell whether the request names a job."""
+        return job_id in self._ids
 
     def event(self, event: Event) -> None:
         """Take note of a frame, or of log bytes; what counts is a sign of life."""
         if isinstance(event, LogData):
             self.log(len(event.data))
             return
-        self._frames_left -= 1
-        if self._frames_left < 0:
+        self._count(event)
+        left = min(self._answers_left, self._others_left, self._strays_left)
+        if min(left, self._beats_left) < 0:
             raise self.broke("more answers than there were questions")
-        if isinstance(event, Unread):
-            return
-        if isinstance(event, (Listed, ListedOdd)):
-            self._count_listed()
-        elif isinstance(event, End):
+        if isinstance(event, End):
             self._ended_at = time.monotonic()
-        self.live()
+        if not isinstance(event, Unread):
+            self.live()
+
+    def _count(self, event: Event) -> None:
+        """Take a frame off what there may be of its kind."""
+        if isinstance(event, Beat):
+            self._beats_left -= 1
+        elif self._lists and not self.is_asked(getattr(event, "job_id", "")):
+            self._others_left -= 1
+        else:
+            self._answers_left -= 1
+        if isinstance(event, Unread):
+            self._strays_left -= 1
+        elif isinstance(event, (Listed, ListedOdd)):
+            self._count_listed()
 
     def _count_listed(self) -> None:
         self._listed_left -= 1
@@ -201,7 +228,7 @@ class Collector:
     def __init__(
         self, host: str, settings: Settings, most: int, beat: Callable[[], None]
     ) -> None:
-        self._bounds = Bounds(host, settings, 0, 0)
+        self._bounds = Bounds(host, settings, 0)
         self._most = most
         self._beat = beat
         self.said = b""

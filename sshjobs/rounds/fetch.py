@@ -91,7 +91,7 @@ class Fetch:
         self._began_at = self._looked_at = 0.0
         self._called = False
         self._full_at = 0.0
-        self._bounds = Bounds(place.identity.host, place.settings, 0, self._want.limit)
+        self._bounds = Bounds(place.identity.host, place.settings, 0)
 
     def run(self, transport: Transport) -> bool:
         """Bring it; return whether to try that again, should there be more.

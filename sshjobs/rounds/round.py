@@ -52,6 +52,7 @@ class Round:
         self._bytes_in = 0
         self._skew = 0.0
         self._failed: protocol.Failed | None = None
+        self._only_listed: set[str] = set()
         self._is_whole = False  # each event of the reply was taken, the last one too
 
     def run(self, transport: transports.Transport) -> None:
@@ -78,13 +79,14 @@ class Round:
         program = protocol.build(self._summed(request), nonce)
         settings, host = self._place.settings, self._place.identity.host
         reply = protocol.Reply(nonce, host)
+        self._bounds = ReplyBounds(host, settings, request, len(program))
         intake = Intake(
             reply,
             Asked(request, host).check,
             self._store.log_path,
             self._take,
             self._beat,
-            ReplyBounds(host, settings, request, len(program)),
+            self._bounds,
         )
         ran = transports.Completed(None, b"", 0)
         try:
@@ -156,7 +158,9 @@ class Round:
         elif isinstance(event, protocol.Failed):
             self._failed = event
         elif isinstance(event, (protocol.Listed, protocol.ListedOdd)):
-            self.listed.append(event)
+            self._take_listed(event)
+        elif getattr(event, "job_id", "") in self._only_listed:
+            return  # it is asked about once it is known here
         elif isinstance(event, protocol.Hello):
             skew = self._place.clock() - event.now
             self._skew = skew if abs(skew) > 5.0 else 0.0
@@ -167,6 +171,12 @@ class Round:
             self.unread.append(event.detail)
         if isinstance(event, protocol.LogEnd):
             self._take_log(event)
+
+    def _take_listed(self, event: protocol.Listed | protocol.ListedOdd) -> None:
+        self.listed.append(event)
+        bounds = self._bounds
+        if isinstance(event, protocol.Listed) and not bounds.is_asked(event.job_id):
+            self._only_listed.add(event.job_id)
 
     def _take_log(self, event: protocol.LogEnd) -> None:
         end = event.offset + event.length

@@ -24,6 +24,12 @@ from .master import Live, look, record
 _TYPING = 180.0
 
 _TAIL = 65536
+
+#: A banner is a page; whoever says more before the login is done only fills the disk.
+#: ssh writes it into a log as it comes, which is looked at so often.
+_MOST_SAID = 1 << 19
+_GLANCE = 0.05
+
 _ORPHAN = "already exists, disabling multiplexing"
 
 #: What ssh says at VERBOSE once a login is done, that to a jump host first.
@@ -122,6 +128,17 @@ def _conclude(
     )
 
 
+def _said_bytes(log: str) -> int:
+    """Return how much a host has had written into the logs of a handshake."""
+    size = 0
+    for path in (log, _said_path(log)):
+        try:
+            size += os.stat(path).st_size
+        except FileNotFoundError:
+            continue
+    return size
+
+
 def _undo(log: str) -> None:
     """End every process of a handshake that came to nothing."""
     for pid, start in process.carriers(log, whole=True):
@@ -153,8 +170,15 @@ def _handshake(
     try:
         gate.stamp(child.pid, child.start)
         end = time.monotonic() + limit
-        while not child.wait(0.5):
+        while not child.wait(_GLANCE):
             door.tick()
+            if _said_bytes(log) > _MOST_SAID:
+                raise HostUnreachable(
+                    identity.host,
+                    f"it said more than {_MOST_SAID} bytes before the login was done; "
+                    "nothing ran there",
+                    "see what it says with: ssh HOST true",
+                )
             if time.monotonic() >= end:
                 raise late(identity, limit, read_log(log))
         gate.stamp(0, "")

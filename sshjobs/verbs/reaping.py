@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from .. import errors, protocol, states
@@ -163,7 +163,7 @@ def _reap_jobs(
             ids = [job_id for job_id in ids if job_id not in keep]
         numbers = party.store.add_intents(party.conn, "reap", ids)
         try:
-            party.pursue(_progress(party, party.served(numbers)))
+            party.pursue(_progress(party, party.served(numbers), ids))
             why = _NOT_HOME
             if not party.room():
                 why += (
@@ -195,7 +195,7 @@ def _bring_cut_logs(party: Party, ids: list[str]) -> None:
         return None
 
     try:
-        party.pursue(_progress(party, need))
+        party.pursue(_progress(party, need, short))
     finally:
         store.drop_intents(numbers)
 
@@ -230,16 +230,22 @@ def _gone(store: Store, ids: list[str]) -> Iterator[str]:
 
 
 def _progress(
-    party: Party, need: Callable[[], float | None]
+    party: Party, need: Callable[[], float | None], ids: Sequence[str]
 ) -> Callable[[], float | None]:
-    """Give a need up once ``cleanup_retries`` rounds have brought it no further."""
-    marks: list[tuple[int, int]] = []
+    """Give a need up once ``cleanup_retries`` rounds have brought it no further.
+
+    That is: no more of these jobs are gone, and no more bytes of their logs are here.
+    """
+    store = party.store
+    marks: list[tuple[int, tuple[int, int]]] = []
 
     def watched() -> float | None:
-        row = party.row()
-        if not marks or row.bytes_in - marks[-1][1] > 4096:
-            marks.append((row.rounds, row.bytes_in))
-        if row.rounds - marks[-1][0] > party.settings.cleanup_retries:
+        rounds = party.row().rounds
+        if not marks or rounds > marks[-1][0]:
+            now = (store.home_bytes(ids), sum(1 for _ in _gone(store, list(ids))))
+            if not marks or now != marks[-1][1]:
+                marks[:] = [(rounds, now)]
+        if rounds - marks[-1][0] > party.settings.cleanup_retries:
             return None
         return need()
 
