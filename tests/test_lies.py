@@ -284,7 +284,7 @@ def asleep(pid: int) -> bool:
 
 def test_a_host_that_lied_is_left_alone_and_no_other(host: Host) -> None:
     box = host.box
-    host.lying("lost-without-end")
+    host.lying("beats-without-end")
     first = box("poll", host.running)
     assert first.status == 70 and "more answers than" in first.err, first
     before = box.hosts()["sessions"]
@@ -292,7 +292,8 @@ def test_a_host_that_lied_is_left_alone_and_no_other(host: Host) -> None:
     second = box("poll", host.running, env={"SSHJOBS_WAIT_HOST": "0"})
     assert second.status == 70 and "nobody on this machine tries again" in second.err
     assert box.hosts()["sessions"] == before
-    assert box("submit", "local", "--", "true").status == 0
+    base = {"SSHJOBS_REMOTE_BASE_DIR": str(box.home.parent.parent / "local")}
+    assert box("submit", "local", "--", "true", env=base).status == 0
     # What was wanted meanwhile is done as soon as the host is asked again.
     assert box("kill", host.running, env={"SSHJOBS_WAIT_HOST": "100"}).status in (0, 1)
     assert box.state(host.running) == "CANCELLED"
