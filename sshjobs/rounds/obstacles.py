@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from ..errors import TransportError
 from ..protocol import Reply
-from ..transports import Completed
+from ..transports import Completed, Transport
 from .host_words import words_of_session
 
 _SHELL = (
@@ -17,6 +19,21 @@ _TERMINAL = (
     "use_pty) runs each command in a terminal: let it hand on commands without one"
 )
 _ACCOUNT = "the account must be allowed to run commands: ssh HOST sh -c true"
+
+
+def echoes(transport: Transport, timeout: float) -> bool:
+    """Tell whether a host runs what it is sent: a program that only ends, by a status.
+
+    The status is no constant, which a shell that runs nothing of ours could have, too.
+    """
+    status = 40 + os.urandom(1)[0] % 80
+    ran = transport.run(
+        "exec sh",
+        stdin=b"{ exit %d; }\n" % status,
+        timeout=timeout,
+        sink=lambda _data: None,
+    )
+    return ran.exit_status == status
 
 
 def not_run(host: str, reply: Reply, ran: Completed) -> TransportError:

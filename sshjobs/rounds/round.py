@@ -109,7 +109,7 @@ class Round:
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
-        if not reply.begun and (reply.unread or not _may_have_run(ran.exit_status)):
+        if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
         self._judge(reply, ran)
 
@@ -122,6 +122,25 @@ class Round:
         path, beat = self._store.log_path, self._beat
         reaps = tuple(summed(reap, path(reap.job_id), beat) for reap in request.reaps)
         return request._replace(reaps=reaps)
+
+    def _has_not_run(
+        self,
+        transport: transports.Transport,
+        reply: protocol.Reply,
+        ran: transports.Completed,
+    ) -> bool:
+        """Tell whether nobody can have acted on the request.
+
+        A session without a word that ended well is a shell that left (an ``exit`` in
+        its start-up files), or one whose output is lost. A second session tells.
+        """
+        if reply.unread or not _may_have_run(ran.exit_status):
+            return True
+        from .obstacles import echoes
+
+        runs_programs = echoes(transport, self._place.settings.command_timeout)
+        self._beat()
+        return not runs_programs
 
     def _beat(self) -> None:
         self._lead.beat()

@@ -1,0 +1,48 @@
+"""Accounts on which no round can ever be served: nothing waits for one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.box import Box
+from tests.test_trouble import forced
+
+_COMMANDS = [
+    "exit 0",
+    "exit 3",
+    "git-shell",
+    "echo hello",
+    "echo hello >&2; exit 255",
+    "kill -9 $$",
+    "cat >/dev/null",
+    "exec 1>&-; cat >/dev/null",
+    "exec sleep 0.2",
+]
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_where_nothing_runs_nothing_is_left(box: Box, command: str) -> None:
+    """Not 75, which says that asking again will do."""
+    assert box.sshd is not None
+    with forced(box.sshd, command):
+        ended = box("submit", box.host, "--", "true")
+        assert (ended.status, ended.out) == (69, ""), ended
+        assert "did not run our program" in ended.err
+        assert box.ok("list", "--json").objects == []
+        assert box("run", box.host, "--key", "k", "--", "true").status == 69
+    box.ok("disconnect", box.host)
+    ended = box("run", box.host, "--key", "k", "--", "echo one")
+    assert (ended.status, ended.out) == (0, "one\n"), ended
+    assert len(list((box.base / "jobs").iterdir())) == 1
+
+
+def test_an_output_that_is_lost_leaves_it_open(box: Box) -> None:
+    """The program runs there, so that the job may; it is asked about later."""
+    assert box.sshd is not None
+    with forced(box.sshd, "exec >/dev/null 2>&1; eval $SSH_ORIGINAL_COMMAND"):
+        ended = box("submit", box.host, "--", "true")
+        assert ended.status == 75, ended
+    box.ok("disconnect", box.host)
+    (job,) = ended.lines
+    assert box("wait", job).status == 0
+    assert len(list((box.base / "jobs").iterdir())) == 1
