@@ -40,6 +40,7 @@ def run(verb: str, values: Values, *, last: bool = False) -> int:
             would fold the WAL into the database and wait for the disk, each time.
     """
     _make_sure_of_streams()
+    values = _in_utf8(values)
     try:
         ctx = verbs.Context(flags=_flags(values))
         ctx.say = _err
@@ -57,12 +58,40 @@ def run(verb: str, values: Values, *, last: bool = False) -> int:
     except BrokenPipeError:
         _mute()
         return 141
-    except OSError as error:  # all others have crossed the seams
+    except OSError as error:  # most others have crossed the seams
         return _broken(error)
     except KeyboardInterrupt:
         return 130
     except verbs.Interrupted as interrupted:
         return 128 + interrupted.signum
+
+
+#: What is text on the host, or a name that others ask by.
+_TEXTS = ("host", "job", "key", "name", "cwd", "shell", "l", "J")
+
+
+def _in_utf8(values: Values) -> Values:
+    """Return the values with the texts of a command line as UTF-8 has them.
+
+    Python reads arguments by the locale. But a directory on a host is bytes, and a key
+    must be the same from a login and from cron: so are these what their bytes are in
+    UTF-8, whatever the locale. In one that is older, what is no UTF-8 is as it says.
+    """
+    if sys.getfilesystemencoding() == "utf-8":
+        return values
+    return dict(values) | {name: _recoded(name, values.get(name)) for name in _TEXTS}
+
+
+def _recoded(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_recoded(name, word) for word in value]
+    if not isinstance(value, str):
+        return value
+    data = os.fsencode(value)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape") if name == "cwd" else value
 
 
 def _make_sure_of_streams() -> None:
@@ -125,11 +154,16 @@ def _config_word(text: str) -> str:
 
 
 def _broken(error: OSError) -> int:
-    """Say that nothing can be printed any more, or nothing opened."""
+    """Say that nothing can be printed any more, or what else this machine refused.
+
+    What is printed has no name; whatever has one is to blame by that.
+    """
     import errno
 
-    if error.errno == errno.EMFILE:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
         _err(f"{error.strerror} by this process: ulimit -n")
+    elif error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EPERM) or error.filename:
+        _err(str(errors.of_system(str(error.filename or "this machine"), error)))
     else:
         _mute()
         _err(f"standard output: {error.strerror}")

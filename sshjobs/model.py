@@ -69,8 +69,8 @@ class Spec(Record):
     def text(self) -> str:
         """Return the command as a person would type it, for display only."""
         if isinstance(self.command, bytes):
-            return os.fsdecode(self.command)
-        return " ".join(_quote(os.fsdecode(word)) for word in self.command)
+            return self.command.decode(*_FS)
+        return " ".join(_quote(word.decode(*_FS)) for word in self.command)
 
     def size(self) -> int:
         """Return how many bytes of the user's own the spec carries."""

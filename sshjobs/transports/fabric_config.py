@@ -25,6 +25,7 @@ from .login_files import agent_paths, login_files
 from .process import which
 from .resolving import (
     check_way,
+    include_words,
     is_cacheable,
     named_variables,
     options_of,
@@ -129,7 +130,7 @@ def _block(criteria: str) -> str:
 
 def _matches(patterns: str, path: str) -> list[str]:
     base = "/etc/ssh" if path.startswith("/etc/") else os.path.join(home(), ".ssh")
-    words = in_home(patterns).replace('"', " ").split()
+    words = include_words(in_home(patterns))
     return [
         name for word in words for name in sorted(glob.glob(os.path.join(base, word)))
     ]

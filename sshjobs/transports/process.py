@@ -131,9 +131,11 @@ class Child:
 
     __slots__ = ("pid", "start", "status", "fd", "_group", "_ended")
 
-    def __init__(self, pid: int, *, group: bool = True) -> None:
+    def __init__(
+        self, pid: int, *, group: bool = True, start: str | None = None
+    ) -> None:
         self.pid = pid
-        self.start = start_of(pid) or ""
+        self.start = (start_of(pid) or "") if start is None else start
         self.status: int | None = None
         self._ended = False
         self._group = group
@@ -215,15 +217,31 @@ def start_of(pid: int) -> str | None:
 
 @cache
 def _boot() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read()[:8]
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read()[:8]
+    except OSError:  # a /proc that shows processes only (subset=pid)
+        return ""
 
 
 def _start_by_ps(pid: int) -> str | None:
     lines = _ps("-o", "stat=", "-o", "lstart=", "-p", str(pid))
+    if not lines and not _ps("-o", "pid=", "-p", str(os.getpid())):
+        # A ps that does not show ourselves shows nobody (Linux without /proc).
+        return "" if _is_there(pid) else None
     if not lines or lines[0].startswith("Z"):
         return None
     return " ".join(lines[0].split()[1:])
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def kill(pid: int, start: str, number: int = signal.SIGKILL) -> bool:
@@ -301,7 +319,10 @@ def _ps(*args: str) -> list[str]:
     read, write = os.pipe()
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        child = Child(spawn(("/bin/ps", *args), {"LC_ALL": "C"}, (null, write, null)))
+        argv = ("/bin/ps", *args)
+        child = Child(spawn(argv, {"LC_ALL": "C"}, (null, write, null)), start="")
+    except OSError:  # there is none
+        return []
     finally:
         os.close(write)
         os.close(null)

@@ -297,11 +297,24 @@ def rests_on(
     return list(dict.fromkeys(paths))
 
 
+_WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|((?:\\.|[^\s"\'\\])+)')
+
+
+def include_words(line: str) -> list[str]:
+    """Return the patterns of an Include: a quoted one may hold blanks (misc.c, 9.2)."""
+    words = []
+    for double, single, plain in _WORD.findall(line):
+        if plain.startswith("#"):
+            break
+        words.append(double or single or re.sub(r"\\(.)", r"\1", plain))
+    return words
+
+
 def included(content: bytes, base: str) -> list[str]:
     """Return the directories in which an Include looks; a new file changes them."""
     folders = []
     for line in _INCLUDE.findall(content):
-        for word in os.fsdecode(line).replace('"', " ").split():
+        for word in include_words(os.fsdecode(line)):
             word = re.sub("^~(?=/)", home(), word)
             folder = os.path.dirname(os.path.join(base, word))
             while re.search(r"[*?\[]", folder):
