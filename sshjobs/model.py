@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import zlib
 
 from .errors import SpecError
 from .record import TYPE_CHECKING, Record
@@ -140,13 +141,18 @@ _FS = ("utf-8", "surrogateescape")
 #: The format of :func:`pack`; every Python since 2.5 reads it.
 _MARSHAL = 2
 
+#: Before the checksum at the end, which marshal passes over. A damaged length would
+#: make marshal ask for any amount of memory. Older versions wrote no checksum.
+_SUM = b"\0crc"
+
 
 def pack(value: Any) -> bytes:
     """Write a plain value down, for another process of this user and machine.
 
     It takes what JSON takes, and bytes and tuples, and costs nothing to import.
     """
-    return marshal.dumps(value, _MARSHAL)
+    data = marshal.dumps(value, _MARSHAL)
+    return data + _SUM + zlib.crc32(data).to_bytes(4, "big")
 
 
 def unpack(data: bytes) -> Any:
@@ -156,8 +162,11 @@ def unpack(data: bytes) -> Any:
         ValueError: it is cut or something else.
     """
     try:
+        body, mark, number = data[:-8], data[-8:-4], data[-4:]
+        if mark == _SUM and zlib.crc32(body).to_bytes(4, "big") != number:
+            raise ValueError("a packed value that was damaged")
         return marshal.loads(data)
-    except (EOFError, TypeError) as error:
+    except (EOFError, TypeError, MemoryError) as error:
         raise ValueError("not a packed value") from error
 
 

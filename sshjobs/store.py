@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from .bare import sqlite3
 from .errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
 from .locks import holders, take
-from .model import Job, Spec, is_job_id
+from .model import Job, Spec, is_job_id, printable
 from .owned import (
     check_dir,
     check_file,
@@ -293,12 +293,13 @@ class _Seam:
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         if isinstance(error, sqlite3.OperationalError):
-            text = f"{self._path}: {error}; {_advice(str(error), self._path)}"
+            said = printable(str(error))
+            text = f"{self._path}: {said}; {_advice(said, self._path)}"
             raise StoreError(text) from error
         if isinstance(error, sqlite3.DatabaseError):
             raise StoreError(
-                f"{self._path}: {error}; move it aside, then bring back what the hosts "
-                "know with: sshjobs poll --host HOST --adopt"
+                f"{self._path}: {printable(str(error))}; move it aside, then bring "
+                "back what the hosts know with: sshjobs poll --host HOST --adopt"
             ) from error
         if isinstance(error, OSError):
             raise of_system(str(error.filename or self._path), error) from error

@@ -20,7 +20,7 @@ TOP = Path(__file__).parent.parent
 #: Seconds for all targets together; where a person waits, a part of that.
 _SECONDS = "60" if os.environ.get("CI") else "12"
 
-_TARGETS = ("reply", "mux", "from", "config", "prose")
+_TARGETS = ("reply", "mux", "from", "config", "store", "prose")
 
 
 class Planted:

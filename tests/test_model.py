@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import re
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_spec_survives_its_file(
 ) -> None:
     spec = Spec(command, env, cwd="~/x y", timeout=timeout, shell="sh", stdin=stdin)
     assert Spec.loads(spec.dumps()) == spec
+    older = marshal.dumps(spec._asdict(), 2)
+    assert Spec.loads(older) == spec
+
+
+def test_a_damaged_spec_is_read_no_further_than_its_sum() -> None:
+    """In it a tuple of 2,147,483,647 elements: marshal would make room for them."""
+    data = Spec((b"echo", b"x")).dumps()
+    at = data.index(b"(\x02\0\0\0") + 1
+    for damaged in (data[:at] + b"\xff\xff\xff\x7f" + data[at + 4 :], data[:-9]):
+        with pytest.raises(ValueError):
+            Spec.loads(damaged)
 
 
 def test_no_value_of_the_environment_is_shown() -> None:
@@ -70,7 +82,7 @@ def test_the_digest_tells_commands_apart_and_not_secrets() -> None:
         Spec(b"true", (("A-B", b""),)),
         Spec(b"true", (("A", b"\0"),)),
         Spec(b"true", (("A", b"x" * 131_072),)),
-        Spec(b"true", shell="sh -c x"),
+        Spec(b"true", shell="sh; x"),
         Spec(b"true", timeout=0.0),
         Spec(b"true", timeout=float("nan")),
         Spec(b"x" * (17 << 20)),
