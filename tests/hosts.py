@@ -55,6 +55,9 @@ HOSTILE = {
     "MALLOC_PERTURB_": "85",
     "OLDPWD": "/usr",
     "PS4": "$(exit 1)",
+    "BASH_VERSION": "5.2",
+    "ZSH_VERSION": "5.9",
+    "shell": "csh",
     "TMOUT": "1",
 }
 

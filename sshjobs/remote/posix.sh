@@ -57,8 +57,12 @@ esac
 
 # Only bash takes functions and options from its environment (SHELLOPTS, BASHOPTS), and
 # passes on what it could not take.
-case ${BASH_VERSION+x} in
-x)
+# Both names, since a login may export the first to whatever serves as sh.
+sj_bash=''
+# shellcheck disable=SC3028
+case ${BASH_VERSION+x}${BASH_VERSINFO+x} in
+xx)
+    sj_bash=1
     unset -f [ awk cat cd cksum command cut date dd declare env export find grep head id \
         jobs kill ln ls mkdir mv od printf ps pwd read rm rmdir sed set setsid sh shopt \
         sleep stat sysctl tail test touch tr true umask uname unset wait wc 2>/dev/null
@@ -251,7 +255,7 @@ MALLOC_PERTURB_ MALLOC_CHECK_ MALLOC_TRACE BUSYBOX_SUID_WARNING'
 sj_tame() {
     # bash has one of its own, which ends its POSIX mode as it goes.
     # shellcheck disable=SC3045
-    case ${BASH_VERSION+x} in x) export -n POSIXLY_CORRECT ;; *) unset POSIXLY_CORRECT ;; esac
+    case $sj_bash in 1) export -n POSIXLY_CORRECT ;; *) unset POSIXLY_CORRECT ;; esac
     unset $sj_names
     LC_ALL=C
     export LC_ALL
@@ -319,7 +323,7 @@ sj_probe() {
     sj_renew=1
     sj_setsid=$(command -v setsid) || sj_setsid=-
     sj_env=-
-    if [ -z "${BASH_VERSION-}" ] &&
+    if [ -z "$sj_bash" ] &&
         env --default-signal=INT true 2>/dev/null; then
         sj_env=$(command -v env)
     fi
@@ -753,7 +757,7 @@ END {
 # Records what is judged lost, for every machine to agree on, and says it. A cancelled
 # job whose runner is gone as well was cancelled, not lost.
 sj_loser='
-case ${BASH_VERSION+x} in x) unset -f [ ;; esac
+case ${BASH_VERSION+x}${BASH_VERSINFO+x} in xx) unset -f [ ;; esac
 set -C
 whole() {
     [ -f "$1" ] || return
@@ -804,8 +808,8 @@ sj_keep() {
         eval "case \${$sj_i+x} in x) sj_was_$sj_i=\$$sj_i sj_had=\"\$sj_had $sj_i\" ;; esac"
     done
     # shellcheck disable=SC3044
-    case ${BASH_VERSION+x} in
-    x)
+    case $sj_bash in
+    1)
         case $(declare -p POSIXLY_CORRECT) in
         'declare -'*x*' POSIXLY_CORRECT='*) ;;
         *) sj_had=${sj_had% POSIXLY_CORRECT} ;;
@@ -2002,7 +2006,7 @@ sj_child() {
 # there jobs is asked before; ksh93 says 256+n for a signal.
 sj_wait() {
     sj_status='' sj_signal='' sj_why=''
-    if [ "${BASH_VERSION-}" ]; then
+    if [ "$sj_bash" ]; then
         sj_wait_bash
     else
         wait "$sj_j"
