@@ -9,7 +9,6 @@ from ..facts import Ledger, settled
 from ..locks import Lead
 from .asked import Asked
 from .bounds import Over, ReplyBounds
-from .host_words import words_of_session
 from .intake import Intake
 from .place import Place
 from .request import LONG, Plan, collect, expire
@@ -167,6 +166,8 @@ class Round:
 
             raise not_run(host, reply, ran)
         if not self._is_whole:
+            from .host_words import words_of_session
+
             said = words_of_session(b"", ran)
             raise errors.OutcomeUnknown(host, f"the reply broke off; {said}")
 
