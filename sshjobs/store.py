@@ -296,7 +296,8 @@ class _Seam:
             said = printable(str(error))
             text = f"{self._path}: {said}; {_advice(said, self._path)}"
             raise StoreError(text) from error
-        if isinstance(error, sqlite3.DatabaseError):
+        # The module cannot tell of a schema that is damaged into no text (Python 3.11).
+        if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
             raise StoreError(
                 f"{self._path}: {printable(str(error))}; move it aside, then bring "
                 "back what the hosts know with: sshjobs poll --host HOST --adopt"
