@@ -2082,6 +2082,7 @@ sj_leftover() {
         sj_alone=1
         return 0
     }
+    sj_why=${sj_why:-'what was left of its group was ended: a job ends with its main process'}
     if [ -z "$sj_told" ]; then
         sj_told=1
         sj_tell
