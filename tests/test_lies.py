@@ -229,6 +229,8 @@ def check(host: Host, lie: str, verbs: list[str]) -> None:
         assert ended.memory < MOST_MEMORY, told
         assert ended.disk < ASKED.get(verb, 0) + MOST_DISK, told
         assert ended.peak < ASKED.get(verb, 0) + MOST_PEAK, told
+        logs = [path.stat().st_size for path in (host.box.home / "logs").iterdir()]
+        assert max(logs, default=0) <= ASKED.get(verb, 0), told
         assert ended.status in (0, 1, 69, 70, 75, 128 + 15), told
         assert "Traceback" not in ended.err and "\x1b" not in ended.err, told
         if ended.status in (69, 70):
