@@ -804,11 +804,15 @@ class Store:
         """Return where the brought-home bytes of a job's log are."""
         return self._path_of("logs", job_id)
 
-    def make_room(self) -> None:
-        """Let a verb that ends jobs, or asks about them, have what room is kept."""
+    def make_room(self) -> bool:
+        """Let a verb that ends jobs, or asks about them, have what room is kept.
+
+        Returns:
+            Whether there is more of it now.
+        """
         from .reserve import give_up_reserve
 
-        give_up_reserve(self.home)
+        return give_up_reserve(self.home)
 
     def room(self, floor: int) -> int:
         """Return how many bytes of logs may be written before space gets scarce.

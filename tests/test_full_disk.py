@@ -108,6 +108,15 @@ def test_room_that_was_given_up_is_kept_again(small: Box) -> None:
     assert (small.home / "reserve").stat().st_size == 512 * 1024
 
 
+def test_a_wait_goes_on_though_the_disk_becomes_full(small: Box) -> None:
+    job = small.submit("--", "sleep 3")
+    waits = small.start("wait", job)
+    eventually(lambda: small.hosts()["rounds"] >= 2)
+    fill(small)
+    out, err = waits.communicate(timeout=60)
+    assert waits.returncode == 0 and b"COMPLETED" in out, err
+
+
 def test_a_poll_is_answered_though_the_disk_is_full(small: Box) -> None:
     job = small.submit("--", "sleep 0.1")
     fill(small)

@@ -166,12 +166,8 @@ class Party(Place):
             patience.succeeded()
             if self._stays:
                 self._go_on(need, until)
-        except TransportError as error:
-            patience.failed(error)
-        except errors.ProtocolError as error:
-            patience.broke(error)
-        except TimeUp:
-            self._hang_up()
+        except (SshJobsError, TimeUp) as error:
+            self._take_failure(patience, error)
         finally:
             if self._stays:
                 self._hang_up()
@@ -179,6 +175,17 @@ class Party(Place):
             self._bell.ring()
             self.store.count(self.conn, {"sessions": self.take_sessions()})
         return True
+
+    def _take_failure(self, patience: Patience, error: SshJobsError | TimeUp) -> None:
+        """Take note of how a round failed, and raise what no further one mends."""
+        if isinstance(error, TransportError):
+            patience.failed(error)
+        elif isinstance(error, errors.ProtocolError):
+            patience.broke(error)
+        elif isinstance(error, TimeUp):
+            self._hang_up()
+        elif not isinstance(error, errors.StoreError) or not self.store.make_room():
+            raise error  # else the disk has become full, and there was room kept
 
     def _go_on(self, need: Need, until: float | None) -> None:
         """Keep leading while a round is wanted: the next leader must log in anew.
