@@ -77,6 +77,21 @@ def test_each_claim_about_security_names_tests_that_exist() -> None:
     assert not [name for name in named if not (TOP / f"tests/{name}.py").exists()]
 
 
+#: Of GNU's coreutils, and so not to be named one by one.
+_COREUTILS = (
+    "cat cksum date dd head id ln ls mkdir mv rm sha256sum sleep tail tr wc".split()
+)
+
+
+def test_readme_names_what_a_host_must_have() -> None:
+    program = (TOP / "sshjobs/remote/posix.sh").read_text("utf-8")
+    needed = re.search(r"for sj_i in ([a-z0-9 ]*\bawk\b[a-z0-9 ]*); do", program)
+    assert needed
+    others = [tool for tool in needed[1].split() if tool not in _COREUTILS]
+    said = (TOP / "README.md").read_text("utf-8")
+    assert others and [tool for tool in others if f"`{tool}`" not in said] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_what_is_installed_is_a_checkout(page: Path) -> None:
     """It is in no index: a name there may be anybody's."""
