@@ -47,6 +47,15 @@ def is_ended(job: Job) -> bool:
     return states.is_final(job.state) and job.state != states.LOST
 
 
+#: The reason of a job that another machine of the host has, before the name of that.
+_ELSEWHERE = "runs on "
+
+
+def runs_elsewhere(job: Job) -> bool:
+    """Tell whether the last round could not reach the machine that runs a job."""
+    return not states.is_final(job.state) and job.reason.startswith(_ELSEWHERE)
+
+
 def log_left(job: Job) -> int:
     """Return how many bytes of a job's log are known to be on the host only."""
     if not wants_log(job):
@@ -343,7 +352,13 @@ class Ledger:
         )
 
     def _elsewhere(self, fact: protocol.Elsewhere) -> None:
-        self._change(fact.job_id, reason=f"runs on {fact.node}")
+        self._change(fact.job_id, reason=f"{_ELSEWHERE}{fact.node}")
+
+    def _due(self, fact: protocol.Due) -> None:
+        """End what was told to end while its node could not be reached."""
+        job = self._jobs.get(fact.job_id)
+        if job is not None and not states.is_final(job.state):
+            self._store.add_intents(self._conn, "kill", [job.id], owner=0)
 
     def _unsupervised(self, fact: protocol.Unsupervised) -> None:
         self._change(fact.job_id, reason="its supervisor is gone; the job runs on")
@@ -527,6 +542,7 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
     protocol.Elsewhere: Ledger._elsewhere,
     protocol.Unsupervised: Ledger._unsupervised,
     protocol.Unseen: Ledger._unseen,
+    protocol.Due: Ledger._due,
     protocol.Reaped: Ledger._reaped,
     protocol.ReapRefused: Ledger._reap_refused,
     protocol.Longer: Ledger._longer,

@@ -208,6 +208,12 @@ class Unsupervised(Record):
     job_id: str
 
 
+class Due(Record):
+    """It runs there and was told to end, and nobody there is at it."""
+
+    job_id: str
+
+
 class Unseen(Record):
     """Its runner is gone, and the host could not list its processes; no judgement."""
 
@@ -324,6 +330,7 @@ if TYPE_CHECKING:
         Elsewhere,
         Unsupervised,
         Unseen,
+        Due,
         Reaped,
         ReapRefused,
         Longer,
@@ -1015,6 +1022,7 @@ _FRAMES: dict[bytes, Callable[[bytes], Event]] = {
     b"missing": _frame(Missing, _id),
     b"elsewhere": _frame(Elsewhere, _id, _word),
     b"unsupervised": _frame(Unsupervised, _id),
+    b"due": _frame(Due, _id),
     b"unseen": _frame(Unseen, _id, _text),
     b"reaped": _frame(Reaped, _id),
     b"unreaped": _frame(ReapRefused, _id, _text),

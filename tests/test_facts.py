@@ -62,6 +62,7 @@ FACTS = st.sampled_from(
         protocol.KillMissing(ID),
         protocol.Elsewhere(ID, "n"),
         protocol.Unsupervised(ID),
+        protocol.Due(ID),
         protocol.Unseen(ID, "not listed"),
         protocol.Reaped(ID),
         protocol.ReapRefused(ID, "no"),

@@ -44,6 +44,7 @@ FRAMES: dict[str, list[str]] = {
     "missing": [CHECKS],
     "elsewhere": [CHECKS, "node7"],
     "unsupervised": [CHECKS],
+    "due": [CHECKS],
     "unseen": [CHECKS, "not~listed"],
     "reaped": [REAPS],
     "unreaped": [REAPS, "a~link"],

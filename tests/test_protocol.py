@@ -29,6 +29,7 @@ WHOLE = (
     + b"ended aaaabbbbccccdddd 3 - - 13.5 14.25 99 \n"
     + b"ended eeeeffffgggghhhh - 9 timeout - 14.25 0 cwd: no %25 %0A x\n"
     + b"prepared aaaabbbbccccdddd\nunsupervised aaaabbbbccccdddd\n"
+    + b"due aaaabbbbccccdddd\n"
     + b"unseen aaaabbbbccccdddd not listed\n"
     + b"lost aaaabbbbccccdddd rebooted\nmissing aaaabbbbccccdddd\n"
     + b"elsewhere aaaabbbbccccdddd node7\nbeat\n"
@@ -56,6 +57,7 @@ EVENTS: list[protocol.Event] = [
     protocol.Ended(OTHER, None, 9, "timeout", "cwd: no % \\n x", None, 14.25, 0),
     protocol.Prepared(ID),
     protocol.Unsupervised(ID),
+    protocol.Due(ID),
     protocol.Unseen(ID, "not listed"),
     protocol.Lost(ID, "rebooted"),
     protocol.Missing(ID),

@@ -163,6 +163,25 @@ function marks(  c, l, p, all) {
     close(c)
     return all
 }
+# Whether the record F is of this machine. A name changes, a machine id does not: with the same
+# boot and the same first process it is ours under another name; of another boot, or of the
+# container before, if it was started before ours, and nothing was done under the old name
+# since. Machines that share an id, as clones do, fail that: theirs is told as elsewhere.
+function ours(  m, k, began, l) {
+    if (!("machine" in F) || F["machine"] == machine) return 1
+    m = F["machine"]
+    if (m !~ /^[A-Za-z0-9_][A-Za-z0-9._-]*$/) return 0
+    k = machine
+    sub(/^.*-/, "", k)
+    if (k ~ /^0*$/ || substr(m, length(m) - length(k)) != "-" k) return 0
+    if (!proc || offset !~ /^[0-9]+$/ || !stat(1)) return 0
+    if (F["boot_id"] == boot && F["init"] == V[20]) return 1
+    began = (offset + V[20]) / 100
+    if (!(F["started_at"] + 0 > 0) || F["started_at"] + 0 >= began) return 0
+    if ((getline l < (m "/swept")) < 1) l = 0
+    close(m "/swept")
+    return l + 0 < began
+}
 function near(s, r) { return proc ? (s - r >= 0 && s - r < 3000) : 1 }
 '
 
@@ -588,6 +607,13 @@ function asked(id, pid, start,  f, r) {
     close(f)
     return r
 }
+# It was told to end where this machine could not be reached, or its killer has died.
+function due(id, d,  l, a) {
+    if (quiet || !((id in K) || sweep) || !has(d "cancel") || has(d "killed")) return
+    while ((getline l < (d "cancel")) > 0) if (l ~ /^killer=/) split(substr(l, 8), a, " ")
+    close(d "cancel")
+    if (!(a[1] != "" && alive(a[1], a[2]))) say("due " id)
+}
 function judge(id, pid, start,  d, new, p, s, at) {
     d = "jobs/" id "/"
     new = (pid == "-")
@@ -600,7 +626,7 @@ function judge(id, pid, start,  d, new, p, s, at) {
         rd(d "run")
     }
     new = new || F["pid"] != pid
-    if (("machine" in F) && F["machine"] != machine) {
+    if (!ours()) {
         if (!finish(id, d, new)) {
             rd(d "run")
             state = "RUNNING"
@@ -617,6 +643,7 @@ function judge(id, pid, start,  d, new, p, s, at) {
     if (("started_at" in F) && alive(p, s)) {
         state = "RUNNING"
         if (new && !quiet) started(id)
+        if (!new) due(id, d)
         return
     }
     if (finish(id, d, new)) return
@@ -680,6 +707,7 @@ function settle(  i, id, d, why) {
             if (quiet) continue
             if (SN[id] && rd(d "run") >= 0) started(id)
             say("unsupervised " id)
+            if (!SN[id]) due(id, d)
             continue
         }
         if (finish(id, d, SN[id])) { VERDICT[id] = state; continue }
@@ -695,7 +723,7 @@ BEGIN {
     if (tail != "") {
         while ((tail | getline l) > 0) {
             n = split(l, a, " ")
-            if (n == 3 && a[1] == "E" && a[3] == ".") J[a[2]] = 1
+            if (n == 3 && a[1] ~ /^[EK]$/ && a[3] == ".") { J[a[2]] = 1; if (a[1] == "K") K[a[2]] = 1 }
         }
         close(tail)
     }
@@ -795,7 +823,8 @@ sj_judge() { # QUIET: questions from stdin, answers to stdout
     SJ_LOSER=$sj_loser SJ_NOW=$sj_now SJ_QUIET=$1 LC_ALL=C awk \
         -v machine="$sj_machine" -v boot="$sj_boot" -v now="$sj_now" -v proc="$sj_proc" \
         -v grepz="$sj_grepz" -v sweep="$sj_sweep" -v grace="$sj_grace" -v keys="$1" \
-        -v tail="$sj_tail" -v self="$$" "$sj_table$sj_evidence"
+        -v tail="$sj_tail" -v self="$$" -v offset="$sj_offset" \
+        "$sj_table$sj_evidence"
 }
 
 #: runs, where something is to be started or killed
@@ -875,7 +904,7 @@ sj_kill() { # IDS
                 printf 'beat\n' # not even room for the marker: it is asked again
                 continue
             elif [ -e "$sj_d/run" ]; then
-                sj_k="$sj_k $sj_i"
+                sj_is_near "$sj_i" && sj_k="$sj_k $sj_i"
             else
                 sj_claim="$sj_claim $sj_i:1"
             fi
@@ -885,7 +914,9 @@ sj_kill() { # IDS
 s $sj_i - -"
     done
     # It is said once a killer is there; without one it is asked for again.
-    if [ "$sj_k" ] && sj_detach k "$sj_k"; then
+    if [ -z "$sj_k" ]; then
+        :
+    elif sj_detach k "$sj_k"; then
         printf 'killsent %s\n' $sj_k
     else
         sj_to_kill=$sj_k
@@ -896,6 +927,25 @@ s $sj_i - -"
     sj_detach s "$sj_claim"
     sj_await $sj_claim
     for sj_i in $sj_claim; do sj_unmake "${sj_i%:*}"; done
+}
+
+# Whether a job may run here. If another machine has it, the marker that stands on the shared
+# home is for that one: its journal tells whoever reads there.
+sj_is_near() { # ID
+    [ -f "jobs/$1/run" ] || return 0
+    sj_read_line "jobs/$1/run"
+    case $sj_line in
+    "machine=$sj_machine" | '') return 0 ;;
+    machine=[!A-Za-z0-9_]* | machine=*[!A-Za-z0-9._-]*) return 1 ;;
+    machine=*) sj_there=${sj_line#machine=} ;;
+    *) return 0 ;;
+    esac
+    [ -h "$sj_there" ] || [ -h "$sj_there/journal" ] || [ ! -f "$sj_there/journal" ] ||
+        { printf '\nK %s .\n' "$1" >>"$sj_there/journal"; } 2>/dev/null
+    case ${sj_there##*-} in
+    *[!0]*) [ "${sj_there##*-}" = "${sj_machine##*-}" ] ;;
+    *) return 1 ;;
+    esac
 }
 
 # No process is left that could look for what is to end: the groups are told by builtins, and
@@ -1892,6 +1942,7 @@ boot_id=$sj_boot
 pid=$sj_pid
 start=$sj_start
 node=$sj_node
+init=$sj_init
 attempt=$sj_a
 started_at=$sj_t"
     printf '%s\n' "$sj_record" || {
@@ -2122,6 +2173,7 @@ function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
     gsub(/\047/, "", F["sj_grace"])
     grace[id] = F["sj_grace"] + 0
     rd("jobs/" id "/run")
+    if (!ours()) { n--; delete want[id]; next }
     known[id] = ("pgid" in F) # before it is asked for, which makes it be there
     g = F["pgid"] + 0
     if (g > 1) { G[g] = id; GS[g] = F["start"]; GB[g] = F["born"] }
@@ -2181,7 +2233,8 @@ END {
 sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
-        -v self="$sj_pid" "$sj_table$sj_tree_awk")
+        -v self="$sj_pid" -v machine="$sj_machine" -v boot="$sj_boot" -v offset="$sj_offset" \
+        "$sj_table$sj_tree_awk")
     sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to='' sj_seen=''
     for sj_w in $sj_out; do
         case $sj_w in
@@ -2263,7 +2316,8 @@ sj_unseen() {
 # The jobs of a batch share the instant of their start to a few milliseconds, and a line of
 # the journal: both are read and written once for sixteen.
 sj_batch() {
-    sj_n=0 sj_l=''
+    sj_n=0 sj_l='' sj_init=''
+    [ "$sj_proc" ] && sj_start_of 1 2>/dev/null && sj_init=$sj_started
     while read -r sj_line; do
         [ $((sj_n % 16)) -eq 0 ] && {
             [ "$sj_l" ] && printf '\nS%s .\n' "$sj_l" >>"$sj_machine/journal"
@@ -2293,6 +2347,9 @@ k)
         sj_self
         sj_me=$sj_pid sj_stage=kill sj_scope=tree sj_left=$*
         trap sj_unforked EXIT
+        for sj_i; do
+            [ -f "jobs/$sj_i/cancel" ] && printf 'killer=%s %s\n' "$sj_pid" "$sj_start" >>"jobs/$sj_i/cancel"
+        done
         sj_end_trees tree "$@"
         sj_stage=''
     } &

@@ -28,6 +28,7 @@ _JUDGEMENTS = (
     protocol.Elsewhere,
     protocol.Unsupervised,
     protocol.Unseen,
+    protocol.Due,
 )
 
 #: What is said of the round, not of a job.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .. import states
 from ..errors import NotYet, SshJobsError, StoreError
+from ..facts import runs_elsewhere
 from ..rounds import Party
 from .context import Context
 from .finding import Answer, Chosen, Pending, Show, ask_all, chosen
@@ -61,9 +62,25 @@ def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
         raise
     store.drop_intents(numbers)
     grace = party.settings.kill_grace + _KILL_BOUND
-    active = party.paced(Pending(store, sent).any, live=True)
-    if not party.pursue(active, until=time.monotonic() + grace):
+    away = {key for key, job in store.jobs(sent).items() if runs_elsewhere(job)}
+    near = [job_id for job_id in sent if job_id not in away]
+    active = party.paced(Pending(store, near).any, live=True)
+    if near and not party.pursue(active, until=time.monotonic() + grace):
         raise NotYet("told to end, and not ended yet", tuple(sent))
+    if away:
+        raise _away(party, sorted(away))
+
+
+def _away(party: Party, ids: list[str]) -> NotYet:
+    """Name the machines of a host that this connection does not reach."""
+    jobs = party.store.jobs(ids)
+    where = "; ".join(f"job {job_id} {jobs[job_id].reason}" for job_id in ids)
+    return NotYet(
+        f"{party.identity.host}: {where}, which this connection does not reach. It is "
+        "told to end, and the next command of sshjobs that reaches that machine, such "
+        "as poll, ends it",
+        tuple(ids),
+    )
 
 
 def _write_down(party: Party, ids: list[str]) -> tuple[list[str], list[int]]:
