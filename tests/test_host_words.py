@@ -34,6 +34,22 @@ def script(place: Path, text: str) -> Path:
 
 
 @needs_pam
+def test_an_account_that_is_refused_by_fabric(
+    rules: tuple[pam.Rules, Box], place: Path
+) -> None:
+    pam_rules, box = rules
+    assert box.sshd is not None
+    box.env["SSHJOBS_TRANSPORT"] = "fabric"
+    path = script(place, f'echo "{_ADOPT}"; exit 1')
+    pam_rules.say(account=f"required pam_exec.so stdout quiet {path}")
+    for _ in range(2):
+        ended = box("run", "box", "--", "true")
+        assert ended.status == 77 and _ADOPT in ended.err, ended
+        assert "MaxStartups" not in ended.err
+    assert box.sshd.connections == 1
+
+
+@needs_pam
 @pytest.mark.parametrize("kind", ["nologin", "adopt", "deny"])
 def test_an_account_that_is_refused_after_a_good_key(
     rules: tuple[pam.Rules, Box], place: Path, kind: str

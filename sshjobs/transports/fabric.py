@@ -201,8 +201,9 @@ def _log_in(identity: Identity, settings: Settings, door: Door, owner: _Owner) -
     if answer[:1] == ["open"]:
         return
     owner.child.wait(1.0)
-    text = str(answer[1]) if answer else ""
-    error = diagnose(identity.host, f"{read_log(owner.log)}{text}", owner.child.status)
+    _, text, said = answer if len(answer) == 3 else ("", "", "")
+    text = f"{read_log(owner.log)}{text}"
+    error = diagnose(identity.host, text, owner.child.status, said)
     if isinstance(error, Throttled):
         door.note("drops", 1)
     raise error

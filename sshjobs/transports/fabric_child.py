@@ -47,7 +47,7 @@ def main() -> None:
     try:
         transport = login(order)
     except Failed as error:
-        leader.sendall(json.dumps(["failed", str(error)]).encode() + b"\n")
+        leader.sendall(json.dumps(["failed", str(error), error.said]).encode() + b"\n")
         os._exit(1)
     _background(pulse.follow, transport, order["keepalive"])
     leader.sendall(b'["open"]\n')

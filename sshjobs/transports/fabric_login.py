@@ -45,7 +45,14 @@ _SHA1 = ("ssh-rsa", "ssh-dss")
 
 
 class Failed(Exception):
-    """There is no connection; the text is what ssh would have said."""
+    """There is no connection; the text is what ssh would have said.
+
+    ``said`` is what the host had it show to the user.
+    """
+
+    def __init__(self, text: str, said: str = "") -> None:
+        super().__init__(text)
+        self.said = said
 
 
 def login(order: dict[str, Any]) -> Transport:
@@ -209,9 +216,16 @@ class _Hop:
         except Refused as error:
             raise Failed(str(error)) from error
         except (SSHException, OSError, EOFError) as error:
-            raise Failed(self._words(error)) from error
+            raise Failed(self._words(error), self._banner()) from error
         if not self.connection.transport.is_authenticated():
             raise Failed(self._denied(["a second step is asked for"]))
+
+    def _banner(self) -> str:
+        """Return the host's own words (RFC 4252 §5.4), as far as they came."""
+        # get_banner() has it only while the connection lives (paramiko 5.1).
+        handler = getattr(self._transport, "auth_handler", None)
+        banner: bytes = getattr(handler, "banner", None) or b""
+        return banner.decode("utf-8", "replace")
 
     def _words(self, error: Exception) -> str:
         """Return what ssh would have said."""
@@ -258,7 +272,10 @@ class _Hop:
             return "Connection timed out during banner exchange"
         if conf.first(self.values, "proxycommand") and not greeted:
             return "Connection closed by UNKNOWN port 65535"
-        return f"{error}\nConnection closed by {place}"
+        # paramiko signs at once, and a key that is not taken is answered; so a host
+        # that says something and closes has looked at the account (auth2.c, 9.2).
+        took = "Server accepts key: \n" if self._banner() else ""
+        return f"{took}{error}\nConnection closed by {place}"
 
 
 def _through_jump(error: ChannelException) -> str:
