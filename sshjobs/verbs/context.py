@@ -71,7 +71,8 @@ class Context:
         return Context(self.environ, self.config, self.flags)
 
     def settings(self, host: str) -> Settings:
-        """Return the settings in force for a host."""
+        """Return the settings in force for a host; most hosts have no table."""
+        host = host if host in self.config.get("host", ()) else ""
         if host not in self._settings:
             self._settings[host] = resolve_settings(
                 host, self.config, self.environ, self.flags
