@@ -197,6 +197,8 @@ class Records:
             name = name.replace(word, real)
         rng = random.Random(number)
         path = self._base / name
+        if path.parent.is_symlink() or not path.parent.is_dir():
+            return  # an earlier deed has put something else there
         if kind in ("spoil", "word", "line", "cut"):
             if path.is_file() and not path.is_symlink():
                 path.write_bytes(_spoilt(rng, kind, path.read_bytes()))
