@@ -66,7 +66,7 @@ SAYS = {
     "busybox": "unrecognized option",
     "original-awk": "awk version",
 }
-WHO = """sh -c 'echo shell ${BASH_VERSION:+bash}${KSH_VERSION:+ksh}'
+WHO = """sh -c 'echo shell ${BASH_VERSINFO:+bash}${KSH_VERSION:+ksh}'
 awk --version 2>&1 </dev/null | head -n 1
 ls --help 2>&1 | grep -c BusyBox
 [ -e /proc/self/stat ] && echo proc
