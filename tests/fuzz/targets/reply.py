@@ -84,9 +84,9 @@ class _Host:
     ) -> Completed:
         """Say it, whatever was asked."""
         found = re.search(rb"sj_open '([0-9a-f]+)'", stdin)
-        if found is None:
-            raise Broken("the program has no nonce where it had one")
-        said = b"".join(self._pieces).replace(record.NONCE, found[1])
+        # A round whose program was not run asks once more, without a nonce, what does.
+        nonce = found[1] if found else record.NONCE
+        said = b"".join(self._pieces).replace(record.NONCE, nonce)
         for at in range(0, len(said), 65536):
             sink(said[at : at + 65536])
         return Completed(0, b"", len(said))
