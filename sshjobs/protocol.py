@@ -362,6 +362,9 @@ _STATES = frozenset(
     word.encode("ascii") for word in (*STATES, "ELSEWHERE", "MISSING", "GONE")
 )
 
+#: Ends a line that a tool which died on the host may have left unfinished.
+_VOID = b"\x18"
+
 #: No frame comes near this; what does cannot be read.
 _MAX_LINE = 65536
 
@@ -396,6 +399,9 @@ _UMASK = b"umask 077\n"
 _KEEP = b"sj_umask=$(umask)\nsj_keep\n"
 
 
+#: A host looks at so few jobs without an awk, see sj_glance.
+_FEW_BYTES = 300
+
 #: So many jobs are prepared before their runners are started.
 _AT_A_TIME = 100
 
@@ -413,13 +419,18 @@ def build(request: Request, nonce: str) -> bytes:
     generation, offset = request.journal or ("-", 0)
     place = (nonce, request.base_dir, generation, offset)
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
-    opening = _call("sj_open", *place, *spans, runner_hash)
+    checks = "\n".join(
+        f"c {c.job_id} {c.pid or '-'} {c.start or '-'}" for c in request.checks
+    )
+    few = [c.job_id for c in request.checks] if len(checks) < _FEW_BYTES else []
+    opening = _call("sj_open", *place, *spans, runner_hash, *few)
     runs = bool(request.kills or request.starts)
     kills = [job_id for job_id, _ in request.kills]
     guard = _call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
     prologue = guard + (_KEEP if runs else b"") + _UMASK
     wanted = {
         "round": True,
+        "judge": runs or request.checks or request.listing,
         "runs": runs,
         "reap": request.reaps,
         "logs": request.logs,
@@ -435,8 +446,7 @@ def build(request: Request, nonce: str) -> bytes:
     parts += _starts(request.starts)
     if request.ends:
         parts.append(_call("sj_await_ends", *request.ends))
-    checks = (f"c {c.job_id} {c.pid or '-'} {c.start or '-'}" for c in request.checks)
-    parts.append(_call("sj_answer", "\n".join(checks)))
+    parts.append(_call("sj_answer", checks))
     if request.listing:
         parts.append(b"sj_list")
     if request.reaps:
@@ -651,9 +661,12 @@ def _remote() -> tuple[dict[str, bytes], str]:
     for part in text.split(b"\n#: ")[1:]:
         title, _, lines = part.partition(b"\n")
         parts[title.split()[0].decode("ascii").rstrip(",")] = strip_comments(lines)
-    for name in ("round", "runner"):
-        parts[name] = parts["shell"] + parts["table"] + parts[name]
-    parts["runner"] = parts["bashrc"] + parts["runner"]
+    parts["round"] = parts["shell"] + parts["round"]
+    parts["judge"] = parts["table"] + parts["judge"]
+    parts["runs"] = parts["groups"] + parts["runs"]
+    parts["runner"] = b"".join(
+        parts[name] for name in ("bashrc", "shell", "table", "groups", "runner")
+    )
     return parts, f"{zlib.crc32(parts['runner']):08x}"
 
 
@@ -774,6 +787,8 @@ class Reply:
         return True
 
     def _take_line(self, line: bytes, events: list[Event]) -> None:
+        if line.endswith(_VOID):
+            return
         tag, _, rest = line.partition(b" ")
         if tag == b"log":
             job_id, offset = rest.split(b" ")
@@ -944,6 +959,8 @@ _HINTS = {
     "EACCES": "the base directory on the host must be writable, see remote_base_dir",
     "ETOOL": "install it, or have it in the PATH of a login there; nothing was done",
     "EFORK": "end some of its processes, or raise its limit (ulimit -u)",
+    "EDIED": "a tool of the host died, as of a limit on memory or processes, or cannot do "
+    "its work; the next command asks again, and sshjobs doctor HOST looks at the tools",
     "EHOME": "set remote_base_dir to an absolute path",
     "EVERSION": "update sshjobs here, or name another directory with remote_base_dir",
 }

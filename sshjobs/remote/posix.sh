@@ -5,8 +5,8 @@
 # protocol.py sends those that a request needs, without these comments, inside one compound
 # command that `exec sh` reads from its standard input (a cut stream then runs nothing).
 #
-#   round   and `frame`, in each request; `runs`, `reap`, `logs` and `list` where they are
-#           wanted: functions, and then the request itself as calls of them. It writes
+#   round   and `frame`, in each request; `judge`, `runs`, `reap`, `logs` and `list` where
+#           they are wanted: functions, and then the request itself as calls of them. It writes
 #           frames to stdout (docs/reference/wire-format.md) and leaves nothing running
 #           but what it has detached.
 #   runner  a file on the host, written once per version. `s` starts jobs: one
@@ -77,6 +77,22 @@ set +aeCfnuvx
 IFS='
 '
 IFS=" 	$IFS"
+
+# A record is absent or a regular file: a FIFO would hang who opens it for ever, a device or
+# a symbolic link can lead anywhere.
+sj_regular() { [ ! -h "$1" ] && { [ -f "$1" ] || [ ! -e "$1" ]; }; }
+
+# Of a record only the end counts: a job may make a file of any name in its directory.
+sj_is_whole() { # FILE
+    [ -f "$1" ] && [ ! -h "$1" ] || return
+    case $(dd if="$1" bs=65536 count=1 2>/dev/null) in
+    *"
+end=" | *"
+end=
+"*) ;;
+    *) return 1 ;;
+    esac
+}
 
 #: table, of a round and of a runner
 
@@ -185,6 +201,8 @@ function ours(  m, k, began, l) {
 function near(s, r) { return proc ? (s - r >= 0 && s - r < 3000) : 1 }
 '
 
+#: groups, of a runner
+
 # The same of one process, without another: when it was started.
 sj_start_of() { # PID: to sj_started, if it lives
     sj_stat=''
@@ -193,17 +211,6 @@ sj_start_of() { # PID: to sj_started, if it lives
     [ $# -ge 20 ] || return 1
     case $1 in [XxZ]) [ "${18}" -gt 1 ] || return 1 ;; esac
     sj_started=${20}
-}
-
-# Of a record only the end counts: a job may make a file of any name in its directory.
-sj_is_whole() { # FILE
-    [ -f "$1" ] || return
-    sj_count=0
-    while [ $sj_count -lt 60 ] && read -r sj_line; do
-        case $sj_line in end=) return 0 ;; esac
-        sj_count=$((sj_count + 1))
-    done <"$1"
-    return 1
 }
 
 # Where no process can be had to look for others, a signal still reaches the group of a job.
@@ -326,14 +333,13 @@ sj_where() { # sj_node, sj_machine, sj_boot
 }
 
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
-# sj_env (command words or -), sj_dd (it skips and counts bytes), sj_grepz, sj_wc, sj_ls
-# (1 or 0).
+# sj_env (command words or -), sj_dd (it skips and counts bytes), sj_grepz, sj_wc (1 or 0).
 sj_tools() {
-    sj_line='' sj_renew=''
-    sj_read_line "$sj_machine/tools"
+    sj_renew=''
+    sj_read_small "$sj_machine/tools"
     case $sj_line in "$sj_boot 6 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
-    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7 sj_ls=$8
+    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
 }
 
 sj_probe() {
@@ -362,24 +368,24 @@ sj_probe() {
     sj_wc=0
     case $(wc --version 2>/dev/null) in *GNU*) sj_wc=1 ;; esac
     sj_probe_ls
-    sj_line="$sj_boot 6 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc $sj_ls"
+    sj_line="$sj_boot 6 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
     { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
     return 0
 }
 
 # GNU ls tells nanoseconds: what it says of a file that is opened anew for writing is the
-# time, unless the file system has another clock or a coarse one.
+# time, unless the file system has another clock or a coarse one. Where it is, <machine>/now
+# exists.
 sj_probe_ls() {
-    sj_ls=0 sj_n=$sj_machine/now
+    sj_n=$sj_machine/now
     rm -f "$sj_n"
-    { printf '' >"$sj_n" && touch -t 200001010000 "$sj_n"; } 2>/dev/null || return 0
-    { printf '' >"$sj_n"; } 2>/dev/null || return 0
-    set -- $(LC_ALL=C ls -Und --time-style=+%s.%N "$sj_n" 2>/dev/null) $(date +%s)
+    { printf '' >"$sj_n" && touch -t 200001010000 "$sj_n" && printf '' >"$sj_n"; } 2>/dev/null
+    set -- $(ls -Und --time-style=+%s.%N "$sj_n" 2>/dev/null) $(date +%s)
     case $6 in
     *.000000000 | *[!0-9.]* | '') ;;
-    *.?????????) [ $(($# == 8 ? $8 - ${6%.*} : 9)) -le 1 ] && sj_ls=1 ;;
+    *.?????????) [ $(($# == 8 ? $8 - ${6%.*} : 9)) -le 1 ] && return ;;
     esac
-    return 0
+    rm -f "$sj_n"
 }
 
 # The base directory: a directory, no symlink, ours, not writable by others; entered
@@ -402,7 +408,7 @@ sj_base() {
     while :; do case $sj_dir in ?*/) sj_dir=${sj_dir%/} ;; *) break ;; esac; done
     [ -h "$sj_dir" ] && sj_fail EBASE 'the base directory is a symbolic link'
     if [ ! -d "$sj_dir" ]; then
-        sj_line=$(LC_ALL=C mkdir -p -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
+        sj_line=$(mkdir -p -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
     fi
     CDPATH='' cd -P -- "$sj_dir" >/dev/null 2>&1 || {
         sj_line=$(CDPATH='' cd -P -- "$sj_dir" 2>&1 || exit)
@@ -410,20 +416,18 @@ sj_base() {
     }
     sj_dir=$PWD
     [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
-    for sj_i in jobs keys gone new layout "$sj_machine" \
-        "$sj_machine/journal" "$sj_machine/now" "$sj_machine/tools" "$sj_machine/swept"; do
-        [ -h "$sj_i" ] && sj_fail EBASE 'a symbolic link stands in the base directory'
+    sj_j=$sj_machine/journal
+    for sj_i in jobs keys gone new "$sj_machine" layout "$sj_j" "$sj_machine/now" \
+        "$sj_machine/tools" "$sj_machine/swept"; do
+        case $sj_i in
+        layout | */*) sj_regular "$sj_i" ;;
+        *) [ ! -h "$sj_i" ] && { [ -d "$sj_i" ] || [ ! -e "$sj_i" ]; } ;;
+        esac || sj_fail EBASE "a symbolic link, or nothing of ours, stands in the base directory: $sj_i"
     done
     if [ ! -d jobs ] || [ ! -d new ] || [ ! -d "$sj_machine" ]; then
-        sj_line=$(LC_ALL=C mkdir -p jobs keys gone new "$sj_machine" 2>&1) ||
+        sj_line=$(mkdir -p jobs keys gone new "$sj_machine" 2>&1) ||
             sj_no_base "$sj_line"
     fi
-    sj_read_line layout
-    case $sj_line in
-    1) ;;
-    '') { printf '1\n' >layout; } 2>/dev/null ;;
-    *) sj_fail EVERSION 'a newer sshjobs has used the base directory' ;;
-    esac
 }
 
 sj_no_base() {
@@ -431,7 +435,7 @@ sj_no_base() {
     sj_fail "$sj_code" "the base directory cannot be made: ${1##*: }"
 }
 
-sj_enter() { # BASE
+sj_enter() { # BASE ID ... of jobs whose records may be read without an awk
     sj_tame
     sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
     PATH=/usr/bin:/bin:$sj_path
@@ -440,27 +444,36 @@ sj_enter() { # BASE
     done
     sj_where
     sj_base "$1"
+    shift
+    sj_look "$@"
+    sj_read_small layout
+    case $sj_line in
+    1) ;;
+    '') { printf '1\n' >layout; } 2>/dev/null ;;
+    *) sj_fail EVERSION 'a newer sshjobs has used the base directory' ;;
+    esac
     sj_tools
 }
 
-# One ls tells whether the base is sound, where the journal ends, and mostly what time it
-# is: sj_mode of the base, sj_inode and sj_size of the journal, sj_now (seconds), sj_offset
-# (hundredths to add to /proc/uptime). BusyBox date has no %N, BSD date prints it as it
-# stands.
-sj_look() {
-    sj_j=$sj_machine/journal sj_cs='' sj_line='' sj_offset=none
+# One ls tells whether the base is sound, where the journal ends, which records are small
+# enough to be read here, a byte at a time, and mostly what time it is: sj_mode of the base,
+# sj_inode and sj_size of the journal, sj_small, sj_now (seconds), sj_offset (hundredths to
+# add to /proc/uptime). BusyBox date has no %N, BSD date prints it as it stands.
+sj_look() { # ID ...
+    sj_offset=none sj_i=''
     [ -f "$sj_j" ] || { printf '\n' >>"$sj_j"; } 2>/dev/null
-    if [ "$sj_ls" = 1 ] && { printf '' >"$sj_machine/now"; } 2>/dev/null; then
+    for sj_n; do
+        sj_n=jobs/$sj_n/run
+        [ -f "$sj_n" ] && sj_regular "$sj_n" && sj_i="$sj_i $sj_n"
+    done
+    sj_i=". $sj_j layout $sj_machine/tools $sj_machine/swept$sj_i" sj_cs=''
+    [ -f "$sj_machine/now" ] && { printf '' >"$sj_machine/now"; } 2>/dev/null && {
         sj_read_line /proc/uptime
-        set -- $(LC_ALL=C ls -Unid --time-style=+%s%N . "$sj_j" "$sj_machine/now" 2>/dev/null)
-        sj_mode=$2
-        [ $# -eq 24 ] && shift 8 && sj_inode=$1 sj_size=$6 && shift 14 && sj_cs=$1
-    fi
+        sj_sizes 8 $(ls -Unid --time-style=+%s%N $sj_i "$sj_machine/now" 2>/dev/null)
+    }
     if [ -z "$sj_cs" ]; then
-        set -- $(LC_ALL=C ls -lnid . "$sj_j" 2>/dev/null)
-        sj_mode=$2
-        shift 10 2>/dev/null || set --
-        sj_inode=${1:-none} sj_size=${6:-0} sj_cs=$(date +%s%N)
+        sj_sizes 10 $(ls -lnid $sj_i 2>/dev/null)
+        sj_cs=$(date +%s%N)
         sj_read_line /proc/uptime
     fi
     case $sj_cs in
@@ -475,14 +488,35 @@ sj_look() {
     esac
 }
 
+sj_sizes() { # WORDS (in a line), and the lines of an ls
+    sj_n=$1 sj_mode='' sj_inode=none sj_size=0 sj_small=' '
+    shift
+    while [ $# -ge "$sj_n" ]; do
+        sj_l=$8
+        [ "$sj_n" = 8 ] || sj_l=${10}
+        case $sj_l in
+        .) sj_mode=$2 ;;
+        "$sj_j") sj_inode=$1 sj_size=$6 ;;
+        */now) sj_cs=$7 ;;
+        *) [ "$6" -lt 65536 ] && sj_small="$sj_small$sj_l " ;;
+        esac
+        shift "$sj_n"
+    done 2>/dev/null
+}
+
+sj_read_small() { # FILE: its first line to sj_line, if it is a small file
+    sj_line=''
+    case $sj_small in *" $1 "*) sj_read_line "$1" ;; esac
+}
+
 # The journal's inode is its generation. Past 4 MB it is put aside; a gap only costs a
 # sweep.
-sj_journal() { # GENERATION OFFSET of what was read so far
+sj_journal() { # what was read so far: sj_gen, sj_from
     case $sj_mode in
     d????-??-*) ;;
     *) sj_fail EBASE 'the base directory is writable by others' ;;
     esac
-    sj_gen=$1 sj_from=$2 sj_sweep=0
+    sj_sweep=0
     [ "$sj_inode" = "$sj_gen" ] && [ "$sj_from" -le "$sj_size" ] &&
         [ $((sj_size - sj_from)) -lt 1048576 ] || sj_sweep=1
     sj_gen=$sj_inode
@@ -494,6 +528,8 @@ sj_journal() { # GENERATION OFFSET of what was read so far
     printf '%sjournal %s %s\n' "$sj_first" "$sj_gen" "$sj_size"
     sj_first=''
 }
+
+#: judge, where something is asked about
 
 # The evidence. Lines come in, one a question:
 #   c ID PID START       how does this job do? PID - : not known to run
@@ -513,32 +549,45 @@ sj_evidence='
 function rd(f,  l, i, k, r) {
     split("", F)
     i = -1
+    if (f in BAD) return 1
     while ((r = (getline l < f)) >= 0) {
         i = 1
         if (!r) break
         if (l == "end=") { F["end"] = 1; break }
         k = index(l, "=")
-        if (k > 1 && !(substr(l, 1, k - 1) in F)) {
-            F[substr(l, 1, k - 1)] = substr(l, k + 1)
-            last = substr(l, 1, k - 1)
-        }
+        if (k > 1 && !(substr(l, 1, k - 1) in F)) F[substr(l, 1, k - 1)] = substr(l, k + 1)
     }
     close(f)
     return i
 }
-function has(f,  l, r) { r = (getline l < f); close(f); return r >= 0 }
+# Which of the records in WHERE are none: no regular file, or larger than any. new/ is always
+# said, as the last; without it the look was not whole.
+function odd(where,  c, l, a) {
+    c = "exec find" where " new ! -name . -prune ! -name log ! -name script ! -name stdin ! -name env \\( ! -type f -o -size +2048 \\) -print 2>/dev/null"
+    while ((c | getline l) > 0) {
+        sub(/\/\.\//, "/", l)
+        if (l ~ /^[gk]|\/(run|lost|exit|spec|again|cancel)$/) BAD[l]
+        a = l
+    }
+    close(c)
+    if (a != "new") exit broken = 3
+}
+function has(f,  l, r) { r = f in BAD || (getline l < f) >= 0; close(f); return r }
 function val(k) { return (k in F) && F[k] != "" ? F[k] : "-" }
-function txt(k,  t) { t = (k in F) ? F[k] : ""; gsub(/[^ -~]/, "?", t); return t }
+# What goes out is bounded here, since one record that was spoilt must not spoil the reply:
+# texts, words as the client has escaped them, words of our own, and numbers, which go out
+# as they stand or not at all: mawk says 3e+09 for what is above 2^31 once it has counted
+# with it.
+function txt(k,  t) { t = (k in F) ? substr(F[k], 1, 1000) : ""; gsub(/[^ -~]/, "?", t); return t }
 function word(k,  t) {
-    t = (k in F) ? F[k] : ""
+    t = (k in F) ? substr(F[k], 1, 9000) : ""
     gsub(/\047/, "", t)
     gsub(/[^!-~]/, "?", t)
     return t == "" ? "-" : t
 }
-# Numbers go out as they stand in the record, or not at all: one record that was spoilt must
-# not spoil the reply, and mawk says 3e+09 for what is above 2^31 once it has counted with it.
-function num(k, other) { return (k in F) && F[k] ~ /^[0-9]+$/ && length(F[k]) < 16 ? F[k] : other }
-function real(k, other) { return (k in F) && F[k] ~ /^[0-9]+(\.[0-9]*)?$/ && length(F[k]) < 25 ? F[k] : other }
+function plain(k,  t) { t = substr(word(k), 1, 64); gsub(/[^A-Za-z0-9._:+-]/, "_", t); return t }
+function num(k, other, most) { return (k in F) && F[k] ~ /^[0-9]+$/ && length(F[k]) < 16 && F[k] + 0 <= most ? F[k] : other }
+function real(k, other) { return (k in F) && F[k] ~ /^[0-9]+(\.[0-9]*)?$/ && length(F[k]) < 25 && F[k] + 0 < 1e11 ? F[k] : other }
 function say(s) { print s; said++ }
 function alive(p, s) {
     if (!(p ~ /^[0-9]+$/)) return 0
@@ -563,13 +612,13 @@ function tree(id, g, gs, gb,  n, i, a) {
     return 0
 }
 function started(id, at) {
-    say("started " id " " num("pid", 0) " " num("pgid", 0) " " word("start") " " word("boot_id") " " word("node") " " real("started_at", now))
+    say("started " id " " num("pid", 0, 2e9) " " num("pgid", 0, 2e9) " " plain("start") " " plain("boot_id") " " plain("node") " " real("started_at", now))
 }
 function ended(id) {
-    say("ended " id " " num("status", "-") " " num("signal", "-") " " word("cause") " " real("started_at", "-") " " real("finished_at", "-") " " num("log_bytes", 0) " " txt("reason"))
+    say("ended " id " " num("status", "-", 255) " " num("signal", "-", 127) " " plain("cause") " " real("started_at", "-") " " real("finished_at", "-") " " num("log_bytes", 0, 1e15) " " txt("reason"))
 }
 function lost(id) {
-    if (word("cause") == "cancelled") { ended(id); return "CANCELLED" }
+    if (val("cause") == "cancelled") { ended(id); return "CANCELLED" }
     say("lost " id " " txt("reason"))
     return "LOST"
 }
@@ -603,7 +652,7 @@ function suspect(id, why, new) {
 function line(f, want,  l) { return (getline l < f) > 0 && l == want }
 function asked(id, pid, start,  f, r) {
     f = "jobs/" id "/run"
-    r = line(f, "machine=" machine) && line(f, "boot_id=" boot) && line(f, "pid=" pid) && line(f, "start=" start)
+    r = !(f in BAD) && line(f, "machine=" machine) && line(f, "boot_id=" boot) && line(f, "pid=" pid) && line(f, "start=" start)
     close(f)
     return r
 }
@@ -617,9 +666,9 @@ function due(id, d,  l, a) {
 function judge(id, pid, start,  d, new, p, s, at) {
     d = "jobs/" id "/"
     new = (pid == "-")
-    state = "RUNNING"
-    if (!new && !sweep && !(id in J) && asked(id, pid, start) && alive(pid, start)) return
     state = ""
+    AP[id] = pid
+    AS[id] = start
     if (rd(d "run") < 0) { unstarted(id, d, new); return }
     if (new || sweep || (id in J) || F["pid"] != pid) {
         if (finish(id, d, new)) return
@@ -630,7 +679,7 @@ function judge(id, pid, start,  d, new, p, s, at) {
         if (!finish(id, d, new)) {
             rd(d "run")
             state = "RUNNING"
-            if (!quiet) { if (new) started(id); say("elsewhere " id " " word("node")) }
+            if (!quiet) { if (new) started(id); say("elsewhere " id " " plain("node")) }
         }
         return
     }
@@ -665,7 +714,7 @@ function buried(id) {
     if (rd("gone/" id) < 0) return 0
     state = "GONE"
     if (!quiet) {
-        if (("status" in F) || word("cause") == "cancelled") ended(id)
+        if (("status" in F) || val("cause") == "cancelled") ended(id)
         say("reaped " id)
     }
     return 1
@@ -713,6 +762,8 @@ function settle(  i, id, d, why) {
         if (finish(id, d, SN[id])) { VERDICT[id] = state; continue }
         # Reaped by somebody else meanwhile: the tombstone knows more than what is left.
         if (buried(id)) { VERDICT[id] = state; continue }
+        # Where `run` says nothing, the runner that the asker knows may still be there.
+        if (why != "boot" && alive(AP[id], AS[id])) { VERDICT[id] = "RUNNING"; continue }
         VERDICT[id] = has(d "cancel") ? "CANCELLED" : "LOST"
         if (SN[id] && !quiet && rd(d "run") >= 0 && ("pid" in F)) started(id)
         print id, why | ENVIRON["SJ_LOSER"]
@@ -725,46 +776,59 @@ BEGIN {
             n = split(l, a, " ")
             if (n == 3 && a[1] ~ /^[EK]$/ && a[3] == ".") { J[a[2]] = 1; if (a[1] == "K") K[a[2]] = 1 }
         }
-        close(tail)
+        if (close(tail)) exit broken = 3
     }
 }
-{ if (NR % 50 == 0 && !keys) { print "beat"; fflush() } }
-$1 == "c" || $1 == "s" { judge($2, $3, $4) }
-$1 == "w" {
-    quiet = 1
-    judge($5, "-", "-")
-    W[++ws] = $2 " " $3 " " $4 " " $5
-    WS[ws] = state
-    WD[ws] = $6
-}
-$1 == "r" {
-    if (rd("keys/" $3 "/" $4) < 0 || !("state" in F)) next
-    if (F["state"] == "LOST") say("lost " $2 " it was lost, and its directory was reaped")
-    else ended($2)
-}
-$1 == "l" {
+# Who runs as before is told by `run` alone; of all others every record is looked at first.
+function still() { return $1 == "c" && $3 != "-" && !sweep && !($2 in J) }
+function gather(paths) { some = some paths; if (length(some) > 100000) flush() }
+function flush() { if (some != "") odd(some); some = "" }
+function answer(  d) {
+    if ($1 == "c" || $1 == "s") judge($2, $3, $4)
+    if ($1 == "r" && rd("keys/" $3 "/" $4) >= 0 && ("state" in F)) {
+        if (F["state"] == "LOST") say("lost " $2 " it was lost, and its directory was reaped")
+        else ended($2)
+    }
+    if ($1 == "w") {
+        quiet = 1
+        judge($5, "-", "-")
+        W[++ws] = $2 " " $3 " " $4 " " $5
+        WS[ws] = state
+        WD[ws] = $6
+    }
+    if ($1 != "l") return
     d = "jobs/" $2 "/"
-    if (rd(d "spec") < 0 && rd(d "exit") < 0) { say("odd " $2 " no whole job"); next }
-    if (!("sj_ok" in F) && !("end" in F)) { say("odd " $2 " no whole job"); next }
-    at = F["sj_at"] + 0
-    nm = word("sj_name")
-    ky = word("sj_keyword")
-    dg = word("sj_digest")
+    if (rd(d "spec") < 0 && rd(d "exit") < 0 || !("sj_ok" in F) && !("end" in F)) { say("odd " $2 " no whole job"); return }
+    L[++ls] = $2
+    LR[ls] = $3 " " plain("sj_digest") " " word("sj_name") " " word("sj_keyword")
+    LA[ls] = real("sj_at", now)
     quiet = 1
     judge($2, "-", "-")
-    L[++ls] = $2
     LS[ls] = state
-    LR[ls] = $3 " " dg " " nm " " ky
-    LA[ls] = at
 }
+/^[clrsw] / { Q[++qs] = $0; if (still()) gather(" jobs/" $2 "/run") }
 END {
+    if (broken) exit broken
+    flush()
+    for (i = 1; i <= qs; i++) {
+        $0 = Q[i]
+        if (still() && asked($2, $3, $4) && alive($3, $4)) Q[i] = ""
+        else if ($1 == "r") gather(" keys/" $3 "/" $4)
+        else gather($1 == "w" ? " keys/" $3 "/" $4 " jobs/" $5 "/. gone/" $5 : " jobs/" $2 "/. gone/" $2)
+    }
+    flush()
+    for (i = 1; i <= qs; i++) {
+        if (i % 50 == 0 && !keys) { print "beat"; fflush() }
+        $0 = Q[i]
+        answer()
+    }
     settle()
     for (i = 1; i <= ws; i++) {
         split(W[i], a, " ")
         s = WS[i]
         if (s == "DOUBT") s = VERDICT[a[4]]
         same = (rd("keys/" a[2] "/" a[3]) >= 0 && F["digest"] == WD[i])
-        if (s == "MISSING" || s == "GONE") s = ("state" in F) ? F["state"] : (s == "GONE" ? "CANCELLED" : "LOST")
+        if (s == "MISSING" || s == "GONE") s = F["state"] ~ /^[A-Z]+$/ ? F["state"] : (s == "GONE" ? "CANCELLED" : "LOST")
         print a[1], a[2], a[3], a[4], s, same
     }
     quiet = 0
@@ -773,8 +837,7 @@ END {
         s = LS[i]
         if (s == "DOUBT") s = VERDICT[id]
         rd("jobs/" id "/run")
-        nd = word("node")
-        say("listed " id " " s " " (now - LA[i]) " " nd " " LR[i])
+        say("listed " id " " s " " (now - LA[i]) " " plain("node") " " LR[i])
         new = ("started_at" in F)
         if (s == "RUNNING" || s == "PENDING") { if (new) started(id) }
         else finish(id, "jobs/" id "/", new)
@@ -788,13 +851,14 @@ sj_loser='
 case ${BASH_VERSION+x}${BASH_VERSINFO+x} in xx) unset -f [ ;; esac
 set -C
 whole() {
-    [ -f "$1" ] || return
-    n=0
-    while [ $n -lt 60 ] && read -r l; do
-        case $l in end=) return 0 ;; esac
-        n=$((n + 1))
-    done <"$1"
-    return 1
+    [ -f "$1" ] && [ ! -h "$1" ] || return
+    case $(dd if="$1" bs=65536 count=1 2>/dev/null) in
+    *"
+end=" | *"
+end=
+"*) ;;
+    *) return 1 ;;
+    esac
 }
 while read -r id why; do
     d=jobs/$id
@@ -805,10 +869,11 @@ while read -r id why; do
     *) r="its processes vanished without a record of their end" ;;
     esac
     if [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
-    if [ -d "$d" ] && ! whole "$d/exit"; then
+    # Its runner may have died before it removed what it had read.
+    [ ! -e "$d/env" ] || rm -f "$d/env"
+    if [ -d "$d" ] && [ ! -h "$d/lost" ] && { [ -f "$d/lost" ] || [ ! -e "$d/lost" ]; } && ! whole "$d/exit"; then
         t="cause=$c\nfinished_at=$SJ_NOW\nreason=$r\nid=$id\nend=\n"
-        { printf "$t" >"$d/lost"; } 2>/dev/null ||
-            [ -h "$d/lost" ] || [ ! -f "$d/lost" ] || whole "$d/lost" ||
+        { printf "$t" >"$d/lost"; } 2>/dev/null || whole "$d/lost" ||
             { printf "\n$t" >>"$d/lost"; } 2>/dev/null
     fi
     [ "$SJ_QUIET" ] && continue
@@ -819,8 +884,8 @@ while read -r id why; do
 done
 '
 
-sj_judge() { # QUIET: questions from stdin, answers to stdout
-    SJ_LOSER=$sj_loser SJ_NOW=$sj_now SJ_QUIET=$1 LC_ALL=C awk \
+sj_judge() { # QUIET QUESTIONS
+    printf '%s\n' "$2" | SJ_LOSER=$sj_loser SJ_NOW=$sj_now SJ_QUIET=$1 awk \
         -v machine="$sj_machine" -v boot="$sj_boot" -v now="$sj_now" -v proc="$sj_proc" \
         -v grepz="$sj_grepz" -v sweep="$sj_sweep" -v grace="$sj_grace" -v keys="$1" \
         -v tail="$sj_tail" -v self="$$" -v offset="$sj_offset" \
@@ -854,7 +919,8 @@ sj_is_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
 # Detached processes get what they need on stdin: tools, place, clock, then lines of ids.
 sj_detach() { # MODE LINES
     sj_run=runner-$sj_hash
-    if [ "$sj_renew" ] || [ ! -s "$sj_run" ]; then
+    [ -d "$sj_run" ] && return 1
+    if [ "$sj_renew" ] || [ ! -s "$sj_run" ] || ! sj_regular "$sj_run"; then
         sj_renew=
         { printf '%s\n' "$sj_runner" >"$sj_tmp.run"; } 2>/dev/null &&
             mv -f "$sj_tmp.run" "$sj_run" || {
@@ -889,7 +955,7 @@ sj_kill() { # IDS
                 printf 'killsent %s\n' "$sj_i"
                 continue
             }
-            { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_i"; } 2>/dev/null
+            sj_cancelled "$sj_i"
             [ -d "$sj_d" ] || {
                 [ -e "gone/$sj_i" ] && printf 'killmissing %s\n' "$sj_i"
                 continue
@@ -899,7 +965,7 @@ sj_kill() { # IDS
             [ ! -e "$sj_d/killed" ] || [ -h "$sj_d" ] || rm -rf "$sj_d/killed"
             if [ -h "$sj_d" ]; then
                 sj_k="$sj_k $sj_i" # whoever moved it gets no file of ours
-            elif ! { printf '' >>"$sj_d/cancel"; } 2>/dev/null &&
+            elif ! [ -e "$sj_d/cancel" ] && ! { rm -f "$sj_d/cancel" && printf '' >"$sj_d/cancel"; } 2>/dev/null &&
                 ! mv -f "$sj_d/script" "$sj_d/cancel" 2>/dev/null; then
                 printf 'beat\n' # not even room for the marker: it is asked again
                 continue
@@ -963,13 +1029,18 @@ sj_kill_bare() {
         fi
         sj_grace_of "$sj_victim"
         if [ -z "$sj_told_up" ]; then
-            { printf 'up=%s\n' "$sj_now_up" >>"jobs/$sj_victim/cancel"; } 2>/dev/null
+            sj_regular "jobs/$sj_victim/cancel" &&
+                { printf 'up=%s\n' "$sj_now_up" >>"jobs/$sj_victim/cancel"; } 2>/dev/null
             sj_signal_groups TERM "$sj_victim"
             sj_signal_groups CONT "$sj_victim"
         elif [ $((sj_now_up * 100 - sj_told_up * 100)) -ge "$sj_hundredths" ]; then
             sj_signal_groups KILL "$sj_victim"
         fi
     done
+}
+
+sj_cancelled() { # ID: its tombstone
+    sj_regular "gone/$1" && { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$1"; } 2>/dev/null
 }
 
 # Where there is no room for a claim, nobody can publish that a job was cancelled which
@@ -990,7 +1061,7 @@ sj_unmake() { # ID
         return
     fi
     rm -rf "$sj_l"
-    { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$1"; } 2>/dev/null
+    sj_cancelled "$1"
     printf 'killmissing %s\n' "$1"
 }
 
@@ -1001,7 +1072,7 @@ sj_mkdir() { # IDS
     sj_t=$sj_tmp.$1
     sj_mk=$sj_t
     for sj_i; do
-        if [ -d "jobs/$sj_i" ]; then
+        if [ -d "jobs/$sj_i" ] && sj_can_start "$sj_i"; then
             sj_old="$sj_old $sj_i"
         elif [ -e "gone/$sj_i" ]; then
             sj_reaped "$sj_i" || printf 'refused %s EGONE cancelled before\n' "$sj_i"
@@ -1013,11 +1084,26 @@ sj_mkdir() { # IDS
     return 0
 }
 
+# A directory that no runner has claimed, and none can, for its files were lost or spoilt as
+# by a loss of power, makes way for a new one; by a rename, since one may just have done so.
+sj_can_start() { # ID
+    [ -e "jobs/$1/run" ] || [ -h "jobs/$1" ] && return 0
+    sj_l=''
+    for sj_n in spec script; do [ -f "jobs/$1/$sj_n" ] && sj_regular "jobs/$1/$sj_n" || sj_l=1; done
+    for sj_n in env stdin claim; do sj_regular "jobs/$1/$sj_n" || sj_l=1; done
+    [ "$sj_l" ] || case $(tail -c 23 "jobs/$1/spec") in *sj_ok="$1") return 0 ;; esac
+    mv "jobs/$1" "$sj_tmp.odd.$1" 2>/dev/null || return 0
+    [ -e "$sj_tmp.odd.$1/run" ] && mv "$sj_tmp.odd.$1" "jobs/$1"
+    rm -rf "$sj_tmp.odd.$1"
+    [ -d "jobs/$1" ]
+}
+
 sj_reaped() { # ID: it ran and was reaped; the tombstone, which says how it ended, is asked
     sj_l=''
-    [ -e "gone/$1" ] && { read -r sj_l && read -r sj_l; } <"gone/$1"
+    [ -f "gone/$1" ] && sj_l=$(dd if="gone/$1" bs=300 count=1 2>/dev/null)
     case $sj_l in
-    status=*)
+    cause=*"
+status="*)
         sj_ask="$sj_ask
 s $1 - -"
         ;;
@@ -1068,7 +1154,7 @@ sj_write() { # the arguments of sj_job
 # error" (0.5.12), so dd is asked what is wrong with the place.
 sj_refuse() { # ID DIRECTORY
     [ -d "$2" ] || set -- "$1" new
-    sj_err=$(LC_ALL=C dd if=/dev/zero of="$2/probe" bs=9000 count=1 2>&1) && sj_err=''
+    sj_err=$(dd if=/dev/zero of="$2/probe" bs=9000 count=1 2>&1) && sj_err=''
     rm -f "$2/probe"
     sj_err=${sj_err%%"
 "*}
@@ -1118,7 +1204,8 @@ sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
             # Its grace begins anew: a claim whose record is still being written is not
             # to be judged by the age of a directory that was prepared long ago.
             case " $sj_old " in *" $1 "*)
-                { printf 'sj_at=%s\n' "$sj_now" >"jobs/$1/again"; } 2>/dev/null
+                sj_regular "jobs/$1/again" &&
+                    { printf 'sj_at=%s\n' "$sj_now" >"jobs/$1/again"; } 2>/dev/null
                 ;;
             esac
             sj_go="$sj_go $1:$2"
@@ -1154,12 +1241,12 @@ sj_await_ends() { # IDS
 # that is active or completed joins it; after a bad end the next attempt is claimed, or
 # the whole look is repeated if somebody else was faster.
 sj_keys() {
-    sj_todo=$sj_keyed
+    sj_todo=$sj_keyed sj_huge=''
     for sj_n in 1 2 3 4 5 6 7 8; do
         sj_q='' sj_again=''
         for sj_i in $sj_todo; do sj_key_look "$sj_i"; done
         [ "$sj_q" ] || break
-        sj_out=$(printf '%s\n' "$sj_q" | sj_tail='' sj_judge 1)
+        sj_out=$(sj_tail='' sj_judge 1 "$sj_q") || { sj_broken='awk or find' && break; }
         set -- $sj_out
         while [ $# -ge 6 ]; do
             sj_key_judge "$1" "$2" "$3" "$4" "$5" "$6"
@@ -1179,8 +1266,11 @@ sj_key_look() { # ID:SHA:DIGEST:ONCE
     sj_digest=${sj_l%%:*}
     sj_a=1 sj_holder='' sj_mine=''
     while [ -e "keys/$sj_sha/$sj_a" ]; do
-        sj_read_line "keys/$sj_sha/$sj_a"
-        sj_holder=${sj_line#id=}
+        sj_key_holder "keys/$sj_sha/$sj_a" || {
+            printf 'refused %s EKEY %s\n' "$sj_id" "the record of its key is damaged: keys/$sj_sha/$sj_a in the base directory"
+            [ -e "jobs/$sj_id/run" ] || sj_drop="$sj_drop jobs/$sj_id"
+            return
+        }
         [ "$sj_holder" = "$sj_id" ] && sj_mine=$sj_a
         sj_a=$((sj_a + 1))
     done
@@ -1194,6 +1284,23 @@ sj_key_look() { # ID:SHA:DIGEST:ONCE
         sj_q="${sj_q:+$sj_q
 }w $1 $sj_sha $((sj_a - 1)) $sj_holder $sj_digest"
     fi
+}
+
+# Who holds an attempt, to sj_holder; - if nobody says so, as a loss of power leaves it. Who
+# cannot be told is not taken for gone.
+sj_key_holder() { # FILE
+    [ "$sj_huge" ] || sj_huge=" $(find $sj_shas -size +128 2>/dev/null) "
+    case $sj_huge in *"$1"*) return 1 ;; esac
+    [ ! -h "$1" ] && [ -f "$1" ] || return
+    sj_read_line "$1"
+    sj_holder=${sj_line#id=}
+    [ "$sj_line" ] || sj_holder=-
+    case $sj_holder in
+    -) ;;
+    "$sj_line" | *[!a-z2-7]*) return 1 ;;
+    ????????????????) ;;
+    *) return 1 ;;
+    esac
 }
 
 sj_key_take() { # ID SHA ATTEMPT
@@ -1240,14 +1347,17 @@ r $4 $2 $3"
 #: reap
 
 # Whole jobs of ours that are final, and whose log is home: who asks says how many bytes of
-# it are, and their checksum. awk reads the records and, before them, one ls and one cksum of
-# the logs; the shell looks once more at each and leaves the tombstone (and the key's last word) before one rm for many.
+# it are, and their checksum. awk reads the records and, before them, one ls of the logs and
+# of which records are files, none too large to be one, and one cksum of the logs; the shell
+# looks once more at each and leaves the tombstone (and the key's last word) before one rm for
+# many.
 # rm -rf without a trailing slash removes a symbolic link, never what it points to.
 # A log is as long as the record of the end says, and as its file is where there is none;
 # what a process writes after the end is not the job's.
 sj_reap_records='
 function rd(f,  l, i, k) {
     i = -1
+    if (!(f in SOUND)) return i
     while ((getline l < f) > 0) {
         i = 1
         if (l == "end=") { F["end"] = 1; break }
@@ -1265,8 +1375,13 @@ function runs(p, s,  f, l, a) {
     split(l, a, " ")
     return a[20] == s && !(a[1] ~ /^[XxZ]/)
 }
-function clean(k,  t) { t = (k in F) ? F[k] : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
-/^-/ { split($NF, a, "/"); size[a[2]] = file[a[2]] = $5; next }
+function clean(k,  t) { t = (k in F) ? substr(F[k], 1, 1000) : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
+/^-/ {
+    split($NF, a, "/")
+    if (a[3] == "log") size[a[2]] = file[a[2]] = $5
+    else if ($5 < 1048577) SOUND[$NF]
+    next
+}
 NF < 4 && $NF ~ /^jobs\// { split($NF, a, "/"); sum[a[2]] = $1; next }
 NF != 1 { next }
 {
@@ -1319,7 +1434,8 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
             cksum) sj_l=${sj_l%:*} ;;
             *) sj_w=${sj_l##*:} sj_l=${sj_l%:*:*}:$sj_w ;;
             esac
-            sj_q="$sj_q $sj_l" sj_f="$sj_f jobs/$sj_i/log"
+            sj_q="$sj_q $sj_l" sj_d=jobs/$sj_i
+            sj_f="$sj_f $sj_d/log $sj_d/lost $sj_d/exit $sj_d/run $sj_d/spec"
             sj_l=${sj_l#*:}
             [ -f "jobs/$sj_i/log" ] && [ ! -h "jobs/$sj_i/log" ] &&
                 sj_logs="$sj_logs jobs/$sj_i/log" sj_total=$((sj_total + ${sj_l%%:*}))
@@ -1328,10 +1444,10 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
     [ "$sj_q" ] || return 0
     [ "$sj_logs" ] && [ $sj_sums != none ] && sj_sum_up
     {
-        LC_ALL=C ls -lnd $sj_f 2>/dev/null
+        ls -lnd $sj_f 2>/dev/null
         printf '%s\n' "$sj_logs"
         printf '%s\n' $sj_q
-    } | LC_ALL=C awk "$sj_reap_records" | {
+    } | awk "$sj_reap_records" | {
         sj_rm='' sj_told=' '
         while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_sha sj_a sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
             sj_beat
@@ -1434,12 +1550,13 @@ state=$sj_state"
 }
 
 sj_tombstone() { # an empty one does
-    { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
+    sj_regular "gone/$sj_id" && { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
     [ -e "gone/$sj_id" ]
 }
 
 sj_last_word() { # of the key, if this job holds one
-    if [ "$sj_sha" != - ] && [ -e "keys/$sj_sha/$sj_a" ]; then
+    case $sj_sha$sj_a in *[!0-9a-f]*) return 0 ;; esac
+    if [ -e "keys/$sj_sha/$sj_a" ]; then
         sj_l=$sj_tmp.key
         { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_l"; } 2>/dev/null &&
             mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null
@@ -1488,7 +1605,7 @@ sj_logs() { # ID OFFSET LIMIT ...
     done
     {
         printf '%s' "$sj_q"
-        LC_ALL=C ls -lnd $sj_f 2>/dev/null
+        ls -lnd $sj_f 2>/dev/null
     } | awk '
         NF == 3 { id[++n] = $1; off[n] = $2; lim[n] = $3; next }
         /^-/ { split($NF, a, "/"); size[a[2]] = $5 }
@@ -1507,7 +1624,7 @@ sj_logs() { # ID OFFSET LIMIT ...
 # That of one job only needs no awk.
 sj_lone_log() { # ID OFFSET LIMIT
     sj_id=$1 sj_o=$2 sj_k=$3 sj_s=0 sj_l=0
-    set -- $(LC_ALL=C ls -lnd "jobs/$1/log" 2>/dev/null)
+    set -- $(ls -lnd "jobs/$1/log" 2>/dev/null)
     case ${1-} in -*) sj_s=$5 sj_l=1 ;; esac
     [ $((sj_s - sj_o)) -ge "$sj_k" ] || sj_k=$((sj_s - sj_o))
     [ "$sj_k" -ge 0 ] || sj_k=0
@@ -1564,7 +1681,7 @@ sj_piece() { # FILE OFFSET COUNT
 sj_list() {
     sj_uid=$(id -u)
     # shellcheck disable=SC2012 # names that are not ours are only counted as odd
-    sj_out=$(LC_ALL=C ls -lnR jobs 2>/dev/null | awk -v uid="$sj_uid" '
+    sj_out=$(ls -lnR jobs 2>/dev/null | awk -v uid="$sj_uid" '
         /^jobs\/[^\/]*:$/ { d = substr($0, 6, length($0) - 6); next }
         /^jobs:$/ { d = ""; next }
         NF < 9 { next }
@@ -1590,7 +1707,7 @@ sj_list() {
             for (o in odd) print "o " o " " odd[o]
         }')
     printf '%s\n' "$sj_out" | sed -n 's/^o /odd /p'
-    printf '%s\n' "$sj_out" | sed -n '/^l /p' | sj_tail='' sj_judge ''
+    sj_tail='' sj_judge '' "$sj_out" || sj_broken='awk or find'
 }
 
 #: frame
@@ -1608,11 +1725,15 @@ sj_sweep_old() {
         kill -0 "$sj_n" 2>/dev/null && sj_read_line "/proc/$sj_n/stat" || sj_line='dead) Z'
         case ${sj_line##*") "} in [XZ]*) rm -rf -- "$sj_i" ;; esac
     done
-    sj_read_line "$sj_machine/swept"
-    case $sj_line in *[!0-9]* | '') sj_line=0 ;; esac
+    sj_read_small "$sj_machine/swept"
+    case $sj_line in *[!0-9]* | 0* | ????????????* | '') sj_line=0 ;; esac
     [ $((${sj_now%.*} - sj_line)) -lt 3600 ] && [ "$sj_line" -le "${sj_now%.*}" ] && return
     { printf '%s\n' "${sj_now%.*}" >"$sj_machine/swept"; } 2>/dev/null || return 0
-    find gone keys -type f -print | LC_ALL=C awk -v now="$sj_now" '
+    # A record beside `run` was read by the runner that claimed the job.
+    set --
+    for sj_i in jobs/*/env; do [ ! -e "${sj_i%env}run" ] || set -- "$@" "$sj_i"; done
+    [ $# -eq 0 ] || rm -f -- "$@"
+    find gone keys -type f -size -128 -print | awk -v now="$sj_now" '
         $0 !~ /^gone\/[a-z2-7]+$/ && $0 !~ /^keys\/[0-9a-f]+\/[0-9]+$/ { next }
         {
             f = $0
@@ -1628,7 +1749,7 @@ sj_sweep_old() {
         rm -f -- "$sj_f"
         case $sj_f in keys/*) rmdir "${sj_f%/*}" 2>/dev/null ;; esac
     done
-    find new ! -name new -prune -mtime +1 -exec rm -rf -- {} + 2>/dev/null
+    find new runner-*.* ! -name new -prune -mtime +1 -exec rm -rf -- {} + 2>/dev/null
     return 0
 }
 
@@ -1658,17 +1779,18 @@ sshjobs-reply 1 $1
 }
 
 # The frame around every request.
-sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH
+sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH ID ...
     unset sj_nonce sj_first # neither is exported, whatever the login exports
-    sj_nonce=$1 sj_hash=$8 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7
+    sj_nonce=$1 sj_gen=$3 sj_from=$4 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7 sj_hash=$8
     sj_first="
 sshjobs-reply 1 $1
 "
-    sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due=''
+    sj_broken='' sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due=''
     sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
-    sj_enter "$2"
-    sj_look
+    sj_dir=$2
+    shift 8
+    sj_enter "$sj_dir" "$@"
     sj_features=setsid
     [ "$sj_setsid" = - ] && sj_features=no-setsid
     [ "$sj_proc" ] || sj_features=$sj_features,no-proc
@@ -1676,7 +1798,7 @@ sshjobs-reply 1 $1
     sj_first="${sj_first}hello $sj_node $sj_boot $sj_now $sj_features
 "
     sj_tmp=new/$sj_machine.$$.$sj_cs
-    sj_journal "$3" "$4"
+    sj_journal
     sj_opened=1
     sj_tail=''
     [ $sj_sweep = 0 ] && [ "$sj_size" -gt "$sj_from" ] &&
@@ -1710,6 +1832,7 @@ sj_glance() {
 }
 
 sj_as_before() { # ID PID START
+    case $sj_small in *" jobs/$1/run "*) ;; *) return 1 ;; esac
     for sj_i in "machine=$sj_machine" "boot_id=$sj_boot" "pid=$2" "start=$3"; do
         read -r sj_line && [ "$sj_line" = "$sj_i" ] || return
     done <"jobs/$1/run" || return
@@ -1722,11 +1845,13 @@ sj_as_before() { # ID PID START
 sj_answer() { # CHECKS
     sj_ask="$1$sj_ask"
     sj_glance
-    [ "$sj_ask" ] && printf '%s\n' "$sj_ask" | sj_judge ''
+    [ "$sj_ask" ] && { sj_judge '' "$sj_ask" || sj_broken='awk or find'; }
     return 0
 }
 
 sj_close() {
+    # CAN: what stands on its line, cut off by a tool that died, is void.
+    [ "$sj_broken" ] && printf '\030\n' && sj_fail EDIED "$sj_broken ended badly on the host: some jobs were not looked at"
     trap - EXIT
     sj_sweep_old
     printf 'end\n'

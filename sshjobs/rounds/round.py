@@ -227,7 +227,7 @@ class Round:
             host = place.identity.host
             ledger = Ledger(store, place.conn, host, intents, self._skew, place.clock())
             useless = ledger.apply(self._facts if whole else settled(self._facts))
-            if self._failed is not None:
+            if self._failed is not None and not self._had_begun():
                 self._fail(plan, self._failed)
             columns = ledger.columns
             if whole:
@@ -247,6 +247,10 @@ class Round:
             f"say what was not asked; the first: {self.unread[0]}",
         )
         return errors.dump(error)
+
+    def _had_begun(self) -> bool:
+        """Tell whether the host said up to where it had read: from there on it acts."""
+        return any(isinstance(fact, protocol.JournalAt) for fact in self._facts)
 
     def _fail(self, plan: Plan, failed: protocol.Failed) -> None:
         """Tell everyone whose intents stood in the request what failed there.

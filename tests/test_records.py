@@ -1,0 +1,231 @@
+"""Records in which anything may stand: each of them, of every kind, on every shell."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sshjobs import protocol
+from sshjobs.model import new_job_id
+from sshjobs.protocol import Check, LogWant, Reap, Reply, Request
+from tests.test_posix import Host, an_order, end_all, of, paths, wait
+
+__all__ = ["paths"]
+
+AWKS = ("mawk", "gawk", "busybox", "original-awk")
+SHELLS = ("dash", "bash", "busybox")
+USUAL = (("dash", "mawk"), ("bash", "gawk"), ("busybox", "busybox"))
+
+#: Larger than any record and than the memory of the round below; sparse.
+HUGE = 400 << 20
+DAMAGE = b"node=%FF\xff\nstart=%FF\npid=" + b"9" * 20 + b"\n\0\nstatus=x\nend\n"
+
+
+def absent(path: Path) -> None:
+    """There is none."""
+
+
+def empty(path: Path) -> None:
+    """A file without a byte."""
+    path.touch()
+
+
+def fifo(path: Path) -> None:
+    """Who opens it, waits."""
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    """A directory with something in it."""
+    path.mkdir()
+    (path / "x").touch()
+
+
+def device(path: Path) -> None:
+    """A symbolic link to what never ends."""
+    path.symlink_to("/dev/zero")
+
+
+def dangling(path: Path) -> None:
+    """A symbolic link to nothing, and to where nothing may come to be."""
+    path.symlink_to(path.parent / "planted")
+
+
+def damaged(path: Path) -> None:
+    """Bytes, some of them like ours."""
+    path.write_bytes(DAMAGE)
+
+
+def huge(path: Path) -> None:
+    """A file whose first line has no end in sight."""
+    with open(path, "wb") as file:
+        file.truncate(HUGE)
+
+
+KINDS = (absent, empty, fifo, directory, device, dangling, damaged, huge)
+
+
+def spoil(path: Path, kind: Callable[[Path], None]) -> None:
+    """Put something of a kind in the place of a record."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
+    kind(path)
+
+
+class BoundHost(Host):
+    """A host whose rounds have little time and memory, and leave no process behind."""
+
+    def serve(self, request: Request) -> list[protocol.Event]:
+        """Serve a request and return what was said, to the end of the reply."""
+        nonce = os.urandom(8).hex()
+        before = set(self.marked())
+        with subprocess.Popen(
+            [shutil.which("sh", path=self.path) or "sh"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.home,
+            env=self.env,
+            start_new_session=True,
+            preexec_fn=_little,
+        ) as ran:
+            try:
+                said, errors = ran.communicate(self.program(request, nonce), timeout=20)
+            except subprocess.TimeoutExpired:
+                os.killpg(ran.pid, signal.SIGKILL)
+                raise
+        reply = Reply(nonce)
+        events = reply.feed(said)
+        assert reply.ended, (said[-500:], errors[-500:])
+        assert b"\x18" not in said
+        wait(lambda: not set(self.marked()) - before - self.alive)
+        return events
+
+    #: The processes of jobs that are meant to run.
+    alive: set[int] = set()
+
+
+def _little() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (HUGE, HUGE))
+    resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+
+
+def tools(folder: Path, sh: str, awk: str, path: str) -> str:
+    """Return a PATH with a shell and an awk; skip if this machine has not both."""
+    folder.mkdir()
+    found = shutil.which(awk)
+    if not found:
+        pytest.skip(f"no {awk} here")
+    (folder / "awk").write_text(
+        f'#!/bin/sh\nexec {found} {"awk" if awk == "busybox" else ""} "$@"\n'
+    )
+    (folder / "awk").chmod(0o755)
+    return f"{folder}:{path}"
+
+
+def spread(records: list[str]) -> list[object]:
+    """Return each record with each shell and awk; one usual pair of each runs always."""
+    pairs = [(sh, awk) for sh in SHELLS for awk in AWKS]
+    return [
+        pytest.param(
+            record,
+            pair,
+            id=f"{record}-{'-'.join(pair)}",
+            marks=[] if pair == USUAL[i % len(USUAL)] else pytest.mark.slow,
+        )
+        for i, record in enumerate(records)
+        for pair in pairs
+    ]
+
+
+@pytest.fixture
+def bound(
+    pair: tuple[str, str],
+    tmp_path: Path,
+    paths: dict[str, str],  # noqa: F811
+) -> Iterator[BoundHost]:
+    """A host of a shell and an awk."""
+    sh, awk = pair
+    if sh not in paths:
+        pytest.skip(f"no {sh} here")
+    host = BoundHost(tmp_path, tools(tmp_path / "tools", sh, awk, paths[sh]))
+    host.env["SJTEST"] = str(host.base)
+    yield host
+    end_all(host)
+
+
+class Victims:
+    """Jobs to be spoilt: copies of one that has ended and of one that runs."""
+
+    def __init__(self, host: BoundHost) -> None:
+        self.host = host
+        self.good = host.running(b"sleep 1000")
+        host.alive = set(host.marked())
+        self.ended = host.start(b"echo x; exit 3", env=(("A", b"b"),), stdin=b"in")
+        host.end(self.ended)
+
+    def copy(self, job_id: str) -> str:
+        """Return the id of a new directory like that of another job."""
+        new = new_job_id()
+        folder = self.host.jobs / new
+        shutil.copytree(self.host.jobs / job_id, folder)
+        for name in ("spec", "run", "exit"):
+            path = folder / name
+            if path.exists():
+                path.write_bytes(
+                    path.read_bytes().replace(job_id.encode(), new.encode())
+                )
+        return new
+
+    def base_is_sound(self, said: list[protocol.Event]) -> None:
+        """See that the good job is where it was, and nothing went astray."""
+        assert not of(protocol.Failed, said), said
+        assert not of(protocol.Unread, said), said
+        assert not list(self.host.base.rglob("planted"))
+
+
+OF_A_JOB = (
+    "run exit lost spec again cancel expire killed env script stdin log claim".split()
+)
+
+
+@pytest.mark.parametrize("record, pair", spread(OF_A_JOB))
+def test_a_spoilt_record_of_a_job(
+    bound: BoundHost, record: str, pair: tuple[str, str]
+) -> None:
+    """Its job has a state that is true, the others have theirs, and the round its end."""
+    victims = Victims(bound)
+    good = Check(victims.good.job_id, victims.good.pid, victims.good.start)
+    ended, running = {}, {}
+    for kind in KINDS:
+        ended[victims.copy(victims.ended)] = kind.__name__
+        running[victims.copy(good.job_id)] = kind.__name__
+        for job_id in (list(ended)[-1], list(running)[-1]):
+            spoil(bound.jobs / job_id / record, kind)
+    checks = [good, *(Check(job_id, None, "") for job_id in ended)]
+    checks += [good._replace(job_id=job_id) for job_id in running]
+    wanted = tuple(LogWant(job_id, 0, 10) for job_id in (*ended, *running))
+    about = Request(checks=tuple(checks), logs=wanted, start_grace=1000.0)
+    said = bound.serve(about)
+    victims.base_is_sound(said)
+    ends = {event.job_id: event for event in of(protocol.Ended, said)}
+    assert {ended[job_id]: end.exit_status for job_id, end in ends.items()} == {
+        kind.__name__: 3 for kind in KINDS
+    }
+    assert of(protocol.Lost, said) == []
+    listed = bound.serve(about._replace(checks=(good,), listing=True))
+    victims.base_is_sound(listed)
+    states = {event.job_id: event.state for event in of(protocol.Listed, listed)}
+    assert states[good.job_id] == "RUNNING"
+    kills = tuple((job_id, True) for job_id in ended)
+    reaps = tuple(Reap(job_id, 1 << 40) for job_id in ended)
+    victims.base_is_sound(bound.serve(Request(kills=kills, reaps=reaps)))
