@@ -15,9 +15,9 @@ import pytest
 from sshjobs import protocol
 from sshjobs.model import new_job_id
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request
-from tests.test_posix import Host, an_order, end_all, of, paths, wait
+from tests.test_posix import Host, an_order, end_all, host, of, paths, wait
 
-__all__ = ["paths"]
+__all__ = ["host", "paths"]
 
 AWKS = ("mawk", "gawk", "busybox", "original-awk")
 SHELLS = ("dash", "bash", "busybox")
@@ -133,7 +133,7 @@ def tools(folder: Path, sh: str, awk: str, path: str) -> str:
 
 
 def spread(records: list[str]) -> list[object]:
-    """Return each record with each shell and awk; one usual pair of each runs always."""
+    """Return each record with each shell and awk; one usual pair of it runs always."""
     pairs = [(sh, awk) for sh in SHELLS for awk in AWKS]
     return [
         pytest.param(
@@ -202,7 +202,7 @@ OF_A_JOB = (
 def test_a_spoilt_record_of_a_job(
     bound: BoundHost, record: str, pair: tuple[str, str]
 ) -> None:
-    """Its job has a state that is true, the others have theirs, and the round its end."""
+    """Its job has a true state, the others have theirs, and the round its end."""
     victims = Victims(bound)
     good = Check(victims.good.job_id, victims.good.pid, victims.good.start)
     ended, running = {}, {}
@@ -229,3 +229,95 @@ def test_a_spoilt_record_of_a_job(
     kills = tuple((job_id, True) for job_id in ended)
     reaps = tuple(Reap(job_id, 1 << 40) for job_id in ended)
     victims.base_is_sound(bound.serve(Request(kills=kills, reaps=reaps)))
+
+
+OF_A_RUNNER = "run exit expire killed cancel log journal".split()
+
+
+@pytest.mark.parametrize("record, pair", spread(OF_A_RUNNER))
+def test_a_record_spoilt_under_its_runner(
+    bound: BoundHost, record: str, pair: tuple[str, str]
+) -> None:
+    """The job ends with its own status, and neither runner nor timekeeper stays.
+
+    A job that makes its own record larger than any is the one that has no end.
+    """
+    go = bound.home / "go"
+    command = b"while [ ! -e $HOME/go ]; do sleep 0.05; done; exit 5"
+    kinds = [kind for kind in KINDS if (record, kind) != ("run", huge)]
+    jobs = [bound.running(command, timeout=100.0).job_id for _ in kinds]
+    journal = next(iter(bound.base.glob("*/journal")))
+    for job_id, kind in zip(jobs, kinds):
+        if record != "journal":
+            spoil(bound.jobs / job_id / record, kind)
+    if record == "journal":
+        spoil(journal, fifo)
+    go.touch()
+    wait(lambda: not bound.marked())
+    if record == "journal":
+        journal.unlink()
+    said = bound.serve(
+        Request(checks=tuple(Check(job_id, None, "") for job_id in jobs))
+    )
+    ends = {event.job_id: event for event in of(protocol.Ended, said)}
+    assert set(ends) == set(jobs)
+    if record not in ("cancel", "run"):
+        assert {event.exit_status for event in ends.values()} == {5}
+
+
+def test_what_a_dead_runner_read_is_removed(host: Host) -> None:  # noqa: F811
+    """Values of an environment do not outlive its claim for long."""
+    order = an_order(b"true", env=(("A", b"secret"),))
+    host.edit = lambda program: program.replace(b"sj_detach s", b"true")
+    host.run(Request(starts=(order,)))
+    host.edit = lambda program: program
+    folder = host.jobs / order.job_id
+    assert (folder / "env").exists()
+    machine = next(iter(host.base.glob("*/tools"))).parent
+    run = f"machine={machine.name}\nboot_id=x\npid=1\nstart=1\nstarted_at=1\n"
+    (folder / "run").write_text(run)
+    said = host.run(Request(checks=(Check(order.job_id, None, ""),), start_grace=0.0))
+    assert of(protocol.Lost, said) and not (folder / "env").exists()
+    (folder / "env").touch()
+    (machine / "swept").unlink()
+    host.run()
+    assert not (folder / "env").exists()
+
+
+def test_a_tool_that_died_fails_the_round(
+    host: Host, tmp_path: Path  # noqa: F811
+) -> None:
+    """What it had half said is void, and nothing is taken for whole."""
+    started = host.running(b"sleep 100")
+    tool = tmp_path / "tools"
+    tool.mkdir()
+    (tool / "sh").symlink_to("/bin/sh")
+    (tool / "awk").write_text("#!/bin/sh\nprintf 'lost %s rea' aaaa\nkill -9 $$\n")
+    (tool / "awk").chmod(0o755)
+    host.path = host.env["PATH"] = f"{tool}:/usr/bin:/bin"
+    said = host.run(Request(checks=(Check(started.job_id, None, ""),)))
+    assert [event.code for event in of(protocol.Failed, said)] == ["EDIED"]
+    assert not of(protocol.Lost, said) and not of(protocol.Unread, said)
+
+
+OF_THE_BASE = "layout journal now tools swept jobs keys gone new".split()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stands_in_the_base_directory(
+    tmp_path: Path, kind: Callable[[Path], None]
+) -> None:
+    """The round ends in time, as if nothing were, or names what is in the way."""
+    bound = BoundHost(tmp_path)
+    bound.env["SJTEST"] = str(bound.base)
+    bound.serve(Request())
+    folder = next(iter(bound.base.glob("*/tools"))).parent
+    for name in OF_THE_BASE:
+        path = (bound.base if (bound.base / name).exists() else folder) / name
+        spoil(path, kind)
+        failed = of(protocol.Failed, bound.serve(Request(listing=True)))
+        assert not failed or failed[0].code in ("EBASE", "EVERSION"), failed
+        assert not failed or name in failed[0].text or name == "layout"
+        spoil(path, absent)
+        if not failed or name != "journal":
+            bound.serve(Request())

@@ -237,7 +237,7 @@ sj_grace_of() { # ID: to sj_hundredths
 
 sj_find_group() { # ID: to sj_group
     sj_group='' sj_born='' sj_of_boot='' sj_of_pid='' sj_of_start=''
-    [ -f "jobs/$1/run" ] || return
+    [ -f "jobs/$1/run" ] && sj_regular "jobs/$1/run" || return
     while read -r sj_line; do
         case $sj_line in
         boot_id=*) sj_of_boot=${sj_of_boot:-${sj_line#*=}} ;;
@@ -1915,7 +1915,7 @@ sj_clock() { # sj_cs hundredths, sj_t seconds
 # job costs, so there `exit` is a copy, created exclusively and written at once.
 sj_publish() { # STATUS SIGNAL CAUSE REASON
     sj_bytes=0
-    [ -s "$sj_d/log" ] && sj_size "$sj_d/log"
+    [ -s "$sj_d/log" ] && sj_regular "$sj_d/log" && sj_size "$sj_d/log"
     sj_rec="id=$sj_id
 status=$1
 signal=$2
@@ -1924,15 +1924,23 @@ finished_at=$sj_t
 log_bytes=$sj_bytes
 reason=$4
 end="
-    printf '%s\n' "$sj_rec" >>"$sj_d/run"
-    sj_stage=published
-    [ "$sj_burst" ] && sj_copy || ln -f "$sj_d/run" "$sj_d/exit" || sj_copy
+    if sj_regular "$sj_d/run"; then
+        printf '%s\n' "$sj_rec" >>"$sj_d/run"
+        sj_stage=published
+        [ "$sj_burst" ] && sj_copy || ln -f "$sj_d/run" "$sj_d/exit" || sj_copy
+    else
+        sj_copy
+    fi
     sj_announce
 }
 
 sj_announce() {
     sj_stage=''
-    printf '\nE %s .\n' "$sj_id" >>"$sj_machine/journal"
+    sj_note "E $sj_id"
+}
+
+sj_note() { # TEXT: a line of the journal
+    sj_regular "$sj_machine/journal" && printf '\n%s .\n' "$1" >>"$sj_machine/journal"
     return 0
 }
 
@@ -1971,6 +1979,7 @@ sj_anew() {
 }
 
 sj_copy() {
+    sj_regular "$sj_d/exit" || rm -rf "$sj_d/exit"
     set -C
     printf '%s\npgid=%s\n%s\n' "$sj_record" "${sj_j:-0}" "$sj_rec" >"$sj_d/exit"
     sj_n=$?
@@ -1991,11 +2000,11 @@ sj_size() {
 # One job: its runner, and with a timeout the process that keeps the time beside it.
 sj_one() { # ID ATTEMPT
     sj_id=$1 sj_a=$2 sj_d=jobs/$1 sj_ok=''
-    [ -r "$sj_d/spec" ] && [ ! -e "$sj_d/run" ] || return 0
+    [ -f "$sj_d/spec" ] && sj_regular "$sj_d/spec" && [ ! -e "$sj_d/run" ] || return 0
     . "./$sj_d/spec"
     [ "$sj_ok" = "$sj_id" ] || return 0
     if [ "$sj_hasenv" ]; then
-        [ -r "$sj_d/env" ] || return 0
+        [ -f "$sj_d/env" ] && sj_regular "$sj_d/env" || return 0
         . "./$sj_d/env"
     fi
     if [ -z "$sj_timeout" ]; then
@@ -2017,7 +2026,7 @@ sj_one() { # ID ATTEMPT
         sj_s='' sj_stage=kill sj_left=$sj_id sj_scope=tree
         sj_clock
         sj_from=$sj_cs
-        [ -e "$sj_d/cancel" ] || sj_is_whole "$sj_d/exit" || printf '' >"$sj_d/expire"
+        [ -e "$sj_d/cancel" ] || sj_is_whole "$sj_d/exit" || ! sj_regular "$sj_d/expire" || printf '' >"$sj_d/expire"
         [ ! -e "$sj_d/killed" ] || [ -e "$sj_d/cancel" ] || rm -rf "$sj_d/killed"
         sj_expire
     fi
@@ -2029,7 +2038,7 @@ sj_one() { # ID ATTEMPT
 # else there is of the tree, mostly nothing.
 sj_expire() {
     sj_j=''
-    while read -r sj_l; do
+    sj_regular "$sj_d/run" && while read -r sj_l; do
         case $sj_l in pgid=[1-9]*) sj_j=${sj_l#pgid=} ;; esac
     done <"$sj_d/run"
     if [ "$sj_j" ] && ! [ -e "$sj_d/cancel" ]; then
@@ -2076,7 +2085,8 @@ started_at=$sj_t"
     }
     sj_stage=claimed
     trap sj_unforked EXIT
-    [ "$sj_hasenv" ] && rm -f "$sj_d/env"
+    # Where nothing can be forked, it is empty at least.
+    [ "$sj_hasenv" ] && { sj_regular "$sj_d/env" && printf '' >"$sj_d/env"; rm -f "$sj_d/env"; }
     exec 2>/dev/null
     if [ -e "$sj_d/cancel" ] || [ -e "$sj_d/lost" ] || [ -e "gone/$sj_id" ]; then
         sj_publish '' '' cancelled 'cancelled before it started'
@@ -2111,8 +2121,13 @@ sj_born() {
     sj_start_of "$sj_j" && printf 'born=%s\n' "$sj_started"
 }
 
-# Where the job is to run; what is missing ends it here.
+# Where the job is to run, and what; what is missing ends it here.
 sj_place() {
+    for sj_l in script ${sj_hasin:+stdin}; do
+        [ -f "$sj_d/$sj_l" ] && sj_regular "$sj_d/$sj_l" && continue
+        sj_publish 126 '' '' "its $sj_l is no file"
+        return 1
+    done
     case $sj_cwd in
     '' | \~) sj_cwd=$sj_home ;;
     \~/*) sj_cwd=$sj_home/${sj_cwd#??} ;;
@@ -2157,6 +2172,7 @@ sj_choose_shell() {
 
 # The job itself. What is exported, is exported only here.
 sj_child() {
+    sj_regular "$sj_d/log" || exit 126
     exec >>"$sj_d/log" 2>&1
     [ "$sj_hasin" ] && exec <"$sj_d/stdin"
     sj_give_back
@@ -2232,7 +2248,7 @@ sj_wait_bash() {
 
 sj_how() { # the last line of jobs that tells an end, to sj_line
     sj_line=''
-    while read -r sj_l; do
+    sj_regular "$sj_d/run" && while read -r sj_l; do
         case $sj_l in *Running*) ;; '['*) sj_line=$sj_l ;; esac
     done <"$sj_d/run"
 }
@@ -2277,6 +2293,7 @@ sj_leftover() {
 sj_tree_awk='
 function rd(f,  l, k) {
     split("", F)
+    if (index(unsound, " " f " ")) return
     while ((getline l < f) > 0) {
         k = index(l, "=")
         if (k > 1 && !(substr(l, 1, k - 1) in F)) F[substr(l, 1, k - 1)] = substr(l, k + 1)
@@ -2359,7 +2376,7 @@ sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
         -v self="$sj_pid" -v machine="$sj_machine" -v boot="$sj_boot" -v offset="$sj_offset" \
-        "$sj_table$sj_tree_awk")
+        -v unsound="$sj_unsound" "$sj_table$sj_tree_awk")
     sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to='' sj_seen=''
     for sj_w in $sj_out; do
         case $sj_w in
@@ -2383,9 +2400,12 @@ sj_scan() {
 # of each, then STOP (so that nobody forks on), list again, KILL, until
 # none is left. Bounded: a process that does not end of KILL is the kernel's.
 sj_end_trees() { # SCOPE IDS
-    sj_scope=$1
+    sj_scope=$1 sj_l=''
     shift
-    sj_left=$* sj_termed=' ' sj_rounds=0
+    sj_left=$*
+    for sj_i; do sj_l="$sj_l jobs/$sj_i/spec jobs/$sj_i/run jobs/$sj_i/exit"; done
+    set -- $(find $sj_l \( ! -type f -o -size +2048 \) -prune -print 2>/dev/null)
+    sj_unsound=" $* " sj_termed=' ' sj_rounds=0
     sj_clock
     sj_at0=''
     sj_from=${sj_since:-$sj_cs}
@@ -2413,7 +2433,7 @@ sj_end_trees() { # SCOPE IDS
         fi
         # A runner that somebody stopped could not tell of the end.
         [ "$sj_wake" ] && kill -s CONT $sj_wake
-        for sj_i in $sj_done; do [ -h "jobs/$sj_i" ] || printf '' >"jobs/$sj_i/killed"; done
+        for sj_i in $sj_done; do [ -h "jobs/$sj_i" ] || ! sj_regular "jobs/$sj_i/killed" || printf '' >"jobs/$sj_i/killed"; done
         sj_left=$sj_live
         [ "$sj_left" ] || break
         case $sj_rounds in [1-4]) sj_nap=0.05 ;; esac
@@ -2445,7 +2465,7 @@ sj_batch() {
     [ "$sj_proc" ] && sj_start_of 1 2>/dev/null && sj_init=$sj_started
     while read -r sj_line; do
         [ $((sj_n % 16)) -eq 0 ] && {
-            [ "$sj_l" ] && printf '\nS%s .\n' "$sj_l" >>"$sj_machine/journal"
+            [ "$sj_l" ] && sj_note "S$sj_l"
             sj_l=''
             sj_w=$sj_line
             sj_clock
@@ -2455,7 +2475,7 @@ sj_batch() {
         sj_l="$sj_l ${sj_line%%:*}"
         sj_one "${sj_line%%:*}" "${sj_line#*:}" &
     done
-    [ "$sj_l" ] && printf '\nS%s .\n' "$sj_l" >>"$sj_machine/journal"
+    [ "$sj_l" ] && sj_note "S$sj_l"
 }
 
 # Who waits for a few starts listens to stderr: it ends once their records stand.
