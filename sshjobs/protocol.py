@@ -959,8 +959,8 @@ _HINTS = {
     "EACCES": "the base directory on the host must be writable, see remote_base_dir",
     "ETOOL": "install it, or have it in the PATH of a login there; nothing was done",
     "EFORK": "end some of its processes, or raise its limit (ulimit -u)",
-    "EDIED": "a tool of the host died, as of a limit on memory or processes, or cannot do "
-    "its work; the next command asks again, and sshjobs doctor HOST looks at the tools",
+    "EDIED": "a tool died there, as of a limit on memory: the next command "
+    "asks again, and sshjobs doctor HOST looks at the tools",
     "EHOME": "set remote_base_dir to an absolute path",
     "EVERSION": "update sshjobs here, or name another directory with remote_base_dir",
 }

@@ -1850,9 +1850,9 @@ sj_answer() { # CHECKS
 }
 
 sj_close() {
+    trap - EXIT
     # CAN: what stands on its line, cut off by a tool that died, is void.
     [ "$sj_broken" ] && printf '\030\n' && sj_fail EDIED "$sj_broken ended badly on the host: some jobs were not looked at"
-    trap - EXIT
     sj_sweep_old
     printf 'end\n'
 }
