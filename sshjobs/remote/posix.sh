@@ -1382,6 +1382,7 @@ function clean(k,  t) { t = (k in F) ? substr(F[k], 1, 1000) : ""; gsub(/\047/, 
     else if ($5 < 1048577) SOUND[$NF]
     next
 }
+$NF == "jobs" { listed = 1; next }
 NF < 4 && $NF ~ /^jobs\// { split($NF, a, "/"); sum[a[2]] = $1; next }
 NF != 1 { next }
 {
@@ -1404,7 +1405,8 @@ NF != 1 { next }
     rd(d "run")
     rd(d "spec")
     whole = (F["sj_ok"] == id || F["id"] == id)
-    if (!whole) fin = "FOREIGN"
+    if (!listed) fin = "UNSEEN"
+    else if (!whole) fin = "FOREIGN"
     else if (fin == "") fin = "NO"
     if (!(id in size)) size[id] = "-"
     # A file that is shorter than what is home has been cut, and has nothing that is not.
@@ -1444,7 +1446,7 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
     [ "$sj_q" ] || return 0
     [ "$sj_logs" ] && [ $sj_sums != none ] && sj_sum_up
     {
-        ls -lnd $sj_f 2>/dev/null
+        LC_ALL=C ls -lnd $sj_f jobs 2>/dev/null
         printf '%s\n' "$sj_logs"
         printf '%s\n' $sj_q
     } | awk "$sj_reap_records" | {
@@ -1455,6 +1457,7 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
             case $sj_state in
             NO) printf 'unreaped %s it has not ended\n' "$sj_id" ;;
             FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
+            UNSEEN) printf 'unreaped %s the length of its log cannot be told\n' "$sj_id" ;;
             *) sj_is_home && sj_bury ;;
             esac
         done
