@@ -119,7 +119,7 @@ class Stores:
             try:
                 with closing(sqlite3.connect(self._home / "store.db")) as db, db:
                     db.execute(rest)
-            except sqlite3.Error:
+            except (sqlite3.Error, UnicodeDecodeError):
                 return  # a smaller case, or a constraint
             return
         name, _, number = rest.partition(" ")
