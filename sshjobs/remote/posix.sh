@@ -2406,12 +2406,13 @@ sj_end_trees() { # SCOPE IDS
     sj_scope=$1 sj_l=''
     shift
     sj_left=$*
-    for sj_i; do sj_l="$sj_l jobs/$sj_i/spec jobs/$sj_i/run jobs/$sj_i/exit"; done
-    set -- $(find $sj_l \( ! -type f -o -size +2048 \) -prune -print 2>/dev/null)
-    sj_unsound=" $* " sj_termed=' ' sj_rounds=0
+    sj_unsound='' sj_termed=' ' sj_rounds=0
     sj_clock
     sj_at0=''
     sj_from=${sj_since:-$sj_cs}
+    for sj_i; do sj_l="$sj_l jobs/$sj_i/spec jobs/$sj_i/run jobs/$sj_i/exit"; done
+    set -- $(find $sj_l \( ! -type f -o -size +2048 \) -prune -print 2>/dev/null)
+    sj_unsound=" $* "
     while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
         sj_rounds=$((sj_rounds + 1))
         sj_clock
