@@ -664,7 +664,8 @@ def _show(ctx: verbs.Context, values: Values) -> int:
 
 
 def _kill(ctx: verbs.Context, values: Values) -> int:
-    answer = verbs.kill(ctx, values["job"], show=_shower(values))
+    forget = bool(values.get("forget"))
+    answer = verbs.kill(ctx, values["job"], show=_shower(values), forget=forget)
     return _tell(answer)
 
 

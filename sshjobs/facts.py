@@ -218,8 +218,8 @@ class Ledger:
             log_bytes=fact.log_bytes,
             log_final=home >= fact.log_bytes,
         )
-        self._serve("start", fact.job_id)
-        self._serve("kill", fact.job_id)
+        for kind in ("start", "kill", "forget"):
+            self._serve(kind, fact.job_id)
 
     def _claimed(self, fact: protocol.Claimed) -> None:
         job = self._jobs.get(fact.job_id)
@@ -330,8 +330,8 @@ class Ledger:
 
     def _lost(self, fact: protocol.Lost) -> None:
         self._change(fact.job_id, "lost", finished_at=self._now, reason=fact.reason)
-        self._serve("start", fact.job_id)
-        self._serve("kill", fact.job_id)
+        for kind in ("start", "kill", "forget"):
+            self._serve(kind, fact.job_id)
 
     def _missing(self, fact: protocol.Missing) -> None:
         job = self._jobs.get(fact.job_id)
@@ -355,10 +355,23 @@ class Ledger:
         self._change(fact.job_id, reason=f"{_ELSEWHERE}{fact.node}")
 
     def _due(self, fact: protocol.Due) -> None:
-        """End what was told to end while its node could not be reached."""
+        """End what was told to end while its node could not be reached.
+
+        Whoever told it: the job may be another client's, or be declared lost.
+        """
+        if not self._store.has_intent("kill", fact.job_id):
+            self._store.add_intents(self._conn, "kill", [fact.job_id], owner=0)
+
+    def _unforgotten(self, fact: protocol.Unforgotten) -> None:
+        """Tell that a job runs which was to be forgotten; if it is by now, end it."""
         job = self._jobs.get(fact.job_id)
-        if job is not None and not states.is_final(job.state):
+        note = ""
+        if job is not None and states.is_final(job.state):
             self._store.add_intents(self._conn, "kill", [job.id], owner=0)
+        else:
+            text = f"not declared lost: {fact.reason}; sshjobs kill ends it"
+            note = errors.dump(errors.JobError(fact.job_id, text))
+        self._serve("forget", fact.job_id, note)
 
     def _unsupervised(self, fact: protocol.Unsupervised) -> None:
         self._change(fact.job_id, reason="its supervisor is gone; the job runs on")
@@ -374,6 +387,7 @@ class Ledger:
             self._change(fact.job_id, "lost", finished_at=self._now, reason=reason)
         self._change(fact.job_id, reaped_at=self._now)
         self._serve("reap", fact.job_id)
+        self._serve("forget", fact.job_id)
 
     def _longer(self, fact: protocol.Longer) -> None:
         """Want the rest of a log that was thought to be home; it is reaped after."""
@@ -543,6 +557,7 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], None]] = {
     protocol.Unsupervised: Ledger._unsupervised,
     protocol.Unseen: Ledger._unseen,
     protocol.Due: Ledger._due,
+    protocol.Unforgotten: Ledger._unforgotten,
     protocol.Reaped: Ledger._reaped,
     protocol.ReapRefused: Ledger._reap_refused,
     protocol.Longer: Ledger._longer,

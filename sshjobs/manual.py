@@ -443,12 +443,25 @@ in their environment. Returns when the end is known. A job that was not yet
 sent is CANCELLED and never sent. One that had ended by itself keeps its end.
 {_JOB_FORMS}
 
+A job on another machine of the host (a shared home, a container made anew) is
+told to end, and the command names that machine and ends with 75: the next
+command that reaches it ends the job. If you know that the machine is gone,
+--forget declares the job LOST, and its key is free for a new attempt. It ends
+nothing that runs where the host can see it: that is refused. A host that
+cannot be asked at all does not hinder it; the job may still run there, and is
+ended if the host can be asked again.
+
 Ends with 0 when each has ended, whichever way.""",
     (
         Arg("job", "ids, unique beginnings, or key:K", "list", "JOB", required=True),
+        Arg(
+            "--forget",
+            "end nothing, and declare LOST what you know to be gone",
+            "flag",
+        ),
         *_CONTACT,
     ),
-    ("sshjobs kill k3j5",),
+    ("sshjobs kill k3j5", "sshjobs kill --forget k3j5"),
 )
 
 _REAP = Verb(

@@ -89,6 +89,7 @@ class Request(Record):
     ``journal`` is the place up to which the journal was read, None at the first
     contact. ``kills`` pairs an id with whether its start was ever sent. ``ends`` are
     those of ``starts`` that somebody follows: the host waits a moment for their ends.
+    ``forgets`` are jobs that a person knows to be gone.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -103,6 +104,7 @@ class Request(Record):
     key_ttl: float = 30 * 86400.0
     gone_ttl: float = 86400.0
     ends: tuple[str, ...] = ()
+    forgets: tuple[Check, ...] = ()
 
 
 class Hello(Record):
@@ -227,6 +229,13 @@ class Reaped(Record):
     job_id: str
 
 
+class Unforgotten(Record):
+    """It was not declared lost, and why."""
+
+    job_id: str
+    reason: str
+
+
 class ReapRefused(Record):
     """The job's directory stands as it was."""
 
@@ -333,6 +342,7 @@ if TYPE_CHECKING:
         Due,
         Reaped,
         ReapRefused,
+        Unforgotten,
         Longer,
         Differs,
         NoLog,
@@ -419,8 +429,10 @@ def build(request: Request, nonce: str) -> bytes:
     generation, offset = request.journal or ("-", 0)
     place = (nonce, request.base_dir, generation, offset)
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
+    asked = [("c", check) for check in request.checks]
+    asked += [("f", check) for check in request.forgets]
     checks = "\n".join(
-        f"c {c.job_id} {c.pid or '-'} {c.start or '-'}" for c in request.checks
+        f"{what} {c.job_id} {c.pid or '-'} {c.start or '-'}" for what, c in asked
     )
     few = [c.job_id for c in request.checks] if len(checks) < _FEW_BYTES else []
     opening = _call("sj_open", *place, *spans, runner_hash, *few)
@@ -430,7 +442,7 @@ def build(request: Request, nonce: str) -> bytes:
     prologue = guard + (_KEEP if runs else b"") + _UMASK
     wanted = {
         "round": True,
-        "judge": runs or request.checks or request.listing,
+        "judge": runs or checks or request.listing,
         "runs": runs,
         "reap": request.reaps,
         "logs": request.logs,
@@ -1043,6 +1055,7 @@ _FRAMES: dict[bytes, Callable[[bytes], Event]] = {
     b"unseen": _frame(Unseen, _id, _text),
     b"reaped": _frame(Reaped, _id),
     b"unreaped": _frame(ReapRefused, _id, _text),
+    b"unforgotten": _frame(Unforgotten, _id, _text),
     b"longer": _frame(Longer, _id, _count),
     b"differs": _frame(Differs, _id),
     b"nolog": _frame(NoLog, _id, _text),

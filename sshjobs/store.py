@@ -1015,6 +1015,16 @@ class Store:
         rows = self._rows(sql, [job_id])
         return self._intent(rows[0]) if rows else None
 
+    def has_intent(self, kind: str, job_id: str) -> bool:
+        """Tell whether an intent about a job is open."""
+        sql = "SELECT 1 FROM intents WHERE job_id = ? AND kind = ? AND done = 0"
+        return bool(self._rows(sql, [job_id, kind]))
+
+    def leave_open(self, numbers: Iterable[int]) -> None:
+        """Have intents of this process stay when it has ended."""
+        sql = "UPDATE intents SET pid = 0, pid_start = '' WHERE id = ? AND done = 0"
+        self._many(sql, [[number] for number in numbers])
+
     def unowned_intents(self, conn: str) -> bool:
         """Tell whether something is open that no process waits for.
 
@@ -1113,10 +1123,11 @@ class Store:
 
         A ``log`` intent ends with its process. Others of a dead process stay for
         ``ttl`` seconds; one that is dated further ahead than the clock allows is
-        void as well.
+        void as well. What was declared lost while its host could not be asked is told
+        there whenever that can be.
         """
         sql = _INTENTS + (
-            "conn = ? AND done = 0 "
+            "conn = ? AND done = 0 AND NOT (kind = 'forget' AND pid = 0) "
             "AND (kind = 'log' OR created_at NOT BETWEEN ? AND ?)"
         )
         stale = []

@@ -22,8 +22,8 @@ from sshjobs.transports import Completed, Into
 
 #: The jobs of our host, by what is asked about them.
 STARTS, CHECKS, KILLS = "a" * 16, "b" * 16, "c" * 16
-REAPS, LOGS = "d" * 16, "e" * 16
-OURS = (STARTS, CHECKS, KILLS, REAPS, LOGS)
+REAPS, LOGS, FORGETS = "d" * 16, "e" * 16, "h" * 16
+OURS = (STARTS, CHECKS, KILLS, REAPS, LOGS, FORGETS)
 #: A job of another host, and one that nobody knows.
 THEIRS, NOBODYS = "f" * 16, "g" * 16
 SECRET = "id_demo"
@@ -123,6 +123,7 @@ class Scene:
             ("kill", KILLS),
             ("reap", REAPS),
             ("log", LOGS),
+            ("forget", FORGETS),
         ]:
             store.add_intents(conn, kind, [job_id])
 
@@ -154,6 +155,7 @@ class Scene:
         return [
             job,
             job._replace(id=KILLS),
+            job._replace(id=FORGETS),
             job._replace(id=LOGS, log_home=len(HOME), log_bytes=len(HOME)),
             job._replace(id=STARTS, state=states.PENDING, pid=None, start="", key="k"),
             job._replace(id=REAPS, **done),

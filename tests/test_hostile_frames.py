@@ -14,6 +14,7 @@ from sshjobs.model import Spec
 from sshjobs.verbs.polling import take_up
 from tests.liar import (
     CHECKS,
+    FORGETS,
     HOME,
     KILLS,
     LOGS,
@@ -48,6 +49,7 @@ FRAMES: dict[str, list[str]] = {
     "unseen": [CHECKS, "not~listed"],
     "reaped": [REAPS],
     "unreaped": [REAPS, "a~link"],
+    "unforgotten": [FORGETS, "it~runs"],
     "longer": [REAPS, "108894"],
     "differs": [REAPS],
     "nolog": [LOGS, "gone"],

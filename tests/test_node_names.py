@@ -132,6 +132,30 @@ def test_kill_of_what_runs_elsewhere_is_done_there(host: Host) -> None:
     assert host.end(job.job_id).cause == "cancelled"
 
 
+def test_what_runs_elsewhere_is_forgotten(any_host: Host) -> None:
+    """Under each shell and awk; and not what runs here."""
+    job = running(any_host)
+    ask = Request(forgets=(Check(*about(job)),))
+    said = any_host.run(ask)
+    assert [event.job_id for event in of(protocol.Unforgotten, said)] == [job.job_id]
+    path = any_host.jobs / job.job_id / "run"
+    home = re.findall("^machine=(.*)$", path.read_text(), re.M)[0]
+    (any_host.base / "node7-77").mkdir()
+    edit_run(any_host, job.job_id, "machine", "node7-77")
+    edit_run(any_host, job.job_id, "node", "node7")
+    (lost,) = of(protocol.Lost, any_host.run(ask))
+    assert "node7" in lost.reason
+    assert of(protocol.Lost, any_host.run(ask)) == [lost]
+    # That machine comes back: whoever asks it for anything hears that the job is due.
+    edit_run(any_host, job.job_id, "machine", home)
+    (any_host.base / "node7-77" / "due").rename(any_host.base / home / "due")
+    assert of(protocol.Due, any_host.run()) == [protocol.Due(job.job_id)]
+    assert not gone(job.pgid)
+    any_host.kill(job.job_id)
+    wait(lambda: gone(job.pgid))
+    wait(lambda: not of(protocol.Due, any_host.run()))
+
+
 def test_kill_names_the_machine_at_once(box: Box) -> None:
     job_id = box.submit("sleep 1000")
     eventually(lambda: box.state(job_id) == "RUNNING")

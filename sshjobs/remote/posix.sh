@@ -537,6 +537,8 @@ sj_journal() { # what was read so far: sj_gen, sj_from
 #   w ID SHA N WINNER DIGEST   a key: prints the line again with a state word, see sj_keys
 #   r WINNER SHA N       the end of a reaped job, from its key's record
 #   l ID SIZE            list it; SIZE of its log
+#   f ID PID START       a person knows that it is gone: lost, unless it is seen to run
+#   d ID - -             it was to end while this machine could not be reached
 # and frames go out. A process counts as alive if its start time is the recorded one and
 # it is no zombie. The runner is looked at first and `exit` after it, so that a runner
 # that ends in between is not taken for lost. Only for those whose runner is gone without
@@ -678,6 +680,7 @@ function judge(id, pid, start,  d, new, p, s, at) {
     if (!ours()) {
         if (!finish(id, d, new)) {
             rd(d "run")
+            if (id in FG) { doubt(id, "forgotten", new); return }
             state = "RUNNING"
             if (!quiet) { if (new) started(id); say("elsewhere " id " " plain("node")) }
         }
@@ -730,6 +733,7 @@ function unstarted(id, d, new) {
         return
     }
     if (buried(id)) return
+    if (id in FG) { say("lost " id " declared lost by a person; the host has no directory of it"); return }
     state = "MISSING"
     if (!quiet) say("missing " id)
 }
@@ -737,13 +741,15 @@ function doubt(id, why, new) {
     state = "DOUBT"
     suspect(id, why, new)
 }
-function settle(  i, id, d, why) {
+function settle(  i, id, d, why, open) {
     for (i = 1; i <= sus; i++) {
         id = order[i]
         d = "jobs/" id "/"
         why = SU[id]
-        if (why != "boot") look()
-        if (why != "boot" && blind) {
+        open = (why != "boot" && why != "forgotten")
+        if (open) look()
+        if (open && blind && (id in FG)) { open = 0; why = "forgotten" }
+        if (open && blind) {
             if (finish(id, d, SN[id])) { VERDICT[id] = state; continue }
             VERDICT[id] = "RUNNING"
             if (quiet) continue
@@ -751,11 +757,12 @@ function settle(  i, id, d, why) {
             say("unseen " id " its supervisor is gone, and the processes of the host could not be listed")
             continue
         }
-        if (why != "boot" && (JY[id] || tree(id, PG[id], JS[id], JB[id]))) {
+        if (open && (JY[id] || tree(id, PG[id], JS[id], JB[id]))) {
             VERDICT[id] = "RUNNING"
             if (quiet) continue
             if (SN[id] && rd(d "run") >= 0) started(id)
             say("unsupervised " id)
+            if (id in FG) say("unforgotten " id " processes of it run there")
             if (!SN[id]) due(id, d)
             continue
         }
@@ -763,12 +770,33 @@ function settle(  i, id, d, why) {
         # Reaped by somebody else meanwhile: the tombstone knows more than what is left.
         if (buried(id)) { VERDICT[id] = state; continue }
         # Where `run` says nothing, the runner that the asker knows may still be there.
-        if (why != "boot" && alive(AP[id], AS[id])) { VERDICT[id] = "RUNNING"; continue }
-        VERDICT[id] = has(d "cancel") ? "CANCELLED" : "LOST"
+        if (open && alive(AP[id], AS[id])) {
+            VERDICT[id] = "RUNNING"
+            if (id in FG) say("unforgotten " id " its supervisor runs there")
+            continue
+        }
+        VERDICT[id] = has(d "cancel") && why != "forgotten" ? "CANCELLED" : "LOST"
         if (SN[id] && !quiet && rd(d "run") >= 0 && ("pid" in F)) started(id)
         print id, why | ENVIRON["SJ_LOSER"]
     }
     if (sus) { fflush(); close(ENVIRON["SJ_LOSER"]) }
+}
+function forget(id, pid, start) {
+    FG[id] = 1
+    judge(id, pid, start)
+    if (state == "RUNNING") say("unforgotten " id " it runs there")
+    if (state == "PENDING") say("unforgotten " id " it has not begun there")
+}
+# Whether what was to end runs here, whatever was recorded of it meanwhile.
+function stands(id,  d, p, s) {
+    d = "jobs/" id "/"
+    if (rd(d "exit") >= 0 && ("end" in F) || has(d "killed") || !has(d "cancel")) return 0
+    if (rd(d "run") < 0 || ("end" in F) || !ours() || F["boot_id"] != boot) return 0
+    p = F["pid"]
+    s = F["start"]
+    if (alive(p, s)) return 1
+    look()
+    return blind || tree(id, val("pgid") == "0" ? val("job_pid") : val("pgid"), s, val("born"))
 }
 BEGIN {
     if (tail != "") {
@@ -785,6 +813,11 @@ function gather(paths) { some = some paths; if (length(some) > 100000) flush() }
 function flush() { if (some != "") odd(some); some = "" }
 function answer(  d) {
     if ($1 == "c" || $1 == "s") judge($2, $3, $4)
+    if ($1 == "f") forget($2, $3, $4)
+    if ($1 == "d") {
+        if (stands($2)) { K[$2] = 1; due($2, "jobs/" $2 "/") }
+        else print $2, "settled" | ENVIRON["SJ_LOSER"]
+    }
     if ($1 == "r" && rd("keys/" $3 "/" $4) >= 0 && ("state" in F)) {
         if (F["state"] == "LOST") say("lost " $2 " it was lost, and its directory was reaped")
         else ended($2)
@@ -806,7 +839,7 @@ function answer(  d) {
     judge($2, "-", "-")
     LS[ls] = state
 }
-/^[clrsw] / { Q[++qs] = $0; if (still()) gather(" jobs/" $2 "/run") }
+/^[cdflrsw] / { Q[++qs] = $0; if (still()) gather(" jobs/" $2 "/run") }
 END {
     if (broken) exit broken
     flush()
@@ -860,15 +893,36 @@ end=
     *) return 1 ;;
     esac
 }
+# The machine that runs it may come back: its next round finds the mark, and ends it.
+stand() {
+    m=
+    n=
+    [ -f "$d/run" ] && [ ! -h "$d/run" ] || return
+    for l in $(dd if="$d/run" bs=65536 count=1 2>/dev/null); do
+        case $l in
+        machine=[A-Za-z0-9_]*) [ "$m" ] || m=${l#machine=} ;;
+        node=*) [ "$n" ] || n=${l#node=} ;;
+        esac
+    done
+    case $n in *[!A-Za-z0-9._-]*) n= ;; esac
+    case $m in *[!A-Za-z0-9._-]* | "") return ;; esac
+    [ -h "$d" ] || [ -h "$d/cancel" ] || { printf "" >"$d/cancel"; } 2>/dev/null
+    [ -h "$m" ] || [ ! -d "$m" ] || [ -h "$m/due" ] || {
+        [ -d "$m/due" ] || mkdir "$m/due"
+        printf "" >"$m/due/$id"
+    } 2>/dev/null
+}
 while read -r id why; do
     d=jobs/$id
     c=
     case $why in
+    settled) rm -f "$SJ_DUE/$id"; continue ;;
+    forgotten) stand; r="declared lost by a person${n:+, who knows that $n is gone}" ;;
     boot) r="the host was rebooted while it ran" ;;
     record) r="its record vanished from the host, as after a loss of power" ;;
     *) r="its processes vanished without a record of their end" ;;
     esac
-    if [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
+    if [ "$why" != forgotten ] && [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
     # Its runner may have died before it removed what it had read.
     [ ! -e "$d/env" ] || rm -f "$d/env"
     if [ -d "$d" ] && [ ! -h "$d/lost" ] && { [ -f "$d/lost" ] || [ ! -e "$d/lost" ]; } && ! whole "$d/exit"; then
@@ -885,7 +939,7 @@ done
 '
 
 sj_judge() { # QUIET QUESTIONS
-    printf '%s\n' "$2" | SJ_LOSER=$sj_loser SJ_NOW=$sj_now SJ_QUIET=$1 awk \
+    printf '%s\n' "$2" | SJ_LOSER=$sj_loser SJ_NOW=$sj_now SJ_DUE=$sj_machine/due SJ_QUIET=$1 awk \
         -v machine="$sj_machine" -v boot="$sj_boot" -v now="$sj_now" -v proc="$sj_proc" \
         -v grepz="$sj_grepz" -v sweep="$sj_sweep" -v grace="$sj_grace" -v keys="$1" \
         -v tail="$sj_tail" -v self="$$" -v offset="$sj_offset" \
@@ -961,7 +1015,7 @@ sj_kill() { # IDS
                 continue
             }
         fi
-        if ! sj_is_whole "$sj_d/exit" && ! sj_is_whole "$sj_d/lost"; then
+        if ! sj_is_whole "$sj_d/exit" && { [ -e "$sj_machine/due/$sj_i" ] || ! sj_is_whole "$sj_d/lost"; }; then
             [ ! -e "$sj_d/killed" ] || [ -h "$sj_d" ] || rm -rf "$sj_d/killed"
             if [ -h "$sj_d" ]; then
                 sj_k="$sj_k $sj_i" # whoever moved it gets no file of ours
@@ -1007,7 +1061,15 @@ sj_is_near() { # ID
     *) return 0 ;;
     esac
     [ -h "$sj_there" ] || [ -h "$sj_there/journal" ] || [ ! -f "$sj_there/journal" ] ||
-        { printf '\nK %s .\n' "$1" >>"$sj_there/journal"; } 2>/dev/null
+        {
+            printf '\nK %s .\n' "$1" >>"$sj_there/journal"
+            [ -h "$sj_there/due" ] || [ -d "$sj_there/due" ] || mkdir "$sj_there/due"
+            [ -h "$sj_there/due" ] || [ -e "$sj_there/due/$1" ] || printf '' >"$sj_there/due/$1"
+        } 2>/dev/null
+    case ${sj_there##*-} in
+    *[!0]*) [ "${sj_there##*-}" = "${sj_machine##*-}" ] ;;
+    *) return 1 ;;
+    esac
     case ${sj_there##*-} in
     *[!0]*) [ "${sj_there##*-}" = "${sj_machine##*-}" ] ;;
     *) return 1 ;;
@@ -1397,6 +1459,7 @@ NF != 1 { next }
         if (rd(d "run") >= 0 && runs(F["pid"], F["start"])) fin = ""
     }
     if (fin != "" && F["cause"] == "cancelled") fin = "CANCELLED"
+    if (fin == "LOST" && F["reason"] ~ /, who knows that / && now - F["finished_at"] < ttl) fin = "STANDS"
     delete F["end"]
     if (fin == "" && (rd(d "exit") >= 0 && ("end" in F) || rd(d "run") >= 0 && ("end" in F))) {
         fin = F["cause"] == "cancelled" ? "CANCELLED" : F["cause"] == "timeout" ? "TIMEOUT" : F["status"] == "0" ? "COMPLETED" : "FAILED"
@@ -1449,13 +1512,14 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
         LC_ALL=C ls -lnd $sj_f jobs 2>/dev/null
         printf '%s\n' "$sj_logs"
         printf '%s\n' $sj_q
-    } | awk "$sj_reap_records" | {
+    } | awk -v now="${sj_now%.*}" -v ttl="$sj_gone_ttl" "$sj_reap_records" | {
         sj_rm='' sj_told=' '
         while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_sha sj_a sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
             sj_beat
             sj_told="$sj_told$sj_id "
             case $sj_state in
             NO) printf 'unreaped %s it has not ended\n' "$sj_id" ;;
+            STANDS) printf 'unreaped %s it was declared lost less than a day ago, and is ended if its machine comes back\n' "$sj_id" ;;
             FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
             UNSEEN) printf 'unreaped %s the length of its log cannot be told\n' "$sj_id" ;;
             *) sj_is_home && sj_bury ;;
@@ -1847,6 +1911,22 @@ sj_as_before() { # ID PID START
 
 sj_answer() { # CHECKS
     sj_ask="$1$sj_ask"
+    for sj_i in "$sj_machine"/due/*; do
+        [ -f "$sj_i" ] || break
+        sj_n=${sj_i##*/}
+        case $sj_n:${sj_evidence:+1} in
+        *[!a-z2-7]*:*) ;;
+        ????????????????:1) sj_ask="$sj_ask
+d $sj_n - -" ;;
+        ????????????????:) # a round that asks about nothing
+            if [ -e "jobs/$sj_n/killed" ] || [ ! -e "jobs/$sj_n/cancel" ]; then
+                rm -f "$sj_i"
+            else
+                printf 'due %s\n' "$sj_n"
+            fi
+            ;;
+        esac
+    done
     sj_glance
     [ "$sj_ask" ] && { sj_judge '' "$sj_ask" || sj_broken='awk or find'; }
     return 0

@@ -2,7 +2,8 @@
 
 Theory of operation: a host is not trusted with this machine. Each event of a reply
 passes here, before a fact is applied, a byte of log is written or a file is unlinked.
-An id counts if the request named it for what is said of it; the holder of a key, if it
+An id counts if the request named it for what is said of it, or if a few are said to be
+due to end, which the host alone can do; the holder of a key, if it
 was named in answer to a start with that key; a directory that stands there, if a
 listing was asked for, and what is said of it after that. A log begins where it was
 asked for, once, and is no longer than that. All else that is said of jobs is dropped
@@ -31,6 +32,9 @@ _JUDGEMENTS = (
     protocol.Due,
 )
 
+#: So many jobs that another client wanted ended a host may name in a reply.
+_MOST_DUE = 100
+
 #: What is said of the round, not of a job.
 _OF_ROUND = (
     protocol.Hello,
@@ -58,8 +62,10 @@ class Asked:
         starts = _ids(request.starts)
         kills = {job_id for job_id, _ in request.kills}
         reaps = _ids(request.reaps)
+        forgets = _ids(request.forgets)
+        self._due_left = _MOST_DUE
         logs = set(self._wants)
-        self._judged = starts | kills | _ids(request.checks)
+        self._judged = starts | kills | forgets | _ids(request.checks)
         self._ids: dict[type, tuple[set[str], ...]] = {
             **dict.fromkeys(_JUDGEMENTS, (self._judged,)),
             protocol.Claimed: (_ids(s for s in request.starts if s.key),),
@@ -68,6 +74,7 @@ class Asked:
             protocol.KillMissing: (kills,),
             protocol.Reaped: (self._judged, reaps),
             protocol.ReapRefused: (reaps,),
+            protocol.Unforgotten: (forgets,),
             protocol.Longer: (reaps,),
             protocol.Differs: (reaps,),
             protocol.NoLog: (logs,),
@@ -90,11 +97,17 @@ class Asked:
                 return _stray(event, event.job_id)
             self._judged.add(event.job_id)
             return event
-        if not any(event.job_id in ids for ids in self._ids[type(event)]):
+        if not self._is_asked(event.job_id, type(event)):
             return _stray(event, event.job_id)
         if isinstance(event, protocol.Claimed):
             self._judged.add(event.winner_id)
         return event
+
+    def _is_asked(self, job_id: str, kind: type) -> bool:
+        if any(job_id in ids for ids in self._ids[kind]):
+            return True
+        self._due_left -= kind is protocol.Due
+        return kind is protocol.Due and self._due_left >= 0
 
     def _check_log(self, event: protocol.LogData | protocol.LogEnd) -> protocol.Event:
         want = self._wants.get(event.job_id)

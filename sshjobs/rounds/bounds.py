@@ -141,6 +141,7 @@ class ReplyBounds(Bounds):
         super().__init__(host, settings, sent)
         wanted = (request.starts, request.checks, request.reaps, request.logs)
         ids = [one.job_id for some in wanted for one in some]
+        ids += [check.job_id for check in request.forgets]
         ids += [job_id for job_id, _ in request.kills]
         things = len(ids)
         self._ids = frozenset(ids)

@@ -34,7 +34,7 @@ class Plan(Record):
     """The intents that a request serves, by kind."""
 
     starts: list[Intent]
-    kills: list[Intent]
+    kills: list[Intent]  # and what is to be forgotten
     reaps: list[Intent]
     waits: list[Intent]  # for a log to come home
     newest: int  # of all that stood open, see Store.newest_intent
@@ -67,6 +67,8 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
     intents = store.intents(place.conn, MOST_INTENTS, row.rounds)
     jobs = store.jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
+    forgets = [i for i in intents if i.kind == "forget" and i.job_id in jobs]
+    gone = {i.job_id: _check(jobs[i.job_id]) for i in forgets}
     starts, orders = _starts(place, intents, jobs)
     reaps = _reaps(store, intents, jobs)
     homes = {i.job_id: _home(jobs[i.job_id]) for i in reaps}
@@ -81,6 +83,7 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         checks=tuple(
             protocol.Check(job_id, pid, start)
             for job_id, pid, start in store.asked_to_start(place.conn)
+            if job_id not in gone
         ),
         reaps=tuple(protocol.Reap(*pair) for pair in homes.items()),
         logs=logs,
@@ -89,10 +92,16 @@ def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
         key_ttl=place.settings.key_ttl,
         gone_ttl=GONE_TTL,
         ends=_ends(orders, wanted),
+        forgets=tuple(gone.values()),
     )
+    kills += forgets
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     newest = max((intent.id for intent in intents), default=0)
     return Plan(starts, kills, reaps, waits, newest), request
+
+
+def _check(job: Job) -> protocol.Check:
+    return protocol.Check(job.id, job.pid, job.start)
 
 
 def _home(job: Job) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from .. import states
+from .. import errors, states
 from ..errors import NotYet, SshJobsError, StoreError
 from ..facts import runs_elsewhere
 from ..rounds import Party
@@ -22,6 +22,7 @@ def kill(
     *,
     show: Show | None = None,
     keep: bool = False,
+    forget: bool = False,
 ) -> Answer:
     """End jobs with their whole trees, and return how each ended.
 
@@ -31,18 +32,74 @@ def kill(
     Args:
         show: Takes the jobs of each host when that host is done.
         keep: Leave it written down for later where a host cannot be asked now.
+        forget: Declare jobs LOST that nobody can see, since they are known to be
+            gone, and end none that runs.
 
     Raises:
         NotYet: they were told to end and have not ended within the bound.
     """
     jobs = chosen(ctx, names, None, None) if names else Chosen({}, {})
 
+    notes: list[str] = []
+    refused: list[SshJobsError] = []
+
     def work(own: Context, conn: str) -> None:
         if conn in jobs.active:
             with own.party_at(conn) as party:
-                _kill_on(party, jobs.active[conn], keep)
+                if forget:
+                    _forget_on(party, jobs.active[conn], notes, refused)
+                else:
+                    _kill_on(party, jobs.active[conn], keep)
 
-    return ask_all(ctx, jobs, work, show)
+    answer = ask_all(ctx, jobs, work, show)
+    answer.notes += notes
+    answer.errors += refused
+    return answer
+
+
+def _forget_on(
+    party: Party, ids: list[str], notes: list[str], refused: list[SshJobsError]
+) -> None:
+    """Declare jobs LOST, on their host if it can be asked, else in the record only."""
+    store = party.store
+    with store.write():
+        sent = [job_id for job_id in ids if not _cancel_unsent(party, job_id)]
+        numbers = store.add_intents(party.conn, "forget", sent)
+    if not numbers:
+        return
+    try:
+        party.pursue(party.served(numbers))
+    except (errors.HostUnreachable, errors.AuthenticationError) as error:
+        notes.append(_forget_here(party, numbers, error))
+    except SshJobsError:
+        store.drop_intents(numbers)  # what was done there is told by the next round
+        raise
+    else:
+        intents = store.outcomes(numbers).values()
+        refused += (errors.load(intent.note) for intent in intents if intent.note)
+        store.drop_intents(numbers)
+
+
+def _forget_here(party: Party, numbers: list[int], error: SshJobsError) -> str:
+    """Declare jobs LOST of a host that cannot be asked; return a warning.
+
+    The host is told when it can be asked again, and a job that runs there is ended.
+    """
+    store, host = party.store, party.identity.host
+    reason = f"declared lost by a person while {host} could not be asked"
+    lost = dict(state=states.LOST, finished_at=party.clock(), reason=reason)
+    with store.write():
+        store.leave_open(numbers)
+        ids = [intent.job_id for intent in store.outcomes(numbers).values()]
+        jobs = store.jobs(ids).values()
+        active = [job.id for job in jobs if not states.is_final(job.state)]
+        for job_id in active:
+            store.update(job_id, **lost)
+    return (
+        f"{host}: {len(active)} declared lost in this machine's record alone, and may "
+        f"still run: the host could not be asked ({error}). If a command of sshjobs "
+        "reaches it again, what runs there is ended"
+    )
 
 
 def _kill_on(party: Party, ids: list[str], keep: bool) -> None:
@@ -78,7 +135,7 @@ def _away(party: Party, ids: list[str]) -> NotYet:
     return NotYet(
         f"{party.identity.host}: {where}, which this connection does not reach. It is "
         "told to end, and the next command of sshjobs that reaches that machine, such "
-        "as poll, ends it",
+        "as poll, ends it. If that machine is gone for good: sshjobs kill --forget",
         tuple(ids),
     )
 
