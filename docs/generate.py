@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sshjobs import errors, manual, settings, states
+from sshjobs import errors, settings, states
+from sshjobs.cli import manual
 
 _REFERENCE = Path(__file__).parent / "reference"
 _MADE = "<!-- Made by `inv docs` from {source}; change it there. -->\n"
@@ -27,7 +28,7 @@ def command_line() -> str:
     """Return the page of verbs and flags, from ``manual.VERBS``."""
     parts = [
         "# The command line\n",
-        _MADE.format(source="sshjobs/manual.py"),
+        _MADE.format(source="sshjobs/cli/manual.py"),
         f"{manual.SUMMARY} The same verbs are Invoke tasks wherever a `tasks.py` takes "
         "in `sshjobs.tasks`; there, what stands by its place here is a flag too "
         "(`inv submit --host H --command LINE`).\n",

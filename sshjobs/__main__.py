@@ -1,5 +1,5 @@
 """``python -m sshjobs``."""
 
-from .cli import script
+from .cli.main import script
 
 script()

@@ -23,10 +23,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from .bare import signal, socket
 from .errors import StoreError, of_system
 from .model import printable
 from .owned import check_dir, make_private, open_owned
+from .startup.stdlib import signal, socket
 
 #: Seconds without a beat after which a leader counts as stopped.
 STALE = 15.0
@@ -145,11 +145,11 @@ class Lead:
     def __init__(
         self,
         folder: str,
-        conn: str,
+        site_id: str,
         current: Callable[[], int],
         advance: Callable[[int], bool],
     ) -> None:
-        self._base = os.path.join(folder, f"round.{conn}")
+        self._base = os.path.join(folder, f"round.{site_id}")
         self._current = current
         self._advance = advance
         self._fd = -1
@@ -283,8 +283,8 @@ class Bell:
         conn: The identity of the connection that is waited for.
     """
 
-    def __init__(self, rundir: str, conn: str) -> None:
-        self._folder = os.path.join(rundir, f"w-{conn}")
+    def __init__(self, rundir: str, site_id: str) -> None:
+        self._folder = os.path.join(rundir, f"w-{site_id}")
         self._socket: socket.socket | None = None
         self._path = ""
 

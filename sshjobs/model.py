@@ -11,7 +11,7 @@ import os
 import zlib
 
 from .errors import SpecError
-from .record import TYPE_CHECKING, Record
+from .startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
     from typing import Any
@@ -185,7 +185,7 @@ class Job(Record):
 
     id: str
     host: str
-    conn: str  # identity of the connection, see transports.Identity.key
+    site_id: str  # identity of the connection, see transports.Identity.key
     state: str
     key: str = ""
     name: str = ""
@@ -208,7 +208,7 @@ class Job(Record):
     started_at: float | None = None
     finished_at: float | None = None
     log_bytes: int = 0
-    log_home: int = 0
+    log_local_bytes: int = 0
     log_final: bool = False
     reaped_at: float | None = None
     max_log_bytes: int = 0  # so many are brought home, 0: all; the rest stays there

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from .errors import SpecError
 from .model import CLEANUP, check_host, seconds
-from .record import TYPE_CHECKING, Record
+from .startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
     from typing import Any

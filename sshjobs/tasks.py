@@ -29,7 +29,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 
-from . import manual
+from .cli import manual
 from .errors import SpecError
 
 
@@ -92,10 +92,10 @@ def _body(verb: manual.Verb) -> Callable[..., None]:
 def _carry_out(verb: manual.Verb, asked: dict[str, Any]) -> int:
     # Keep in sync with cli.py: the demonstration is a user of the verbs, no part.
     if verb.name == "demo":
-        from .demo import main as demo
+        from .cli.demo import main as demo
 
         return demo(asked)
-    from .commands import run
+    from .cli.handlers import run
 
     return run(verb.name, asked)
 

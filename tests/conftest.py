@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from sshjobs.store import Store
-from tests.box import Box, end_jobs
-from tests.reach import Reach
+from tests.cli import Cli, end_jobs
 from tests.sshd import Sshd, sshd_path
+from tests.transport_caller import TransportCaller
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def sshd(new_sshd: Callable[..., Sshd]) -> Sshd:
 
 
 @pytest.fixture
-def box(sshd: Sshd, place: Path) -> Iterator[Box]:
+def cli(sshd: Sshd, place: Path) -> Iterator[Cli]:
     """The stock server, a home of ours, and the command line between them."""
     base = place / "base"
     login = pwd.getpwnam(sshd.user)
@@ -94,24 +94,24 @@ def box(sshd: Sshd, place: Path) -> Iterator[Box]:
     outer.mkdir()
     os.chown(outer, login.pw_uid, login.pw_gid)
     base = outer / "base"
-    made = Box(sshd, place / "home", base)
+    made = Cli(sshd, place / "home", base)
     yield made
     made.close()
     end_jobs(base)
 
 
 @pytest.fixture
-def new_box(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Callable[..., Box]]:
+def new_box(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Callable[..., Cli]]:
     """Makes a server with options of its own, a home, and the command line."""
-    made: list[Box] = []
+    made: list[Cli] = []
 
-    def make(**options: Any) -> Box:
+    def make(**options: Any) -> Cli:
         sshd = new_sshd(**options)
         outer = place / f"host{len(made)}"
         outer.mkdir()
         login = pwd.getpwnam(sshd.user)
         os.chown(outer, login.pw_uid, login.pw_gid)
-        made.append(Box(sshd, place / f"home{len(made)}", outer / "base"))
+        made.append(Cli(sshd, place / f"home{len(made)}", outer / "base"))
         return made[-1]
 
     yield make
@@ -121,12 +121,12 @@ def new_box(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Callable[...
 
 
 @pytest.fixture
-def new_reach(place: Path) -> Iterator[Callable[..., Reach]]:
+def new_reach(place: Path) -> Iterator[Callable[..., TransportCaller]]:
     """Makes callers that share one directory; no ssh process of theirs may remain."""
-    made: list[Reach] = []
+    made: list[TransportCaller] = []
 
-    def make(sshd: Sshd | None, **values: Any) -> Reach:
-        made.append(Reach(place / "run", sshd, **values))
+    def make(sshd: Sshd | None, **values: Any) -> TransportCaller:
+        made.append(TransportCaller(place / "run", sshd, **values))
         return made[-1]
 
     yield make
@@ -137,6 +137,6 @@ def new_reach(place: Path) -> Iterator[Callable[..., Reach]]:
 
 
 @pytest.fixture
-def reach(sshd: Sshd, new_reach: Callable[..., Reach]) -> Reach:
+def caller(sshd: Sshd, new_reach: Callable[..., TransportCaller]) -> TransportCaller:
     """A caller of a stock server."""
     return new_reach(sshd)

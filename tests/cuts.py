@@ -14,11 +14,11 @@ from sshjobs import states, transports
 from sshjobs.errors import SshJobsError
 from sshjobs.locks import Lead
 from sshjobs.model import Job, Spec
-from sshjobs.rounds import Party
+from sshjobs.rounds import Coordinator
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, Into
+from sshjobs.transports import Completed, StdoutFile
 
 #: The nonce of a request, as it stands in a reply that was kept.
 _NONCE = b"@NONCE@"
@@ -64,8 +64,8 @@ class Shell:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run the program as a login would."""
         ran = subprocess.run(
@@ -100,8 +100,8 @@ class Cut(Shell):
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it again, to who asks now."""
         data = self.said.replace(_NONCE, _nonce(stdin))
@@ -124,8 +124,8 @@ class Edited(Shell):
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run what the program has become."""
         assert self.change[0] in stdin
@@ -147,8 +147,8 @@ class Broken(Shell):
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run the program, and hear only its first lines."""
         with subprocess.Popen(
@@ -180,11 +180,11 @@ class Client:
         rundir.mkdir(mode=0o700, exist_ok=True)
         settings = Settings()
         identity = transports.resolve("local", settings)
-        self.party = Party(self.store, identity, settings, str(rundir))
+        self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
         self.lead = Lead(
             str(folder / "home" / "locks"),
-            self.party.conn,
-            self.party.generation,
+            self.coordinator.site_id,
+            self.coordinator.generation,
             lambda _: True,
         )
         assert self.lead.acquire()
@@ -200,7 +200,7 @@ class Client:
         job = Job(
             id=job_id,
             host="local",
-            conn=self.party.conn,
+            site_id=self.coordinator.site_id,
             state=states.PENDING,
             key=key,
             digest=spec.digest() if key else "",
@@ -212,11 +212,11 @@ class Client:
 
     def want(self, kind: str, *ids: str) -> None:
         """Write down that something is wanted."""
-        self.store.add_intents(self.party.conn, kind, ids)
+        self.store.add_intents(self.coordinator.site_id, kind, ids)
 
     def round(self, host: Shell, *, listing: bool = False) -> SshJobsError | None:
         """Run one round; return the error with which it ended."""
-        round_ = Round(self.party, self.lead, listing=listing)
+        round_ = Round(self.coordinator, self.lead, listing=listing)
         try:
             round_.run(host)
         except SshJobsError as error:
@@ -229,7 +229,7 @@ class Client:
         while time.monotonic() < end:
             error = self.round(host)
             assert error is None, error
-            if not self.store.any_active(self.party.conn) and not self.open():
+            if not self.store.any_active(self.coordinator.site_id) and not self.open():
                 return
             time.sleep(0.02)
         raise AssertionError(f"still open: {self.open()} {list(self.store.select())}")
@@ -237,7 +237,7 @@ class Client:
     def open(self) -> list[tuple[str, str]]:
         """Return what is wanted and not served; a log is, until all of it is home."""
         found = []
-        for intent in self.store.intents(self.party.conn):
+        for intent in self.store.intents(self.coordinator.site_id):
             job = self.store.job(intent.job_id)
             home = job is not None and (job.log_final or job.reaped_at is not None)
             if intent.kind != "log" or not home:
@@ -253,7 +253,7 @@ class Client:
         job = self.store.job(job_id)
         with suppress(FileNotFoundError):
             data = Path(self.store.log_path(job_id)).read_bytes()
-            return data[: job.log_home if job else 0]
+            return data[: job.log_local_bytes if job else 0]
         return b""
 
     def outcome(self) -> dict[str, tuple[object, ...]]:
@@ -301,7 +301,7 @@ def check_claims(before: Client, after: Client, said: bytes) -> None:
             assert job.exit_status == 0, job
         if job.reaped_at is not None and (was is None or was.reaped_at is None):
             assert told & {(tag, job.id) for tag in ("reaped", "nolog", "missing")}
-        assert job.log_home <= len(after.log(job.id))
+        assert job.log_local_bytes <= len(after.log(job.id))
     for job_id in old.keys() - after.jobs().keys():
         holders = [line[2] for line in words if line[:2] == ["claimed", job_id]]
         refused = ("refused", job_id) in told

@@ -11,14 +11,14 @@ from typing import Any
 
 from sshjobs import display, states, transports
 from sshjobs.errors import SshJobsError
-from sshjobs.facts import is_home
 from sshjobs.locks import Lead
 from sshjobs.model import Job, Spec, is_job_id
-from sshjobs.rounds import Party
+from sshjobs.rounds import Coordinator
+from sshjobs.rounds.apply import is_home
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, Into
+from sshjobs.transports import Completed, StdoutFile
 
 #: The jobs of our host, by what is asked about them.
 STARTS, CHECKS, KILLS = "a" * 16, "b" * 16, "c" * 16
@@ -53,8 +53,8 @@ class Liar:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it, whatever was asked."""
         found = re.search(rb"sj_open '([0-9a-f]+)'", stdin)
@@ -89,11 +89,11 @@ class Scene:
         rundir.mkdir(mode=0o700)
         settings = Settings()
         identity = transports.resolve("local", settings)
-        self.party = Party(self.store, identity, settings, str(rundir))
+        self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
         self.lead = Lead(
             str(self.home / "locks"),
-            self.party.conn,
-            self.party.generation,
+            self.coordinator.site_id,
+            self.coordinator.generation,
             lambda _: True,
         )
         assert self.lead.acquire()
@@ -107,17 +107,17 @@ class Scene:
     def close(self) -> None:
         """Let go of the record."""
         self.lead.release()
-        self.party.__exit__()
+        self.coordinator.__exit__()
         self.store.close()
 
     def refill(self) -> None:
         """Have all jobs of ours, and all that is wanted of them, as at the start."""
-        store, conn = self.store, self.party.conn
+        store, site_id = self.store, self.coordinator.site_id
         with store.write():
-            store._do("DELETE FROM intents WHERE conn = ?", [conn])
-            store._do("DELETE FROM jobs WHERE conn = ?", [conn])
+            store._do("DELETE FROM intents WHERE site_id = ?", [site_id])
+            store._do("DELETE FROM jobs WHERE site_id = ?", [site_id])
         for job in self._ours():
-            self._add(job, HOME if job.log_home else b"")
+            self._add(job, HOME if job.log_local_bytes else b"")
         for kind, job_id in [
             ("start", STARTS),
             ("kill", KILLS),
@@ -125,7 +125,7 @@ class Scene:
             ("log", LOGS),
             ("forget", FORGETS),
         ]:
-            store.add_intents(conn, kind, [job_id])
+            store.add_intents(site_id, kind, [job_id])
 
     def _add(self, job: Job, log: bytes) -> None:
         self.store.drop_spec(job.id)
@@ -139,7 +139,7 @@ class Scene:
         job = Job(
             id=CHECKS,
             host="local",
-            conn=self.party.conn,
+            site_id=self.coordinator.site_id,
             state=states.RUNNING,
             pid=7,
             start="99",
@@ -148,7 +148,7 @@ class Scene:
             "state": states.COMPLETED,
             "exit_status": 0,
             "finished_at": 2.0,
-            "log_home": len(HOME),
+            "log_local_bytes": len(HOME),
             "log_bytes": len(HOME),
             "log_final": True,
         }
@@ -156,21 +156,21 @@ class Scene:
             job,
             job._replace(id=KILLS),
             job._replace(id=FORGETS),
-            job._replace(id=LOGS, log_home=len(HOME), log_bytes=len(HOME)),
+            job._replace(id=LOGS, log_local_bytes=len(HOME), log_bytes=len(HOME)),
             job._replace(id=STARTS, state=states.PENDING, pid=None, start="", key="k"),
             job._replace(id=REAPS, **done),
         ]
 
     def _theirs(self) -> Job:
         return Job(
-            id=THEIRS, host="elsewhere", conn="other", state=states.PENDING, key="k"
+            id=THEIRS, host="elsewhere", site_id="other", state=states.PENDING, key="k"
         )
 
     def hear(
         self, said: bytes, cut: int | None = None, listing: bool = False
     ) -> SshJobsError | None:
         """Have one round bring a reply; return the error with which it ended."""
-        round_ = Round(self.party, self.lead, listing=listing)
+        round_ = Round(self.coordinator, self.lead, listing=listing)
         try:
             round_.run(Liar(said, cut))
         except SshJobsError as error:
@@ -205,13 +205,15 @@ class Scene:
             if job.id in (LOGS, REAPS):
                 log = Path(self.store.log_path(job.id)).read_bytes()
                 assert log.startswith(HOME)
-                if job.id == REAPS and job.log_home == 0:  # `differs`: brought anew
+                if (
+                    job.id == REAPS and job.log_local_bytes == 0
+                ):  # `differs`: brought anew
                     assert not job.log_final and job.reaped_at is None
                 else:
-                    assert job.log_home >= len(HOME)
+                    assert job.log_local_bytes >= len(HOME)
         for text in display.host_lines([], 0.0):
             assert text.isprintable()
-        row = self.party.row()
+        row = self.coordinator.row()
         assert row.node.isprintable() and row.journal_gen.isprintable()
 
 
@@ -227,8 +229,8 @@ def check_job(job: Job) -> None:
     assert display.job_line(job).isprintable()
     assert all(line.isprintable() for line in display.record(job))
     assert json.loads(json.dumps(job.public()))["id"] == job.id
-    assert job.log_home >= 0 and 0 <= job.log_bytes < 10**15
+    assert job.log_local_bytes >= 0 and 0 <= job.log_bytes < 10**15
     if job.state in (states.COMPLETED, states.FAILED) and not job.reason:
         assert job.exit_status is not None or job.signal is not None, job
     assert job.exit_status is None or 0 <= job.exit_status <= 255
-    assert is_home(job) or job.reaped_at is None or job.log_home <= job.log_bytes
+    assert is_home(job) or job.reaped_at is None or job.log_local_bytes <= job.log_bytes

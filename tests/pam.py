@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.box import Box
+from tests.cli import Cli
 from tests.sshd import sshd_path
 
 _FOLDER = Path("/etc/pam.d")
@@ -37,8 +37,8 @@ class Rules:
 
 @contextmanager
 def new_rules(
-    folder: Path, new_box: Callable[..., Box], **options: Any
-) -> Iterator[tuple[Rules, Box]]:
+    folder: Path, new_box: Callable[..., Cli], **options: Any
+) -> Iterator[tuple[Rules, Cli]]:
     """Yield rules, and a host whose logins they decide about.
 
     The name of the service is that of the program (before 9.8), or an option.

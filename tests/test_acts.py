@@ -12,10 +12,10 @@ import pytest
 
 from sshjobs import transports
 from sshjobs.transports.login_files import agent_paths, login_files
-from tests.box import Box
+from tests.cli import Cli
 from tests.kdc import Kdc, is_here
-from tests.reach import Reach
 from tests.sshd import Sshd
+from tests.transport_caller import TransportCaller
 
 #: A line of ssh_config, and the file below the server's directory on which a login
 #: rests by it. SJ_DIR names the directory too.
@@ -47,19 +47,19 @@ FILES = {
 }
 
 
-def tell(sshd: Sshd, reach: Reach, line: str) -> str:
+def tell(sshd: Sshd, caller: TransportCaller, line: str) -> str:
     """Return what a login rests on, with one line more in the configuration."""
     keys = sshd.folder / "keys"
     hop = f'\nHost hop\n    IdentityFile "{keys}/of hop"\n'
     said = line.replace("{k}", str(keys))
     before = f"Host {sshd.alias}\n    {said}\n{hop}"
     sshd.write_client_config(before=before)
-    return transports.credentials(reach.identity)
+    return transports.credentials(caller.identity)
 
 
 @pytest.mark.parametrize("line", FILES)
 def test_each_file_of_a_login_counts(
-    sshd: Sshd, reach: Reach, line: str, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = sshd.folder / "keys"
     keys.mkdir()
@@ -77,18 +77,18 @@ def test_each_file_of_a_login_counts(
         user=subprocess.check_output(["id", "-un"], text=True).strip(),
         hash=said.split("controlpath /")[-1].split()[0],
     )
-    before = tell(sshd, reach, line)
-    assert transports.credentials(reach.identity) == before
+    before = tell(sshd, caller, line)
+    assert transports.credentials(caller.identity) == before
     if name == "../ssh_config":
         with open(sshd.config, "a", encoding="utf-8") as config:
             config.write("    KexAlgorithms +diffie-hellman-group14-sha1\n")
     else:
         (keys / name).write_text("one")
-    after = transports.credentials(reach.identity)
+    after = transports.credentials(caller.identity)
     assert after != before
     if name != "../ssh_config":
         shutil.copystat(sshd.key, keys / name)
-        assert transports.credentials(reach.identity) != after, "a new mode, new times"
+        assert transports.credentials(caller.identity) != after, "a new mode, new times"
 
 
 def test_paths_are_those_that_ssh_makes_of_them() -> None:
@@ -104,7 +104,7 @@ def test_paths_are_those_that_ssh_makes_of_them() -> None:
 
 @pytest.mark.parametrize("option", ["$SJ_AGENT", "${SJ_AGENT}", "{path}"])
 def test_an_agent_that_is_named_counts(
-    sshd: Sshd, reach: Reach, option: str, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = sshd.folder / "an agent"
     monkeypatch.setenv("SJ_AGENT", str(path))
@@ -113,10 +113,10 @@ def test_an_agent_that_is_named_counts(
         while not path.exists():
             assert one.poll() is None
         option = option.replace("{path}", f'"{path}"')
-        before = tell(sshd, reach, f"IdentityAgent {option}")
+        before = tell(sshd, caller, f"IdentityAgent {option}")
         env = os.environ | {"SSH_AUTH_SOCK": str(path)}
         subprocess.run(["ssh-add", "-q", sshd.key], env=env, check=True)
-        assert transports.credentials(reach.identity) != before
+        assert transports.credentials(caller.identity) != before
     finally:
         one.terminate()
         one.wait()
@@ -130,19 +130,19 @@ def _sign(ca: Path, key: Path, user: str, span: str) -> None:
     )
 
 
-def test_a_renewed_certificate_is_tried(new_box: Callable[..., Box]) -> None:
-    box = new_box(AuthorizedKeysFile="none", TrustedUserCAKeys="/tmp/none")
-    sshd = box.sshd
+def test_a_renewed_certificate_is_tried(new_box: Callable[..., Cli]) -> None:
+    cli = new_box(AuthorizedKeysFile="none", TrustedUserCAKeys="/tmp/none")
+    sshd = cli.sshd
     assert sshd is not None
     ca = sshd.folder / "ca"
     subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", ca], check=True)
     sshd.restart(TrustedUserCAKeys=f"{ca}.pub")
     _sign(ca, sshd.key, sshd.user, "-2d:-1d")
     for _ in range(2):
-        assert box("submit", "box", "--", "true").status == 77
+        assert cli("submit", "box", "--", "true").status == 77
     assert sshd.connections == 1
     _sign(ca, sshd.key, sshd.user, "-1d:+1d")
-    box.submit("--", "true")
+    cli.submit("--", "true")
     assert sshd.connections == 2
 
 
@@ -152,38 +152,38 @@ def test_a_renewed_certificate_is_tried(new_box: Callable[..., Box]) -> None:
 )
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's sshd has a keytab")
 def test_a_new_ticket_in_the_same_cache_is_tried(
-    new_box: Callable[..., Box], place: Path, monkeypatch: pytest.MonkeyPatch
+    new_box: Callable[..., Cli], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = place / "kdc"
     folder.mkdir()
     with Kdc(folder) as kdc:
         monkeypatch.setenv("KRB5_CONFIG", kdc.env["KRB5_CONFIG"])
         monkeypatch.setenv("KRB5_KTNAME", str(kdc.keytab("host/localhost")))
-        box = new_box(
+        cli = new_box(
             GSSAPIAuthentication="yes",
             GSSAPIStrictAcceptorCheck="no",
             PubkeyAuthentication="no",
         )
-        sshd = box.sshd
+        sshd = cli.sshd
         assert sshd is not None
         kdc.add_user(sshd.user, "secret")
         cache = str(folder / "cache")
-        box.env |= kdc.env | {"KRB5CCNAME": cache}
+        cli.env |= kdc.env | {"KRB5CCNAME": cache}
         key = (sshd.folder / "host.pub").read_text()
         sshd.known_hosts.write_text(f"[localhost]:{sshd.port} {key}")
         first = "Host box\n    HostName localhost\n    GSSAPIAuthentication yes\n"
         sshd.write_client_config(before=first)
         for _ in range(2):
-            assert box("submit", "box", "--", "true").status == 77
+            assert cli("submit", "box", "--", "true").status == 77
         assert sshd.connections == 1
         kdc.kinit(sshd.user, "secret", cache)
-        box.submit("--", "true")
+        cli.submit("--", "true")
         assert sshd.connections == 2
         assert "Accepted gssapi-with-mic" in sshd.text
         # The login has put a ticket for the host beside it, which is no person's act.
         monkeypatch.setenv("KRB5CCNAME", cache)
-        box.ok("disconnect", "box")
+        cli.ok("disconnect", "box")
         sshd.restart(GSSAPIAuthentication="no")
         for _ in range(2):
-            assert box("submit", "box", "--", "true").status == 77
+            assert cli("submit", "box", "--", "true").status == 77
         assert sshd.connections == 3

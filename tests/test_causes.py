@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import errors
-from sshjobs.transports.causes import diagnose, words
+from sshjobs.transports.ssh_errors import diagnose, words
 
 pytestmark = pytest.mark.quick
 

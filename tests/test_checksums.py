@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshjobs import errors, protocol
-from sshjobs.facts import Ledger
 from sshjobs.protocol import Reap, Request
+from sshjobs.rounds.apply import ReplyApplier
 from sshjobs.rounds.checksum import Sums
 from sshjobs.store import Store
-from tests.box import Box
+from tests.cli import Cli
 from tests.hosts import without
 from tests.test_posix import Host, any_host, end_all, host, of, paths, reap_of
 
@@ -144,49 +144,49 @@ def test_a_dd_that_lies_about_itself_deletes_nothing(tmp_path: Path) -> None:
     assert of(protocol.Differs, reap(host, reap_of(job_id, home)))
 
 
-def test_wrong_bytes_at_home_are_brought_anew(box: Box) -> None:
-    job_id = box.submit("--", LINE)
-    box.ok("wait", job_id)
-    assert box.ok("logs", job_id).raw == LOG
-    (box.home / "logs" / job_id).write_bytes(LOG.replace(b"5", b"6"))
-    assert [row["id"] for row in box.ok("reap", "--json").objects] == [job_id]
-    assert not box.directory(job_id).exists()
-    assert box.ok("logs", job_id).raw == LOG
+def test_wrong_bytes_at_home_are_brought_anew(cli: Cli) -> None:
+    job_id = cli.submit("--", LINE)
+    cli.ok("wait", job_id)
+    assert cli.ok("logs", job_id).raw == LOG
+    (cli.home / "logs" / job_id).write_bytes(LOG.replace(b"5", b"6"))
+    assert [row["id"] for row in cli.ok("reap", "--json").objects] == [job_id]
+    assert not cli.directory(job_id).exists()
+    assert cli.ok("logs", job_id).raw == LOG
 
 
-def test_a_long_log_is_brought_anew(box: Box) -> None:
+def test_a_long_log_is_brought_anew(cli: Cli) -> None:
     """Of which most comes in a session of its own."""
-    job_id = box.submit("--", "head -c 20000000 /dev/zero; echo end")
-    box.ok("wait", job_id)
-    assert len(box.ok("logs", job_id).raw) == 20000004
-    with (box.home / "logs" / job_id).open("r+b") as file:
+    job_id = cli.submit("--", "head -c 20000000 /dev/zero; echo end")
+    cli.ok("wait", job_id)
+    assert len(cli.ok("logs", job_id).raw) == 20000004
+    with (cli.home / "logs" / job_id).open("r+b") as file:
         file.seek(12345678)
         file.write(b"x")
-    assert [row["id"] for row in box.ok("reap", "--json").objects] == [job_id]
-    assert box.ok("logs", job_id).raw == bytes(20000000) + b"end\n"
+    assert [row["id"] for row in cli.ok("reap", "--json").objects] == [job_id]
+    assert cli.ok("logs", job_id).raw == bytes(20000000) + b"end\n"
 
 
-def test_a_log_that_differs_again_is_not_brought_for_ever(box: Box) -> None:
+def test_a_log_that_differs_again_is_not_brought_for_ever(cli: Cli) -> None:
     """Something on the way spoils it each time; what is said first of a wish counts."""
-    job_id = box.submit("--", LINE)
-    box.ok("wait", job_id)
-    box.ok("logs", job_id)
-    store = Store(str(box.home))
-    conn = store.hosts()[0].conn
-    (number,) = store.add_intents(conn, "reap", [job_id])
+    job_id = cli.submit("--", LINE)
+    cli.ok("wait", job_id)
+    cli.ok("logs", job_id)
+    store = Store(str(cli.home))
+    site_id = store.hosts()[0].site_id
+    (number,) = store.add_intents(site_id, "reap", [job_id])
     refusal = protocol.ReapRefused(job_id, "it differs")
     said: list[protocol.Event] = [protocol.Differs(job_id), refusal]
     for _ in range(2):
         assert not store.outcomes([number])[number].done
         intents = list(store.outcomes([number]).values())
         with store.write():
-            Ledger(store, conn, box.host, intents, 0.0, 1.0).apply(said)
+            ReplyApplier(store, site_id, cli.host, intents, 0.0, 1.0).apply(said)
         if not store.outcomes([number])[number].done:
-            assert store.jobs([job_id])[job_id].log_home == 0
-            store.update(job_id, log_home=len(LOG), log_final=True)
+            assert store.jobs([job_id])[job_id].log_local_bytes == 0
+            store.update(job_id, log_local_bytes=len(LOG), log_final=True)
     outcome = store.outcomes([number])[number]
     assert outcome.done
     error = errors.load(outcome.note)
     assert str(error).endswith("not reaped: it differs, though it was brought anew")
-    assert store.jobs([job_id])[job_id].log_home == len(LOG)
+    assert store.jobs([job_id])[job_id].log_local_bytes == len(LOG)
     store.close()

@@ -7,16 +7,16 @@ import subprocess
 
 import pytest
 
-from sshjobs import cli, manual
-from sshjobs.manual import BY_NAME
-from tests.box import Box
+from sshjobs.cli import main, manual
+from sshjobs.cli.manual import BY_NAME
+from tests.cli import Cli
 
 pytestmark = pytest.mark.quick
 
 
 def read(text: str) -> dict[str, object]:
     verb, *words = text.split(" ")
-    return cli.read(BY_NAME[verb], words)
+    return main.read(BY_NAME[verb], words)
 
 
 def test_flags_and_words_come_in_any_order() -> None:
@@ -48,7 +48,7 @@ def test_every_argument_has_a_value() -> None:
     for verb in manual.VERBS:
         words = ["x" for arg in verb.args if arg.positional and not arg.many]
         words += ["x" for arg in verb.args if arg.required]
-        values = cli.read(verb, words)
+        values = main.read(verb, words)
         assert set(values) == {arg.dest for arg in verb.args}
 
 
@@ -82,13 +82,13 @@ def test_a_mistake_ends_with_64(text: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_help_reads_like_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["--help"])
+        main.main(["--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
     assert all(verb.brief in out for verb in manual.VERBS)
     for verb in manual.VERBS:
         with pytest.raises(SystemExit):
-            cli.main([verb.name, "--help"])
+            main.main([verb.name, "--help"])
         out = capsys.readouterr().out
         assert all(arg.name in out for arg in verb.args if not arg.positional)
         assert max(map(len, out.splitlines())) <= 90
@@ -96,7 +96,7 @@ def test_help_reads_like_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_verb_ends_with_64(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["frobnicate"])
+        main.main(["frobnicate"])
     assert ended.value.code == 64
 
 
@@ -119,30 +119,30 @@ def test_an_unknown_verb_ends_with_64(capsys: pytest.CaptureFixture[str]) -> Non
         (["poll", "--adopt"], "--host"),
     ],
 )
-def test_a_wrong_call_does_nothing(box: Box, words: list[str], part: str) -> None:
-    ended = box(*words)
+def test_a_wrong_call_does_nothing(cli: Cli, words: list[str], part: str) -> None:
+    ended = cli(*words)
     assert ended.status == 64, ended
     assert part in ended.err
     assert len(ended.err.splitlines()) <= 2
-    assert box.ok("list").out == ""
-    assert box.sshd is not None and box.sshd.connections == 0
+    assert cli.ok("list").out == ""
+    assert cli.sshd is not None and cli.sshd.connections == 0
 
 
-def test_nothing_printed_drives_a_terminal(box: Box) -> None:
-    job = box.submit("--name", "a\x1b[31mb\nc", "--", "true")
+def test_nothing_printed_drives_a_terminal(cli: Cli) -> None:
+    job = cli.submit("--name", "a\x1b[31mb\nc", "--", "true")
     for words in (("poll", job), ("show", job), ("list",)):
-        assert "\x1b" not in box.ok(*words).out
-    assert box.job(job)["name"] == "a\x1b[31mb\nc"
+        assert "\x1b" not in cli.ok(*words).out
+    assert cli.job(job)["name"] == "a\x1b[31mb\nc"
 
 
 @pytest.mark.parametrize("verb", ["submit", "run"])
-def test_an_id_is_one_write_without_buffers_too(box: Box, verb: str) -> None:
+def test_an_id_is_one_write_without_buffers_too(cli: Cli, verb: str) -> None:
     """Containers set PYTHONUNBUFFERED; a crowd with one pipe must not mix lines."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     streams = {"stdout" if verb == "submit" else "stderr": theirs}
     other = {"stderr" if verb == "submit" else "stdout": subprocess.DEVNULL}
-    process = box.start(
-        verb, box.host, "--", "true", env={"PYTHONUNBUFFERED": "1"}, **streams, **other
+    process = cli.start(
+        verb, cli.host, "--", "true", env={"PYTHONUNBUFFERED": "1"}, **streams, **other
     )
     theirs.close()
     assert process.wait(60) == 0

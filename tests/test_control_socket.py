@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from sshjobs import errors
-from sshjobs.transports import handshake
-from tests.box import Box
-from tests.reach import Reach
+from sshjobs.transports.openssh import handshake
+from tests.cli import Cli
 from tests.sshd import Sshd
+from tests.transport_caller import TransportCaller
 
 
 @pytest.fixture
-def few(box: Box, place: Path) -> Iterator[Box]:
+def few(cli: Cli, place: Path) -> Iterator[Cli]:
     """A home on a file system with a few inodes."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a file system")
@@ -27,10 +27,10 @@ def few(box: Box, place: Path) -> Iterator[Box]:
     options = "size=24m,nr_inodes=120,mode=0700"
     command = ["mount", "-t", "tmpfs", "-o", options, "none", str(disk)]
     subprocess.run(command, check=True)
-    box.home = disk / "home"
-    box.env["SSHJOBS_HOME"] = str(box.home)
-    yield box
-    box.close()
+    cli.home = disk / "home"
+    cli.env["SSHJOBS_HOME"] = str(cli.home)
+    yield cli
+    cli.close()
     subprocess.run(["umount", "-l", disk], check=True)
 
 
@@ -44,7 +44,7 @@ def fill(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("verb", ["connect", "submit"])
-def test_no_inode_costs_no_login(few: Box, verb: str) -> None:
+def test_no_inode_costs_no_login(few: Cli, verb: str) -> None:
     sshd = few.sshd
     assert sshd is not None
     few.ok("hosts")
@@ -71,11 +71,11 @@ def test_no_inode_costs_no_login(few: Box, verb: str) -> None:
 
 @pytest.mark.parametrize("how", ["bind", "link"])
 def test_what_the_file_system_refuses_is_said(
-    sshd: Sshd, reach: Reach, how: str, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that nobody may write to, by a rule that holds for root as well."""
-    assert reach.identity
-    folder = reach.folder
+    assert caller.identity
+    folder = caller.folder
     if how == "link":
         socket = str(folder / "s.x")
         folder.mkdir(mode=0o700)
@@ -85,7 +85,7 @@ def test_what_the_file_system_refuses_is_said(
     if os.geteuid() == 0:
         folder.mkdir(mode=0o700)
         subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
-        (folder / f"gate.{reach.identity.key}.0").touch(0o600)
+        (folder / f"gate.{caller.identity.key}.0").touch(0o600)
         try:
             subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
             with pytest.raises(errors.StoreError, match="Read-only file system"):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import eventually
+from tests.cli import eventually
 from tests.faults.schedule import Work
 from tests.faults.world import Command, Home, World, signal_to
 
@@ -52,7 +52,7 @@ def done(home: Home, *words: str) -> str:
 
 
 def submit(home: Home, key: str, line: str) -> Command:
-    return home.start("submit", home.box.host, "--key", key, "--", line)
+    return home.start("submit", home.cli.host, "--key", key, "--", line)
 
 
 def work(number: int, lines: int = 3, pause: float = 0.0) -> Work:
@@ -74,16 +74,16 @@ def all_is_well(world: World, home: Home, works: list[Work]) -> None:
     by_tag = {one.tag: one for one in works}
     for job_id, key, state, size in rows:
         assert state == "COMPLETED", (job_id, key, state)
-        log = (home.box.home / "logs" / job_id).read_bytes()
+        log = (home.cli.home / "logs" / job_id).read_bytes()
         assert (log, size) == (by_tag[key].log, len(log))
     assert home.rows("SELECT * FROM intents WHERE done = 0") == []
-    assert os.listdir(home.box.home / "specs") == []
+    assert os.listdir(home.cli.home / "specs") == []
     nothing_is_left(home)
 
 
 def nothing_is_left(home: Home) -> None:
     """No process, socket or file of a connection outlives a disconnect."""
-    done(home, "disconnect", home.box.host)
+    done(home, "disconnect", home.cli.host)
     assert home.masters() == []
     left = [p for p in home.rundir.rglob("*") if not p.is_dir()]
     assert [p for p in left if not p.name.startswith("gate.")] == []
@@ -117,16 +117,16 @@ def _kill_master(home: Home) -> None:
 
 
 def _kill_session(home: Home) -> None:
-    assert home.box.sshd is not None
-    for pid in home.box.sshd.session_pids():
+    assert home.cli.sshd is not None
+    for pid in home.cli.sshd.session_pids():
         signal_to(pid, signal.SIGKILL)
 
 
 def _restart(home: Home) -> None:
-    assert home.box.sshd is not None
-    home.box.sshd.stop()
+    assert home.cli.sshd is not None
+    home.cli.sshd.stop()
     _kill_session(home)
-    home.box.sshd.start()
+    home.cli.sshd.start()
 
 
 def _stop_master(home: Home) -> None:
@@ -200,10 +200,10 @@ def test_leaders_and_masters_die_under_a_crowd(world: World, home: Home) -> None
 def test_a_batch_whose_leader_is_killed_is_started_by_the_next(
     world: World, home: Home
 ) -> None:
-    done(home, "connect", home.box.host)
+    done(home, "connect", home.cli.host)
     text = "".join(f"{work(n).command(world.ran)}\n" for n in range(60)).encode()
     for delay in (0.15, 0.2, 0.25, 0.3, 0.35):
-        batch = home.start("submit", home.box.host, "--from", "-", stdin=text)
+        batch = home.start("submit", home.cli.host, "--from", "-", stdin=text)
         time.sleep(delay)
         batch.hit(signal.SIGKILL)
     done(home, "wait")
@@ -232,7 +232,7 @@ def test_a_run_does_not_notice(
     world: World, home: Home, fault: Callable[[Home], None]
 ) -> None:
     one = Work("w", 30, 0.1, 7)
-    run = home.start("run", home.box.host, "--", one.command(world.ran))
+    run = home.start("run", home.cli.host, "--", one.command(world.ran))
     eventually(lambda: b"w 3\n" in run.ended.raw)
     fault(home)
     assert ends(run) == [7], run.ended
@@ -255,7 +255,7 @@ def test_a_stopped_leader_is_replaced_and_does_no_harm(
     world.stop(first.process.pid)
     home.relay.delay = 0.0
     second = submit(home, "w1", work(1).command(world.ran))
-    poll = home.start("poll", "--host", home.box.host)
+    poll = home.start("poll", "--host", home.cli.host)
     assert ends(second, poll) == [0, 0], second.ended
     assert first.alive
     done(home, "wait")
@@ -267,7 +267,7 @@ def test_a_stopped_leader_is_replaced_and_does_no_harm(
 def test_a_leader_stopped_in_its_session_does_no_harm_late(
     world: World, home: Home
 ) -> None:
-    done(home, "connect", home.box.host)
+    done(home, "connect", home.cli.host)
     home.relay.freeze()
     first = submit(home, "w0", work(0).command(world.ran))
     eventually(lambda: home.rows("SELECT 1 FROM intents WHERE sent = 1"))
@@ -279,7 +279,7 @@ def test_a_leader_stopped_in_its_session_does_no_harm_late(
     world.go_on()
     assert ends(first) == [0], first.ended
     assert first.ended.id == job_id
-    done(home, "poll", "--host", home.box.host)
+    done(home, "poll", "--host", home.cli.host)
     assert home.rows("SELECT state FROM jobs") == [("CANCELLED",)]
     assert runs(world) == []
     nothing_is_left(home)
@@ -294,10 +294,10 @@ def _killed_with_its_round_on_the_way(world: World, home: Home, *flags: str) -> 
     The leader is stopped first: the master of a leader that is killed closes the
     session, and sshd forgets what it has not yet handed to the shell (9.2).
     """
-    done(home, "connect", home.box.host)
+    done(home, "connect", home.cli.host)
     home.relay.limit = 8000
     line = work(0).command(world.ran)
-    first = home.start("submit", home.box.host, *flags, "--", line)
+    first = home.start("submit", home.cli.host, *flags, "--", line)
     eventually(lambda: home.relay.frozen)
     home.relay.limit = 0
     eventually(lambda: home.relay.still)
@@ -361,7 +361,7 @@ def test_a_round_that_arrives_while_its_job_runs_starts_no_second(
     world: World, home: Home
 ) -> None:
     _killed_with_its_round_on_the_way(world, home)
-    done(home, "poll", "--host", home.box.host)
+    done(home, "poll", "--host", home.cli.host)
     _let_it_arrive(world, home)
     done(home, "wait")
     assert runs(world) == ["w0"]
@@ -376,12 +376,12 @@ def test_a_job_that_another_machine_has_joined_and_reaped_keeps_its_end(
     _let_it_arrive(world, home)
     assert runs(world) == ["w0"], "the other tests of this section try nothing"
     done(
-        other, "submit", other.box.host, "--key", "w0", "--", work(0).command(world.ran)
+        other, "submit", other.cli.host, "--key", "w0", "--", work(0).command(world.ran)
     )
     done(other, "wait")
     done(other, "reap")
     assert list((world.base / "jobs").iterdir()) == []
-    done(home, "poll", "--host", home.box.host)
+    done(home, "poll", "--host", home.cli.host)
     assert ends(submit(home, "w0", work(0).command(world.ran))) == [0]
     assert runs(world) == ["w0"]
     for one in (home, other):
@@ -390,7 +390,7 @@ def test_a_job_that_another_machine_has_joined_and_reaped_keeps_its_end(
 
 def test_a_host_that_takes_orders_and_is_silent(world: World, home: Home) -> None:
     """The id is given, not among the job's own output; a later verb sees to it."""
-    home.box.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
+    home.cli.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
     home.relay.limit = 8000
     works = [work(0), work(1)]
     crowd = [home.start(*_order(home, world, w)) for w in works]
@@ -407,7 +407,7 @@ def test_a_host_that_takes_orders_and_is_silent(world: World, home: Home) -> Non
 def _swallowed(home: Home, *words: str) -> str:
     """Submit a job whose order gets lost on the way; return the id that was given."""
     home.relay.limit = 8000
-    one = home.start("submit", home.box.host, *words)
+    one = home.start("submit", home.cli.host, *words)
     assert ends(one) == [75], one.ended
     home.relay.heal()
     home.relay.drop()
@@ -417,7 +417,7 @@ def _swallowed(home: Home, *words: str) -> str:
 def test_an_id_that_was_given_is_known_though_the_host_refuses_the_job(
     home: Home,
 ) -> None:
-    home.box.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
+    home.cli.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
     job = _swallowed(home, "--shell", "/no/such/shell", "--", "true")
     assert ends(home.start("wait", job)) == [1]
     ((state, reason),) = home.rows("SELECT state, reason FROM jobs")
@@ -429,11 +429,11 @@ def test_an_id_that_was_given_is_known_though_the_host_refuses_the_job(
 def test_an_id_that_was_given_is_known_though_another_holds_its_key(
     world: World, home: Home
 ) -> None:
-    home.box.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
+    home.cli.env |= {"SSHJOBS_MAX_RECONNECT_ATTEMPTS": "1"}
     other = world.homes[1]
     line = work(0).command(world.ran)
     job = _swallowed(home, "--key", "w0", "--", line)
-    winner = done(other, "submit", other.box.host, "--key", "w0", "--", line)
+    winner = done(other, "submit", other.cli.host, "--key", "w0", "--", line)
     assert ends(home.start("wait", job)) == [1]
     rows = dict(home.rows("SELECT id, state FROM jobs"))
     assert rows == {job: "CANCELLED", winner.strip(): "COMPLETED"}
@@ -445,19 +445,19 @@ def test_an_id_that_was_given_is_known_though_another_holds_its_key(
 
 def _order(home: Home, world: World, one: Work) -> tuple[str, ...]:
     verb = "run" if one.tag == "w0" else "submit"
-    return (verb, home.box.host, "--", one.command(world.ran))
+    return (verb, home.cli.host, "--", one.command(world.ran))
 
 
 # -- disks
 
 
 def test_a_host_that_cannot_keep_jobs_leaves_none_here(home: Home) -> None:
-    home.box.env["SSHJOBS_REMOTE_BASE_DIR"] = "/proc/nowhere"
+    home.cli.env["SSHJOBS_REMOTE_BASE_DIR"] = "/proc/nowhere"
     crowd = [submit(home, "k", "true") for _ in range(3)]
     assert ends(*crowd) == [69, 69, 69]
     assert "/proc" in crowd[0].ended.err or "directory" in crowd[0].ended.err
     assert done(home, "list") == ""
-    assert os.listdir(home.box.home / "specs") == []
+    assert os.listdir(home.cli.home / "specs") == []
     assert home.rows("SELECT * FROM intents WHERE done = 0") == []
     nothing_is_left(home)
 
@@ -475,23 +475,23 @@ def test_a_full_host_is_an_error_and_no_hang(small: World) -> None:
     """Whatever is the first that does not fit: directory, script, claim, log."""
     home = small.homes[1]
     disk = small.disks[0]
-    done(home, "submit", home.box.host, "--", "true")
+    done(home, "submit", home.cli.host, "--", "true")
     done(home, "wait")
     for pages in range(6):
         small.fill(disk)
         with open(disk / "ballast", "r+b") as ballast:
             ballast.truncate(max(0, ballast.seek(0, 2) - 4096 * pages))
-        one = home.start("submit", home.box.host, "--", work(pages).command(small.ran))
+        one = home.start("submit", home.cli.host, "--", work(pages).command(small.ran))
         (status,) = ends(one)
         assert status in (0, 69, 75), one.ended
         small.free()
-        done(home, "poll", "--host", home.box.host)
+        done(home, "poll", "--host", home.cli.host)
         ended = home.start("wait")
         assert ends(ended)[0] in (0, 1), ended.ended
         known = home.rows(f"SELECT state FROM jobs WHERE command LIKE ': w{pages};%'")
         assert len(known) == (status != 69), (pages, status, known, one.ended)
     assert len(runs(small)) == len(set(runs(small)))
-    assert os.listdir(home.box.home / "specs") == []
+    assert os.listdir(home.cli.home / "specs") == []
     assert list((small.base / "new").iterdir()) == []
 
 
@@ -511,7 +511,7 @@ def test_a_full_host_can_be_reaped(small: World) -> None:
     other = small.homes[0]
     for key, job_id in ids.items():
         assert (
-            done(other, "submit", other.box.host, "--key", key, "--", "true") == job_id
+            done(other, "submit", other.cli.host, "--key", key, "--", "true") == job_id
         )
 
 
@@ -520,15 +520,15 @@ def test_a_batch_on_a_full_host_stays_in_step_with_its_input(
 ) -> None:
     """A part is refused, and a part has no room for its claims."""
     home = small.homes[1]
-    done(home, "submit", home.box.host, "--", "true")
+    done(home, "submit", home.cli.host, "--", "true")
     done(home, "wait")
     small.fill(small.disks[0])
     with open(small.disks[0] / "ballast", "r+b") as ballast:
         ballast.truncate(ballast.seek(0, 2) - 4096 * 60)
     lines = [f"echo $SSHJOBS_JOB_ID >{small.ran}/{n}\n" for n in range(40)]
     (tmp_path / "batch").write_text("".join(lines))
-    batch = home.box(
-        "submit", home.box.host, "--json", "--from", str(tmp_path / "batch")
+    batch = home.cli(
+        "submit", home.cli.host, "--json", "--from", str(tmp_path / "batch")
     )
     ids = [row["id"] for row in batch.objects]
     assert (batch.status, len(ids)) == (75, 40), batch
@@ -547,9 +547,9 @@ def test_a_full_home_is_an_error_and_loses_nothing(small: World) -> None:
     home = small.homes[0]
     disk = small.disks[1]
     one = Work("w0", 20000, 0.0, 0)
-    done(home, "submit", home.box.host, "--key", "w0", "--", one.command(small.ran))
+    done(home, "submit", home.cli.host, "--key", "w0", "--", one.command(small.ran))
     small.fill(disk)
-    for words in (("wait",), ("poll",), ("submit", home.box.host, "--", "true")):
+    for words in (("wait",), ("poll",), ("submit", home.cli.host, "--", "true")):
         command = home.start(*words)
         (status,) = ends(command)
         assert status in (0, 69, 70, 75), command.ended
@@ -559,5 +559,5 @@ def test_a_full_home_is_an_error_and_loses_nothing(small: World) -> None:
     done(home, "wait")
     done(home, "reap")
     (log,) = home.rows("SELECT id FROM jobs WHERE key = 'w0'")[0]
-    assert Path(home.box.home, "logs", log).read_bytes() == one.log
+    assert Path(home.cli.home, "logs", log).read_bytes() == one.log
     nothing_is_left(home)

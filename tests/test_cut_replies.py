@@ -13,18 +13,9 @@ import pytest
 
 from sshjobs import states
 from sshjobs.model import new_job_id
-from sshjobs.verbs.polling import take_up
-from tests.box import all_processes
-from tests.cuts import (
-    Broken,
-    Client,
-    Cut,
-    Edited,
-    Shell,
-    check_claims,
-    copy_of,
-    places,
-)
+from sshjobs.verbs.poll import take_up
+from tests.cli import all_processes
+from tests.cuts import Broken, Client, Cut, Edited, Shell, check_claims, copy_of, places
 
 LONG = 108_894
 
@@ -276,14 +267,14 @@ def take_up_with_cuts(
     client = adopt(world)
     client.lead.release()
     hosts: list[Shell] = [Broken(world.host.home, count) for count in cuts]
-    party = client.party
+    coordinator = client.coordinator
 
     def connect() -> Shell:
         return hosts.pop(0) if hosts else world.host
 
-    monkeypatch.setattr(party, "_connect", connect)
-    with party:
-        ids, notes = take_up(party, lambda listed: True)
+    monkeypatch.setattr(coordinator, "_connect", connect)
+    with coordinator:
+        ids, notes = take_up(coordinator, lambda listed: True)
     assert len(ids) == 2 and notes == [] and not hosts
     assert client.lead.acquire()
     client.want("log", *client.jobs())
@@ -370,7 +361,7 @@ def test_a_holder_that_was_reaped_is_known_with_its_end(world: World) -> None:
     ((job_id, outcome),) = client.outcome().items()
     job = client.jobs()[job_id]
     assert (job.state, job.exit_status) == (states.COMPLETED, 0)
-    assert (job.log_bytes, job.log_home) == (LONG, 0)
+    assert (job.log_bytes, job.log_local_bytes) == (LONG, 0)
     client.close()
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from sshjobs import cli, errors, states
+from sshjobs import errors, states
+from sshjobs.cli import main
 from sshjobs.model import Job, Spec, new_job_id, pack
-from sshjobs.store import HostRow, Intent, Store
+from sshjobs.store import Intent, SiteRow, Store
 from sshjobs.transports import Identity
-from tests.box import Box
+from tests.cli import Cli
 
 _COLUMNS = [
     (table, column)
-    for table, record in (("jobs", Job), ("hosts", HostRow), ("intents", Intent))
+    for table, record in (("jobs", Job), ("sites", SiteRow), ("intents", Intent))
     for column in record._fields
     if (table, column) != ("intents", "id")
 ]
@@ -42,13 +43,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SSHJOBS_HOME", str(home))
     monkeypatch.setenv("SSHJOBS_WAIT_HOST", "0")
     with closing(Store(str(home))) as store:
-        job = Job(id="a" * 16, host="h", conn="c" * 16, state=states.PENDING, key="k")
+        job = Job(
+            id="a" * 16, host="h", site_id="c" * 16, state=states.PENDING, key="k"
+        )
         store.add_jobs([job])
         store.save_spec(job.id, Spec(b"true"))
-        store.know_host(job.conn, "h")
-        identity = Identity(job.conn, "h", "h", "h", "u", 1)
-        store.set_host(job.conn, identity=identity.dumps(), base="~/x")
-        store.add_intents(job.conn, "start", [job.id], owner=0)
+        store.know_host(job.site_id, "h")
+        identity = Identity(job.site_id, "h", "h", "h", "u", 1)
+        store.set_host(job.site_id, identity=identity.dumps(), base="~/x")
+        store.add_intents(job.site_id, "start", [job.id], owner=0)
     return home
 
 
@@ -76,7 +79,7 @@ def test_no_value_of_a_column_is_a_traceback(
     """Each verb that reads it ends with a status and a line that names the file."""
     _damage(home, table, column, value)
     for words in (["list"], ["show", "a" * 8], ["hosts"], ["kill", "key:k"]):
-        status = cli.main(words)
+        status = main.main(words)
         said = capsys.readouterr()
         assert status in (0, 64, 69, 70, 75), (words, said)
         if status == 70:
@@ -97,7 +100,7 @@ def test_damage_is_named_with_a_way_out(home: Path, sql: str, capsys: Any) -> No
     with closing(sqlite3.connect(home / "store.db")) as db:
         db.execute(sql)
         db.commit()
-    assert cli.main(["list"]) == 70
+    assert main.main(["list"]) == 70
     said = capsys.readouterr().err
     assert str(home / "store.db") in said
     if sql.startswith("UPDATE"):
@@ -145,35 +148,35 @@ def test_credentials_of_odd_types_are_none() -> None:
         pack(Spec(b"true")._asdict())[:-3],
     ],
 )
-def test_a_damaged_spec_costs_its_job_and_no_other(box: Box, data: bytes) -> None:
+def test_a_damaged_spec_costs_its_job_and_no_other(cli: Cli, data: bytes) -> None:
     bad, good = new_job_id(), new_job_id()
-    box.submit("--", "true")
-    with closing(Store(str(box.home))) as store:
+    cli.submit("--", "true")
+    with closing(Store(str(cli.home))) as store:
         (row,) = store.hosts()
-        base = Job(id=bad, host=row.host, conn=row.conn, state=states.PENDING)
+        base = Job(id=bad, host=row.host, site_id=row.site_id, state=states.PENDING)
         store.add_jobs([base, base._replace(id=good)])
         store.save_spec(bad, Spec(b"true"))
         store.save_spec(good, Spec(b"true"))
-        store.add_intents(row.conn, "start", [bad, good], owner=0)
-    (box.home / "specs" / bad).write_bytes(data)
-    ended = box("wait", good)
+        store.add_intents(row.site_id, "start", [bad, good], owner=0)
+    (cli.home / "specs" / bad).write_bytes(data)
+    ended = cli("wait", good)
     assert (ended.status, ended.lines[0].split()[1]) == (0, "COMPLETED"), ended
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff", b"text", pack(5), pack((1,) * 20), pack(("",) * 20)]
 )
-def test_a_damaged_identity_is_found_out_anew(box: Box, data: bytes) -> None:
-    job = box.submit("--", "sleep 1")
-    with closing(sqlite3.connect(box.home / "store.db")) as db:
+def test_a_damaged_identity_is_found_out_anew(cli: Cli, data: bytes) -> None:
+    job = cli.submit("--", "sleep 1")
+    with closing(sqlite3.connect(cli.home / "store.db")) as db:
         db.execute("UPDATE identities SET data = ?", [data])
-        db.execute("UPDATE hosts SET identity = ?", [data])
+        db.execute("UPDATE sites SET identity = ?", [data])
         db.commit()
-    ended = box("wait", job)
+    ended = cli("wait", job)
     assert ended.status == 70, ended
-    assert f"poll --host {box.host} --adopt" in ended.err
-    assert box("run", box.host, "--", "true").status == 0
-    assert box("wait", job).status == 0
+    assert f"poll --host {cli.host} --adopt" in ended.err
+    assert cli("run", cli.host, "--", "true").status == 0
+    assert cli("wait", job).status == 0
 
 
 @pytest.mark.parametrize("data", [b"\0" * 4096, b"x" * 5000, b"SQLite format 3\0"])
@@ -181,5 +184,5 @@ def test_a_file_that_is_no_database(home: Path, data: bytes, capsys: Any) -> Non
     for end in ("-wal", "-shm"):
         (home / f"store.db{end}").unlink(missing_ok=True)
     (home / "store.db").write_bytes(data)
-    assert cli.main(["list"]) in (0, 70)
+    assert main.main(["list"]) in (0, 70)
     assert str(home / "store.db") in capsys.readouterr().err

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs import demo
-from tests.box import all_processes, eventually
+from sshjobs.cli import demo
+from tests.cli import all_processes, eventually
 
-TOP = Path(demo.__file__).parent.parent
+TOP = Path(demo.__file__).parent.parent.parent
 NEEDED = ("sshd", "ssh", "ssh-keygen")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs import cli, manual
+from sshjobs.cli import main, manual
 
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")])
@@ -58,7 +58,7 @@ def test_the_examples_are_found() -> None:
 def test_the_commands_of_a_page_are_commands(page: Path) -> None:
     for command in commands(page):
         verb, *rest = words(command)[1:]
-        cli.read(manual.BY_NAME[verb], rest)
+        main.read(manual.BY_NAME[verb], rest)
 
 
 @pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
@@ -67,7 +67,7 @@ def test_the_examples_of_the_manual_are_commands(verb: manual.Verb) -> None:
     for example in verb.examples:
         found = _COMMAND.search(example)
         assert found and found["verb"] == verb.name
-        cli.read(verb, words(found[0])[2:])
+        main.read(verb, words(found[0])[2:])
 
 
 def test_each_claim_about_security_names_tests_that_exist() -> None:

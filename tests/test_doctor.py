@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sshjobs.verbs.examining import BAD, GOOD, WARN, _there
-from tests.box import Box
+from sshjobs.verbs.doctor import BAD, GOOD, WARN, _there
+from tests.cli import Cli
 
 HEALTHY = {
     "shell": ["/bin/bash"],
@@ -44,30 +44,30 @@ def test_what_stands_in_the_way() -> None:
     assert {f.level for f in _there({}, 0.0)} == {BAD}
 
 
-def test_a_real_host(box: Box) -> None:
-    ended = box.ok("doctor", box.host)
+def test_a_real_host(cli: Cli) -> None:
+    ended = cli.ok("doctor", cli.host)
     assert "login shell" in ended.out and "MiB are free" in ended.out
     assert all(line[:4].strip() in (GOOD, WARN) for line in ended.lines)
-    assert box.sshd is not None and box.sshd.connections == 1
+    assert cli.sshd is not None and cli.sshd.connections == 1
 
 
-def test_this_machine(box: Box) -> None:
-    box.env["SSHJOBS_REMOTE_BASE_DIR"] = str(box.home.parent / "local")
-    rows = box.ok("doctor", "local", "--json").objects
+def test_this_machine(cli: Cli) -> None:
+    cli.env["SSHJOBS_REMOTE_BASE_DIR"] = str(cli.home.parent / "local")
+    rows = cli.ok("doctor", "local", "--json").objects
     assert {row["level"] for row in rows} <= {GOOD, WARN}
 
 
-def test_a_host_whose_base_is_not_ours(box: Box) -> None:
-    box.env["SSHJOBS_REMOTE_BASE_DIR"] = "/proc/none"
-    ended = box("doctor", box.host)
+def test_a_host_whose_base_is_not_ours(cli: Cli) -> None:
+    cli.env["SSHJOBS_REMOTE_BASE_DIR"] = "/proc/none"
+    ended = cli("doctor", cli.host)
     assert ended.status == 1
     assert "bad" in ended.out
 
 
-def test_a_host_that_is_not_there(box: Box) -> None:
-    assert box.sshd is not None
-    box.sshd.stop()
-    assert box("doctor", box.host, "--wait-host", "0").status == 69
+def test_a_host_that_is_not_there(cli: Cli) -> None:
+    assert cli.sshd is not None
+    cli.sshd.stop()
+    assert cli("doctor", cli.host, "--wait-host", "0").status == 69
 
 
 @pytest.mark.parametrize("said", ["²", "9" * 5000, "-1", "1e9", "", "\x1b[31m"])

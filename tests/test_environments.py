@@ -12,7 +12,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request
-from tests.box import Box
+from tests.cli import Cli
 from tests.hosts import AWKS, FUNCTIONS, HOSTILE, OPTIONS, install, without
 from tests.test_posix import (  # noqa: F401
     Host,
@@ -174,17 +174,17 @@ def test_a_job_in_an_environment_without_a_locale_has_none(
     assert not {"LC_ALL", "POSIXLY_CORRECT"} & pairs(any_host.log(job_id)).keys()
 
 
-def test_over_a_real_sshd(new_box: Callable[..., Box]) -> None:
+def test_over_a_real_sshd(new_box: Callable[..., Cli]) -> None:
     """Every verb that reads what a tool prints; the same environment as with ssh.
 
     Some sh (dash 0.5.12) hand on no names that a shell variable cannot have.
     """
     words = " ".join('"%s=%s"' % pair for pair in (HOSTILE | FUNCTIONS).items())
-    box = new_box(SetEnv=words)
-    ended = box.ok("run", box.host, "--key", "k", "--", LINES.decode())
+    cli = new_box(SetEnv=words)
+    ended = cli.ok("run", cli.host, "--key", "k", "--", LINES.decode())
     assert ended.raw == LOG
-    given = pairs(box.ok("run", box.host, "--", "env -0").raw)
-    theirs = pairs(by_ssh(box, "env -0"))
+    given = pairs(cli.ok("run", cli.host, "--", "env -0").raw)
+    theirs = pairs(by_ssh(cli, "env -0"))
     differ = {
         name
         for name in given.keys() | theirs.keys()
@@ -192,19 +192,19 @@ def test_over_a_real_sshd(new_box: Callable[..., Box]) -> None:
     }
     assert differ - OURS <= BY_ITSELF | {"SSH_CLIENT", "SSH_CONNECTION"}
     assert {"LS_BLOCK_SIZE", "POSIXLY_CORRECT"} <= given.keys()
-    twin = box.twin(box.home.parent / "other")
-    assert len(twin.ok("reap", "--host", box.host, "--orphans", "--json").objects) == 2
+    twin = cli.twin(cli.home.parent / "other")
+    assert len(twin.ok("reap", "--host", cli.host, "--orphans", "--json").objects) == 2
     twin.close()
-    assert " MiB are free" in box.ok("doctor", box.host).out
-    box.ok("reap")
-    assert list((box.base / "jobs").iterdir()) == []
+    assert " MiB are free" in cli.ok("doctor", cli.host).out
+    cli.ok("reap")
+    assert list((cli.base / "jobs").iterdir()) == []
 
 
-def by_ssh(box: Box, line: str, check: bool = True) -> bytes:
+def by_ssh(cli: Cli, line: str, check: bool = True) -> bytes:
     """Return what ssh itself prints of a command."""
-    assert box.sshd is not None
+    assert cli.sshd is not None
     ran = subprocess.run(
-        ["ssh", "-F", box.sshd.config, box.host, line],
+        ["ssh", "-F", cli.sshd.config, cli.host, line],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env={"PATH": "/usr/bin:/bin"},

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import end_jobs
+from tests.cli import end_jobs
 from tests.sshd import Sshd
 
 TOP = Path(__file__).parent.parent

@@ -17,25 +17,26 @@ import pytest
 
 from sshjobs import errors, transports
 from sshjobs.settings import Settings
-from sshjobs.transports import fabric_config, resolving
+from sshjobs.transports.fabric import config as fabric_config
+from sshjobs.transports.identity import ssh_config
 from tests.faults.relay import Relay
-from tests.reach import Reach
 from tests.sshd import Sshd
 from tests.test_master import behind, until
+from tests.transport_caller import TransportCaller
 
 NewSshd = Callable[..., Sshd]
-NewReach = Callable[..., Reach]
+NewReach = Callable[..., TransportCaller]
 
 
 @pytest.fixture
-def reach(sshd: Sshd, new_reach: NewReach) -> Reach:
+def caller(sshd: Sshd, new_reach: NewReach) -> TransportCaller:
     """A caller of a stock server, by Fabric."""
     return new_reach(sshd, transport="fabric")
 
 
-def owners(reach: Reach) -> list[int]:
+def owners(caller: TransportCaller) -> list[int]:
     """Return the processes that own connections of ours."""
-    log = f"{reach.folder}/log."
+    log = f"{caller.folder}/log."
     return [pid for pid, _ in transports.process.carriers(log)]
 
 
@@ -96,7 +97,7 @@ def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
     config = place / "config"
     config.write_text(CONFIGS.replace("included/*", f"{place}/*"))
     settings = Settings(ssh_config=str(config))
-    theirs, ours = (m.resolve(host, settings) for m in (resolving, fabric_config))
+    theirs, ours = (m.resolve(host, settings) for m in (ssh_config, fabric_config))
     same = "key host target hostname user port jump first_hop proxied config".split()
     for name in (*same, "cacheable", "agents", "env", "times"):
         assert getattr(ours, name) == getattr(theirs, name), name
@@ -106,7 +107,7 @@ def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
 def test_refusal_counts_for_both(sshd: Sshd) -> None:
     """What is remembered of a login by ssh holds for one by Fabric."""
     settings = Settings(ssh_config=str(sshd.config))
-    both = [m.resolve("box", settings) for m in (resolving, fabric_config)]
+    both = [m.resolve("box", settings) for m in (ssh_config, fabric_config)]
     assert len({transports.credentials(identity) for identity in both}) == 1
 
 
@@ -115,7 +116,7 @@ def test_key_is_that_of_ssh_with_the_files_of_this_machine(
     host: str, need_sshd: None
 ) -> None:
     settings = Settings(ssh_options="Port=2022 User=u")
-    theirs, ours = (m.resolve(host, settings) for m in (resolving, fabric_config))
+    theirs, ours = (m.resolve(host, settings) for m in (ssh_config, fabric_config))
     assert ours.key == theirs.key
     assert {f[0] for f in ours.files} >= {"/etc/ssh/ssh_config"}
 
@@ -150,38 +151,38 @@ def test_without_ssh_on_path_it_is_fabric(
     sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    reach = new_reach(sshd)
-    assert reach.connect().name == "fabric"
+    caller = new_reach(sshd)
+    assert caller.connect().name == "fabric"
 
 
 def test_master_that_is_there_is_used_without_ssh(
     sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reach = new_reach(sshd)
-    reach.run("true")
+    caller = new_reach(sshd)
+    caller.run("true")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
     assert sshd.connections == 1
 
 
 def test_master_makes_way_for_who_must_not_use_it(
-    sshd: Sshd, new_reach: NewReach, reach: Reach
+    sshd: Sshd, new_reach: NewReach, caller: TransportCaller
 ) -> None:
     other = new_reach(sshd)
     other.run("true")
-    assert reach.connect().name == "fabric"
-    assert (other.ssh_pids(), reach.state().alive) == ([], False)
+    assert caller.connect().name == "fabric"
+    assert (other.ssh_pids(), caller.state().alive) == ([], False)
 
 
 def test_master_waits_for_the_end_of_it(
-    sshd: Sshd, new_reach: NewReach, reach: Reach
+    sshd: Sshd, new_reach: NewReach, caller: TransportCaller
 ) -> None:
     """One gate for both: ssh connects once Fabric has hung up."""
 
     class Enough(Exception):
         pass
 
-    transport = reach.connect()
+    transport = caller.connect()
     other = new_reach(sshd)
     ticks = iter(range(20))
 
@@ -198,16 +199,18 @@ def test_master_waits_for_the_end_of_it(
     assert sshd.logins == 2
 
 
-def test_nobody_is_asked_anything(reach: Reach) -> None:
+def test_nobody_is_asked_anything(caller: TransportCaller) -> None:
     with pytest.raises(errors.SpecError, match="nobody is asked"):
-        reach.connect(interactive=True)
+        caller.connect(interactive=True)
 
 
-def test_racing_processes_are_never_two_at_a_time(sshd: Sshd, reach: Reach) -> None:
+def test_racing_processes_are_never_two_at_a_time(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     relay = Relay(sshd.port)
     key = (sshd.folder / "host.pub").read_text()
     sshd.known_hosts.write_text(f"[127.0.0.1]:{relay.port} {key}")
-    other = reach.again(ssh_options=f"Port={relay.port}")
+    other = caller.again(ssh_options=f"Port={relay.port}")
     crowd = [other.process(f"echo {number}") for number in range(8)]
     for number, one in enumerate(crowd):
         out, err = one.communicate(timeout=60)
@@ -216,38 +219,40 @@ def test_racing_processes_are_never_two_at_a_time(sshd: Sshd, reach: Reach) -> N
     relay.close()
 
 
-def test_ledger_and_what_is_left(sshd: Sshd, reach: Reach) -> None:
-    reach.run("true")
-    reach.run("true")
-    assert reach.counts == {"handshakes": 2, "sessions": 2}
-    assert owners(reach) == []
-    left = {name.partition(".")[0] for name in os.listdir(reach.folder)}
+def test_ledger_and_what_is_left(sshd: Sshd, caller: TransportCaller) -> None:
+    caller.run("true")
+    caller.run("true")
+    assert caller.counts == {"handshakes": 2, "sessions": 2}
+    assert owners(caller) == []
+    left = {name.partition(".")[0] for name in os.listdir(caller.folder)}
     assert left == {"gate"}
-    assert not reach.state().alive
-    assert not reach.disconnect()
+    assert not caller.state().alive
+    assert not caller.disconnect()
 
 
-def test_disconnect_leaves_it_to_its_leader(reach: Reach) -> None:
-    transport = reach.connect()
-    assert not reach.disconnect()
+def test_disconnect_leaves_it_to_its_leader(caller: TransportCaller) -> None:
+    transport = caller.connect()
+    assert not caller.disconnect()
     end = transport.run("true", stdin=b"", timeout=9, sink=lambda piece: None)
     assert end.exit_status == 0
 
 
-def test_admit_can_forbid_it(sshd: Sshd, reach: Reach) -> None:
+def test_admit_can_forbid_it(sshd: Sshd, caller: TransportCaller) -> None:
     def forbid() -> None:
         raise errors.Throttled("box", "in cooldown")
 
-    reach.admit = forbid
+    caller.admit = forbid
     with pytest.raises(errors.Throttled):
-        reach.run("true")
-    assert (sshd.connections, reach.counts["handshakes"]) == (0, 0)
+        caller.run("true")
+    assert (sshd.connections, caller.counts["handshakes"]) == (0, 0)
 
 
 # -- its end
 
 
-def in_session(reach: Reach, deed: Callable[[], None]) -> errors.TransportError:
+def in_session(
+    caller: TransportCaller, deed: Callable[[], None]
+) -> errors.TransportError:
     """Do something in the middle of a session; return the error that came of it."""
     done: list[bool] = []
 
@@ -256,34 +261,36 @@ def in_session(reach: Reach, deed: Callable[[], None]) -> errors.TransportError:
             done.append(True)
             deed()
 
-    transport = reach.connect()
+    transport = caller.connect()
     with pytest.raises(errors.TransportError) as caught:
         transport.run("echo x; exec sleep 9", stdin=b"", timeout=30, sink=sink)
     transport.close()
     return caught.value
 
 
-def test_owner_killed_in_a_session(reach: Reach) -> None:
-    error = in_session(reach, lambda: os.kill(owners(reach)[0], signal.SIGKILL))
+def test_owner_killed_in_a_session(caller: TransportCaller) -> None:
+    error = in_session(caller, lambda: os.kill(owners(caller)[0], signal.SIGKILL))
     assert isinstance(error, errors.ConnectionLost)
-    assert reach.run("echo y") == (0, b"y\n")
+    assert caller.run("echo y") == (0, b"y\n")
 
 
-def test_server_s_process_killed_in_a_session(sshd: Sshd, reach: Reach) -> None:
+def test_server_s_process_killed_in_a_session(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     def strike() -> None:
         for pid in sshd.session_pids():
             os.kill(pid, signal.SIGKILL)
 
-    assert isinstance(in_session(reach, strike), errors.ConnectionLost)
-    assert reach.run("echo y") == (0, b"y\n")
+    assert isinstance(in_session(caller, strike), errors.ConnectionLost)
+    assert caller.run("echo y") == (0, b"y\n")
 
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_connection_that_ended_before_a_session_ran_nothing(
-    sshd: Sshd, reach: Reach, ours: bool
+    sshd: Sshd, caller: TransportCaller, ours: bool
 ) -> None:
-    transport = reach.connect()
-    pids = owners(reach) if ours else sshd.session_pids()
+    transport = caller.connect()
+    pids = owners(caller) if ours else sshd.session_pids()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(errors.TransportError) as caught:
@@ -293,14 +300,14 @@ def test_connection_that_ended_before_a_session_ran_nothing(
 
 
 def test_connection_that_is_cut_during_the_login_refuses_no_key(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
     """It is no reason not to try that key again."""
     relay = Relay(sshd.port)
     relay.delay = 0.3
     key = (sshd.folder / "host.pub").read_text()
     sshd.known_hosts.write_text(f"[127.0.0.1]:{relay.port} {key}")
-    other = reach.again(ssh_options=f"Port={relay.port}")
+    other = caller.again(ssh_options=f"Port={relay.port}")
     one = other.process("true")
     sshd.wait_for("KEX done")
     relay.drop()
@@ -311,23 +318,25 @@ def test_connection_that_is_cut_during_the_login_refuses_no_key(
     relay.close()
 
 
-def test_black_hole_ends_the_connection(sshd: Sshd, reach: Reach) -> None:
+def test_black_hole_ends_the_connection(sshd: Sshd, caller: TransportCaller) -> None:
     """Four intervals without an answer, as with ssh's ServerAliveCountMax 3."""
     relay = Relay(sshd.port)
     key = (sshd.folder / "host.pub").read_text()
     sshd.known_hosts.write_text(f"[127.0.0.1]:{relay.port} {key}")
-    other = reach.again(ssh_options=f"Port={relay.port}", keepalive_interval=1)
+    other = caller.again(ssh_options=f"Port={relay.port}", keepalive_interval=1)
     error = in_session(other, relay.freeze)
     assert isinstance(error, errors.ConnectionLost)
     other.end_all()
     relay.close()
 
 
-def test_session_that_never_falls_silent_keeps_the_gate(reach: Reach) -> None:
+def test_session_that_never_falls_silent_keeps_the_gate(
+    caller: TransportCaller,
+) -> None:
     """Its holder must beat although something comes all the time."""
     beats: set[int] = set()
-    transport = reach.connect()
-    (gate,) = Path(reach.folder).glob("gate.*")
+    transport = caller.connect()
+    (gate,) = Path(caller.folder).glob("gate.*")
     transport.run(
         "i=0; while test $i -lt 120; do echo $i; i=$((i+1)); sleep 0.02; done",
         stdin=b"",
@@ -338,28 +347,30 @@ def test_session_that_never_falls_silent_keeps_the_gate(reach: Reach) -> None:
 
 
 def test_leader_that_is_killed_takes_its_connection_with_it(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
-    leader = reach.process("exec sleep 60")
+    leader = caller.process("exec sleep 60")
     until(lambda: sshd.sessions)
     os.kill(leader.pid, signal.SIGKILL)
     leader.communicate()
-    until(lambda: not owners(reach))
-    assert reach.run("echo x") == (0, b"x\n")
+    until(lambda: not owners(caller))
+    assert caller.run("echo x") == (0, b"x\n")
 
 
-def test_what_tick_raises_ends_the_handshake(sshd: Sshd, reach: Reach) -> None:
+def test_what_tick_raises_ends_the_handshake(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     class Enough(Exception):
         pass
 
     def tick() -> None:
-        if owners(reach):
+        if owners(caller):
             raise Enough
 
-    reach.tick = tick
+    caller.tick = tick
     with pytest.raises(Enough):
-        reach.connect()
-    assert owners(reach) == []
+        caller.connect()
+    assert owners(caller) == []
 
 
 # -- what the server says
@@ -376,22 +387,22 @@ def test_server_that_drops_logins_is_throttled(
     new_sshd: NewSshd, new_reach: NewReach
 ) -> None:
     sshd = new_sshd(MaxStartups="1:100:1")
-    reach = new_reach(sshd, transport="fabric")
+    caller = new_reach(sshd, transport="fabric")
     with socket.create_connection(("127.0.0.1", sshd.port)):
         sshd.wait_for("Connection from ")
         with pytest.raises(errors.Throttled, match="MaxStartups"):
-            reach.run("true")
-    assert reach.counts == {"handshakes": 1, "drops": 1}
+            caller.run("true")
+    assert caller.counts == {"handshakes": 1, "drops": 1}
 
 
-def test_nobody_listens(sshd: Sshd, reach: Reach) -> None:
+def test_nobody_listens(sshd: Sshd, caller: TransportCaller) -> None:
     sshd.stop()
     with pytest.raises(errors.HostUnreachable, match="refused"):
-        reach.run("true")
+        caller.run("true")
 
 
-def test_name_that_means_nothing(reach: Reach) -> None:
-    other = reach.again(ssh_options="HostName=no-such-host.invalid")
+def test_name_that_means_nothing(caller: TransportCaller) -> None:
+    other = caller.again(ssh_options="HostName=no-such-host.invalid")
     with pytest.raises(errors.HostUnreachable, match="resolve"):
         other.run("true")
 
@@ -405,15 +416,15 @@ def silent() -> Iterator[socket.socket]:
         yield listener
 
 
-def test_port_that_is_silent(silent: socket.socket, reach: Reach) -> None:
+def test_port_that_is_silent(silent: socket.socket, caller: TransportCaller) -> None:
     port = silent.getsockname()[1]
-    other = reach.again(ssh_options=f"Port={port}", conn_timeout=1)
+    other = caller.again(ssh_options=f"Port={port}", conn_timeout=1)
     with pytest.raises(errors.HostUnreachable, match="banner"):
         other.run("true")
 
 
 def test_server_that_greets_and_goes_silent(
-    silent: socket.socket, reach: Reach
+    silent: socket.socket, caller: TransportCaller
 ) -> None:
     def greet() -> None:
         connection, _ = silent.accept()
@@ -425,7 +436,7 @@ def test_server_that_greets_and_goes_silent(
     thread = threading.Thread(target=greet, daemon=True)
     thread.start()
     port = silent.getsockname()[1]
-    other = reach.again(ssh_options=f"Port={port}", conn_timeout=1, banner_timeout=1)
+    other = caller.again(ssh_options=f"Port={port}", conn_timeout=1, banner_timeout=1)
     with pytest.raises(errors.HostUnreachable, match="timed out|no login within"):
         other.run("true")
     thread.join()
@@ -434,24 +445,24 @@ def test_server_that_greets_and_goes_silent(
 # -- keys
 
 
-def test_refused_key(sshd: Sshd, reach: Reach) -> None:
+def test_refused_key(sshd: Sshd, caller: TransportCaller) -> None:
     (sshd.folder / "authorized_keys").write_text("")
     with pytest.raises(errors.AuthenticationError, match="Permission denied"):
-        reach.run("true")
-    assert (sshd.connections, owners(reach)) == (1, [])
+        caller.run("true")
+    assert (sshd.connections, owners(caller)) == (1, [])
 
 
-def test_key_that_others_can_read_is_named(sshd: Sshd, reach: Reach) -> None:
+def test_key_that_others_can_read_is_named(sshd: Sshd, caller: TransportCaller) -> None:
     sshd.key.chmod(0o644)
     with pytest.raises(errors.AuthenticationError, match="bad permissions"):
-        reach.run("true")
+        caller.run("true")
 
 
-def test_key_with_a_passphrase_asks_nobody(sshd: Sshd, reach: Reach) -> None:
+def test_key_with_a_passphrase_asks_nobody(sshd: Sshd, caller: TransportCaller) -> None:
     argv = ["ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(sshd.key)]
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     with pytest.raises(errors.AuthenticationError, match="Load key"):
-        reach.run("true")
+        caller.run("true")
 
 
 @pytest.fixture
@@ -468,7 +479,9 @@ def agent(place: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("only", ["yes", "no"])
-def test_key_of_the_agent(sshd: Sshd, reach: Reach, agent: Path, only: str) -> None:
+def test_key_of_the_agent(
+    sshd: Sshd, caller: TransportCaller, agent: Path, only: str
+) -> None:
     """The private half is with the agent; with IdentitiesOnly its name must be said."""
     argv = ["ssh-add", "-q", str(sshd.key)]
     subprocess.run(argv, check=True, env={"SSH_AUTH_SOCK": str(agent)})
@@ -480,7 +493,7 @@ def test_key_of_the_agent(sshd: Sshd, reach: Reach, agent: Path, only: str) -> N
     )
     text = text.replace(f"IdentityFile {sshd.key}", f"IdentityFile {named}")
     sshd.config.write_text(text)
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
 
 
 # -- host keys
@@ -499,14 +512,14 @@ def hashed(name: str) -> str:
 @pytest.mark.parametrize(
     "name", ["[127.0.0.1]:{0}", "127.0.0.1", "x,[127.*]:{0}", "hash", "alias"]
 )
-def test_host_key_that_is_known(sshd: Sshd, reach: Reach, name: str) -> None:
+def test_host_key_that_is_known(sshd: Sshd, caller: TransportCaller, name: str) -> None:
     name = name.format(sshd.port)
     if name == "hash":
         name = hashed(f"[127.0.0.1]:{sshd.port}")
     if name == "alias":
         sshd.write_client_config("HostKeyAlias Alias")
     sshd.known_hosts.write_text(known(sshd, name))
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
 
 
 @pytest.mark.parametrize("way", ["fabric", "openssh"])
@@ -517,11 +530,11 @@ def test_changed_host_key_is_refused_in_the_same_words(
     sshd.stop()
     sshd.new_host_key()
     sshd.start()
-    reach = new_reach(
+    caller = new_reach(
         sshd, transport=way, ssh_options=f"StrictHostKeyChecking={strict}"
     )
     with pytest.raises(errors.AuthenticationError) as caught:
-        reach.run("true")
+        caller.run("true")
     assert "the host key is not the one that known_hosts has" in str(caught.value)
     assert sshd.logins == 0
 
@@ -532,33 +545,33 @@ def test_unknown_host_key_is_refused(
     sshd: Sshd, new_reach: NewReach, way: str, strict: str
 ) -> None:
     sshd.known_hosts.write_text("")
-    reach = new_reach(
+    caller = new_reach(
         sshd, transport=way, ssh_options=f"StrictHostKeyChecking={strict}"
     )
     with pytest.raises(errors.AuthenticationError, match="(?i)host key"):
-        reach.run("true")
+        caller.run("true")
     assert sshd.logins == 0
 
 
 @pytest.mark.parametrize("strict", ["accept-new", "no"])
 @pytest.mark.parametrize("hash_it", ["yes", "no"])
 def test_new_host_key_is_learnt_so_that_ssh_knows_it(
-    sshd: Sshd, new_reach: NewReach, reach: Reach, strict: str, hash_it: str
+    sshd: Sshd, new_reach: NewReach, caller: TransportCaller, strict: str, hash_it: str
 ) -> None:
     sshd.known_hosts.write_text("")
     options = f"StrictHostKeyChecking={strict} HashKnownHosts={hash_it}"
-    assert reach.again(ssh_options=options).run("echo x") == (0, b"x\n")
+    assert caller.again(ssh_options=options).run("echo x") == (0, b"x\n")
     text = sshd.known_hosts.read_text()
     assert text.startswith("|1|") == (hash_it == "yes")
     assert new_reach(sshd).run("echo y") == (0, b"y\n")
 
 
-def test_revoked_host_key(sshd: Sshd, reach: Reach) -> None:
+def test_revoked_host_key(sshd: Sshd, caller: TransportCaller) -> None:
     name = f"[127.0.0.1]:{sshd.port}"
     line = known(sshd, name)
     sshd.known_hosts.write_text(f"{line}@revoked {line}")
     with pytest.raises(errors.AuthenticationError, match="REVOKED"):
-        reach.run("true")
+        caller.run("true")
 
 
 def test_host_is_asked_for_the_kind_of_key_that_is_known(
@@ -580,10 +593,10 @@ def test_host_is_asked_for_the_kind_of_key_that_is_known(
 def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
-    reach = new_reach(target, transport="fabric")
-    assert reach.run("echo x") == (0, b"x\n")
+    caller = new_reach(target, transport="fabric")
+    assert caller.run("echo x") == (0, b"x\n")
     assert (jump.connections, target.connections) == (1, 1)
-    assert owners(reach) == []
+    assert owners(caller) == []
 
 
 def test_refusal_by_the_jump_host_is_said(
@@ -618,11 +631,13 @@ while True:
 """
 
 
-def test_proxy_command_runs_in_a_shell(sshd: Sshd, reach: Reach, place: Path) -> None:
+def test_proxy_command_runs_in_a_shell(
+    sshd: Sshd, caller: TransportCaller, place: Path
+) -> None:
     (place / "relay.py").write_text(RELAY)
     line = f'X="{place}/relay.py"; exec python3 "$X" %p'
     sshd.write_client_config(f"ProxyCommand sh -c '{line}'")
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
     until(lambda: not _running(str(place / "relay.py")))
 
 
@@ -630,7 +645,7 @@ def _running(word: str) -> bool:
     return subprocess.run(["pgrep", "-f", word], capture_output=True).returncode == 0
 
 
-def test_proxy_command_that_fails_is_said(sshd: Sshd, reach: Reach) -> None:
+def test_proxy_command_that_fails_is_said(sshd: Sshd, caller: TransportCaller) -> None:
     sshd.write_client_config("ProxyCommand sh -c 'exit 3'")
     with pytest.raises(errors.HostUnreachable, match="proxy"):
-        reach.run("true")
+        caller.run("true")

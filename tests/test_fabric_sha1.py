@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from sshjobs import errors
-from tests.reach import Reach
 from tests.sshd import Sshd
+from tests.transport_caller import TransportCaller
 
 pytestmark = pytest.mark.quick
 
@@ -66,18 +66,18 @@ def new_rsa_sshd(
 )
 def test_no_signature_by_sha1(
     new_rsa_sshd: Callable[[str, str], Sshd],
-    new_reach: Callable[..., Reach],
+    new_reach: Callable[..., TransportCaller],
     host: str,
     login: str,
     said: str,
 ) -> None:
     sshd = new_rsa_sshd(host, login)
-    reach = new_reach(sshd, transport="fabric")
+    caller = new_reach(sshd, transport="fabric")
     if not said:
-        assert reach.run("echo x") == (0, b"x\n")
+        assert caller.run("echo x") == (0, b"x\n")
         return
     with pytest.raises(errors.AuthenticationError, match=said):
-        reach.run("echo x")
+        caller.run("echo x")
     assert sshd.logins == 0
 
 
@@ -119,7 +119,10 @@ def liar(rsa: Path) -> Iterator[socket.socket]:
 
 
 def test_host_that_signs_by_another_algorithm_than_agreed(
-    liar: socket.socket, rsa: Path, new_reach: Callable[..., Reach], place: Path
+    liar: socket.socket,
+    rsa: Path,
+    new_reach: Callable[..., TransportCaller],
+    place: Path,
 ) -> None:
     port = liar.getsockname()[1]
     public = rsa.with_suffix(".pub").read_text()
@@ -133,7 +136,7 @@ def test_host_that_signs_by_another_algorithm_than_agreed(
     UserKnownHostsFile {place}/known
     StrictHostKeyChecking yes
 """)
-    reach = new_reach(None, transport="fabric", ssh_config=str(config))
-    reach.host = "box"
+    caller = new_reach(None, transport="fabric", ssh_config=str(config))
+    caller.host = "box"
     with pytest.raises(errors.AuthenticationError, match="signed by ssh-rsa"):
-        reach.run("echo x")
+        caller.run("echo x")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshjobs import errors, protocol, states
-from sshjobs.facts import Ledger, is_home
 from sshjobs.model import Job, Spec, new_job_id
+from sshjobs.rounds.apply import ReplyApplier, is_home
 from sshjobs.store import SLICE, Store
 
 pytestmark = pytest.mark.quick
@@ -19,12 +19,12 @@ ID, OTHER = "a" * 16, "b" * 16
 NOW = 1000.0
 
 
-def ledger(store: Store, skew: float = 0.0) -> Ledger:
-    return Ledger(store, "c", "h", store.intents("c"), skew, NOW)
+def ledger(store: Store, skew: float = 0.0) -> ReplyApplier:
+    return ReplyApplier(store, "c", "h", store.intents("c"), skew, NOW)
 
 
 def begin(store: Store, **changes: object) -> Job:
-    job = Job(id=ID, host="h", conn="c", state=states.PENDING, key="k")
+    job = Job(id=ID, host="h", site_id="c", state=states.PENDING, key="k")
     job = job._replace(**changes)  # type: ignore[arg-type]
     store.save_spec(ID, Spec(b"true"))
     store.know_host("c", "h")
@@ -91,7 +91,7 @@ def test_an_end_stays_and_logs_only_grow(replies: list[list[protocol.Event]]) ->
                 assert job.state == before.state
                 assert job.exit_status == before.exit_status
                 assert job.finished_at == before.finished_at
-            assert job.log_home >= before.log_home
+            assert job.log_local_bytes >= before.log_local_bytes
             before = job
         store.close()
 
@@ -146,7 +146,7 @@ def test_an_ended_job_is_home_with_its_last_byte(store: Store) -> None:
 def test_a_gap_in_a_log_does_not_count(store: Store) -> None:
     begin(store)
     job = tell(store, STARTED, protocol.LogEnd(ID, 5, 5, 10))
-    assert job is not None and job.log_home == 0
+    assert job is not None and job.log_local_bytes == 0
 
 
 def test_a_start_that_was_refused_leaves_its_reason(store: Store) -> None:
@@ -180,7 +180,7 @@ def test_a_holder_of_another_site_counts_for_the_same_host_and_key(
     """As after a change of ssh_config; but nothing more is believed of that job."""
     begin(store)
     (intent,) = store.intents("c")
-    old = Job(id=OTHER, host=host, conn="d", state=states.RUNNING, key=key)
+    old = Job(id=OTHER, host=host, site_id="d", state=states.RUNNING, key=key)
     store.add_jobs([old])
     claimed = protocol.Claimed(ID, OTHER, 1, states.COMPLETED, True)
     ended = protocol.Ended(OTHER, 0, None, "", "", 1.0, 2.0, 9)
@@ -198,7 +198,7 @@ def test_what_is_said_late_in_a_long_reply_counts_as_well(store: Store) -> None:
     (intent,) = store.intents("c")
     claimed = protocol.Claimed(ID, OTHER, 2, states.FAILED, False)
     others = [new_job_id() for _ in range(2 * SLICE)]
-    store.add_jobs(Job(id=i, host="h", conn="c", state="PENDING") for i in others)
+    store.add_jobs(Job(id=i, host="h", site_id="c", state="PENDING") for i in others)
     started = [STARTED._replace(job_id=job_id) for job_id in others]
     late = protocol.Ended(OTHER, 3, None, "", "", 1.0, 2.0, 9)
     with store.write():

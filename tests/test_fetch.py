@@ -17,12 +17,12 @@ from sshjobs import protocol, states, transports
 from sshjobs.errors import ConnectionLost, ProtocolError, StoreError
 from sshjobs.locks import Bell, Lead
 from sshjobs.model import Job
-from sshjobs.rounds import Party
-from sshjobs.rounds.fetch import Fetch
+from sshjobs.rounds import Coordinator
+from sshjobs.rounds.log_transfer import LogTransfer
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, Into
-from tests.box import Box, all_processes, eventually, finish
+from sshjobs.transports import Completed, StdoutFile
+from tests.cli import Cli, all_processes, eventually, finish
 
 ID = "a" * 16
 LOG = bytes(range(256)) * 40_000
@@ -55,8 +55,8 @@ class Host:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         assert script == "exec sh" and into is not None
         nonce = stdin.partition(b"sj_fetch '")[2][:16].decode()
@@ -73,7 +73,7 @@ class Host:
             raise self.after
         return Completed(0, b"", 0)
 
-    def look(self, into: Into) -> bytes:
+    def look(self, into: StdoutFile) -> bytes:
         return into.look(os.lseek(into.fd, 0, os.SEEK_CUR))
 
     def close(self) -> None:
@@ -89,23 +89,23 @@ class Here:
         rundir = folder / "run"
         rundir.mkdir(mode=0o700)
         identity = transports.resolve("local", settings)
-        self.party = Party(self.store, identity, settings, str(rundir))
-        conn = self.party.conn
-        self.bell = Bell(str(rundir), conn)
+        self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
+        site_id = self.coordinator.site_id
+        self.bell = Bell(str(rundir), site_id)
         self.lead = Lead(
             os.path.join(self.store.home, "locks"),
-            conn,
-            lambda: self.party.row().generation,
+            site_id,
+            lambda: self.coordinator.row().generation,
             lambda _: True,
         )
         assert self.lead.acquire()
         job = Job(
             id=ID,
             host="local",
-            conn=conn,
+            site_id=site_id,
             state=states.COMPLETED,
             log_bytes=len(LOG),
-            log_home=HOME,
+            log_local_bytes=HOME,
         )
         with self.store.write():
             self.store.add_jobs([job])
@@ -119,14 +119,16 @@ class Here:
         return job
 
     def fetch(self, host: Host) -> bool:
-        return Fetch(self.party, self.lead, self.job, 0, self.bell).run(host)
+        return LogTransfer(self.coordinator, self.lead, self.job, 0, self.bell).run(
+            host
+        )
 
     def another_leads(self, log: bytes) -> None:
         """Have another take over, who brings more of the log."""
-        generation = self.party.row().generation
-        self.store.set_host(self.party.conn, generation=generation + 1)
+        generation = self.coordinator.row().generation
+        self.store.set_host(self.coordinator.site_id, generation=generation + 1)
         self.path.write_bytes(log)
-        self.store.update(ID, log_home=len(log))
+        self.store.update(ID, log_local_bytes=len(log))
 
 
 @pytest.fixture
@@ -140,13 +142,13 @@ def here(place: Path) -> Iterator[Here]:
 @pytest.mark.parametrize("noise", [b"", b"Welcome\n", b"\n" * 50_000, LOG[:9_000]])
 def test_a_fetch_puts_the_rest_where_it_belongs(here: Here, noise: bytes) -> None:
     told: list[tuple[str, int, int]] = []
-    here.party.on_log = lambda *what: told.append(what)
+    here.coordinator.on_log = lambda *what: told.append(what)
     host = Host(noise)
     assert here.fetch(host)
     assert here.path.read_bytes() == LOG
-    assert (here.job.log_home, here.job.log_final) == (len(LOG), True)
+    assert (here.job.log_local_bytes, here.job.log_final) == (len(LOG), True)
     assert (host.word, told[-1]) == (protocol.GO, (ID, HOME, len(LOG)))
-    assert here.party.row().bytes_in == len(LOG) - HOME
+    assert here.coordinator.row().bytes_in == len(LOG) - HOME
 
 
 @pytest.mark.parametrize("noise", [b"", b"no such file\n", bytes(200_000)])
@@ -155,7 +157,7 @@ def test_no_fence_no_log(here: Here, noise: bytes) -> None:
     host.fence = False
     assert not here.fetch(host)
     assert here.path.read_bytes() == LOG[:HOME]
-    assert here.job.log_home == HOME
+    assert here.job.log_local_bytes == HOME
     assert not host.word
 
 
@@ -165,18 +167,18 @@ def test_what_has_come_counts_though_the_connection_ends(here: Here) -> None:
     with pytest.raises(ConnectionLost):
         here.fetch(host)
     assert here.path.read_bytes() == LOG[:2_000_000]
-    assert (here.job.log_home, here.job.log_final) == (2_000_000, False)
+    assert (here.job.log_local_bytes, here.job.log_final) == (2_000_000, False)
 
 
 def test_a_log_that_is_shorter_there_is_not_fetched_again(here: Here) -> None:
     assert not here.fetch(Host(rest=LOG[HOME:6_000]))
-    assert here.job.log_home == 6_000
+    assert here.job.log_local_bytes == 6_000
 
 
 def test_more_than_was_asked_for_ends_it_and_is_cut_off(here: Here) -> None:
     with pytest.raises(ProtocolError, match="local: .* more of a log"):
         here.fetch(Host(rest=LOG[HOME:] + b"more" * 500_000))
-    assert here.job.log_home == len(LOG)
+    assert here.job.log_local_bytes == len(LOG)
     assert here.path.read_bytes() == LOG
 
 
@@ -188,16 +190,16 @@ def test_who_leads_no_more_spoils_nothing(here: Here, fence: bool) -> None:
     host.meanwhile = lambda: here.another_leads(LOG[:9_000])
     assert not here.fetch(host)
     assert here.path.read_bytes()[:9_000] == LOG[:9_000]
-    assert here.job.log_home == 9_000
+    assert here.job.log_local_bytes == 9_000
 
 
 def test_a_portion_grows_while_it_takes_no_time(here: Here) -> None:
-    here.party.portion = 100_000
+    here.coordinator.portion = 100_000
     for size in (100_000, 200_000, 400_000):
-        before = here.job.log_home
+        before = here.job.log_local_bytes
         assert here.fetch(Host(rest=LOG[before : before + size]))
-        assert here.job.log_home == before + size
-    assert here.path.read_bytes() == LOG[: here.job.log_home]
+        assert here.job.log_local_bytes == before + size
+    assert here.path.read_bytes() == LOG[: here.job.log_local_bytes]
 
 
 def test_a_file_that_cannot_be_opened_is_named(here: Here) -> None:
@@ -211,7 +213,7 @@ def test_a_file_that_cannot_be_opened_is_named(here: Here) -> None:
 
 
 @pytest.fixture
-def slow_box(new_box: Callable[..., Box], place: Path) -> Box:
+def slow_box(new_box: Callable[..., Cli], place: Path) -> Cli:
     """A host that sends five megabytes a second."""
     slowly = place / "slowly"
     slowly.write_text(
@@ -224,58 +226,58 @@ def slow_box(new_box: Callable[..., Box], place: Path) -> Box:
     return new_box(ForceCommand=f"sh -c '{forced}'")
 
 
-def on_host(box: Box, job: str) -> bytes:
-    return (box.directory(job) / "log").read_bytes()
+def on_host(cli: Cli, job: str) -> bytes:
+    return (cli.directory(job) / "log").read_bytes()
 
 
-def test_a_long_log_takes_two_sessions_at_most(box: Box, tmp_path: Path) -> None:
-    job = box.submit("--", LINES)
-    box.ok("wait", job)
-    before, path = box.hosts()["sessions"], tmp_path / "log"
+def test_a_long_log_takes_two_sessions_at_most(cli: Cli, tmp_path: Path) -> None:
+    job = cli.submit("--", LINES)
+    cli.ok("wait", job)
+    before, path = cli.hosts()["sessions"], tmp_path / "log"
     with open(path, "wb") as file:
-        assert finish([box.start("logs", job, stdout=file)])[0].status == 0
-    assert path.read_bytes() == on_host(box, job)
-    assert box.hosts()["sessions"] - before <= 2
-    assert box.hosts()["bytes_in"] >= path.stat().st_size
-    assert box.ok("logs", job).raw == on_host(box, job)
-    assert box.hosts()["sessions"] - before <= 2
+        assert finish([cli.start("logs", job, stdout=file)])[0].status == 0
+    assert path.read_bytes() == on_host(cli, job)
+    assert cli.hosts()["sessions"] - before <= 2
+    assert cli.hosts()["bytes_in"] >= path.stat().st_size
+    assert cli.ok("logs", job).raw == on_host(cli, job)
+    assert cli.hosts()["sessions"] - before <= 2
 
 
 @pytest.mark.parametrize(
     "noise, sessions", [("echo noise", 2), ("head -c 100000 /dev/zero; sleep 0.3", 12)]
 )
 def test_a_login_shell_that_talks_does_no_harm(
-    new_box: Callable[..., Box], noise: str, sessions: int
+    new_box: Callable[..., Cli], noise: str, sessions: int
 ) -> None:
     """A little is passed over; where it is too much, the log comes in rounds."""
-    box = new_box(ForceCommand=f"sh -c '{noise}; eval \"$SSH_ORIGINAL_COMMAND\"'")
-    job = box.submit("--", LINES)
-    box.ok("wait", job)
-    before = box.hosts()["sessions"]
-    assert box.ok("logs", job).raw == on_host(box, job)
-    used = box.hosts()["sessions"] - before
+    cli = new_box(ForceCommand=f"sh -c '{noise}; eval \"$SSH_ORIGINAL_COMMAND\"'")
+    job = cli.submit("--", LINES)
+    cli.ok("wait", job)
+    before = cli.hosts()["sessions"]
+    assert cli.ok("logs", job).raw == on_host(cli, job)
+    used = cli.hosts()["sessions"] - before
     assert sessions - 2 <= used <= sessions
 
 
 @pytest.mark.parametrize("mux", ["native", "ssh"])
-def test_run_gives_a_long_log_as_it_comes(box: Box, mux: str) -> None:
-    box.env["SSHJOBS_MUX"] = mux
-    ended = box.ok("run", box.host, "--", f"{LINES}; sleep 1; {LINES}")
+def test_run_gives_a_long_log_as_it_comes(cli: Cli, mux: str) -> None:
+    cli.env["SSHJOBS_MUX"] = mux
+    ended = cli.ok("run", cli.host, "--", f"{LINES}; sleep 1; {LINES}")
     lines = b"".join(b"%d\n" % number for number in range(1, 5_000_001))
     assert ended.raw == lines * 2
 
 
-def test_reaping_brings_a_long_log_home_first(box: Box) -> None:
-    job = box.submit("--", LINES)
-    box.ok("wait", job)
-    expected = on_host(box, job)
-    box.ok("reap")
-    assert not box.directory(job).exists()
-    assert box.ok("logs", job).raw == expected
+def test_reaping_brings_a_long_log_home_first(cli: Cli) -> None:
+    job = cli.submit("--", LINES)
+    cli.ok("wait", job)
+    expected = on_host(cli, job)
+    cli.ok("reap")
+    assert not cli.directory(job).exists()
+    assert cli.ok("logs", job).raw == expected
 
 
 def test_others_are_served_while_a_long_log_is_on_its_way(
-    slow_box: Box, place: Path
+    slow_box: Cli, place: Path
 ) -> None:
     """Eight seconds' worth of log; a submit in between has its answer before."""
     job, path = slow_box.submit("--", LINES), place / "log"
@@ -292,7 +294,7 @@ def test_others_are_served_while_a_long_log_is_on_its_way(
 
 @pytest.mark.parametrize("victim", ["leader", "master", "sshd"])
 def test_a_fetch_that_is_killed_goes_on(
-    slow_box: Box, place: Path, victim: str
+    slow_box: Cli, place: Path, victim: str
 ) -> None:
     """Nothing is handed over twice, and what has come need not come again."""
     sshd = slow_box.sshd
@@ -320,14 +322,14 @@ def test_a_fetch_that_is_killed_goes_on(
     assert slow_box.hosts()["bytes_in"] < 1.5 * len(log)
 
 
-def test_a_limit_of_files_costs_no_connection(box: Box, tmp_path: Path) -> None:
+def test_a_limit_of_files_costs_no_connection(cli: Cli, tmp_path: Path) -> None:
     """With ulimit -f, a master that wrote too much would be killed (SIGXFSZ)."""
-    job = box.submit("--", LINES)
-    box.ok("wait", job)
-    box.ok("disconnect", box.host)
+    job = cli.submit("--", LINES)
+    cli.ok("wait", job)
+    cli.ok("disconnect", cli.host)
     limit = (20_000_000, 20_000_000)
     with open(tmp_path / "log", "wb") as file:
-        process = box.start(
+        process = cli.start(
             "logs",
             job,
             stdout=file,
@@ -335,52 +337,52 @@ def test_a_limit_of_files_costs_no_connection(box: Box, tmp_path: Path) -> None:
         )
         (ended,) = finish([process])
     assert (ended.status, "File too large" in ended.err) == (70, True), ended
-    assert on_host(box, job).startswith((tmp_path / "log").read_bytes())
-    assert box.sshd is not None and box.sshd.connections == 2
+    assert on_host(cli, job).startswith((tmp_path / "log").read_bytes())
+    assert cli.sshd is not None and cli.sshd.connections == 2
     # The master has that limit, too: it dies of what this one wants, and is made anew.
-    assert box.ok("logs", job).raw == on_host(box, job)
-    assert box.sshd.connections == 3
+    assert cli.ok("logs", job).raw == on_host(cli, job)
+    assert cli.sshd.connections == 3
 
 
 # -- a record that knows more than the disk has kept ----------------------------------
 
 
-def lose_power(box: Box, job: str, left: int) -> None:
+def lose_power(cli: Cli, job: str, left: int) -> None:
     """Leave less of a log than was known to be here."""
-    os.truncate(box.home / "logs" / job, left)
+    os.truncate(cli.home / "logs" / job, left)
 
 
 @pytest.mark.parametrize("left", [0, 7, 1000])
-def test_a_log_that_a_power_failure_took_is_brought_again(box: Box, left: int) -> None:
-    job = box.submit("--", "seq 1 9000")
-    box.ok("wait", job)
-    expected = box.ok("logs", job).raw
-    lose_power(box, job, left)
-    assert box.ok("logs", job).raw == expected
-    lose_power(box, job, left)
-    box.ok("reap")
-    assert not box.directory(job).exists()
-    assert box.ok("logs", job).raw == expected
+def test_a_log_that_a_power_failure_took_is_brought_again(cli: Cli, left: int) -> None:
+    job = cli.submit("--", "seq 1 9000")
+    cli.ok("wait", job)
+    expected = cli.ok("logs", job).raw
+    lose_power(cli, job, left)
+    assert cli.ok("logs", job).raw == expected
+    lose_power(cli, job, left)
+    cli.ok("reap")
+    assert not cli.directory(job).exists()
+    assert cli.ok("logs", job).raw == expected
 
 
-def test_of_a_log_that_is_nowhere_any_more_it_is_said(box: Box) -> None:
-    job = box.submit("--", "seq 1 9000")
-    box.ok("wait", job)
-    box.ok("reap")
-    lose_power(box, job, 4)
-    ended = box("logs", job)
+def test_of_a_log_that_is_nowhere_any_more_it_is_said(cli: Cli) -> None:
+    job = cli.submit("--", "seq 1 9000")
+    cli.ok("wait", job)
+    cli.ok("reap")
+    lose_power(cli, job, 4)
+    ended = cli("logs", job)
     assert (ended.status, ended.out) == (1, "1\n2\n")
     assert "4 of the" in ended.err
 
 
-def test_a_log_is_not_continued_behind_a_hole(box: Box) -> None:
+def test_a_log_is_not_continued_behind_a_hole(cli: Cli) -> None:
     """Its file is shorter than what a running job has already sent home."""
-    job = box.submit("--", "seq 1 9000; sleep 3; seq 1 9000")
-    eventually(lambda: len(box.ok("logs", job).raw) > 9000)
-    with closing(sqlite3.connect(box.home / "store.db", timeout=30)) as db:
-        ((home,),) = db.execute("SELECT log_home FROM jobs")
-    lose_power(box, job, home - 100)
-    box.ok("wait", job)
-    box.ok("reap")
+    job = cli.submit("--", "seq 1 9000; sleep 3; seq 1 9000")
+    eventually(lambda: len(cli.ok("logs", job).raw) > 9000)
+    with closing(sqlite3.connect(cli.home / "store.db", timeout=30)) as db:
+        ((home,),) = db.execute("SELECT log_local_bytes FROM jobs")
+    lose_power(cli, job, home - 100)
+    cli.ok("wait", job)
+    cli.ok("reap")
     lines = b"".join(b"%d\n" % number for number in range(1, 9001))
-    assert box.ok("logs", job).raw == lines * 2
+    assert cli.ok("logs", job).raw == lines * 2

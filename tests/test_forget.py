@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, eventually
+from tests.cli import Cli, eventually
 from tests.test_posix import gone
 
 #: A login as round-robin DNS has it: one home, and each time the machine of that name.
@@ -27,8 +27,8 @@ exec unshare -rum $apart sh -c '
 class Nodes:
     """Machines that share a home, of which each session reaches the one chosen."""
 
-    def __init__(self, box: Box, folder: Path) -> None:
-        self.box = box
+    def __init__(self, cli: Cli, folder: Path) -> None:
+        self.cli = cli
         self._file = folder / "node"
 
     def choose(self, name: str, number: str, apart: str = "") -> None:
@@ -41,7 +41,7 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(new_box: Callable[..., Box], place: Path) -> Nodes:
+def nodes(new_box: Callable[..., Cli], place: Path) -> Nodes:
     """Two login nodes by ``unshare -u``, each with a machine id of its own."""
     probe = ("unshare", "-rum", "mount", "--bind", "/etc/machine-id", "/etc/machine-id")
     if not shutil.which("unshare") or subprocess.run(probe, check=False).returncode:
@@ -57,9 +57,9 @@ def nodes(new_box: Callable[..., Box], place: Path) -> Nodes:
     return made
 
 
-def pid_of(box: Box, job_id: str) -> int:
+def pid_of(cli: Cli, job_id: str) -> int:
     """Return the process group of a running job, once it is written down."""
-    path = box.directory(job_id) / "run"
+    path = cli.directory(job_id) / "run"
 
     def found() -> bool:
         return path.exists() and "\nborn=" in path.read_text()
@@ -69,80 +69,80 @@ def pid_of(box: Box, job_id: str) -> int:
     return int(lines["pgid"])
 
 
-def test_what_is_seen_to_run_is_not_declared_lost(box: Box) -> None:
-    job_id = box.submit("sleep 1000")
-    group = pid_of(box, job_id)
-    ended = box("kill", "--forget", job_id)
+def test_what_is_seen_to_run_is_not_declared_lost(cli: Cli) -> None:
+    job_id = cli.submit("sleep 1000")
+    group = pid_of(cli, job_id)
+    ended = cli("kill", "--forget", job_id)
     assert ended.status == 1 and "it runs there" in ended.err, ended
     assert f"sshjobs kill {job_id}" in ended.err or "sshjobs kill" in ended.err
-    assert box.state(job_id) == "RUNNING" and not gone(group)
-    assert not (box.directory(job_id) / "cancel").exists()
+    assert cli.state(job_id) == "RUNNING" and not gone(group)
+    assert not (cli.directory(job_id) / "cancel").exists()
 
 
-def test_the_tree_without_its_runner_counts(box: Box) -> None:
-    job_id = box.submit("sleep 1000")
-    group = pid_of(box, job_id)
-    runner = int(box.job(job_id)["pid"])
+def test_the_tree_without_its_runner_counts(cli: Cli) -> None:
+    job_id = cli.submit("sleep 1000")
+    group = pid_of(cli, job_id)
+    runner = int(cli.job(job_id)["pid"])
     os.kill(runner, signal.SIGKILL)
     eventually(lambda: gone(runner))
-    ended = box("kill", "--forget", job_id)
+    ended = cli("kill", "--forget", job_id)
     assert ended.status == 1 and "run there" in ended.err, ended
     assert not gone(group)
-    box.ok("kill", job_id)
+    cli.ok("kill", job_id)
 
 
-def test_an_ended_job_keeps_its_end(box: Box) -> None:
-    job_id = box.submit("exit 3")
-    path = box.directory(job_id) / "exit"
+def test_an_ended_job_keeps_its_end(cli: Cli) -> None:
+    job_id = cli.submit("exit 3")
+    path = cli.directory(job_id) / "exit"
     eventually(path.exists)
-    ended = box("kill", "--forget", job_id, "--json")
+    ended = cli("kill", "--forget", job_id, "--json")
     assert ended.objects[0]["state"] == "FAILED", ended
     assert ended.status == 0
 
 
 def test_a_node_that_is_gone(nodes: Nodes, place: Path) -> None:
     """kill names it, --forget gives it up and frees its key; back, it is ended."""
-    box = nodes.box
-    job_id = box.submit("--key", "k", "sleep 1000")
-    group = pid_of(box, job_id)
+    cli = nodes.cli
+    job_id = cli.submit("--key", "k", "sleep 1000")
+    group = pid_of(cli, job_id)
     nodes.choose("bnode", "bb" * 16)
-    told = box("kill", job_id)
+    told = cli("kill", job_id)
     assert told.status == 75 and "anode" in told.err, told
     assert "kill --forget" in told.err
-    assert box.submit("--key", "k", "echo anew") == job_id
-    given = box.ok("kill", "--forget", job_id, "--json")
+    assert cli.submit("--key", "k", "echo anew") == job_id
+    given = cli.ok("kill", "--forget", job_id, "--json")
     (job,) = given.objects
     assert job["state"] == "LOST" and "anode" in job["reason"], given
     assert not gone(group)
-    again = box.ok("run", box.host, "--key", "k", "--", "echo anew")
+    again = cli.ok("run", cli.host, "--key", "k", "--", "echo anew")
     assert again.out == "anew\n"
-    kept = box("reap")
-    assert job_id in kept.err and box.directory(job_id).exists(), kept
+    kept = cli("reap")
+    assert job_id in kept.err and cli.directory(job_id).exists(), kept
     # Whoever reaches that machine ends it, though they never heard of the job.
     nodes.choose("anode", "aa" * 16)
-    other = box.twin(place / "other")
-    other.ok("submit", box.host, "true")
+    other = cli.twin(place / "other")
+    other.ok("submit", cli.host, "true")
     other("poll")
     eventually(lambda: gone(group))
-    assert box.state(job_id) == "LOST"
+    assert cli.state(job_id) == "LOST"
     other.close()
 
 
 def test_a_standing_cancel_is_carried_out_for_anyone(nodes: Nodes, place: Path) -> None:
     """A client that knows of no job at all reaches the machine first."""
-    box = nodes.box
-    job_id = box.submit("sleep 1000")
-    group = pid_of(box, job_id)
+    cli = nodes.cli
+    job_id = cli.submit("sleep 1000")
+    group = pid_of(cli, job_id)
     nodes.choose("bnode", "bb" * 16)
-    assert box("kill", job_id).status == 75
+    assert cli("kill", job_id).status == 75
     assert not gone(group)
     nodes.choose("anode", "aa" * 16)
-    other = box.twin(place / "other")
-    other("poll", "--host", box.host, "--adopt")
+    other = cli.twin(place / "other")
+    other("poll", "--host", cli.host, "--adopt")
     eventually(lambda: gone(group))
-    eventually(lambda: box("poll", job_id, "--json").objects[0]["state"] == "CANCELLED")
-    other("poll", "--host", box.host)
-    assert not list(box.base.glob("*/due/*"))
+    eventually(lambda: cli("poll", job_id, "--json").objects[0]["state"] == "CANCELLED")
+    other("poll", "--host", cli.host)
+    assert not list(cli.base.glob("*/due/*"))
     other.close()
 
 
@@ -153,45 +153,45 @@ _CONTAINER = "-pf --mount-proc --kill-child"
 @pytest.mark.parametrize("number", ["cc" * 16, "0"])
 def test_a_container_made_anew(nodes: Nodes, number: str) -> None:
     """With the machine id of its image it knows its jobs; without one a person does."""
-    box = nodes.box
+    cli = nodes.cli
     nodes.choose("first", number, _CONTAINER)
-    job_id = box.submit("--key", "k", "sleep 1000")
+    job_id = cli.submit("--key", "k", "sleep 1000")
     nodes.choose("second", number, _CONTAINER)
     if number == "0":
-        assert box.state(job_id) == "RUNNING"
-        assert "first" in box.job(job_id)["reason"]
-        box.ok("kill", "--forget", job_id)
-    assert box.state(job_id) == "LOST"
-    assert box.submit("--key", "k", "true") != job_id
+        assert cli.state(job_id) == "RUNNING"
+        assert "first" in cli.job(job_id)["reason"]
+        cli.ok("kill", "--forget", job_id)
+    assert cli.state(job_id) == "LOST"
+    assert cli.submit("--key", "k", "true") != job_id
 
 
-def test_a_host_that_cannot_be_asked(box: Box) -> None:
+def test_a_host_that_cannot_be_asked(cli: Cli) -> None:
     """It is said that the job may still run; it ends when the host is back."""
-    job_id = box.submit("sleep 1000")
-    group = pid_of(box, job_id)
-    assert box.sshd is not None
-    box("disconnect", box.host)
-    box.sshd.stop()
-    ended = box("kill", "--forget", job_id, "--wait-host", "0", "--json")
+    job_id = cli.submit("sleep 1000")
+    group = pid_of(cli, job_id)
+    assert cli.sshd is not None
+    cli("disconnect", cli.host)
+    cli.sshd.stop()
+    ended = cli("kill", "--forget", job_id, "--wait-host", "0", "--json")
     assert ended.status == 0 and ended.objects[0]["state"] == "LOST", ended
     assert "may still run" in ended.err, ended
     assert not gone(group)
-    box.sshd.start()
-    box("connect", box.host)
-    box.submit("true")
+    cli.sshd.start()
+    cli("connect", cli.host)
+    cli.submit("true")
     eventually(lambda: gone(group))
-    assert box.state(job_id) == "LOST"
+    assert cli.state(job_id) == "LOST"
 
 
-def test_a_directory_that_is_gone(box: Box) -> None:
+def test_a_directory_that_is_gone(cli: Cli) -> None:
     """As of a machine that shares no home with the one that answers now."""
-    job_id = box.submit("sleep 1000")
-    group = pid_of(box, job_id)
-    box("kill", job_id)
+    job_id = cli.submit("sleep 1000")
+    group = pid_of(cli, job_id)
+    cli("kill", job_id)
     eventually(lambda: gone(group))
-    lone = box.submit("sleep 1000")
-    group = pid_of(box, lone)
-    shutil.move(str(box.directory(lone)), str(box.base / "aside"))
-    given = box.ok("kill", "--forget", lone, "--json")
+    lone = cli.submit("sleep 1000")
+    group = pid_of(cli, lone)
+    shutil.move(str(cli.directory(lone)), str(cli.base / "aside"))
+    given = cli.ok("kill", "--forget", lone, "--json")
     assert given.objects[0]["state"] == "LOST", given
     os.killpg(group, signal.SIGKILL)

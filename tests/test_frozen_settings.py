@@ -8,8 +8,8 @@ import pytest
 
 from sshjobs.model import Spec
 from sshjobs.settings import SETTINGS, Settings
-from sshjobs.verbs import Context, Order, poll, submit
-from tests.box import Box
+from sshjobs.verbs import Context, JobRequest, poll_jobs, submit_jobs
+from tests.cli import Cli
 
 
 @pytest.mark.parametrize("name", [setting.name for setting in SETTINGS])
@@ -30,15 +30,15 @@ def test_a_change_is_a_copy() -> None:
     assert settings.remote_base_dir == "~/.sshjobs"
 
 
-def test_a_poll_moves_no_later_submit(box: Box, place: Path) -> None:
+def test_a_poll_moves_no_later_submit(cli: Cli, place: Path) -> None:
     """A job in A was polled; what is submitted then goes where it should, to B."""
-    job = box.submit("--", "sleep 2")
-    other = box.base.parent / "other"
-    environ = box.env | {"SSHJOBS_REMOTE_BASE_DIR": str(other)}
+    job = cli.submit("--", "sleep 2")
+    other = cli.base.parent / "other"
+    environ = cli.env | {"SSHJOBS_REMOTE_BASE_DIR": str(other)}
     ctx = Context(environ)
     try:
-        assert poll(ctx, [job]).jobs[0].id == job
-        (done,) = submit(ctx, box.host, [Order(Spec(b"true"))])
+        assert poll_jobs(ctx, [job]).jobs[0].id == job
+        (done,) = submit_jobs(ctx, cli.host, [JobRequest(Spec(b"true"))])
     finally:
         ctx.close()
     assert done.job is not None

@@ -14,10 +14,10 @@ import pytest
 from sshjobs.errors import StoreError
 from sshjobs.model import Spec, new_job_id, pack
 from sshjobs.owned import make_private, open_owned
-from sshjobs.rounds.intake import open_log
+from sshjobs.rounds.reply_sink import open_log
 from sshjobs.store import Store
 from sshjobs.transports import Identity, check_rundir
-from tests.box import Box, Ended
+from tests.cli import Cli, Ended
 
 #: An ordinary user that nobody is.
 _OTHER = 54321
@@ -162,64 +162,64 @@ def test_a_fifo_makes_nobody_wait(tmp_path: Path) -> None:
             open_owned(str(tmp_path / "x"), flags)
 
 
-def _as(uid: int, box: Box, *words: str) -> Ended:
+def _as(uid: int, cli: Cli, *words: str) -> Ended:
     """Run a command as another user, with a home that is ours."""
-    process = box.start(*words, user=uid, group=uid, extra_groups=[], cwd="/")
+    process = cli.start(*words, user=uid, group=uid, extra_groups=[], cwd="/")
     out, err = process.communicate(timeout=60)
     return Ended(process.returncode, out, err)
 
 
 @_root
-def test_a_made_up_uid_needs_a_home(box: Box, place: Path) -> None:
+def test_a_made_up_uid_needs_a_home(cli: Cli, place: Path) -> None:
     """A container's uid that has no entry in the password file."""
     place.chmod(0o1777)
-    del box.env["SSHJOBS_HOME"]
-    ended = _as(_OTHER, box, "list")
+    del cli.env["SSHJOBS_HOME"]
+    ended = _as(_OTHER, cli, "list")
     assert (ended.status, ended.err.count("\n")) == (64, 1), ended
     assert "uid 54321 has no entry in the password file" in ended.err
     assert "SSHJOBS_HOME" in ended.err
-    box.env["SSHJOBS_HOME"] = str(place / "theirs")
-    assert _as(_OTHER, box, "list").status == 0
-    box.env["SSHJOBS_REMOTE_BASE_DIR"] = str(place / "base")
-    ended = _as(_OTHER, box, "run", "--shell", "sh", "local", "--", "echo hi")
+    cli.env["SSHJOBS_HOME"] = str(place / "theirs")
+    assert _as(_OTHER, cli, "list").status == 0
+    cli.env["SSHJOBS_REMOTE_BASE_DIR"] = str(place / "base")
+    ended = _as(_OTHER, cli, "run", "--shell", "sh", "local", "--", "echo hi")
     assert (ended.status, ended.out) == (0, "hi\n"), ended
-    ended = _as(_OTHER, box, "run", box.host, "--", "echo hi")
+    ended = _as(_OTHER, cli, "run", cli.host, "--", "echo hi")
     assert ended.status in (64, 69), ended
     assert "54321" in ended.err
 
 
 @_root
-def test_nobody_works_in_the_home_of_another(box: Box) -> None:
+def test_nobody_works_in_the_home_of_another(cli: Cli) -> None:
     """By sudo with SSHJOBS_HOME kept, or one that was made beforehand in /tmp."""
-    box.ok("list")
-    ended = _as(_OTHER, box, "list")
+    cli.ok("list")
+    ended = _as(_OTHER, cli, "list")
     assert ended.status == 70
-    assert f"{box.home}: belongs to uid 0 (root), not to uid 54321" in ended.err
-    os.chown(box.home, _OTHER, _OTHER)
-    ended = box("submit", box.host, "--", "true")
+    assert f"{cli.home}: belongs to uid 0 (root), not to uid 54321" in ended.err
+    os.chown(cli.home, _OTHER, _OTHER)
+    ended = cli("submit", cli.host, "--", "true")
     assert ended.status == 70
-    assert f"{box.home}: belongs to uid 54321, not to uid 0 (root)" in ended.err
-    assert box.sshd is not None and box.sshd.connections == 0
+    assert f"{cli.home}: belongs to uid 54321, not to uid 0 (root)" in ended.err
+    assert cli.sshd is not None and cli.sshd.connections == 0
 
 
-def test_no_program_of_a_record_is_run(box: Box, place: Path) -> None:
+def test_no_program_of_a_record_is_run(cli: Cli, place: Path) -> None:
     """The ssh of now is the one that PATH has, whatever the record says."""
-    job = box.submit("--", "sleep 1")
-    box.ok("disconnect", box.host)
+    job = cli.submit("--", "sleep 1")
+    cli.ok("disconnect", cli.host)
     planted = place / "planted"
     planted.write_text(f'#!/bin/sh\ntouch {place}/ran\nexec ssh "$@"\n')
     planted.chmod(0o755)
-    store = Store(str(box.home))
+    store = Store(str(cli.home))
     try:
         for row in store.hosts():
             values = list(Identity.loads(row.identity))
             values[Identity._fields.index("ssh")] = str(planted)
-            store.set_host(row.conn, identity=pack(tuple(values)))
+            store.set_host(row.site_id, identity=pack(tuple(values)))
         store._do("UPDATE identities SET data = ?", [pack(tuple(values))])
     finally:
         store.close()
-    assert box("wait", job).status == 0
-    assert box("run", box.host, "--", "true").status == 0
+    assert cli("wait", job).status == 0
+    assert cli("run", cli.host, "--", "true").status == 0
     assert not (place / "ran").exists()
 
 
@@ -232,19 +232,19 @@ def test_no_program_of_a_record_is_run(box: Box, place: Path) -> None:
     ],
 )
 def test_a_config_that_others_could_write_is_refused(
-    box: Box, place: Path, mode: int, owner: int, text: str
+    cli: Cli, place: Path, mode: int, owner: int, text: str
 ) -> None:
     config = place / "config.toml"
     config.write_text("persist = 5\n")
-    box.env["SSHJOBS_CONFIG"] = str(config)
-    box.ok("list")
+    cli.env["SSHJOBS_CONFIG"] = str(config)
+    cli.ok("list")
     link = place / "link.toml"
     link.symlink_to(config)
-    box.env["SSHJOBS_CONFIG"] = str(link)
-    box.ok("list")
+    cli.env["SSHJOBS_CONFIG"] = str(link)
+    cli.ok("list")
     config.chmod(mode)
     os.chown(config, owner, -1)
-    ended = box("list")
+    ended = cli("list")
     assert ended.status == 70
     assert text in ended.err
 

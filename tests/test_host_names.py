@@ -10,7 +10,7 @@ from sshjobs import transports
 from sshjobs.errors import SpecError
 from sshjobs.model import Address, check_host
 from sshjobs.settings import Settings
-from tests.box import Box
+from tests.cli import Cli
 
 #: What OpenSSH 9.6 refuses in a name of a host: valid_hostname() of ssh.c. The comma
 #: is refused since 10.3.
@@ -138,12 +138,12 @@ def test_a_uri_is_the_host_that_it_names(place: Path, transport: str) -> None:
     assert transports.resolve("u@h", more).key == found.key
 
 
-def test_a_job_runs_at_a_uri(box: Box) -> None:
-    assert box.sshd is not None
-    box.sshd.config.write_text(
-        box.sshd.config.read_text().replace(f"Port {box.sshd.port}", "Port 1")
+def test_a_job_runs_at_a_uri(cli: Cli) -> None:
+    assert cli.sshd is not None
+    cli.sshd.config.write_text(
+        cli.sshd.config.read_text().replace(f"Port {cli.sshd.port}", "Port 1")
     )
-    host = f"ssh://{box.sshd.user}@{box.host}:{box.sshd.port}"
-    box.host = host
-    ended = box("run", host, "--", "echo hello")
+    host = f"ssh://{cli.sshd.user}@{cli.host}:{cli.sshd.port}"
+    cli.host = host
+    ended = cli("run", host, "--", "echo hello")
     assert (ended.status, ended.out) == (0, "hello\n"), ended

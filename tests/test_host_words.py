@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests import pam
-from tests.box import Box
+from tests.cli import Cli
 
-NewBox = Callable[..., Box]
+NewBox = Callable[..., Cli]
 
 needs_pam = pytest.mark.skipif(not pam.is_here(), reason="only root can make PAM rules")
 
@@ -19,7 +19,7 @@ _ADOPT = "Access denied by pam_slurm_adopt: you have no active jobs on this node
 
 
 @pytest.fixture
-def rules(place: Path, new_box: NewBox) -> Iterator[tuple[pam.Rules, Box]]:
+def rules(place: Path, new_box: NewBox) -> Iterator[tuple[pam.Rules, Cli]]:
     """PAM rules that let everybody in, and the host that has them."""
     with pam.new_rules(place, new_box) as made:
         yield made
@@ -35,27 +35,27 @@ def script(place: Path, text: str) -> Path:
 
 @needs_pam
 def test_an_account_that_is_refused_by_fabric(
-    rules: tuple[pam.Rules, Box], place: Path
+    rules: tuple[pam.Rules, Cli], place: Path
 ) -> None:
-    pam_rules, box = rules
-    assert box.sshd is not None
-    box.env["SSHJOBS_TRANSPORT"] = "fabric"
+    pam_rules, cli = rules
+    assert cli.sshd is not None
+    cli.env["SSHJOBS_TRANSPORT"] = "fabric"
     path = script(place, f'echo "{_ADOPT}"; exit 1')
     pam_rules.say(account=f"required pam_exec.so stdout quiet {path}")
     for _ in range(2):
-        ended = box("run", "box", "--", "true")
+        ended = cli("run", "box", "--", "true")
         assert ended.status == 77 and _ADOPT in ended.err, ended
         assert "MaxStartups" not in ended.err
-    assert box.sshd.connections == 1
+    assert cli.sshd.connections == 1
 
 
 @needs_pam
 @pytest.mark.parametrize("kind", ["nologin", "adopt", "deny"])
 def test_an_account_that_is_refused_after_a_good_key(
-    rules: tuple[pam.Rules, Box], place: Path, kind: str
+    rules: tuple[pam.Rules, Cli], place: Path, kind: str
 ) -> None:
-    (pam_rules, box), words = rules, ""
-    assert box.sshd is not None
+    (pam_rules, cli), words = rules, ""
+    assert cli.sshd is not None
     if kind == "nologin":
         words = "System is going down for maintenance"
         (place / "nologin").write_text(f"{words}\n")
@@ -67,23 +67,23 @@ def test_an_account_that_is_refused_after_a_good_key(
     else:
         pam_rules.say(account="required pam_deny.so")
     for _ in range(3):
-        ended = box("run", "box", "--", "true")
+        ended = cli("run", "box", "--", "true")
         assert ended.status == 77, ended
         assert words in ended.err and "the account was refused" in ended.err
         assert "MaxStartups" not in ended.err and "nothing ran there" in ended.err
-    assert box.sshd.connections == 1
-    assert box.hosts()["drops"] == 0
+    assert cli.sshd.connections == 1
+    assert cli.hosts()["drops"] == 0
     pam_rules.say()
-    box.ok("connect", "box")
-    box.submit("--", "true")
+    cli.ok("connect", "box")
+    cli.submit("--", "true")
 
 
 @needs_pam
-def test_a_session_that_pam_refuses(rules: tuple[pam.Rules, Box], place: Path) -> None:
-    pam_rules, box = rules
+def test_a_session_that_pam_refuses(rules: tuple[pam.Rules, Cli], place: Path) -> None:
+    pam_rules, cli = rules
     path = script(place, 'echo "Too many logins for tester."; exit 1')
     pam_rules.say(session=f"required pam_exec.so stdout quiet {path}")
-    ended = box("run", "box", "--", "true")
+    ended = cli("run", "box", "--", "true")
     assert ended.status == 69, ended
     assert "Too many logins for tester." in ended.err and "status 254" in ended.err
 
@@ -105,9 +105,9 @@ def test_words_of_a_shell_that_runs_no_program(new_box: NewBox, command: str) ->
     program = command.split()[0]
     if not shutil.which(program) and program != "ulimit":
         pytest.skip(f"no {program} here")
-    box = new_box(ForceCommand=command)
+    cli = new_box(ForceCommand=command)
     words = BOUND[command]
-    ended = box("run", "box", "--", "true")
+    ended = cli("run", "box", "--", "true")
     assert ended.status in (69, 75), ended
     assert words in ended.err and "it said nothing" not in ended.err, ended
     assert all(map(str.isprintable, ended.err.splitlines())), ended
@@ -115,16 +115,16 @@ def test_words_of_a_shell_that_runs_no_program(new_box: NewBox, command: str) ->
 
 def test_words_of_a_reply_that_breaks_off(new_box: NewBox) -> None:
     cut = '(eval "$SSH_ORIGINAL_COMMAND") | head -c 90; echo enough of you >&2; exit 7'
-    box = new_box(ForceCommand=cut)
-    box.env["SSHJOBS_MAX_RECONNECT_ATTEMPTS"] = "1"
-    ended = box("submit", "box", "--", "true")
+    cli = new_box(ForceCommand=cut)
+    cli.env["SSHJOBS_MAX_RECONNECT_ATTEMPTS"] = "1"
+    ended = cli("submit", "box", "--", "true")
     assert ended.status == 75, ended
     assert "broke off" in ended.err and "enough of you" in ended.err, ended
 
 
 def test_a_flood_of_words_is_cut(new_box: NewBox) -> None:
-    box = new_box(ForceCommand="yes first | head -c 100000 >&2; echo last >&2; exit 4")
-    ended = box("run", "box", "--", "true")
+    cli = new_box(ForceCommand="yes first | head -c 100000 >&2; echo last >&2; exit 4")
+    ended = cli("run", "box", "--", "true")
     assert ended.status == 69 and "first" in ended.err, ended
     assert len(ended.err) < 2000
 
@@ -132,7 +132,7 @@ def test_a_flood_of_words_is_cut(new_box: NewBox) -> None:
 def test_banner_of_a_host_is_no_word_of_ssh(new_box: NewBox, place: Path) -> None:
     banner = place / "banner"
     banner.write_text("Connection timed out, Permission denied (to strangers)\n")
-    box = new_box(Banner=banner, AuthorizedKeysFile="none")
-    ended = box("run", "box", "--", "true")
+    cli = new_box(Banner=banner, AuthorizedKeysFile="none")
+    ended = cli("run", "box", "--", "true")
     assert ended.status == 77 and "Permission denied (publickey)" in ended.err, ended
     assert "the host said: Connection timed out" in ended.err

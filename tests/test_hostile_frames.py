@@ -11,7 +11,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.errors import ProtocolError, SshJobsError, StoreError
 from sshjobs.model import Spec
-from sshjobs.verbs.polling import take_up
+from sshjobs.verbs.poll import take_up
 from tests.liar import (
     CHECKS,
     FORGETS,
@@ -156,7 +156,7 @@ def scene(place: Path) -> Iterator[Scene]:
 def test_a_right_frame_counts(scene: Scene, kind: str) -> None:
     error = scene.hear(frame(kind) + b"end\n", listing=True)
     assert error is None or kind == "failed", error
-    assert scene.party.row().cause == ""
+    assert scene.coordinator.row().cause == ""
     scene.check()
 
 
@@ -185,7 +185,7 @@ def test_a_hostile_field_costs_its_job(scene: Scene, kind: str, field: int) -> N
         assert job is not None
         if LOGS.encode() not in lines:
             assert (job.state, job.exit_status) == ("FAILED", 5)
-        scene.party.store.count(scene.party.conn, {}, journal_gen="")
+        scene.coordinator.store.count(scene.coordinator.site_id, {}, journal_gen="")
 
 
 @pytest.mark.parametrize(
@@ -217,12 +217,14 @@ def test_an_id_that_is_a_path_is_no_id(scene: Scene) -> None:
 @pytest.mark.parametrize("kind", ["started", "ended", "lost", "missing", "refused"])
 def test_a_host_has_no_say_in_jobs_of_another(scene: Scene, kind: str) -> None:
     assert scene.hear(frame(kind, 0, THEIRS.encode()) + b"end\n") is None
-    assert "not asked" in scene.party.row().cause
+    assert "not asked" in scene.coordinator.row().cause
     scene.check()
 
 
 def test_a_job_of_another_host_holds_no_key_here(scene: Scene) -> None:
-    (intent,) = [i for i in scene.store.intents(scene.party.conn) if i.kind == "start"]
+    (intent,) = [
+        i for i in scene.store.intents(scene.coordinator.site_id) if i.kind == "start"
+    ]
     said = b"claimed %s %s 1 RUNNING 1\n" % (STARTS.encode(), THEIRS.encode())
     said += b"started %s 1 1 1 b n 1\n" % THEIRS.encode()
     assert scene.hear(said + b"ended %s 0 - - 1 2 0 \nend\n" % THEIRS.encode()) is None
@@ -286,9 +288,9 @@ def test_a_reply_that_breaks_a_rule_is_not_whole(scene: Scene) -> None:
     killed = b"killsent %s\n" % KILLS.encode()
     said = b"hello n b 1 setsid\njournal 5 9\n" + killed + broken + b"lost %s x\nend\n"
     assert isinstance(scene.hear(said % CHECKS.encode()), ProtocolError)
-    row = scene.party.row()
+    row = scene.coordinator.row()
     assert (row.rounds, row.round_started_at, row.journal_gen) == (0, 0.0, "")
-    kinds = [intent.kind for intent in scene.store.intents(scene.party.conn)]
+    kinds = [intent.kind for intent in scene.store.intents(scene.coordinator.site_id)]
     assert "kill" in kinds
     scene.check()
 
@@ -307,15 +309,15 @@ def test_a_round_that_failed_forgets_nothing_that_has_started(scene: Scene) -> N
 @pytest.mark.parametrize("field", range(len(FRAMES["listed"])))
 def test_what_is_taken_up_can_be_kept_and_shown(scene: Scene, field: int) -> None:
     scene.lead.release()
-    party = scene.party
+    coordinator = scene.coordinator
     lines = b""
     for number, value in enumerate(values(scene)):
         words = [word.encode() for word in FRAMES["listed"]]
         words[0] = b"h" * 14 + b"%c%c" % (97 + number % 26, 97 + number // 26)
         words[field] = value
         lines += b"listed " + b" ".join(words) + b"\n"
-    party._transport = Liar(lines + b"end\n")
-    ids, _ = take_up(party, lambda listed: True)
+    coordinator._transport = Liar(lines + b"end\n")
+    ids, _ = take_up(coordinator, lambda listed: True)
     assert len(ids) >= 3 or field == 0
     assert THEIRS not in ids
     scene.check()

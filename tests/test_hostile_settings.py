@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from sshjobs import cli, settings
+from sshjobs import settings
+from sshjobs.cli import main
 from sshjobs.errors import SpecError
 from sshjobs.settings import SETTINGS, resolve
 from sshjobs.verbs import Context
-from tests.box import Box, Ended
+from tests.cli import Cli, Ended
 
 
 class Call:
@@ -31,7 +32,7 @@ class Call:
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
             try:
-                status = cli.main([str(word) for word in words])
+                status = main.main([str(word) for word in words])
             except SystemExit as ended:
                 status = int(str(ended.code))
         out, err = self._capsys.readouterr()
@@ -171,18 +172,18 @@ def test_a_config_with_other_ends_of_lines_is_read(place: Path) -> None:
     assert ctx.settings("h").persist == 6.0
 
 
-def test_a_table_of_options_is_looked_at(box: Box, place: Path) -> None:
+def test_a_table_of_options_is_looked_at(cli: Cli, place: Path) -> None:
     """A host's table reaches ssh as the command line does."""
-    assert box.sshd is not None
+    assert cli.sshd is not None
     config = place / "config.toml"
-    config.write_text(f"[host.\"{box.host}\"]\nssh_options = 'ProxyJump=x$(id)'\n")
-    box.env["SSHJOBS_CONFIG"] = str(config)
-    ended = box("submit", box.host, "--", "true")
+    config.write_text(f"[host.\"{cli.host}\"]\nssh_options = 'ProxyJump=x$(id)'\n")
+    cli.env["SSHJOBS_CONFIG"] = str(config)
+    ended = cli("submit", cli.host, "--", "true")
     assert ended.status == 64 and "not a jump host" in ended.err, ended
-    config.write_text(f'[host."{box.host}"]\nssh_options = "User=\'open"\n')
-    ended = box("submit", box.host, "--", "true")
+    config.write_text(f'[host."{cli.host}"]\nssh_options = "User=\'open"\n')
+    ended = cli("submit", cli.host, "--", "true")
     assert ended.status == 64 and "ssh_options" in ended.err, ended
-    assert box.sshd.connections == 0
+    assert cli.sshd.connections == 0
 
 
 _COMMAND = '"command": "true"'
@@ -265,12 +266,12 @@ def test_what_is_no_job_names_its_line(call: Call, tmp_path: Path, line: bytes) 
     assert call("list").out == ""
 
 
-def test_a_null_leaves_a_field_to_the_flags(box: Box, place: Path) -> None:
+def test_a_null_leaves_a_field_to_the_flags(cli: Cli, place: Path) -> None:
     path = place / "jobs.txt"
     fields = {"name": None, "once": None, "timeout": None, "env": None}
     path.write_text(json.dumps({"command": "true", "key": "k"} | fields) + "\r\n")
-    job = box.ok("submit", box.host, "--name", "n", "--once", "--from", path).id
-    record = box.job(job)
+    job = cli.ok("submit", cli.host, "--name", "n", "--once", "--from", path).id
+    record = cli.job(job)
     assert (record["name"], record["once"]) == ("n", True)
 
 
@@ -293,11 +294,11 @@ def test_a_flag_that_is_given_twice_is_refused(call: Call, words: list[str]) -> 
 
 
 @pytest.mark.parametrize("verb", ["wait", "poll", "list"])
-def test_a_host_that_was_never_used_is_a_slip(box: Box, verb: str) -> None:
-    box.submit("--", "true")
-    ended = box(verb, "--host", "typo")
+def test_a_host_that_was_never_used_is_a_slip(cli: Cli, verb: str) -> None:
+    cli.submit("--", "true")
+    ended = cli(verb, "--host", "typo")
     assert ended.status == 64 and "typo" in ended.err, ended
-    assert box(verb, "--host", box.host).status == 0
+    assert cli(verb, "--host", cli.host).status == 0
 
 
 @pytest.mark.parametrize("verb", ["submit", "run"])
@@ -309,31 +310,31 @@ def test_a_command_is_never_taken_for_the_host(call: Call, verb: str) -> None:
     assert call("hosts", "--json").out == ""
 
 
-def test_a_name_that_does_not_exist_is_not_kept(box: Box) -> None:
-    ended = box("submit", "typo.invalid", "--", "true")
+def test_a_name_that_does_not_exist_is_not_kept(cli: Cli) -> None:
+    ended = cli("submit", "typo.invalid", "--", "true")
     assert ended.status == 69, ended
-    assert box.ok("hosts", "--json").out == ""
-    box.submit("--", "true")
-    assert [row["host"] for row in box.ok("hosts", "--json").objects] == [box.host]
+    assert cli.ok("hosts", "--json").out == ""
+    cli.submit("--", "true")
+    assert [row["host"] for row in cli.ok("hosts", "--json").objects] == [cli.host]
 
 
-def test_a_host_that_never_answered_is_forgotten_in_time(box: Box) -> None:
+def test_a_host_that_never_answered_is_forgotten_in_time(cli: Cli) -> None:
     """Not at once: a cooldown counts for others, too."""
     closed = ["-o", "HostName=127.0.0.1", "-p", "1"]
-    box.env["SSHJOBS_WAIT_HOST"] = "0"
-    assert box("submit", *closed, "closed", "--", "true").status == 69
-    assert [row["host"] for row in box.ok("hosts", "--json").objects] == ["closed"]
-    with closing(sqlite3.connect(box.home / "store.db")) as db:
-        db.execute("UPDATE hosts SET since = 1, cooldown_until = 1")
+    cli.env["SSHJOBS_WAIT_HOST"] = "0"
+    assert cli("submit", *closed, "closed", "--", "true").status == 69
+    assert [row["host"] for row in cli.ok("hosts", "--json").objects] == ["closed"]
+    with closing(sqlite3.connect(cli.home / "store.db")) as db:
+        db.execute("UPDATE sites SET since = 1, cooldown_until = 1")
         db.commit()
-    assert box.ok("hosts", "--json").out == ""
+    assert cli.ok("hosts", "--json").out == ""
 
 
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5000])
-def test_a_count_that_no_file_has_is_refused(box: Box, number: str) -> None:
-    job = box.submit("--", "true")
+def test_a_count_that_no_file_has_is_refused(cli: Cli, number: str) -> None:
+    job = cli.submit("--", "true")
     for flag in ("--offset", "--tail"):
-        ended = box("logs", job, flag, number)
+        ended = cli("logs", job, flag, number)
         assert ended.status == 64 and "not a count" in ended.err, ended
 
 

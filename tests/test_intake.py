@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshjobs import errors, protocol
-from sshjobs.rounds.intake import Intake
+from sshjobs.rounds.reply_sink import ReplySink
 
 pytestmark = pytest.mark.quick
 
@@ -41,7 +41,7 @@ def receive(
 ) -> list[protocol.Event]:
     """Pass a reply on in pieces, as the pump of a session does."""
     events: list[protocol.Event] = []
-    intake = Intake(
+    sink = ReplySink(
         protocol.Reply(NONCE),
         check,
         lambda job_id: str(folder / job_id),
@@ -50,10 +50,10 @@ def receive(
     )
     try:
         for start, end in zip([0, *cuts], [*cuts, len(text)]):
-            intake(text[start:end])
+            sink(text[start:end])
     finally:
-        intake.close()
-    assert intake.bytes_in == len(text)
+        sink.close()
+    assert sink.bytes_in == len(text)
     return events
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, Ended, eventually
+from tests.cli import Cli, Ended, eventually
 from tests.lying_host import KINDS, LIES
 
 MIB = 1 << 20
@@ -59,19 +59,19 @@ class Weighed(Ended):
 class Host:
     """A host that lies when it is told to, with a job that runs and one that ended."""
 
-    def __init__(self, box: Box, lie: Path) -> None:
-        self.box = box
+    def __init__(self, cli: Cli, lie: Path) -> None:
+        self.cli = cli
         self._lie = lie
         self.lying("")
-        self.running = box.submit("--", "sleep 1000")
-        self.ended = box.submit("--", f"head -c {LONG} /dev/zero")
-        eventually(lambda: box.state(self.ended) == "COMPLETED")
-        self._kept = box.home.with_name("kept")
+        self.running = cli.submit("--", "sleep 1000")
+        self.ended = cli.submit("--", f"head -c {LONG} /dev/zero")
+        eventually(lambda: cli.state(self.ended) == "COMPLETED")
+        self._kept = cli.home.with_name("kept")
         self._kept.mkdir()
         for name in ("logs", "specs"):
-            shutil.copytree(box.home / name, self._kept / name)
-        self._copy_record(box.home, self._kept)
-        box.env |= ENV
+            shutil.copytree(cli.home / name, self._kept / name)
+        self._copy_record(cli.home, self._kept)
+        cli.env |= ENV
 
     def lying(self, name: str) -> None:
         """Have it tell that lie from now on; "" is the truth."""
@@ -85,7 +85,7 @@ class Host:
 
     def forget(self) -> None:
         """Have the record be as it was before the first lie."""
-        home = self.box.home
+        home = self.cli.home
         self._copy_record(self._kept, home)
         for name in ("logs", "specs"):
             shutil.rmtree(home / name)
@@ -94,12 +94,12 @@ class Host:
     def verb(self, name: str) -> Weighed:
         """Run a verb as it is called for these jobs, and weigh it."""
         words = [
-            {"HOST": self.box.host, "RUNNING": self.running, "ENDED": self.ended}.get(
+            {"HOST": self.cli.host, "RUNNING": self.running, "ENDED": self.ended}.get(
                 word, word
             )
             for word in VERBS[name].split()
         ]
-        return weigh(self.box, *words)
+        return weigh(self.cli, *words)
 
 
 VERBS = {
@@ -126,18 +126,18 @@ ASKED = {"logs": 4 * MIB, "run": 4 * MIB, "a long log": LONG, "follow": LONG}
 ASKED |= {"reap": LONG, "orphans": LONG}
 
 
-def weigh(box: Box, *words: str) -> Weighed:
+def weigh(cli: Cli, *words: str) -> Weighed:
     """Run a command to its end; tell its memory and the most that was on the disk."""
     command = [sys.executable, "-m", "sshjobs", *words]
     weigher = [sys.executable, "-I", "-S", str(Path(__file__).with_name("weigh.py"))]
     ours, theirs = os.pipe()
-    before = usage(box.home)
+    before = usage(cli.home)
     process = subprocess.Popen(
         [*weigher, str(theirs), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=box.env,
+        env=cli.env,
         pass_fds=[theirs],
         start_new_session=True,
     )
@@ -147,7 +147,7 @@ def weigh(box: Box, *words: str) -> Weighed:
 
     def look() -> None:
         while not stop.wait(0.05):
-            seen[0] = max(seen[0], usage(box.home))
+            seen[0] = max(seen[0], usage(cli.home))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -162,7 +162,7 @@ def weigh(box: Box, *words: str) -> Weighed:
     ended = Weighed(process.returncode, out, err)
     with open(ours) as file:
         ended.memory = int(file.read())
-    ended.disk = usage(box.home) - before
+    ended.disk = usage(cli.home) - before
     ended.peak = max(seen[0] - before, ended.disk)
     return ended
 
@@ -189,12 +189,12 @@ def picture(folder: Path, but: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def host(new_box: Callable[..., Box], place: Path) -> Iterator[Host]:
+def host(new_box: Callable[..., Cli], place: Path) -> Iterator[Host]:
     """An honest host, as yet."""
     lie = place / "lie"
     lie.touch()
     program = Path(__file__).with_name("lying_host.py")
-    box = new_box(
+    cli = new_box(
         ForceCommand=f"{sys.executable} -I -S {program} {lie}", MaxSessions=40
     )
     canary = place / "canary"
@@ -202,20 +202,20 @@ def host(new_box: Callable[..., Box], place: Path) -> Iterator[Host]:
         (canary / name).parent.mkdir(parents=True, exist_ok=True)
         if not name.endswith(".."):
             (canary / name).write_text(name)
-    box.home = canary / "home"
-    box.env["SSHJOBS_HOME"] = str(box.home)
-    made = Host(box, lie)
+    cli.home = canary / "home"
+    cli.env["SSHJOBS_HOME"] = str(cli.home)
+    made = Host(cli, lie)
     yield made
     made.lying("")
-    box("kill", made.running)
+    cli("kill", made.running)
 
 
 def check(host: Host, lie: str, verbs: list[str]) -> None:
     """Tell one lie to verbs, one after the other."""
-    canary = host.box.home.parent
+    canary = host.cli.home.parent
     for verb in verbs:
         host.forget()
-        before = picture(canary, host.box.home)
+        before = picture(canary, host.cli.home)
         host.lying(lie)
         ended = host.verb(verb)
         told = (
@@ -229,13 +229,13 @@ def check(host: Host, lie: str, verbs: list[str]) -> None:
         assert ended.memory < MOST_MEMORY, told
         assert ended.disk < ASKED.get(verb, 0) + MOST_DISK, told
         assert ended.peak < ASKED.get(verb, 0) + MOST_PEAK, told
-        logs = [path.stat().st_size for path in (host.box.home / "logs").iterdir()]
+        logs = [path.stat().st_size for path in (host.cli.home / "logs").iterdir()]
         assert max(logs, default=0) <= ASKED.get(verb, 0), told
         assert ended.status in (0, 1, 69, 70, 75, 128 + 15), told
         assert "Traceback" not in ended.err and "\x1b" not in ended.err, told
         if ended.status in (69, 70):
-            assert host.box.host in ended.err, told
-        assert picture(canary, host.box.home) == before, told
+            assert host.cli.host in ended.err, told
+        assert picture(canary, host.cli.home) == before, told
         host.lying("")
 
 
@@ -263,14 +263,14 @@ def test_a_lie_of_each_kind(host: Host, lie: str, verb: str) -> None:
 
 def test_a_wait_ends_in_the_middle_of_a_round(host: Host) -> None:
     """Whether it leads the round or waits for who does."""
-    host.box.env["SSHJOBS_COMMAND_TIMEOUT"] = "100"
-    host.box.env["SSHJOBS_ROUND_TIMEOUT"] = "100"
+    host.cli.env["SSHJOBS_COMMAND_TIMEOUT"] = "100"
+    host.cli.env["SSHJOBS_ROUND_TIMEOUT"] = "100"
     host.lying("fence-then-silence")
-    leads = host.box("wait", host.running, "--timeout", "1")
+    leads = host.cli("wait", host.running, "--timeout", "1")
     assert leads.status == 75 and "command_timeout" not in leads.err, leads
-    leader = host.box.start("poll", host.running)
+    leader = host.cli.start("poll", host.running)
     eventually(lambda: asleep(leader.pid))
-    follows = host.box("wait", host.running, "--timeout", "1")
+    follows = host.cli("wait", host.running, "--timeout", "1")
     assert follows.status == 75, follows
     assert leader.poll() is None
     leader.kill()
@@ -285,20 +285,20 @@ def asleep(pid: int) -> bool:
 
 
 def test_a_host_that_lied_is_left_alone_and_no_other(host: Host) -> None:
-    box = host.box
+    cli = host.cli
     host.lying("beats-without-end")
-    first = box("poll", host.running)
+    first = cli("poll", host.running)
     assert first.status == 70 and "more answers than" in first.err, first
-    before = box.hosts()["sessions"]
+    before = cli.hosts()["sessions"]
     host.lying("")
-    second = box("poll", host.running, env={"SSHJOBS_WAIT_HOST": "0"})
+    second = cli("poll", host.running, env={"SSHJOBS_WAIT_HOST": "0"})
     assert second.status == 70 and "nobody on this machine tries again" in second.err
-    assert box.hosts()["sessions"] == before
-    base = {"SSHJOBS_REMOTE_BASE_DIR": str(box.home.parent.parent / "local")}
-    assert box("submit", "local", "--", "true", env=base).status == 0
+    assert cli.hosts()["sessions"] == before
+    base = {"SSHJOBS_REMOTE_BASE_DIR": str(cli.home.parent.parent / "local")}
+    assert cli("submit", "local", "--", "true", env=base).status == 0
     # What was wanted meanwhile is done as soon as the host is asked again.
-    assert box("kill", host.running, env={"SSHJOBS_WAIT_HOST": "100"}).status in (0, 1)
-    assert box.state(host.running) == "CANCELLED"
+    assert cli("kill", host.running, env={"SSHJOBS_WAIT_HOST": "100"}).status in (0, 1)
+    assert cli.state(host.running) == "CANCELLED"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, end_jobs
+from tests.cli import Cli, end_jobs
 from tests.sshd import Sshd
 
 NOISE = "echo NOISE-OUT; echo NOISE-ERR >&2\n"
@@ -48,23 +48,23 @@ def login(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def shell_box(login: str, place: Path, need_sshd: None) -> Iterator[Box]:
+def shell_box(login: str, place: Path, need_sshd: None) -> Iterator[Cli]:
     """A host where that user logs in."""
     folder = place / "sshd"
     folder.mkdir(mode=0o755)
     home = Path(pwd.getpwnam(login).pw_dir)
     with Sshd(folder, login) as sshd:
-        box = Box(sshd, place / "home", home / ".sshjobs")
-        yield box
-        box.close()
-        end_jobs(box.base)
+        cli = Cli(sshd, place / "home", home / ".sshjobs")
+        yield cli
+        cli.close()
+        end_jobs(cli.base)
 
 
 #: A line that means the same in all of these shells.
 LINE = r"""printf '%s\n' "a  b" 'c "d" \e $F g! `h`' | cat; printf '%s' é"""
 
 
-def test_a_shell_line_is_the_login_shells_own(shell_box: Box, login: str) -> None:
+def test_a_shell_line_is_the_login_shells_own(shell_box: Cli, login: str) -> None:
     ended = shell_box.ok("run", "box", "--", LINE)
     assert ended.out.endswith("a  b\n" + r'c "d" \e $F g! `h`' + "\né"), ended
     assert "NOISE" not in ended.err
@@ -80,18 +80,18 @@ def test_a_shell_line_is_the_login_shells_own(shell_box: Box, login: str) -> Non
     assert name in shell.lines[-1]
 
 
-def test_another_shell_may_be_named(shell_box: Box) -> None:
+def test_another_shell_may_be_named(shell_box: Cli) -> None:
     ended = shell_box.ok("run", "box", "--shell", "sh", "--", 'x="a b"; echo "${x#a}"')
     assert ended.out == " b\n"
 
 
-def test_an_argument_vector_is_exact(shell_box: Box) -> None:
+def test_an_argument_vector_is_exact(shell_box: Cli) -> None:
     words = ["!!", "two\nlines", "back\\slash\\\\", "$HOME `id` 'q' \"d\"", "", "é"]
     ended = shell_box.ok("run", "box", "--", "printf", "%s|", *words)
     assert ended.raw == "".join(f"{word}|" for word in words).encode()
 
 
-def test_the_rest_of_a_jobs_life(shell_box: Box) -> None:
+def test_the_rest_of_a_jobs_life(shell_box: Cli) -> None:
     assert shell_box("run", "box", "--", "exit 3").status == 3
     assert shell_box("run", "box", "--timeout", "1", "--", "sleep 60").status == 124
     job = shell_box.submit("--", "sleep 60")

@@ -14,7 +14,7 @@ import paramiko
 import pytest
 from paramiko.common import cMSG_USERAUTH_BANNER
 
-from tests.box import Box
+from tests.cli import Cli
 from tests.sshd import Sshd
 from tests.test_lies import ENV, MIB, MOST_MEMORY, usage, weigh
 
@@ -120,37 +120,37 @@ class Server:
 
 
 @pytest.fixture
-def server(need_sshd: None, place: Path) -> Iterator[tuple[Server, Box]]:
+def server(need_sshd: None, place: Path) -> Iterator[tuple[Server, Cli]]:
     """The server, and the command line that knows it as its host."""
     folder = place / "sshd"
     folder.mkdir()
     keys = Sshd(folder, pwd.getpwuid(os.geteuid()).pw_name)
     made = Server(keys)
-    box = Box(keys, place / "home", place / "base")
-    box.env |= ENV
-    yield made, box
-    box.close()
+    cli = Cli(keys, place / "home", place / "base")
+    cli.env |= ENV
+    yield made, cli
+    cli.close()
     made.close()
 
 
 @pytest.mark.parametrize("transport", ["auto", "fabric"])
 @pytest.mark.parametrize("act", list(ACTS))
 def test_a_channel_that_does_what_no_sshd_does(
-    server: tuple[Server, Box], act: str, transport: str
+    server: tuple[Server, Cli], act: str, transport: str
 ) -> None:
-    host, box = server
-    box.env["SSHJOBS_TRANSPORT"] = transport
+    host, cli = server
+    cli.env["SSHJOBS_TRANSPORT"] = transport
     host.act = act
-    ended = weigh(box, "submit", box.host, "--", "true")
+    ended = weigh(cli, "submit", cli.host, "--", "true")
     assert ended.status in (69, 70, 75), ended
-    assert box.host in ended.err and "Traceback" not in ended.err, ended
+    assert cli.host in ended.err and "Traceback" not in ended.err, ended
     assert ended.memory < MOST_MEMORY and ended.peak < MIB, (ended, ended.memory)
 
 
-def test_a_banner_without_end_ends_the_handshake(server: tuple[Server, Box]) -> None:
-    host, box = server
+def test_a_banner_without_end_ends_the_handshake(server: tuple[Server, Cli]) -> None:
+    host, cli = server
     host.floods = True
-    ended = weigh(box, "submit", box.host, "--wait-host", "0", "--", "true")
+    ended = weigh(cli, "submit", cli.host, "--wait-host", "0", "--", "true")
     assert ended.status == 69 and "before the login was done" in ended.err, ended
     assert "\x1b" not in ended.err
-    assert usage(box.home) < 4 * MIB and ended.peak < 16 * MIB, ended.peak
+    assert usage(cli.home) < 4 * MIB and ended.peak < 16 * MIB, ended.peak

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, end_jobs, eventually, finish
+from tests.cli import Cli, end_jobs, eventually, finish
 from tests.faults.relay import Relay
 from tests.sshd import Sshd
 
@@ -31,7 +31,7 @@ class Fleet:
         login = pwd.getpwnam(sshd.user)
         os.chown(outer, login.pw_uid, login.pw_gid)
         self.sshd = sshd
-        self.box = Box(sshd, place / "home", outer / "base")
+        self.cli = Cli(sshd, place / "home", outer / "base")
         self.names: list[str] = []
         self.relays: dict[str, Relay] = {}
         key = (sshd.folder / "host.pub").read_text()
@@ -59,16 +59,16 @@ class Fleet:
     def submit(self, command: str) -> dict[str, str]:
         """Start a job on each, all at once; return their ids by name."""
         words = [("submit", name, "--", command) for name in self.names]
-        ends = finish([self.box.start(*one) for one in words])
+        ends = finish([self.cli.start(*one) for one in words])
         assert [end.status for end in ends] == [0] * len(ends), ends
         return {name: end.id for name, end in zip(self.names, ends)}
 
     def close(self) -> None:
         """End every connection."""
-        finish([self.box.start("disconnect", name) for name in self.names])
+        finish([self.cli.start("disconnect", name) for name in self.names])
         for relay in self.relays.values():
             relay.close()
-        end_jobs(self.box.base)
+        end_jobs(self.cli.base)
 
 
 @pytest.fixture
@@ -87,11 +87,11 @@ def test_a_bastion_with_a_narrow_door(new_sshd: NewSshd, fleet: Fleet) -> None:
     hop = bastion.write_client_config().read_text().replace("Host box", "Host hop")
     fleet.write("ProxyJump hop", before=hop)
     fleet.submit("sleep 1")
-    assert fleet.box.ok("wait", "--json").out.count('"COMPLETED"') == 16
+    assert fleet.cli.ok("wait", "--json").out.count('"COMPLETED"') == 16
     assert (bastion.connections, bastion.drops) == (16, 0)
     assert fleet.sshd.connections == 16
-    finish([fleet.box.start("disconnect", name) for name in fleet.names])
-    ended = fleet.box("reap", "--json")
+    finish([fleet.cli.start("disconnect", name) for name in fleet.names])
+    ended = fleet.cli("reap", "--json")
     assert (ended.status, len(ended.lines)) == (0, 16), ended
     assert bastion.drops == 0
 
@@ -106,10 +106,10 @@ def test_the_silent_behind_a_bastion_take_no_place_there(
     fleet.add("n0")
     hop = bastion.write_client_config().read_text().replace("Host box", "Host hop")
     fleet.write("ProxyJump hop", before=hop)
-    fleet.box.env["SSHJOBS_CONN_TIMEOUT"] = "100"
-    silent = [fleet.box.start("submit", n, "--", "true") for n in fleet.names[:6]]
+    fleet.cli.env["SSHJOBS_CONN_TIMEOUT"] = "100"
+    silent = [fleet.cli.start("submit", n, "--", "true") for n in fleet.names[:6]]
     eventually(lambda: bastion.logins == 6, "all are through the bastion")
-    fleet.box.ok("submit", "n0", "--", "true")
+    fleet.cli.ok("submit", "n0", "--", "true")
     assert [one.poll() for one in silent] == [None] * 6
     assert (bastion.connections, bastion.drops) == (7, 0)
     for one in silent:
@@ -128,7 +128,7 @@ def test_the_dead_do_not_hold_up_the_living(fleet: Fleet) -> None:
     silent.hole = True
     silent.drop()
     fleet.relays["nclosed"].close()
-    poll = fleet.box.start("poll", "--wait-host", "4")
+    poll = fleet.cli.start("poll", "--wait-host", "4")
     assert poll.stdout is not None
     live = {poll.stdout.readline().decode().split()[0] for _ in range(8)}
     assert live == {ids[name] for name in fleet.names[:8]}
@@ -154,7 +154,7 @@ def test_an_interrupt_does_not_wait_for_the_silent(fleet: Fleet) -> None:
     silent = fleet.relays["nsilent"]
     silent.hole = True
     silent.drop()
-    poll = fleet.box.start("poll")
+    poll = fleet.cli.start("poll")
     assert poll.stdout is not None and poll.stdout.readline()
     poll.send_signal(signal.SIGINT)
     (ended,) = finish([poll])
@@ -166,11 +166,11 @@ def test_a_wait_shows_each_host_as_its_jobs_end(fleet: Fleet) -> None:
     fleet.add("n0")
     fleet.add("n1")
     fleet.write()
-    ids, turns = [], [fleet.box.base.parent / name for name in ("go1", "go0")]
+    ids, turns = [], [fleet.cli.base.parent / name for name in ("go1", "go0")]
     for name, go in zip(("n1", "n0"), turns):
         line = f"until test -e {go}; do sleep 0.1; done"
-        ids.append(fleet.box.ok("submit", name, "--", line).id)
-    wait = fleet.box.start("wait")
+        ids.append(fleet.cli.ok("submit", name, "--", line).id)
+    wait = fleet.cli.start("wait")
     assert wait.stdout is not None
     for job, go in zip(ids, turns):
         assert wait.poll() is None

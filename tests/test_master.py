@@ -21,13 +21,14 @@ import pytest
 
 from sshjobs import errors, locks, transports
 from sshjobs.model import pack
-from sshjobs.transports import client, dial, gate, master, mux, process
-from sshjobs.transports.identity import local_identity
-from tests.reach import Reach
+from sshjobs.transports import gate, process
+from sshjobs.transports.identity.identity import local_identity
+from sshjobs.transports.openssh import client, command_lines, master, mux
 from tests.sshd import Sshd
+from tests.transport_caller import TransportCaller
 
 NewSshd = Callable[..., Sshd]
-NewReach = Callable[..., Reach]
+NewReach = Callable[..., TransportCaller]
 
 
 def until(true: Callable[[], object], seconds: float = 15.0) -> None:
@@ -42,9 +43,9 @@ def sunk(_piece: bytes) -> None:
     """Take what a command says and forget it."""
 
 
-def pid_of(reach: Reach) -> int:
+def pid_of(caller: TransportCaller) -> int:
     """Return the pid of the live master."""
-    state = reach.state()
+    state = caller.state()
     assert state.alive and state.pid
     return state.pid
 
@@ -69,8 +70,8 @@ def test_racing_processes_make_one_connection(
     new_sshd: NewSshd, new_reach: NewReach
 ) -> None:
     sshd = new_sshd(MaxSessions=100)
-    reach = new_reach(sshd)
-    crowd = [reach.process(f"echo {number}") for number in range(24)]
+    caller = new_reach(sshd)
+    crowd = [caller.process(f"echo {number}") for number in range(24)]
     for number, one in enumerate(crowd):
         out, err = one.communicate(timeout=60)
         assert (one.returncode, out) == (0, f"{number}\n"), err
@@ -84,59 +85,61 @@ def test_two_names_of_one_host_share_it_and_two_configurations_do_not(
         lines = sshd.config.read_text().replace("Host box", "Host other")
         config.write(lines)
         config.write(lines.replace("Host other", "Host third") + "    HostKeyAlias h\n")
-    reach, other, third = (new_reach(sshd) for _ in range(3))
+    caller, other, third = (new_reach(sshd) for _ in range(3))
     other.host, third.host = "other", "third"
-    assert reach.identity.key == other.identity.key
-    assert reach.identity.key != third.identity.key
-    assert reach.identity.key != reach.again(ssh_options="Compression=yes").identity.key
-    reach.run("true")
+    assert caller.identity.key == other.identity.key
+    assert caller.identity.key != third.identity.key
+    assert (
+        caller.identity.key != caller.again(ssh_options="Compression=yes").identity.key
+    )
+    caller.run("true")
     other.run("true")
     assert sshd.connections == 1
 
 
-def test_state_and_ledger(sshd: Sshd, reach: Reach) -> None:
-    assert reach.state() == (False, None, None, str(reach.socket))
-    reach.run("true")
-    reach.run("true")
-    state = reach.state()
-    assert state.alive and state.pid in reach.ssh_pids()
+def test_state_and_ledger(sshd: Sshd, caller: TransportCaller) -> None:
+    assert caller.state() == (False, None, None, str(caller.socket))
+    caller.run("true")
+    caller.run("true")
+    state = caller.state()
+    assert state.alive and state.pid in caller.ssh_pids()
     assert state.since is not None and state.since <= time.time()
-    assert reach.counts == {"handshakes": 1, "sessions": 2}
-    assert reach.disconnect()
-    assert not reach.disconnect()
-    assert not reach.state().alive
+    assert caller.counts == {"handshakes": 1, "sessions": 2}
+    assert caller.disconnect()
+    assert not caller.disconnect()
+    assert not caller.state().alive
     assert sshd.connections == 1
 
 
 def test_admit_is_asked_once_before_a_handshake_and_can_forbid_it(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
     def forbid() -> None:
         raise errors.Throttled("box", "in cooldown")
 
-    reach.admit = forbid
+    caller.admit = forbid
     with pytest.raises(errors.Throttled):
-        reach.run("true")
-    assert (sshd.connections, reach.counts["handshakes"]) == (0, 0)
+        caller.run("true")
+    assert (sshd.connections, caller.counts["handshakes"]) == (0, 0)
 
 
 # -- what lies at the socket's path
 
 
-def test_dead_master_s_socket_is_replaced(sshd: Sshd, reach: Reach) -> None:
-    reach.run("true")
-    os.kill(pid_of(reach), signal.SIGKILL)
-    assert reach.socket.exists()
-    assert reach.run("echo x") == (0, b"x\n")
+def test_dead_master_s_socket_is_replaced(sshd: Sshd, caller: TransportCaller) -> None:
+    caller.run("true")
+    os.kill(pid_of(caller), signal.SIGKILL)
+    assert caller.socket.exists()
+    assert caller.run("echo x") == (0, b"x\n")
     assert sshd.connections == 2
-    assert len(reach.ssh_pids()) == 1
+    assert len(caller.ssh_pids()) == 1
 
 
-def test_regular_file_at_the_socket_s_path(sshd: Sshd, reach: Reach) -> None:
-    transports.check_rundir(str(reach.folder))
-    reach.socket.write_text("in the way")
-    assert reach.run("echo x") == (0, b"x\n")
-    assert (sshd.connections, len(reach.ssh_pids())) == (1, 1)
+def test_regular_file_at_the_socket_s_path(sshd: Sshd, caller: TransportCaller) -> None:
+    transports.check_rundir(str(caller.folder))
+    caller.socket.write_text("in the way")
+    assert caller.run("echo x") == (0, b"x\n")
+    assert (sshd.connections, len(caller.ssh_pids())) == (1, 1)
 
 
 class Impatient(BrokenPipeError):
@@ -144,36 +147,40 @@ class Impatient(BrokenPipeError):
 
 
 def test_what_tick_raises_while_a_master_hangs_goes_through(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
-    reach.run("true")
+    caller.run("true")
 
     def tick() -> None:
         raise Impatient
 
-    with stopped(pid_of(reach)):
-        reach.tick = tick
+    with stopped(pid_of(caller)):
+        caller.tick = tick
         with pytest.raises(Impatient):
-            reach.run("true")
-        reach.tick = lambda: None
+            caller.run("true")
+        caller.tick = lambda: None
 
 
-def test_directory_at_the_socket_s_path_is_named(sshd: Sshd, reach: Reach) -> None:
-    transports.check_rundir(str(reach.folder))
-    reach.socket.mkdir()
-    with pytest.raises(errors.StoreError, match=str(reach.socket)):
-        reach.run("true")
+def test_directory_at_the_socket_s_path_is_named(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
+    transports.check_rundir(str(caller.folder))
+    caller.socket.mkdir()
+    with pytest.raises(errors.StoreError, match=str(caller.socket)):
+        caller.run("true")
     assert sshd.connections == 0
-    reach.socket.rmdir()
+    caller.socket.rmdir()
 
 
-def test_socket_that_closes_at_once_is_no_master(sshd: Sshd, reach: Reach) -> None:
-    transports.check_rundir(str(reach.folder))
+def test_socket_that_closes_at_once_is_no_master(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
+    transports.check_rundir(str(caller.folder))
     with socket.socket(socket.AF_UNIX) as fake:
-        fake.bind(str(reach.socket))
+        fake.bind(str(caller.socket))
         fake.listen(5)
         threading.Thread(target=_close_all, args=(fake,), daemon=True).start()
-        assert reach.run("echo x") == (0, b"x\n")
+        assert caller.run("echo x") == (0, b"x\n")
         fake.shutdown(socket.SHUT_RDWR)
     assert sshd.connections == 1
 
@@ -187,7 +194,7 @@ def _close_all(listener: socket.socket) -> None:
 
 
 @contextmanager
-def other_protocol(reach: Reach) -> Iterator[None]:
+def other_protocol(caller: TransportCaller) -> Iterator[None]:
     """Put something at the socket that speaks version 5 of the protocol."""
 
     def answer() -> None:
@@ -200,9 +207,9 @@ def other_protocol(reach: Reach) -> Iterator[None]:
                 connection.sendall(mux.pack(mux.MSG_HELLO, 5))
                 connection.recv(100)
 
-    transports.check_rundir(str(reach.folder))
+    transports.check_rundir(str(caller.folder))
     with socket.socket(socket.AF_UNIX) as fake:
-        fake.bind(str(reach.socket))
+        fake.bind(str(caller.socket))
         fake.listen(5)
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
@@ -211,27 +218,29 @@ def other_protocol(reach: Reach) -> Iterator[None]:
         thread.join()
 
 
-def test_other_protocol_is_left_to_ssh(sshd: Sshd, reach: Reach) -> None:
-    with other_protocol(reach):
-        assert reach.run("echo x") == (0, b"x\n")
+def test_other_protocol_is_left_to_ssh(sshd: Sshd, caller: TransportCaller) -> None:
+    with other_protocol(caller):
+        assert caller.run("echo x") == (0, b"x\n")
     assert sshd.connections == 1
 
 
 def test_other_protocol_is_an_error_if_ssh_may_not_help(
     sshd: Sshd, new_reach: NewReach
 ) -> None:
-    reach = new_reach(sshd, mux="native")
-    with other_protocol(reach):
+    caller = new_reach(sshd, mux="native")
+    with other_protocol(caller):
         with pytest.raises(errors.HostUnreachable, match="mux=auto"):
-            reach.run("true")
+            caller.run("true")
     assert sshd.connections == 0
-    reach.socket.unlink()
+    caller.socket.unlink()
 
 
 @pytest.mark.parametrize("spare", range(1, 8))
-def test_no_descriptors_left_is_said_and_leaks_none(reach: Reach, spare: int) -> None:
-    reach.run("true")
-    transport = reach.connect()
+def test_no_descriptors_left_is_said_and_leaks_none(
+    caller: TransportCaller, spare: int
+) -> None:
+    caller.run("true")
+    transport = caller.connect()
     fds = set(os.listdir("/dev/fd"))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.dup(0) for _ in range(20)]  # fills the gaps below
@@ -253,9 +262,11 @@ def test_no_descriptors_left_is_said_and_leaks_none(reach: Reach, spare: int) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can play somebody else")
-def test_somebody_else_s_socket_is_told_nothing(sshd: Sshd, reach: Reach) -> None:
+def test_somebody_else_s_socket_is_told_nothing(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     """ssh itself would greet it and hand it every session."""
-    transports.check_rundir(str(reach.folder))
+    transports.check_rundir(str(caller.folder))
     heard = []
 
     def listen(fake: socket.socket) -> None:
@@ -268,29 +279,29 @@ def test_somebody_else_s_socket_is_told_nothing(sshd: Sshd, reach: Reach) -> Non
                 heard.append(connection.recv(100))
 
     with socket.socket(socket.AF_UNIX) as fake:
-        fake.bind(str(reach.socket))
+        fake.bind(str(caller.socket))
         os.seteuid(65534)  # SO_PEERCRED tells who called listen(2)
         fake.listen(5)
         os.seteuid(0)
         threading.Thread(target=listen, args=(fake,), daemon=True).start()
-        assert reach.run("echo x") == (0, b"x\n")
+        assert caller.run("echo x") == (0, b"x\n")
         fake.shutdown(socket.SHUT_RDWR)
     assert set(heard) == {b""}
 
 
 def test_orphan_beside_a_file_that_came_in_between_is_ended(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
     """OpenSSH says status 0 and "already exists", and would stay for ever."""
     between = sshd.folder / "between"
     through_a_script(sshd, f". {between}")
-    between.write_text(f"touch {reach.socket}\n")
+    between.write_text(f"touch {caller.socket}\n")
     with pytest.raises(errors.HostUnreachable) as caught:
-        reach.run("true")
+        caller.run("true")
     assert "already exists" in str(caught.value)
-    assert reach.ssh_pids() == []
+    assert caller.ssh_pids() == []
     between.write_text("")
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
 
 
 def through_a_script(sshd: Sshd, first: str) -> None:
@@ -337,12 +348,14 @@ def test_symbolic_link_is_refused(place: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_somebody_else_s_directory_is_refused(place: Path, reach: Reach) -> None:
-    reach.folder.mkdir(mode=0o700)
-    os.chown(reach.folder, 65534, 65534)
+def test_somebody_else_s_directory_is_refused(
+    place: Path, caller: TransportCaller
+) -> None:
+    caller.folder.mkdir(mode=0o700)
+    os.chown(caller.folder, 65534, 65534)
     with pytest.raises(errors.StoreError, match="65534"):
-        reach.run("true")
-    os.chown(reach.folder, 0, 0)
+        caller.run("true")
+    os.chown(caller.folder, 0, 0)
 
 
 def test_directory_is_near_the_store_where_a_socket_fits() -> None:
@@ -361,14 +374,14 @@ def test_directory_is_near_the_store_where_a_socket_fits() -> None:
 def test_connection_from_a_store_with_a_long_path(
     sshd: Sshd, place: Path, new_reach: NewReach
 ) -> None:
-    reach = new_reach(sshd)
-    reach.folder = Path(transports.rundir(str(place / ("x" * 90))))
-    assert reach.run("echo x") == (0, b"x\n")
-    assert str(reach.socket).startswith("/tmp/sshjobs-")
-    reach.disconnect()
-    for name in os.listdir(reach.folder):
-        (reach.folder / name).unlink()
-    reach.folder.rmdir()
+    caller = new_reach(sshd)
+    caller.folder = Path(transports.rundir(str(place / ("x" * 90))))
+    assert caller.run("echo x") == (0, b"x\n")
+    assert str(caller.socket).startswith("/tmp/sshjobs-")
+    caller.disconnect()
+    for name in os.listdir(caller.folder):
+        (caller.folder / name).unlink()
+    caller.folder.rmdir()
 
 
 # -- masters and connections that hang or die
@@ -379,34 +392,34 @@ def test_stopped_master_is_ended_and_replaced(
     sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(master, "PATIENCE", 0.3)
-    reach = new_reach(sshd, mux=way)
-    reach.run("true")
-    old = pid_of(reach)
+    caller = new_reach(sshd, mux=way)
+    caller.run("true")
+    old = pid_of(caller)
     with stopped(old):
-        assert reach.run("echo x") == (0, b"x\n")
-        assert pid_of(reach) != old
+        assert caller.run("echo x") == (0, b"x\n")
+        assert pid_of(caller) != old
         assert process.start_of(old) is None
     assert sshd.connections == 2
 
 
 def test_stopped_master_is_no_bound_to_disconnect(
-    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(master, "PATIENCE", 0.3)
-    reach.run("true")
-    with stopped(pid_of(reach)):
-        assert not reach.state().alive
-        assert reach.disconnect(drain=True)
-    assert reach.ssh_pids() == []
+    caller.run("true")
+    with stopped(pid_of(caller)):
+        assert not caller.state().alive
+        assert caller.disconnect(drain=True)
+    assert caller.ssh_pids() == []
 
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_master_killed_in_the_middle_of_a_session(
     sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
-    reach = new_reach(sshd, mux=way)
-    transport = reach.connect()
-    pid = pid_of(reach)
+    caller = new_reach(sshd, mux=way)
+    transport = caller.connect()
+    pid = pid_of(caller)
 
     def sink(piece: bytes) -> None:
         if piece:
@@ -415,15 +428,15 @@ def test_master_killed_in_the_middle_of_a_session(
     with pytest.raises(errors.ConnectionLost) as caught:
         transport.run("echo x; sleep 3", stdin=b"", timeout=20, sink=sink)
     assert "may go on" in str(caught.value)
-    assert reach.run("echo y") == (0, b"y\n")
+    assert caller.run("echo y") == (0, b"y\n")
 
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_server_s_process_killed_in_the_middle_of_a_session(
     sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
-    reach = new_reach(sshd, mux=way)
-    transport = reach.connect()
+    caller = new_reach(sshd, mux=way)
+    transport = caller.connect()
 
     def sink(piece: bytes) -> None:
         if piece:
@@ -432,17 +445,17 @@ def test_server_s_process_killed_in_the_middle_of_a_session(
 
     with pytest.raises(errors.ConnectionLost):
         transport.run("echo x; sleep 3", stdin=b"", timeout=20, sink=sink)
-    assert reach.run("echo y") == (0, b"y\n")
+    assert caller.run("echo y") == (0, b"y\n")
 
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_master_that_ended_before_the_session_ran_nothing(
     sshd: Sshd, new_reach: NewReach, way: str
 ) -> None:
-    reach = new_reach(sshd, mux=way)
-    transport = reach.connect()
-    mark = reach.folder.parent / "mark"
-    process.end(pid_of(reach), process.start_of(pid_of(reach)) or "")
+    caller = new_reach(sshd, mux=way)
+    transport = caller.connect()
+    mark = caller.folder.parent / "mark"
+    process.end(pid_of(caller), process.start_of(pid_of(caller)) or "")
     with pytest.raises(errors.SessionRefused) as caught:
         transport.run(f"touch {mark}", stdin=b"", timeout=9, sink=sunk)
     assert "nothing ran" in str(caught.value)
@@ -456,30 +469,30 @@ def test_black_hole_ends_in_time_and_the_next_recovers(
 ) -> None:
     relay = sshd.folder / "relay"
     through_a_script(sshd, f"echo $$ >{relay}")
-    reach = new_reach(sshd, mux=way)
-    transport = reach.connect()
+    caller = new_reach(sshd, mux=way)
+    transport = caller.connect()
     hole = int(relay.read_text())
     with stopped(hole), pytest.raises(errors.CommandTimeout) as caught:
         transport.run("true", stdin=b"", timeout=1.0, sink=sunk)
     assert "no session was opened" in str(caught.value)
-    until(lambda: not reach.state().alive)
-    assert reach.run("echo x") == (0, b"x\n")
+    until(lambda: not caller.state().alive)
+    assert caller.run("echo x") == (0, b"x\n")
 
 
 def test_connection_stays_up_while_its_finder_is_at_work(
     sshd: Sshd, new_reach: NewReach
 ) -> None:
     """The idle time of ControlPersist does not run out between finding and using."""
-    reach = new_reach(sshd, persist=1)
-    reach.connect().close()
-    transport = reach.connect()
+    caller = new_reach(sshd, persist=1)
+    caller.connect().close()
+    transport = caller.connect()
     end = time.monotonic() + 4.0
     while time.monotonic() < end:
         time.sleep(0.1)
     assert transport.run("true", stdin=b"", timeout=9, sink=sunk).exit_status == 0
     assert sshd.connections == 1
     transport.close()
-    until(lambda: not reach.state().alive)
+    until(lambda: not caller.state().alive)
 
 
 # -- the gate
@@ -493,68 +506,72 @@ def hold_up(sshd: Sshd) -> Path:
     return go
 
 
-def test_killed_holder_of_the_gate_leaves_nothing(sshd: Sshd, reach: Reach) -> None:
+def test_killed_holder_of_the_gate_leaves_nothing(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     go = hold_up(sshd)
-    first = reach.process("echo first")
+    first = caller.process("echo first")
     until(Path(f"{go}.begun").exists)
     first.kill()
     first.communicate()
     go.touch()
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
     assert sshd.logins == 1
-    assert len(reach.ssh_pids()) == 1
+    assert len(caller.ssh_pids()) == 1
 
 
-def test_stopped_holder_of_the_gate_is_overtaken(sshd: Sshd, reach: Reach) -> None:
+def test_stopped_holder_of_the_gate_is_overtaken(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     go = hold_up(sshd)
-    first = reach.process("echo first")
+    first = caller.process("echo first")
     until(Path(f"{go}.begun").exists)
     with stopped(first.pid):
-        lock = reach.folder / f"gate.{reach.identity.key}.0"
+        lock = caller.folder / f"gate.{caller.identity.key}.0"
         os.utime(lock, (0, time.time() - locks.STALE - 1))
         go.touch()
-        assert reach.run("echo x") == (0, b"x\n")
-        assert len(reach.ssh_pids()) == 1
+        assert caller.run("echo x") == (0, b"x\n")
+        assert len(caller.ssh_pids()) == 1
     out, err = first.communicate(timeout=30)
     assert (first.returncode, out) == (0, "first\n"), err
     assert sshd.logins == 1
-    assert len(reach.ssh_pids()) == 1
+    assert len(caller.ssh_pids()) == 1
 
 
 def test_holder_that_wakes_up_too_late_leaves_no_orphan(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
     """It was stopped just before it started ssh; by then there is another master."""
     found: list[int] = []
-    log = reach.folder / f"log.{reach.identity.key}.0"
+    log = caller.folder / f"log.{caller.identity.key}.0"
 
     def sleep_and_be_overtaken() -> None:
         if log.exists() and not found:
-            lock = reach.folder / f"gate.{reach.identity.key}.0"
+            lock = caller.folder / f"gate.{caller.identity.key}.0"
             os.utime(lock, (0, time.time() - locks.STALE - 1))
             found.append(0)
-            with reach.process() as other:
+            with caller.process() as other:
                 assert other.wait(30) == 0
-            found[:] = [pid_of(reach)]
+            found[:] = [pid_of(caller)]
 
-    reach.tick = sleep_and_be_overtaken
-    assert reach.run("echo x") == (0, b"x\n")
-    assert reach.ssh_pids() == found
+    caller.tick = sleep_and_be_overtaken
+    assert caller.run("echo x") == (0, b"x\n")
+    assert caller.ssh_pids() == found
     assert sshd.connections == 2
 
 
 def test_holder_that_wakes_up_before_it_starts_ssh_starts_none(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
     def sleep_and_be_overtaken() -> None:
         if not sshd.connections:
-            lock = reach.folder / f"gate.{reach.identity.key}.0"
+            lock = caller.folder / f"gate.{caller.identity.key}.0"
             os.utime(lock, (0, time.time() - locks.STALE - 1))
-            with reach.process() as other:
+            with caller.process() as other:
                 assert other.wait(30) == 0
 
-    reach.admit = sleep_and_be_overtaken
-    assert reach.run("echo x") == (0, b"x\n")
+    caller.admit = sleep_and_be_overtaken
+    assert caller.run("echo x") == (0, b"x\n")
     assert sshd.connections == 1
 
 
@@ -592,9 +609,11 @@ def test_only_ssh_s_own_log_option_marks_a_process(place: Path) -> None:
         reader.kill()
 
 
-def test_holder_that_is_only_slow_keeps_the_gate(sshd: Sshd, reach: Reach) -> None:
+def test_holder_that_is_only_slow_keeps_the_gate(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     go = hold_up(sshd)
-    crowd = [reach.process("echo x") for _ in range(4)]
+    crowd = [caller.process("echo x") for _ in range(4)]
     until(Path(f"{go}.begun").exists)
     time.sleep(1.0)
     go.touch()
@@ -602,27 +621,29 @@ def test_holder_that_is_only_slow_keeps_the_gate(sshd: Sshd, reach: Reach) -> No
     assert sshd.connections == 1
 
 
-def test_what_tick_raises_ends_the_handshake(sshd: Sshd, reach: Reach) -> None:
+def test_what_tick_raises_ends_the_handshake(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     go = hold_up(sshd)
 
     def tick() -> None:
         if Path(f"{go}.begun").exists():
             raise KeyboardInterrupt
 
-    reach.tick = tick
+    caller.tick = tick
     with pytest.raises(KeyboardInterrupt):
-        reach.run("true")
-    reach.tick = lambda: None
-    until(lambda: reach.ssh_pids() == [], 5)
+        caller.run("true")
+    caller.tick = lambda: None
+    until(lambda: caller.ssh_pids() == [], 5)
     go.touch()
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
 
 
-def test_ssh_has_no_part_in_our_ctrl_c(sshd: Sshd, reach: Reach) -> None:
+def test_ssh_has_no_part_in_our_ctrl_c(sshd: Sshd, caller: TransportCaller) -> None:
     go = hold_up(sshd)
-    first = reach.process("echo x")
+    first = caller.process("echo x")
     until(Path(f"{go}.begun").exists)
-    for pid in reach.ssh_pids():
+    for pid in caller.ssh_pids():
         assert os.getsid(pid) != os.getsid(first.pid)
     go.touch()
     assert first.communicate(timeout=30)[0] == "x\n"
@@ -718,7 +739,7 @@ def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
 
     def pass_through() -> None:
         nonlocal inside, most
-        with gate.hop(transports.Door(str(place)), "bastion"):
+        with gate.hop(transports.CallerHooks(str(place)), "bastion"):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -735,13 +756,13 @@ def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
 
 
 def test_stopped_holders_of_all_places_do_not_bar_the_way(place: Path) -> None:
-    door = transports.Door(str(place))
+    hooks = transports.CallerHooks(str(place))
     with ExitStack() as stack:
         for _ in range(gate.HOP_SLOTS):
-            stack.enter_context(gate.hop(door, "bastion"))
+            stack.enter_context(gate.hop(hooks, "bastion"))
         for name in os.listdir(place):
             os.utime(place / name, (0, 0))
-        with gate.hop(door, "bastion") as inside:
+        with gate.hop(hooks, "bastion") as inside:
             inside.tick()
 
 
@@ -753,18 +774,18 @@ def test_max_sessions_is_a_refusal_and_never_a_second_connection(
     new_sshd: NewSshd, new_reach: NewReach, way: str
 ) -> None:
     sshd = new_sshd(MaxSessions=1)
-    reach = new_reach(sshd, mux=way)
-    go = reach.folder.parent / "go"
-    first = reach.process(f"until test -e {go}; do sleep 0.05; done; echo x")
+    caller = new_reach(sshd, mux=way)
+    go = caller.folder.parent / "go"
+    first = caller.process(f"until test -e {go}; do sleep 0.05; done; echo x")
     until(lambda: sshd.sessions)
     with pytest.raises(errors.SessionRefused) as caught:
-        reach.run("true")
+        caller.run("true")
     assert "MaxSessions" in str(caught.value) and "nothing ran" in str(caught.value)
     go.touch()
     assert first.communicate(timeout=30)[0] == "x\n"
-    assert reach.run("echo y") == (0, b"y\n")
-    assert reach.counts == {"handshakes": 0, "refusals": 1, "sessions": 1} or (
-        reach.counts == {"refusals": 1, "sessions": 1}
+    assert caller.run("echo y") == (0, b"y\n")
+    assert caller.counts == {"handshakes": 0, "refusals": 1, "sessions": 1} or (
+        caller.counts == {"refusals": 1, "sessions": 1}
     )
     assert sshd.connections == 1
 
@@ -773,38 +794,38 @@ def test_server_that_drops_logins_is_throttled(
     new_sshd: NewSshd, new_reach: NewReach
 ) -> None:
     sshd = new_sshd(MaxStartups="1:100:1")
-    reach = new_reach(sshd)
+    caller = new_reach(sshd)
     with socket.create_connection(("127.0.0.1", sshd.port)):
         sshd.wait_for("Connection from ")
         with pytest.raises(errors.Throttled) as caught:
-            reach.run("true")
+            caller.run("true")
     assert "MaxStartups" in str(caught.value)
-    assert reach.counts == {"handshakes": 1, "drops": 1}
+    assert caller.counts == {"handshakes": 1, "drops": 1}
     assert sshd.drops == 1
 
 
 # -- what only a person can mend, and what is down
 
 
-def test_refused_key(sshd: Sshd, reach: Reach) -> None:
+def test_refused_key(sshd: Sshd, caller: TransportCaller) -> None:
     (sshd.folder / "authorized_keys").write_text("")
     with pytest.raises(errors.AuthenticationError, match="Permission denied"):
-        reach.run("true")
-    assert (sshd.connections, reach.ssh_pids()) == (1, [])
+        caller.run("true")
+    assert (sshd.connections, caller.ssh_pids()) == (1, [])
 
 
-def test_changed_host_key(sshd: Sshd, reach: Reach) -> None:
+def test_changed_host_key(sshd: Sshd, caller: TransportCaller) -> None:
     sshd.stop()
     sshd.new_host_key()
     sshd.start()
     with pytest.raises(errors.AuthenticationError, match="host key"):
-        reach.run("true")
+        caller.run("true")
 
 
-def test_nobody_listens(sshd: Sshd, reach: Reach) -> None:
+def test_nobody_listens(sshd: Sshd, caller: TransportCaller) -> None:
     sshd.stop()
     with pytest.raises(errors.HostUnreachable, match="refused"):
-        reach.run("true")
+        caller.run("true")
 
 
 def test_port_that_is_silent(sshd: Sshd, new_reach: NewReach) -> None:
@@ -812,9 +833,9 @@ def test_port_that_is_silent(sshd: Sshd, new_reach: NewReach) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen(5)
         port = silent.getsockname()[1]
-        reach = new_reach(sshd, ssh_options=f"Port={port}", conn_timeout=1)
+        caller = new_reach(sshd, ssh_options=f"Port={port}", conn_timeout=1)
         with pytest.raises(errors.HostUnreachable, match="banner"):
-            reach.run("true")
+            caller.run("true")
 
 
 def test_server_that_greets_and_goes_silent(sshd: Sshd, new_reach: NewReach) -> None:
@@ -823,11 +844,11 @@ def test_server_that_greets_and_goes_silent(sshd: Sshd, new_reach: NewReach) -> 
         silent.listen(5)
         port = silent.getsockname()[1]
         options = {"ssh_options": f"Port={port}", "conn_timeout": 1}
-        reach = new_reach(sshd, banner_timeout=1, **options)
+        caller = new_reach(sshd, banner_timeout=1, **options)
         thread = threading.Thread(target=_greet, args=(silent,), daemon=True)
         thread.start()
         with pytest.raises(errors.HostUnreachable) as caught:
-            reach.run("true")
+            caller.run("true")
         thread.join()
     assert "no login within 2 s" in str(caught.value)
     assert "banner_timeout" in caught.value.hint
@@ -843,27 +864,27 @@ def _greet(listener: socket.socket) -> None:
 
 @pytest.mark.parametrize("line, words", [("Bogus yes", "bogus"), ("Port many", "Port")])
 def test_bad_configuration_is_said_in_ssh_s_words(
-    sshd: Sshd, reach: Reach, line: str, words: str
+    sshd: Sshd, caller: TransportCaller, line: str, words: str
 ) -> None:
     sshd.write_client_config(line)
     with pytest.raises(errors.SpecError, match=f"(?i){words}"):
-        reach.run("true")
+        caller.run("true")
 
 
 def test_missing_configuration_file(new_reach: NewReach, sshd: Sshd) -> None:
-    reach = new_reach(sshd).again(ssh_config="/no/such/file")
+    caller = new_reach(sshd).again(ssh_config="/no/such/file")
     with pytest.raises(errors.SpecError, match="/no/such/file"):
-        reach.run("true")
+        caller.run("true")
 
 
 def test_ssh_that_must_be_used_and_is_not_here(
     monkeypatch: pytest.MonkeyPatch, sshd: Sshd, new_reach: NewReach
 ) -> None:
-    reach = new_reach(sshd, transport="openssh")
+    caller = new_reach(sshd, transport="openssh")
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(errors.HostUnreachable, match="no ssh client"):
-        reach.run("true")
+        caller.run("true")
     monkeypatch.setenv("PATH", path)
 
 
@@ -911,24 +932,24 @@ def test_hostile_configuration_breaks_no_session(
         port = taken.getsockname()[1]
         text = HOSTILE.format(folder=sshd.folder, port=port)
         sshd.write_client_config(*text.strip().splitlines())
-        reach = new_reach(sshd, mux=way)
-        assert reach.run("cat; exit 3", b"in") == (3, b"in")
-        status, out = reach.run("tty; env; exit 4")
+        caller = new_reach(sshd, mux=way)
+        assert caller.run("cat; exit 3", b"in") == (3, b"in")
+        status, out = caller.run("tty; env; exit 4")
         assert status == 4
         assert b"not a tty" in out and b"FOO" not in out
     for name in ("theirs", "local-command"):
         assert not (sshd.folder / name).exists()
-    assert (sshd.connections, len(reach.ssh_pids())) == (1, 1)
+    assert (sshd.connections, len(caller.ssh_pids())) == (1, 1)
 
 
 def test_percent_and_space_in_the_path(
     sshd: Sshd, place: Path, new_reach: NewReach
 ) -> None:
-    reach = new_reach(sshd)
-    reach.folder = place / "a %h b"
-    assert reach.run("echo x") == (0, b"x\n")
-    assert reach.again(mux="ssh").run("echo y") == (0, b"y\n")
-    assert reach.disconnect(drain=True)
+    caller = new_reach(sshd)
+    caller.folder = place / "a %h b"
+    assert caller.run("echo x") == (0, b"x\n")
+    assert caller.again(mux="ssh").run("echo y") == (0, b"y\n")
+    assert caller.disconnect(drain=True)
 
 
 # -- jump hosts
@@ -943,11 +964,11 @@ def behind(jump: Sshd, target: Sshd, *lines: str) -> None:
 def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
-    reach = new_reach(target)
-    assert reach.identity.first_hop
-    assert reach.run("echo x") == (0, b"x\n")
-    assert reach.again(mux="ssh").run("echo y") == (0, b"y\n")
-    leave = {name.partition(".")[0] for name in os.listdir(reach.folder)}
+    caller = new_reach(target)
+    assert caller.identity.first_hop
+    assert caller.run("echo x") == (0, b"x\n")
+    assert caller.again(mux="ssh").run("echo y") == (0, b"y\n")
+    leave = {name.partition(".")[0] for name in os.listdir(caller.folder)}
     assert leave == {"gate", "log", "master", "s"}
     assert (jump.connections, target.connections) == (1, 1)
 
@@ -957,10 +978,10 @@ def test_ended_master_takes_its_way_through_the_jump_host_with_it(
 ) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
-    reach = new_reach(target)
-    reach.run("true")
-    os.kill(pid_of(reach), signal.SIGKILL)
-    until(lambda: reach.ssh_pids() == [])
+    caller = new_reach(target)
+    caller.run("true")
+    os.kill(pid_of(caller), signal.SIGKILL)
+    until(lambda: caller.ssh_pids() == [])
 
 
 def test_refusal_by_the_jump_host_is_said(
@@ -979,30 +1000,32 @@ def test_refusal_by_the_jump_host_is_said(
 # -- ending
 
 
-def test_drain_lets_a_session_come_to_its_end(sshd: Sshd, reach: Reach) -> None:
-    go = reach.folder.parent / "go"
-    first = reach.process(f"until test -e {go}; do sleep 0.05; done; echo x")
+def test_drain_lets_a_session_come_to_its_end(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
+    go = caller.folder.parent / "go"
+    first = caller.process(f"until test -e {go}; do sleep 0.05; done; echo x")
     until(lambda: sshd.sessions)
 
     ticks = []
 
     def tick() -> None:
         ticks.append(1)
-        if not reach.socket.exists():  # it listens no more: it is draining
+        if not caller.socket.exists():  # it listens no more: it is draining
             go.touch()
 
-    reach.tick = tick
-    assert reach.disconnect(drain=True)
+    caller.tick = tick
+    assert caller.disconnect(drain=True)
     assert first.communicate(timeout=30)[0] == "x\n"
-    assert reach.ssh_pids() == []
+    assert caller.ssh_pids() == []
 
 
 def test_drain_is_bounded(sshd: Sshd, new_reach: NewReach) -> None:
-    reach = new_reach(sshd, command_timeout=1)
-    first = reach.process("sleep 8")
+    caller = new_reach(sshd, command_timeout=1)
+    first = caller.process("sleep 8")
     until(lambda: sshd.sessions)
-    assert reach.disconnect(drain=True)
-    assert reach.ssh_pids() == []
+    assert caller.disconnect(drain=True)
+    assert caller.ssh_pids() == []
     first.communicate(timeout=30)
     assert first.returncode == errors.ConnectionLost.exit_status
 
@@ -1011,38 +1034,38 @@ def test_drain_ends_a_master_that_nobody_wrote_down(
     sshd: Sshd, new_reach: NewReach
 ) -> None:
     """Its starter was killed right after the login; draining, it hides its log."""
-    reach = new_reach(sshd, command_timeout=1)
-    first = reach.process("sleep 8")
+    caller = new_reach(sshd, command_timeout=1)
+    first = caller.process("sleep 8")
     until(lambda: sshd.sessions)
-    master = pid_of(reach)
-    (reach.folder / f"master.{reach.identity.key}").unlink()
-    assert reach.disconnect(drain=True)
+    master = pid_of(caller)
+    (caller.folder / f"master.{caller.identity.key}").unlink()
+    assert caller.disconnect(drain=True)
     assert process.start_of(master) is None
     first.communicate(timeout=30)
     assert first.returncode == errors.ConnectionLost.exit_status
 
 
 def test_socket_of_a_master_that_was_killed_before_it_had_its_name(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
-    assert reach.run("echo x") == (0, b"x\n")
-    unborn = f"{reach.socket}.ABCDEFGHIJKLMNOP"
+    assert caller.run("echo x") == (0, b"x\n")
+    unborn = f"{caller.socket}.ABCDEFGHIJKLMNOP"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(unborn)
-    reach.disconnect()
+    caller.disconnect()
     assert not os.path.exists(unborn)
 
 
-def test_client_on_a_socket_can_never_dial(reach: Reach) -> None:
-    argv = client.argv(reach.identity, "/r/s", "-O", "check")
+def test_client_on_a_socket_can_never_dial(caller: TransportCaller) -> None:
+    argv = client.argv(caller.identity, "/r/s", "-O", "check")
     for words in (["-F", "/dev/null"], ["-o", "ProxyCommand=false"]):
         at = argv.index(words[1])
         assert argv[at - 1 : at + 1] == words
     assert "ControlMaster=no" in argv
 
 
-def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:
-    argv = dial.master_argv(reach.identity, reach.settings, "/r/s", "/r/l")
+def test_argv_of_a_master_holds_every_rule(sshd: Sshd, caller: TransportCaller) -> None:
+    argv = command_lines.master_argv(caller.identity, caller.settings, "/r/s", "/r/l")
     for word in (
         "BatchMode=yes",
         "ControlMaster=yes",
@@ -1062,27 +1085,29 @@ def test_argv_of_a_master_holds_every_rule(sshd: Sshd, reach: Reach) -> None:
 # -- identities
 
 
-def test_identity_survives_its_text(reach: Reach) -> None:
-    assert transports.Identity.loads(reach.identity.dumps()) == reach.identity
+def test_identity_survives_its_text(caller: TransportCaller) -> None:
+    assert transports.Identity.loads(caller.identity.dumps()) == caller.identity
     assert not transports.Identity.loads(pack(("of", "another", "version"))).fresh()
 
 
-def test_identity_is_fresh_until_a_file_changes(sshd: Sshd, reach: Reach) -> None:
+def test_identity_is_fresh_until_a_file_changes(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     more = sshd.folder / "more"
     more.mkdir()
     sshd.write_client_config(before=f"Include {more}/*.conf")
-    identity = reach.identity
+    identity = caller.identity
     assert identity.cacheable and identity.fresh()
     (more / "new.conf").write_text("Compression yes\n")
     assert not identity.fresh()
-    identity = reach.identity
+    identity = caller.identity
     assert identity.fresh()
     (more / "new.conf").write_text("Compression no # longer\n")
     assert not identity.fresh()
-    identity = reach.identity
+    identity = caller.identity
     sshd.write_client_config(before="Port 1")
     assert not identity.fresh()
-    assert reach.identity.key != identity.key
+    assert caller.identity.key != identity.key
 
 
 @pytest.mark.parametrize(
@@ -1090,40 +1115,40 @@ def test_identity_is_fresh_until_a_file_changes(sshd: Sshd, reach: Reach) -> Non
     ["Match exec true", "Match host x exec true", "match localnetwork ::1/128"],
 )
 def test_identity_that_depends_on_more_than_files_is_not_kept(
-    sshd: Sshd, reach: Reach, before: str
+    sshd: Sshd, caller: TransportCaller, before: str
 ) -> None:
     sshd.write_client_config(before=f"{before}\n    Compression yes\n")
     try:
-        identity = reach.identity
+        identity = caller.identity
     except errors.SpecError:
         pytest.skip("an ssh that does not know this yet")
     assert not identity.cacheable and not identity.fresh()
 
 
 def test_environment_in_the_configuration_is_part_of_the_identity(
-    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sshd.write_client_config("CertificateFile ${SJ_CERT}")
     monkeypatch.setenv("SJ_CERT", "/one")
-    one = reach.identity
+    one = caller.identity
     monkeypatch.setenv("SJ_CERT", "/two")
-    assert reach.identity.key != one.key
+    assert caller.identity.key != one.key
     assert not one.cacheable
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "", "a\nb"])
-def test_word_that_is_no_host_is_refused(host: str, reach: Reach) -> None:
+def test_word_that_is_no_host_is_refused(host: str, caller: TransportCaller) -> None:
     with pytest.raises(errors.SpecError):
-        transports.resolve(host, reach.settings)
+        transports.resolve(host, caller.settings)
 
 
 def test_local_is_this_machine_and_an_alias_may_still_be_called_so(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
-    assert transports.resolve("local", reach.settings).is_local
+    assert transports.resolve("local", caller.settings).is_local
     text = sshd.config.read_text().replace("Host box", "Host local")
     sshd.config.write_text(text)
-    identity = transports.resolve("ssh:local", reach.settings)
+    identity = transports.resolve("ssh:local", caller.settings)
     assert (identity.target, identity.port, identity.is_local) == (
         "local",
         sshd.port,
@@ -1132,17 +1157,17 @@ def test_local_is_this_machine_and_an_alias_may_still_be_called_so(
 
 
 def test_credentials_change_with_the_keys_and_the_agent(
-    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    before = transports.credentials(reach.identity)
-    assert before == transports.credentials(reach.identity)
+    before = transports.credentials(caller.identity)
+    assert before == transports.credentials(caller.identity)
     sshd.key.write_text(sshd.key.read_text() + "\n")
-    changed = transports.credentials(reach.identity)
+    changed = transports.credentials(caller.identity)
     assert changed != before
     with agent(sshd.folder / "agent", sshd.key) as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
-        assert transports.credentials(reach.identity) != changed
+        assert transports.credentials(caller.identity) != changed
 
 
 @contextmanager
@@ -1162,14 +1187,16 @@ def agent(path: Path, key: Path) -> Iterator[Path]:
 # -- a person at a terminal
 
 
-def at_a_terminal(reach: Reach, question: bytes, answer: bytes) -> tuple[int, bytes]:
+def at_a_terminal(
+    caller: TransportCaller, question: bytes, answer: bytes
+) -> tuple[int, bytes]:
     """Connect in a process with a terminal of its own and answer what is asked."""
     code = (
         "import sys; from pathlib import Path; from tests.reach import Reach; "
         "reach = Reach(Path(sys.argv[1]), None, ssh_config=sys.argv[2]); "
         "reach.host = 'box'; reach.connect(interactive=True).close()"
     )
-    words = [str(reach.folder), reach.values["ssh_config"]]
+    words = [str(caller.folder), caller.values["ssh_config"]]
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(Path(__file__).parent.parent)
@@ -1192,22 +1219,24 @@ def _read_terminal(terminal: int) -> bytes:
         return b""
 
 
-def test_person_answers_and_everyone_rides_on_it(sshd: Sshd, reach: Reach) -> None:
+def test_person_answers_and_everyone_rides_on_it(
+    sshd: Sshd, caller: TransportCaller
+) -> None:
     sshd.known_hosts.write_text("")
     sshd.write_client_config(before="StrictHostKeyChecking ask")
     with pytest.raises(errors.AuthenticationError):
-        reach.run("true")
-    status, seen = at_a_terminal(reach, b"(yes/no", b"yes\n")
+        caller.run("true")
+    status, seen = at_a_terminal(caller, b"(yes/no", b"yes\n")
     assert status == 0, seen
-    assert reach.run("echo x") == (0, b"x\n")
+    assert caller.run("echo x") == (0, b"x\n")
     assert sshd.logins == 1
-    assert reach.state().alive
+    assert caller.state().alive
 
 
-def test_person_says_no(sshd: Sshd, reach: Reach) -> None:
+def test_person_says_no(sshd: Sshd, caller: TransportCaller) -> None:
     sshd.known_hosts.write_text("")
     sshd.write_client_config(before="StrictHostKeyChecking ask")
-    status, seen = at_a_terminal(reach, b"(yes/no", b"no\n")
+    status, seen = at_a_terminal(caller, b"(yes/no", b"no\n")
     assert status == 1
     assert b"Host key verification failed" in seen
-    assert (sshd.logins, reach.ssh_pids()) == (0, [])
+    assert (sshd.logins, caller.ssh_pids()) == (0, [])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshjobs.transports import mux
+from sshjobs.transports.openssh import mux
 
 pytestmark = pytest.mark.quick
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.box import Box
+from tests.cli import Cli
 from tests.test_trouble import forced
 
 _COMMANDS = [
@@ -21,28 +21,28 @@ _COMMANDS = [
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
-def test_where_nothing_runs_nothing_is_left(box: Box, command: str) -> None:
+def test_where_nothing_runs_nothing_is_left(cli: Cli, command: str) -> None:
     """Not 75, which says that asking again will do."""
-    assert box.sshd is not None
-    with forced(box.sshd, command):
-        ended = box("submit", box.host, "--", "true")
+    assert cli.sshd is not None
+    with forced(cli.sshd, command):
+        ended = cli("submit", cli.host, "--", "true")
         assert (ended.status, ended.out) == (69, ""), ended
         assert "did not run our program" in ended.err
-        assert box.ok("list", "--json").objects == []
-        assert box("run", box.host, "--key", "k", "--", "true").status == 69
-    box.ok("disconnect", box.host)
-    ended = box("run", box.host, "--key", "k", "--", "echo one")
+        assert cli.ok("list", "--json").objects == []
+        assert cli("run", cli.host, "--key", "k", "--", "true").status == 69
+    cli.ok("disconnect", cli.host)
+    ended = cli("run", cli.host, "--key", "k", "--", "echo one")
     assert (ended.status, ended.out) == (0, "one\n"), ended
-    assert len(list((box.base / "jobs").iterdir())) == 1
+    assert len(list((cli.base / "jobs").iterdir())) == 1
 
 
-def test_an_output_that_is_lost_leaves_it_open(box: Box) -> None:
+def test_an_output_that_is_lost_leaves_it_open(cli: Cli) -> None:
     """The program runs there, so that the job may; it is asked about later."""
-    assert box.sshd is not None
-    with forced(box.sshd, "exec >/dev/null 2>&1; eval $SSH_ORIGINAL_COMMAND"):
-        ended = box("submit", box.host, "--", "true")
+    assert cli.sshd is not None
+    with forced(cli.sshd, "exec >/dev/null 2>&1; eval $SSH_ORIGINAL_COMMAND"):
+        ended = cli("submit", cli.host, "--", "true")
         assert ended.status == 75, ended
-    box.ok("disconnect", box.host)
+    cli.ok("disconnect", cli.host)
     (job,) = ended.lines
-    assert box("wait", job).status == 0
-    assert len(list((box.base / "jobs").iterdir())) == 1
+    assert cli("wait", job).status == 0
+    assert len(list((cli.base / "jobs").iterdir())) == 1

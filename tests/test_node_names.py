@@ -11,7 +11,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request, Started
-from tests.box import Box, eventually
+from tests.cli import Cli, eventually
 from tests.test_posix import Host, any_host, edit_run, gone, host, of, paths, wait
 
 __all__ = ["any_host", "host", "paths"]
@@ -156,20 +156,20 @@ def test_what_runs_elsewhere_is_forgotten(any_host: Host) -> None:
     wait(lambda: not of(protocol.Due, any_host.run()))
 
 
-def test_kill_names_the_machine_at_once(box: Box) -> None:
-    job_id = box.submit("sleep 1000")
-    eventually(lambda: box.state(job_id) == "RUNNING")
-    path = box.directory(job_id) / "run"
+def test_kill_names_the_machine_at_once(cli: Cli) -> None:
+    job_id = cli.submit("sleep 1000")
+    eventually(lambda: cli.state(job_id) == "RUNNING")
+    path = cli.directory(job_id) / "run"
     eventually(lambda: "born=" in path.read_text())
     own = path.read_text()
     home = re.findall("^machine=(.*)$", own, re.M)[0]
-    (box.base / "node7-77").mkdir(mode=0o777)
-    (box.base / "node7-77" / "journal").touch(mode=0o666)
-    (box.base / "node7-77" / "journal").chmod(0o666)
+    (cli.base / "node7-77").mkdir(mode=0o777)
+    (cli.base / "node7-77" / "journal").touch(mode=0o666)
+    (cli.base / "node7-77" / "journal").chmod(0o666)
     path.write_text(own.replace(home, "node7-77").replace("node=", "node=node7\nx="))
-    ended = box("kill", job_id)
+    ended = cli("kill", job_id)
     assert ended.status == 75 and "node7" in ended.err, ended
     path.write_text(own)
-    with (box.base / home / "journal").open("a") as file:
-        file.write((box.base / "node7-77" / "journal").read_text())
-    eventually(lambda: box("poll", job_id, "--json").objects[0]["state"] == "CANCELLED")
+    with (cli.base / home / "journal").open("a") as file:
+        file.write((cli.base / "node7-77" / "journal").read_text())
+    eventually(lambda: cli("poll", job_id, "--json").objects[0]["state"] == "CANCELLED")

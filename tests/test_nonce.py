@@ -13,10 +13,10 @@ import pytest
 from sshjobs import protocol
 from sshjobs.model import new_job_id
 from sshjobs.protocol import Check, LogWant, Reply, Request
-from tests.box import end_jobs
-from tests.reach import Reach
+from tests.cli import end_jobs
 from tests.sshd import Sshd
 from tests.test_posix import Host, an_order, end_all, of, paths, wait
+from tests.transport_caller import TransportCaller
 
 __all__ = ["paths"]
 
@@ -148,7 +148,9 @@ while not os.path.exists(out + ".stop"):
 """
 
 
-def test_a_job_looks_for_the_nonce(sshd: Sshd, reach: Reach, place: Path) -> None:
+def test_a_job_looks_for_the_nonce(
+    sshd: Sshd, caller: TransportCaller, place: Path
+) -> None:
     """A real one, of the same account, while rounds run over the real connection."""
     login = pwd.getpwnam(sshd.user)
     folder = place / "host"
@@ -160,7 +162,7 @@ def test_a_job_looks_for_the_nonce(sshd: Sshd, reach: Reach, place: Path) -> Non
     def run(request: Request) -> list[protocol.Event]:
         nonces.append(os.urandom(8).hex())
         request = request._replace(base_dir=str(base))
-        _, said = reach.run("exec sh", stdin=protocol.build(request, nonces[-1]))
+        _, said = caller.run("exec sh", stdin=protocol.build(request, nonces[-1]))
         reply = Reply(nonces[-1])
         events = reply.feed(said)
         assert reply.ended, said[-500:]

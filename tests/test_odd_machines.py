@@ -12,7 +12,7 @@ import pytest
 
 from sshjobs import transports
 from sshjobs.settings import Settings
-from tests.box import Box, Ended
+from tests.cli import Cli, Ended
 
 _ROOT = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root has a mount namespace of its own"
@@ -25,28 +25,28 @@ _HIDDEN = {
 }
 
 
-def _with_proc(box: Box, mount: str, *words: str) -> Ended:
+def _with_proc(cli: Cli, mount: str, *words: str) -> Ended:
     line = f'{mount} && exec "$@"'
     argv = ["unshare", "-m", "sh", "-c", line, "sh", sys.executable, "-m", "sshjobs"]
     process = subprocess.run(
-        [*argv, *words], env=box.env, capture_output=True, timeout=100
+        [*argv, *words], env=cli.env, capture_output=True, timeout=100
     )
     return Ended(process.returncode, process.stdout, process.stderr)
 
 
 @_ROOT
 @pytest.mark.parametrize("mount", _HIDDEN.values(), ids=_HIDDEN)
-def test_a_proc_that_is_hidden_here_costs_nothing(box: Box, mount: str) -> None:
+def test_a_proc_that_is_hidden_here_costs_nothing(cli: Cli, mount: str) -> None:
     """The client's /proc: that of the host is another."""
-    assert box.sshd is not None
-    box.ok("connect", box.host)
-    ended = _with_proc(box, mount, "run", box.host, "--", "echo hi")
+    assert cli.sshd is not None
+    cli.ok("connect", cli.host)
+    ended = _with_proc(cli, mount, "run", cli.host, "--", "echo hi")
     assert (ended.status, ended.out) == (0, "hi\n"), ended
-    box.ok("disconnect", box.host)
-    ended = _with_proc(box, mount, "run", box.host, "--", "echo anew")
+    cli.ok("disconnect", cli.host)
+    ended = _with_proc(cli, mount, "run", cli.host, "--", "echo anew")
     assert (ended.status, ended.out) == (0, "anew\n"), ended
-    assert _with_proc(box, mount, "disconnect", box.host).status == 0
-    assert _with_proc(box, mount, "list").status == 0
+    assert _with_proc(cli, mount, "disconnect", cli.host).status == 0
+    assert _with_proc(cli, mount, "list").status == 0
 
 
 def _locales(place: Path) -> list[dict[str, str]]:
@@ -60,10 +60,10 @@ def _locales(place: Path) -> list[dict[str, str]]:
     return found
 
 
-def _run(box: Box, env: dict[str, str], *words: bytes) -> Ended:
+def _run(cli: Cli, env: dict[str, str], *words: bytes) -> Ended:
     process = subprocess.run(
         [sys.executable, "-m", "sshjobs", *words],
-        env=box.env | env,
+        env=cli.env | env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=100,
@@ -71,7 +71,7 @@ def _run(box: Box, env: dict[str, str], *words: bytes) -> Ended:
     return Ended(process.returncode, process.stdout, process.stderr)
 
 
-def test_texts_keep_their_bytes_in_an_older_locale(box: Box, place: Path) -> None:
+def test_texts_keep_their_bytes_in_an_older_locale(cli: Cli, place: Path) -> None:
     """A key is the same from a login and from cron; a directory is bytes."""
     folders = [
         os.path.join(os.fsencode(place), name) for name in (b"\xc3\xa9", b"\xe9 x")
@@ -80,23 +80,23 @@ def test_texts_keep_their_bytes_in_an_older_locale(box: Box, place: Path) -> Non
         os.mkdir(folder)
         os.chmod(folder, 0o755)
     for number, env in enumerate(_locales(place)):
-        host = box.host.encode()
+        host = cli.host.encode()
         for folder in folders:
-            ended = _run(box, env, b"run", host, b"--cwd", folder, b"--", b"pwd")
+            ended = _run(cli, env, b"run", host, b"--cwd", folder, b"--", b"pwd")
             assert (ended.status, ended.raw) == (0, folder + b"\n"), ended
         key = "schlüssel%d" % number
         flags = [b"--key", key.encode(), b"--name", "name-é".encode()]
-        ended = _run(box, env, b"submit", host, *flags, b"--", "echo é".encode())
-        job = box.job(ended.id)
+        ended = _run(cli, env, b"submit", host, *flags, b"--", "echo é".encode())
+        job = cli.job(ended.id)
         assert (job["key"], job["name"], job["command"]) == (key, "name-é", "echo é")
-        box.ok("wait", job["id"])
-        assert box.ok("submit", box.host, "--key", key, "--", "echo é").id == ended.id
-        found = _run(box, env, b"poll", f"key:{key}".encode(), b"--sensor")
+        cli.ok("wait", job["id"])
+        assert cli.ok("submit", cli.host, "--key", key, "--", "echo é").id == ended.id
+        found = _run(cli, env, b"poll", f"key:{key}".encode(), b"--sensor")
         assert found.status == 0, found
-        assert box.ok("logs", job["id"]).raw == "é\n".encode()
+        assert cli.ok("logs", job["id"]).raw == "é\n".encode()
 
 
-def _from_gone(box: Box, place: Path, *words: str, **env: str) -> Ended:
+def _from_gone(cli: Cli, place: Path, *words: str, **env: str) -> Ended:
     """Run a command in a directory that is not there any more."""
     gone = place / "gone"
     gone.mkdir()
@@ -104,28 +104,28 @@ def _from_gone(box: Box, place: Path, *words: str, **env: str) -> Ended:
     argv = ["sh", "-c", line, "sh", sys.executable, "-m", "sshjobs", *words]
     process = subprocess.run(
         argv,
-        env=box.env | env | {"PYTHONSAFEPATH": "1"},
+        env=cli.env | env | {"PYTHONSAFEPATH": "1"},
         capture_output=True,
         timeout=100,
     )
     return Ended(process.returncode, process.stdout, process.stderr)
 
 
-def test_a_directory_that_is_gone_is_no_hindrance(box: Box, place: Path) -> None:
-    ended = _from_gone(box, place, "run", box.host, "--", "echo hi")
+def test_a_directory_that_is_gone_is_no_hindrance(cli: Cli, place: Path) -> None:
+    ended = _from_gone(cli, place, "run", cli.host, "--", "echo hi")
     assert (ended.status, ended.out) == (0, "hi\n"), ended
 
 
-def test_a_relative_path_from_a_directory_that_is_gone(box: Box, place: Path) -> None:
+def test_a_relative_path_from_a_directory_that_is_gone(cli: Cli, place: Path) -> None:
     for words, env, said in (
         (["list"], {"SSHJOBS_SSH_CONFIG": "config"}, "ssh_config"),
-        (["submit", box.host, "-i", "key", "--", "true"], {}, "-i"),
-        (["submit", box.host, "-F", "cfg", "--", "true"], {}, "ssh_config"),
-        (["submit", box.host, "--from", "jobs"], {}, "jobs"),
-        (["submit", box.host, "--stdin", "in", "--", "true"], {}, "in"),
+        (["submit", cli.host, "-i", "key", "--", "true"], {}, "-i"),
+        (["submit", cli.host, "-F", "cfg", "--", "true"], {}, "ssh_config"),
+        (["submit", cli.host, "--from", "jobs"], {}, "jobs"),
+        (["submit", cli.host, "--stdin", "in", "--", "true"], {}, "in"),
         (["list"], {"SSHJOBS_CONFIG": "c.toml"}, "c.toml"),
     ):
-        ended = _from_gone(box, place, *words, **env)
+        ended = _from_gone(cli, place, *words, **env)
         assert ended.status == 64 and said in ended.err, ended
         assert "standard output" not in ended.err and len(ended.err.splitlines()) == 1
 

@@ -7,31 +7,31 @@ from pathlib import Path
 import pytest
 
 from sshjobs import errors
-from sshjobs.rounds.patience import Patience
-from sshjobs.rounds.place import Place
+from sshjobs.rounds.retry import RetryBudget
+from sshjobs.rounds.site import Site
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports.identity import local_identity
+from sshjobs.transports.identity.identity import local_identity
 
 pytestmark = pytest.mark.quick
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> Site:
     store = Store(str(tmp_path / "home"))
     found = Settings()
-    return Place(store, local_identity(), found, str(tmp_path / "run"))
+    return Site(store, local_identity(), found, str(tmp_path / "run"))
 
 
-def cool_down(place: Place) -> float:
+def cool_down(place: Site) -> float:
     """Let the cooldown be over; return a time after it."""
-    place.store.set_host(place.conn, cooldown_until=0.0)
+    place.store.set_host(place.site_id, cooldown_until=0.0)
     return place.clock() + 10.0
 
 
-def test_what_has_failed_last_is_what_is_said(place: Place) -> None:
+def test_what_has_failed_last_is_what_is_said(place: Site) -> None:
     """A session that was refused is no reason once the host admits no login."""
-    patience = Patience(place)
+    patience = RetryBudget(place)
     patience.failed(errors.SessionRefused("h", "no session; nothing ran there"))
     for _ in range(place.settings.conn_retry_attempts - 1):
         patience.failed(errors.HostUnreachable("h", "nobody listens"))
@@ -41,9 +41,9 @@ def test_what_has_failed_last_is_what_is_said(place: Place) -> None:
         patience.next_try(cool_down(place))
 
 
-def test_a_refused_session_does_not_end_the_wait_for_a_door(place: Place) -> None:
+def test_a_refused_session_does_not_end_the_wait_for_a_door(place: Site) -> None:
     """Who is throttled waits as long as --wait-host says, however often it tried."""
-    patience = Patience(place)
+    patience = RetryBudget(place)
     patience.failed(errors.SessionRefused("h", "no session; nothing ran there"))
     for _ in range(place.settings.conn_retry_attempts + 1):
         patience.failed(errors.Throttled("h", "closed before authentication"))

@@ -19,7 +19,7 @@ from sshjobs import protocol
 from sshjobs.model import Spec, new_job_id
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
 from sshjobs.rounds.checksum import Sums
-from tests.box import all_processes
+from tests.cli import all_processes
 
 E = TypeVar("E")
 PATIENCE = 20.0
@@ -1593,7 +1593,7 @@ def test_a_base_on_a_full_disk(small_disk: Path) -> None:
 def test_shellcheck() -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("no shellcheck here")
-    script = Path(protocol.__file__).parent / "remote" / "posix.sh"
+    script = Path(protocol.__file__).parent.parent / "remote" / "posix.sh"
     ran = subprocess.run(["shellcheck", script], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (0, "")
 

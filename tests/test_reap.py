@@ -13,7 +13,7 @@ from sshjobs import protocol
 from sshjobs.model import new_job_id
 from sshjobs.protocol import Reap, Request, Start
 from sshjobs.store import Store
-from tests.box import Box
+from tests.cli import Cli
 from tests.test_posix import Host, an_order, any_host, end_all, host, of, paths, reap_of
 
 __all__ = ["any_host", "host", "paths"]
@@ -126,17 +126,17 @@ def test_what_is_gone_is_reaped(host: Host) -> None:
     assert said == [protocol.Reaped(job_id), protocol.Reaped(other)]
 
 
-def test_a_log_that_was_wrongly_thought_to_be_home_is_brought(box: Box) -> None:
-    job_id = box.submit("--", f"head -c {LONG} /dev/zero")
-    box.ok("wait", job_id)
-    store = Store(str(box.home))
-    store.update(job_id, log_home=0, log_bytes=0, log_final=True)
+def test_a_log_that_was_wrongly_thought_to_be_home_is_brought(cli: Cli) -> None:
+    job_id = cli.submit("--", f"head -c {LONG} /dev/zero")
+    cli.ok("wait", job_id)
+    store = Store(str(cli.home))
+    store.update(job_id, log_local_bytes=0, log_bytes=0, log_final=True)
     store.close()
     with suppress(FileNotFoundError):
-        (box.home / "logs" / job_id).unlink()
-    assert [row["id"] for row in box.ok("reap", "--json").objects] == [job_id]
-    assert not box.directory(job_id).exists()
-    assert box.ok("logs", job_id).raw == bytes(LONG)
+        (cli.home / "logs" / job_id).unlink()
+    assert [row["id"] for row in cli.ok("reap", "--json").objects] == [job_id]
+    assert not cli.directory(job_id).exists()
+    assert cli.ok("logs", job_id).raw == bytes(LONG)
 
 
 def test_a_holder_that_was_lost_and_reaped_is_lost(host: Host) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sshjobs.record import Record
+from sshjobs.startup.records import Record
 
 pytestmark = pytest.mark.quick
 

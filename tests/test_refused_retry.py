@@ -13,111 +13,111 @@ import pytest
 
 from sshjobs.rounds.refusals import known_refusal
 from sshjobs.verbs.context import Context
-from tests.box import Box, finish
+from tests.cli import Cli, finish
 
 TRUE = ("submit", "box", "--", "true")
 
 
-def refuse(box: Box) -> Callable[[], object]:
+def refuse(cli: Cli) -> Callable[[], object]:
     """Have the server refuse the key; return what has it take it again."""
-    assert box.sshd is not None
-    keys = box.sshd.folder / "authorized_keys"
+    assert cli.sshd is not None
+    keys = cli.sshd.folder / "authorized_keys"
     good = keys.read_text()
     keys.write_text("")
     return lambda: keys.write_text(good)
 
 
-def age(box: Box, seconds: float) -> None:
+def age(cli: Cli, seconds: float) -> None:
     """Have what was refused be that much older."""
-    with closing(sqlite3.connect(box.home / "store.db", timeout=30)) as db, db:
-        (text,) = db.execute("SELECT refused FROM hosts").fetchone()
+    with closing(sqlite3.connect(cli.home / "store.db", timeout=30)) as db, db:
+        (text,) = db.execute("SELECT refused FROM sites").fetchone()
         refused = {
             key: [error, at - seconds, trying_at and trying_at - seconds]
             for key, (error, at, trying_at) in json.loads(text).items()
         }
-        db.execute("UPDATE hosts SET refused = ?", (json.dumps(refused),))
+        db.execute("UPDATE sites SET refused = ?", (json.dumps(refused),))
 
 
-def crowd(box: Box, count: int) -> list[int]:
+def crowd(cli: Cli, count: int) -> list[int]:
     """Start many processes; return how each ended."""
-    return [one.status for one in finish([box.start(*TRUE) for _ in range(count)])]
+    return [one.status for one in finish([cli.start(*TRUE) for _ in range(count)])]
 
 
-def test_one_process_tries_again_after_the_pause(box: Box) -> None:
-    sshd = box.sshd
+def test_one_process_tries_again_after_the_pause(cli: Cli) -> None:
+    sshd = cli.sshd
     assert sshd is not None
-    mend = refuse(box)
-    ended = box(*TRUE)
+    mend = refuse(cli)
+    ended = cli(*TRUE)
     assert ended.status == 77 and "refused_retry" in ended.err, ended
     assert "sshjobs connect box" in ended.err and "600 s" in ended.err
-    age(box, 590)
-    assert crowd(box, 5) == [77] * 5
+    age(cli, 590)
+    assert crowd(cli, 5) == [77] * 5
     assert sshd.connections == 1
-    age(box, 20)
-    assert crowd(box, 12) == [77] * 12
+    age(cli, 20)
+    assert crowd(cli, 12) == [77] * 12
     assert sshd.connections == 2, "one process, once"
     mend()
-    assert crowd(box, 3) == [77] * 3
-    left = re.search(r"again by itself in (\d+) s", box.hosts()["refused"])
+    assert crowd(cli, 3) == [77] * 3
+    left = re.search(r"again by itself in (\d+) s", cli.hosts()["refused"])
     assert left and 300 < int(left[1]) <= 600
-    age(box, 610)
-    assert crowd(box, 8) == [0] * 8
+    age(cli, 610)
+    assert crowd(cli, 8) == [0] * 8
     assert sshd.connections == 3
     # It counts as never refused: the next connection is made at once.
-    box.ok("disconnect", "box")
-    assert box(*TRUE).status == 0
-    assert box.hosts()["refused"] == ""
+    cli.ok("disconnect", "box")
+    assert cli(*TRUE).status == 0
+    assert cli.hosts()["refused"] == ""
 
 
-def test_the_pause_is_a_setting(box: Box) -> None:
-    assert box.sshd is not None
-    box.env["SSHJOBS_REFUSED_RETRY"] = "1h"
-    mend = refuse(box)
-    assert "3600 s" in box(*TRUE).err
+def test_the_pause_is_a_setting(cli: Cli) -> None:
+    assert cli.sshd is not None
+    cli.env["SSHJOBS_REFUSED_RETRY"] = "1h"
+    mend = refuse(cli)
+    assert "3600 s" in cli(*TRUE).err
     mend()
-    age(box, 610)
-    assert box(*TRUE).status == 77
-    box.env["SSHJOBS_REFUSED_RETRY"] = "300"
-    assert box(*TRUE).status == 0
+    age(cli, 610)
+    assert cli(*TRUE).status == 77
+    cli.env["SSHJOBS_REFUSED_RETRY"] = "300"
+    assert cli(*TRUE).status == 0
 
 
-def test_who_dies_while_it_tries_again_bars_nobody_for_long(box: Box) -> None:
-    mend = refuse(box)
-    assert box(*TRUE).status == 77
+def test_who_dies_while_it_tries_again_bars_nobody_for_long(cli: Cli) -> None:
+    mend = refuse(cli)
+    assert cli(*TRUE).status == 77
     mend()
-    age(box, 610)
-    with closing(sqlite3.connect(box.home / "store.db", timeout=30)) as db, db:
-        (text,) = db.execute("SELECT refused FROM hosts").fetchone()
+    age(cli, 610)
+    with closing(sqlite3.connect(cli.home / "store.db", timeout=30)) as db, db:
+        (text,) = db.execute("SELECT refused FROM sites").fetchone()
         refused = json.loads(text)
         for entry in refused.values():
             entry[2] = entry[1] + 610
-        db.execute("UPDATE hosts SET refused = ?", (json.dumps(refused),))
-    assert box(*TRUE).status == 77
-    age(box, 130)
-    assert box(*TRUE).status == 0
+        db.execute("UPDATE sites SET refused = ?", (json.dumps(refused),))
+    assert cli(*TRUE).status == 77
+    age(cli, 130)
+    assert cli(*TRUE).status == 0
 
 
 @pytest.mark.parametrize("shift", [-7200.0, 7200.0])
-def test_a_clock_that_was_set_bars_nobody(box: Box, shift: float) -> None:
-    mend = refuse(box)
-    assert box(*TRUE).status == 77
+def test_a_clock_that_was_set_bars_nobody(cli: Cli, shift: float) -> None:
+    mend = refuse(cli)
+    assert cli(*TRUE).status == 77
     mend()
-    age(box, shift)
-    assert box(*TRUE).status == 0
+    age(cli, shift)
+    assert cli(*TRUE).status == 0
 
 
 def test_what_an_older_version_wrote_is_tried(
-    box: Box, monkeypatch: pytest.MonkeyPatch, place: Path
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, place: Path
 ) -> None:
-    mend = refuse(box)
-    assert box(*TRUE).status == 77
-    with closing(sqlite3.connect(box.home / "store.db", timeout=30)) as db, db:
-        (text,) = db.execute("SELECT refused FROM hosts").fetchone()
+    mend = refuse(cli)
+    assert cli(*TRUE).status == 77
+    with closing(sqlite3.connect(cli.home / "store.db", timeout=30)) as db, db:
+        (text,) = db.execute("SELECT refused FROM sites").fetchone()
         old = {key: entry[0] for key, entry in json.loads(text).items()}
-        db.execute("UPDATE hosts SET refused = ?", (json.dumps(old),))
-    ctx = Context(environ=box.env)
-    with ctx.party("box") as party:
-        assert known_refusal(party, party.row()) is None
+        db.execute("UPDATE sites SET refused = ?", (json.dumps(old),))
+    ctx = Context(environ=cli.env)
+    with ctx.coordinator("box") as coordinator:
+        assert known_refusal(coordinator, coordinator.row()) is None
     ctx.close()
     mend()
-    assert box(*TRUE).status == 0
+    assert cli(*TRUE).status == 0

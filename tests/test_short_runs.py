@@ -10,7 +10,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.protocol import LogWant, Request
 from sshjobs.verbs.context import Context
-from tests.box import Box, finish
+from tests.cli import Cli, finish
 from tests.test_posix import Host, an_order, end_all, of, paths
 
 __all__ = ["paths"]
@@ -63,65 +63,67 @@ def test_only_a_followed_job_is_waited_for() -> None:
     assert call in protocol.build(ends, "0" * 16)
 
 
-def test_a_short_run_is_one_session_the_first_one_too(box: Box) -> None:
-    assert box.sshd is not None
+def test_a_short_run_is_one_session_the_first_one_too(cli: Cli) -> None:
+    assert cli.sshd is not None
     runs = 8
     for number in range(runs):
-        ended = box("run", "box", "--", f"echo {number}; exit {number}")
+        ended = cli("run", "box", "--", f"echo {number}; exit {number}")
         assert (ended.status, ended.out) == (number, f"{number}\n"), ended
     # A busy machine may need three for one of them: the start, the watch, the end.
-    assert box.hosts()["rounds"] < 1.5 * runs
-    assert box.sshd.sessions < 2 * runs
+    assert cli.hosts()["rounds"] < 1.5 * runs
+    assert cli.sshd.sessions < 2 * runs
 
 
-def test_an_end_is_heard_before_the_watch_has_beaten_once(box: Box) -> None:
+def test_an_end_is_heard_before_the_watch_has_beaten_once(cli: Cli) -> None:
     """The line of the end may come first, and no look is due for hours."""
-    box.env["SSHJOBS_POLL_INTERVAL"] = "3h"
-    job = box.submit("--", "sleep 20")
-    ctx = Context(environ=box.env)
+    cli.env["SSHJOBS_POLL_INTERVAL"] = "3h"
+    job = cli.submit("--", "sleep 20")
+    ctx = Context(environ=cli.env)
     try:
-        with ctx.party("box") as party:
-            need = party.paced(lambda: True, live=True)
-            now = party.clock()
+        with ctx.coordinator("box") as coordinator:
+            need = coordinator.paced(lambda: True, live=True)
+            now = coordinator.clock()
             due = need()
             assert due is not None and due > now + 3600
-            party.store.set_host(party.conn, stirred_at=now, watched_at=0.0)
+            coordinator.store.set_host(
+                coordinator.site_id, end_seen_at=now, watched_at=0.0
+            )
             due = need()
             assert due is not None and due < now + 1
     finally:
         ctx.close()
-    box.ok("kill", job)
+    cli.ok("kill", job)
 
 
 @pytest.mark.parametrize("command", ["sleep 0.2; echo x", "sleep 1; echo x"])
-def test_a_longer_run_waits_for_no_poll(box: Box, command: str) -> None:
-    box.env["SSHJOBS_POLL_INTERVAL"] = "3h"
+def test_a_longer_run_waits_for_no_poll(cli: Cli, command: str) -> None:
+    cli.env["SSHJOBS_POLL_INTERVAL"] = "3h"
     for _ in range(4):
-        ended = box("run", "box", "--", command)
+        ended = cli("run", "box", "--", command)
         assert (ended.status, ended.out) == (0, "x\n"), ended
 
 
-def test_a_crowd_of_runs_shares_rounds(box: Box) -> None:
-    assert box.sshd is not None
-    ends = finish([box.start("run", "box", "--", f"echo {n}") for n in range(12)])
+def test_a_crowd_of_runs_shares_rounds(cli: Cli) -> None:
+    assert cli.sshd is not None
+    ends = finish([cli.start("run", "box", "--", f"echo {n}") for n in range(12)])
     assert [end.out for end in ends] == [f"{n}\n" for n in range(12)], ends
-    assert box.sshd.connections == 1
-    assert box.sshd.sessions <= 12
+    assert cli.sshd.connections == 1
+    assert cli.sshd.sessions <= 12
 
 
-def test_a_followed_key_is_that_of_the_job_that_holds_it(box: Box) -> None:
-    first = box("run", "box", "--key", "k", "--", "echo one")
-    twin = box.twin(box.home.parent / "other")
+def test_a_followed_key_is_that_of_the_job_that_holds_it(cli: Cli) -> None:
+    first = cli("run", "box", "--key", "k", "--", "echo one")
+    twin = cli.twin(cli.home.parent / "other")
     second = twin("run", "box", "--key", "k", "--", "echo one")
     assert (first.out, second.out) == ("one\n", "one\n"), (first, second)
     assert second.status == 0
     twin.close()
 
 
-def test_a_refused_start_leaves_no_wish_for_a_log(box: Box) -> None:
-    ended = box("run", "box", "--shell", "/no/such/shell", "--", "true")
+def test_a_refused_start_leaves_no_wish_for_a_log(cli: Cli) -> None:
+    ended = cli("run", "box", "--shell", "/no/such/shell", "--", "true")
     assert ended.status != 0, ended
-    ctx = Context(environ=box.env)
-    with ctx.party("box") as party:
-        assert not party.store.intents(party.conn)
+    ctx = Context(environ=cli.env)
+    with ctx.coordinator("box") as coordinator:
+        assert not coordinator.store.intents(coordinator.site_id)
     ctx.close()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from sshjobs import errors
-from tests.box import Box, eventually, finish
-from tests.reach import Reach
+from tests.cli import Cli, eventually, finish
 from tests.sshd import Sshd
+from tests.transport_caller import TransportCaller
 
 _BLOCKED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM}
 
@@ -49,40 +49,40 @@ def _refuse_key(sshd: Sshd) -> None:
 
 
 @pytest.mark.parametrize("how", [_ignore(signal.SIGCHLD), _block], ids=["chld", "mask"])
-def test_a_refused_key_is_offered_once(box: Box, how: Callable[[], None]) -> None:
-    assert box.sshd is not None
-    _refuse_key(box.sshd)
-    (ended,) = finish([box.start("run", "box", "--", "true", preexec_fn=how)])
+def test_a_refused_key_is_offered_once(cli: Cli, how: Callable[[], None]) -> None:
+    assert cli.sshd is not None
+    _refuse_key(cli.sshd)
+    (ended,) = finish([cli.start("run", "box", "--", "true", preexec_fn=how)])
     assert ended.status == 77, ended
     assert "Permission denied" in ended.err
-    assert box.sshd.connections == 1
+    assert cli.sshd.connections == 1
 
 
 @pytest.mark.parametrize(
     "how", [_ignore(signal.SIGCHLD, signal.SIGTERM), _block], ids=["ignored", "mask"]
 )
 def test_a_run_is_cancelled_whatever_it_inherits(
-    box: Box, how: Callable[[], None]
+    cli: Cli, how: Callable[[], None]
 ) -> None:
-    run = box.start("run", "box", "--", "echo up; exec sleep 60", preexec_fn=how)
+    run = cli.start("run", "box", "--", "echo up; exec sleep 60", preexec_fn=how)
     assert run.stdout is not None and run.stdout.readline() == b"up\n"
     os.kill(run.pid, signal.SIGTERM)
     (ended,) = finish([run])
     assert ended.status == 143, ended
 
 
-def test_who_waits_can_be_ended_whatever_it_inherits(box: Box) -> None:
-    job = box.submit("--", "sleep 60")
+def test_who_waits_can_be_ended_whatever_it_inherits(cli: Cli) -> None:
+    job = cli.submit("--", "sleep 60")
     for how in (_ignore(signal.SIGTERM), _block):
-        wait = box.start("wait", job, preexec_fn=how)
-        eventually(lambda: box.hosts()["watched_at"], "the watch")
+        wait = cli.start("wait", job, preexec_fn=how)
+        eventually(lambda: cli.hosts()["watched_at"], "the watch")
         os.kill(wait.pid, signal.SIGTERM)
         assert finish([wait])[0].status == -signal.SIGTERM
-    box.ok("kill", job)
+    cli.ok("kill", job)
 
 
-def test_nohup_keeps_its_meaning(box: Box) -> None:
-    run = box.start(
+def test_nohup_keeps_its_meaning(cli: Cli) -> None:
+    run = cli.start(
         "run", "box", "--", "echo up; sleep 1", preexec_fn=_ignore(signal.SIGHUP)
     )
     assert run.stdout is not None and run.stdout.readline() == b"up\n"
@@ -91,24 +91,24 @@ def test_nohup_keeps_its_meaning(box: Box) -> None:
 
 
 def test_a_job_on_this_machine_inherits_none_of_it(place: Path) -> None:
-    box = Box(None, place / "home", place / "base")
+    cli = Cli(None, place / "home", place / "base")
     how = _ignore(signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     show = "grep -E '^Sig(Blk|Ign)' /proc/self/status"
     plain, odd, mask = (
-        finish([box.start("run", "local", "--", show, preexec_fn=pre)])[0]
+        finish([cli.start("run", "local", "--", show, preexec_fn=pre)])[0]
         for pre in (None, how, _block)
     )
     assert plain.status == 0 and plain.out == odd.out == mask.out, (plain, odd, mask)
 
 
 def test_without_a_status_the_socket_and_the_words_decide(
-    sshd: Sshd, reach: Reach
+    sshd: Sshd, caller: TransportCaller
 ) -> None:
     with _without_children():
-        assert reach.run("exit 3") == (3, b"")
-    reach.end_all()
+        assert caller.run("exit 3") == (3, b"")
+    caller.end_all()
     _refuse_key(sshd)
     with _without_children(), pytest.raises(errors.AuthenticationError):
-        reach.connect()
+        caller.connect()
     assert sshd.connections == 2
     assert subprocess.run(["true"], check=False).returncode == 0

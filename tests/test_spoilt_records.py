@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, eventually
+from tests.cli import Cli, eventually
 
 #: What a job may write into its own record, by the name of the line.
 SPOILT = {
@@ -38,38 +38,38 @@ def spoil(record: Path, name: str, value: str) -> None:
     new.rename(record)
 
 
-def try_verbs(box: Box, cells: list[tuple[str, str]]) -> None:
+def try_verbs(cli: Cli, cells: list[tuple[str, str]]) -> None:
     """Ask for everything while records of some jobs are spoilt."""
-    spoilt = [box.submit("--", "sleep 1000") for _ in cells]
-    sound = box.submit("--", "echo abc; sleep 0.5")
+    spoilt = [cli.submit("--", "sleep 1000") for _ in cells]
+    sound = cli.submit("--", "echo abc; sleep 0.5")
     for job_id, cell in zip(spoilt, cells):
-        spoil(box.directory(job_id) / "run", *cell)
-    eventually(lambda: box.state(sound) == "COMPLETED")
-    after = box.submit("--", "echo def")
-    assert box("wait", after).status == 0
+        spoil(cli.directory(job_id) / "run", *cell)
+    eventually(lambda: cli.state(sound) == "COMPLETED")
+    after = cli.submit("--", "echo def")
+    assert cli("wait", after).status == 0
     for words in (
         ("poll",),
         ("logs", sound),
         ("logs", after),
-        ("poll", "--host", box.host, "--adopt"),
+        ("poll", "--host", cli.host, "--adopt"),
         ("reap",),
         ("list",),
         ("hosts", "--json"),
         *(("kill", job_id) for job_id in spoilt[:1]),
     ):
-        said = box(*words, env={"SSHJOBS_KILL_GRACE": "1"})
+        said = cli(*words, env={"SSHJOBS_KILL_GRACE": "1"})
         assert said.status in (0, 1, 75), said
         assert "Traceback" not in said.err and "\x1b" not in said.err + said.out, said
         assert said.out.isascii(), said
-    assert box.job(sound)["state"] == box.job(after)["state"] == "COMPLETED"
-    assert not box.directory(sound).exists()
+    assert cli.job(sound)["state"] == cli.job(after)["state"] == "COMPLETED"
+    assert not cli.directory(sound).exists()
 
 
-def test_a_spoilt_record_costs_its_job(box: Box) -> None:
-    try_verbs(box, SAMPLE)
+def test_a_spoilt_record_costs_its_job(cli: Cli) -> None:
+    try_verbs(cli, SAMPLE)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPOILT)
-def test_each_spoilt_line_costs_its_job(box: Box, name: str) -> None:
-    try_verbs(box, [cell for cell in CELLS if cell[0] == name])
+def test_each_spoilt_line_costs_its_job(cli: Cli, name: str) -> None:
+    try_verbs(cli, [cell for cell in CELLS if cell[0] == name])

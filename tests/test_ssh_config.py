@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from sshjobs import transports
-from sshjobs.transports import dial, handshake
-from tests.box import Box
-from tests.reach import Reach
+from sshjobs.transports.openssh import command_lines, handshake
+from tests.cli import Cli
 from tests.sshd import Sshd
+from tests.transport_caller import TransportCaller
 
-NewReach = Callable[..., Reach]
+NewReach = Callable[..., TransportCaller]
 
 _RELAY = """
 import os, select, socket, sys
@@ -42,11 +42,11 @@ def relay(sshd: Sshd, name: str) -> str:
     "name", ["https_proxy", "HTTPS_PROXY", "all_proxy", "SOCKS_PROXY", "no_proxy"]
 )
 def test_a_proxy_command_has_what_proxies_read(
-    sshd: Sshd, reach: Reach, name: str, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sshd.write_client_config(f"ProxyCommand {relay(sshd, name)}")
     monkeypatch.setenv(name, "yes")
-    assert reach.run("exit 3")[0] == 3
+    assert caller.run("exit 3")[0] == 3
 
 
 @pytest.mark.parametrize("where", ["top", "included", "option"])
@@ -96,19 +96,19 @@ def test_what_the_configuration_names_is_there(
     if "Match" in line:
         text = text.replace("    Port 1\n", "", 1) + "    Port 1\n"
     sshd.config.write_text(text)
-    reach = new_reach(sshd, ssh_options=more)
-    assert reach.run("exit 3")[0] == 3
-    assert reach.identity.key == reach.identity.key
+    caller = new_reach(sshd, ssh_options=more)
+    assert caller.run("exit 3")[0] == 3
+    assert caller.identity.key == caller.identity.key
 
 
 def test_what_nobody_names_stays_here(
-    sshd: Sshd, reach: Reach, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, caller: TransportCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sshd.write_client_config("IdentityFile ${SJ_NAMED}", before="# $SJ_COMMENT")
     for name in ("SJ_NAMED", "SJ_COMMENT", "SJ_SECRET"):
         monkeypatch.setenv(name, f"the {name}")
-    reach.run("true")
-    pid = reach.state().pid
+    caller.run("true")
+    pid = caller.state().pid
     environ = Path(f"/proc/{pid}/environ").read_text()
     assert "the SJ_NAMED" in environ
     assert "SJ_COMMENT" not in environ and "SJ_SECRET" not in environ
@@ -122,15 +122,15 @@ def values_of(argv: list[str], name: str) -> list[str]:
 def test_times_of_the_configuration_beat_our_defaults(
     sshd: Sshd, new_reach: NewReach
 ) -> None:
-    reach = new_reach(sshd)
+    caller = new_reach(sshd)
     sshd.write_client_config(
         "ConnectTimeout 90",
         "ServerAliveInterval 61",
         "ServerAliveCountMax 7",
         before="Host hop\n    ConnectTimeout 40\n",
     )
-    identity, settings = reach.identity, reach.settings
-    argv = dial.master_argv(identity, settings, "/r/s", "/r/l")
+    identity, settings = caller.identity, caller.settings
+    argv = command_lines.master_argv(identity, settings, "/r/s", "/r/l")
     assert values_of(argv, "ConnectTimeout") == ["90"]
     assert values_of(argv, "ServerAliveInterval") == ["61"]
     assert values_of(argv, "ServerAliveCountMax") == ["7"]
@@ -138,7 +138,7 @@ def test_times_of_the_configuration_beat_our_defaults(
     assert handshake.patience(identity, settings) == usual + 80
 
     said = new_reach(sshd, conn_timeout=5, keepalive_interval=9)
-    argv = dial.master_argv(said.identity, said.settings, "/r/s", "/r/l")
+    argv = command_lines.master_argv(said.identity, said.settings, "/r/s", "/r/l")
     assert values_of(argv, "ConnectTimeout") == ["5"]
     assert values_of(argv, "ServerAliveInterval") == ["9"]
     assert values_of(argv, "ServerAliveCountMax") == ["3"]
@@ -147,34 +147,40 @@ def test_times_of_the_configuration_beat_our_defaults(
 def test_a_jump_host_has_its_own_connect_timeout(
     sshd: Sshd, new_reach: NewReach
 ) -> None:
-    reach = new_reach(sshd)
+    caller = new_reach(sshd)
     sshd.write_client_config(
         "ProxyJump other,hop", before="Host hop\n    ConnectTimeout 40\n"
     )
-    command = dial.jump_command(reach.identity, reach.settings, "/r/l", False)
+    command = command_lines.jump_command(
+        caller.identity, caller.settings, "/r/l", False
+    )
     assert "'ConnectTimeout=40'" in command
     explicit = new_reach(sshd, conn_timeout=5)
-    command = dial.jump_command(explicit.identity, explicit.settings, "/r/l", False)
+    command = command_lines.jump_command(
+        explicit.identity, explicit.settings, "/r/l", False
+    )
     assert "'ConnectTimeout=5'" in command
 
 
-def test_a_proxy_that_fails_names_master_env(box: Box) -> None:
-    assert box.sshd is not None
-    box.sshd.write_client_config("ProxyCommand false")
-    ended = box("submit", "box", "--wait-host", "0", "--", "true")
+def test_a_proxy_that_fails_names_master_env(cli: Cli) -> None:
+    assert cli.sshd is not None
+    cli.sshd.write_client_config("ProxyCommand false")
+    ended = cli("submit", "box", "--wait-host", "0", "--", "true")
     assert ended.status == 69 and "master_env" in ended.err, ended
 
 
-def test_a_variable_that_is_not_set_is_named(box: Box) -> None:
-    assert box.sshd is not None
-    box.sshd.write_client_config(before="Host box\n    IdentityFile ${SJ_UNSET}/id\n")
-    ended = box("submit", "box", "--", "true")
+def test_a_variable_that_is_not_set_is_named(cli: Cli) -> None:
+    assert cli.sshd is not None
+    cli.sshd.write_client_config(before="Host box\n    IdentityFile ${SJ_UNSET}/id\n")
+    ended = cli("submit", "box", "--", "true")
     assert ended.status == 64 and "SJ_UNSET" in ended.err, ended
     assert "environment" in ended.err
 
 
-def test_an_identity_of_an_older_version_is_asked_for_again(reach: Reach) -> None:
+def test_an_identity_of_an_older_version_is_asked_for_again(
+    caller: TransportCaller,
+) -> None:
     from sshjobs.model import pack
 
-    old = transports.Identity.loads(pack(tuple(reach.identity)[:17]))
-    assert (old.key, old.host) == (reach.identity.key, "box") and not old.fresh()
+    old = transports.Identity.loads(pack(tuple(caller.identity)[:17]))
+    assert (old.key, old.host) == (caller.identity.key, "box") and not old.fresh()

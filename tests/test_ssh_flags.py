@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs import cli, manual
-from sshjobs.manual import BY_NAME
-from tests.box import Box
+from sshjobs.cli import main, manual
+from sshjobs.cli.manual import BY_NAME
+from tests.cli import Cli
 
 _VERBS = [
     verb.name
@@ -19,7 +19,7 @@ _VERBS = [
 
 
 def read(*words: str) -> dict[str, object]:
-    return cli.read(BY_NAME[words[0]], words[1:])
+    return main.read(BY_NAME[words[0]], words[1:])
 
 
 def test_every_verb_with_a_host_has_them() -> None:
@@ -63,67 +63,67 @@ def test_flags_of_the_command_are_its_own(capsys: pytest.CaptureFixture[str]) ->
         ["-F", "/no/such/file"],
     ],
 )
-def test_a_value_that_ssh_would_refuse_is_refused(box: Box, words: list[str]) -> None:
-    ended = box("submit", *words, box.host, "--", "true")
+def test_a_value_that_ssh_would_refuse_is_refused(cli: Cli, words: list[str]) -> None:
+    ended = cli("submit", *words, cli.host, "--", "true")
     assert ended.status == 64, ended
-    assert box.sshd is not None and box.sshd.connections == 0
+    assert cli.sshd is not None and cli.sshd.connections == 0
 
 
 @pytest.mark.parametrize("transport", ["openssh", "fabric"])
-def test_they_lead_where_ssh_would_go(box: Box, place: Path, transport: str) -> None:
+def test_they_lead_where_ssh_would_go(cli: Cli, place: Path, transport: str) -> None:
     """Only flags say where the host is; the job is found again without any."""
-    assert box.sshd is not None
-    sshd = box.sshd
+    assert cli.sshd is not None
+    sshd = cli.sshd
     key = place / "a key"
     shutil.copy(sshd.key, key)
     key.chmod(0o600)
     empty = place / "empty"
     empty.write_text("")
-    box.env["SSHJOBS_TRANSPORT"] = transport
-    box.env["SSHJOBS_SSH_CONFIG"] = str(empty)
+    cli.env["SSHJOBS_TRANSPORT"] = transport
+    cli.env["SSHJOBS_SSH_CONFIG"] = str(empty)
     flags = ["-p", str(sshd.port), "-l", sshd.user, "-i", str(key)]
     flags += ["-o", f"UserKnownHostsFile={sshd.known_hosts}"]
     flags += ["-o", "GlobalKnownHostsFile /dev/null"]
-    ended = box("submit", *flags, "127.0.0.1", "--", "echo $0; sleep 1")
+    ended = cli("submit", *flags, "127.0.0.1", "--", "echo $0; sleep 1")
     assert ended.status == 0, ended
-    assert box("wait", ended.id).status == 0
-    assert box("logs", ended.id).status == 0
-    again = box("run", "127.0.0.1", *flags, "--", "echo two")
+    assert cli("wait", ended.id).status == 0
+    assert cli("logs", ended.id).status == 0
+    again = cli("run", "127.0.0.1", *flags, "--", "echo two")
     assert (again.status, again.out) == (0, "two\n")
     if transport == "openssh":
         assert sshd.logins == 1
-    (row,) = box("hosts", "--json").objects
+    (row,) = cli("hosts", "--json").objects
     assert row["host"] == "127.0.0.1"
-    assert box("disconnect", "127.0.0.1", *flags).status == 0
+    assert cli("disconnect", "127.0.0.1", *flags).status == 0
 
 
-def test_a_jump_and_a_configuration_may_be_named(box: Box) -> None:
-    assert box.sshd is not None
-    sshd = box.sshd
+def test_a_jump_and_a_configuration_may_be_named(cli: Cli) -> None:
+    assert cli.sshd is not None
+    sshd = cli.sshd
     sshd.write_client_config(
         before=f"Host hop\n HostName 127.0.0.1\n Port {sshd.port}"
         f"\n User {sshd.user}\n IdentityFile {sshd.key}\n"
         f" UserKnownHostsFile {sshd.known_hosts}\n"
     )
-    del box.env["SSHJOBS_SSH_CONFIG"]
+    del cli.env["SSHJOBS_SSH_CONFIG"]
     flags = ["-F", str(sshd.config), "-J", "hop"]
-    ended = box("run", *flags, box.host, "--", "echo far")
+    ended = cli("run", *flags, cli.host, "--", "echo far")
     assert (ended.status, ended.out) == (0, "far\n"), ended
     assert sshd.logins == 2
-    assert box("disconnect", *flags, box.host).status == 0
+    assert cli("disconnect", *flags, cli.host).status == 0
 
 
-def test_jobs_of_one_name_and_two_ports_are_told_apart(box: Box) -> None:
-    assert box.sshd is not None
-    port = ["-p", str(box.sshd.port)]
-    box.sshd.config.write_text(
-        box.sshd.config.read_text().replace(f"Port {box.sshd.port}", "Port 1")
+def test_jobs_of_one_name_and_two_ports_are_told_apart(cli: Cli) -> None:
+    assert cli.sshd is not None
+    port = ["-p", str(cli.sshd.port)]
+    cli.sshd.config.write_text(
+        cli.sshd.config.read_text().replace(f"Port {cli.sshd.port}", "Port 1")
     )
-    job = box.ok("submit", box.host, *port, "--", "true").id
-    assert [o["id"] for o in box.ok("list", "--json").objects] == [job]
-    assert box.ok("list", "--host", box.host, *port).lines
-    assert box.ok("wait", "--host", box.host, *port).lines
-    other = box("list", "--host", box.host, "-p", "2")
+    job = cli.ok("submit", cli.host, *port, "--", "true").id
+    assert [o["id"] for o in cli.ok("list", "--json").objects] == [job]
+    assert cli.ok("list", "--host", cli.host, *port).lines
+    assert cli.ok("wait", "--host", cli.host, *port).lines
+    other = cli("list", "--host", cli.host, "-p", "2")
     assert (other.status, other.out) == (64, ""), other
-    assert box("poll", "-p", "2").status == 64
-    assert box("disconnect", box.host, *port).status == 0
+    assert cli("poll", "-p", "2").status == 64
+    assert cli("disconnect", cli.host, *port).status == 0

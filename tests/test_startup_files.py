@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.box import Box, Ended, end_jobs
+from tests.cli import Cli, Ended, end_jobs
 from tests.sshd import Sshd
 from tests.test_environments import by_ssh
 
@@ -71,32 +71,32 @@ def user() -> Iterator[str]:
 
 
 @pytest.fixture
-def rc_box(user: str, place: Path, need_sshd: None) -> Iterator[Box]:
+def rc_box(user: str, place: Path, need_sshd: None) -> Iterator[Cli]:
     """A host where that user logs in."""
     folder = place / "sshd"
     folder.mkdir(mode=0o755)
     home = Path(pwd.getpwnam(user).pw_dir)
     with Sshd(folder, user) as sshd:
-        box = Box(sshd, place / "home", home / ".sshjobs")
-        yield box
-        box.close()
-        end_jobs(box.base)
+        cli = Cli(sshd, place / "home", home / ".sshjobs")
+        yield cli
+        cli.close()
+        end_jobs(cli.base)
 
 
-def write(box: Box, name: str, text: str) -> None:
+def write(cli: Cli, name: str, text: str) -> None:
     """Give the user a start-up file."""
-    path = box.base.parent / name
+    path = cli.base.parent / name
     path.unlink(missing_ok=True)
     path.write_text(text)
 
 
-def ran(box: Box, *words: str) -> Ended:
+def ran(cli: Cli, *words: str) -> Ended:
     """Run a job; standard output is its log."""
-    return box("run", box.host, *words)
+    return cli("run", cli.host, *words)
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_line_has_what_it_has_with_ssh(rc_box: Box, kind: str) -> None:
+def test_a_line_has_what_it_has_with_ssh(rc_box: Cli, kind: str) -> None:
     """Whatever .bashrc is; only where its output goes may differ (a log has both)."""
     write(rc_box, ".bashrc", FILES[kind])
     line = "exec 2>/dev/null\n" + "\n".join(LINES)
@@ -110,13 +110,13 @@ def test_a_line_has_what_it_has_with_ssh(rc_box: Box, kind: str) -> None:
         assert b"module load x\nexported\n" in ours and b"a  b|2||" in ours
 
 
-def test_its_status_is_that_of_ssh(rc_box: Box) -> None:
+def test_its_status_is_that_of_ssh(rc_box: Cli) -> None:
     write(rc_box, ".bashrc", FILES["rich"])
     assert ran(rc_box, "--", "exit 7").status == 7
     assert ran(rc_box, "--", "kill -9 $$").status == 137
 
 
-def test_an_argument_vector_and_another_shell_are_free_of_it(rc_box: Box) -> None:
+def test_an_argument_vector_and_another_shell_are_free_of_it(rc_box: Cli) -> None:
     write(rc_box, ".bashrc", RICH)
     assert ran(rc_box, "--", "printf", "%s", "x").out == "x"
     for shell in ("sh", "bash", "bash -e"):
@@ -127,14 +127,14 @@ def test_an_argument_vector_and_another_shell_are_free_of_it(rc_box: Box) -> Non
     assert ran(rc_box, "--", 'echo "$plain"').out == "\n"
 
 
-def test_a_bashrc_that_exits_ends_every_session(rc_box: Box) -> None:
+def test_a_bashrc_that_exits_ends_every_session(rc_box: Cli) -> None:
     """With ssh too: no command runs there, and what it says is in the error."""
     write(rc_box, ".bashrc", "echo bye; exit 3\n")
     ended = ran(rc_box, "--", "echo never")
     assert ended.status == 69 and "bye" in ended.err
 
 
-def test_what_a_job_starts_reads_it_no_more(rc_box: Box) -> None:
+def test_what_a_job_starts_reads_it_no_more(rc_box: Cli) -> None:
     """Scripts of the job do not read it, and see a BASH_ENV of the user's own only."""
     write(rc_box, ".bashrc", "echo noise\n")
     line = "echo 'echo \"in $BASH_ENV\"' >x.sh; bash x.sh; env | grep -c BASH_ENV"
@@ -144,7 +144,7 @@ def test_what_a_job_starts_reads_it_no_more(rc_box: Box) -> None:
     assert ended.lines[:2] == ["noise", "mine"]
 
 
-def test_no_argument_list_shows_the_command(rc_box: Box) -> None:
+def test_no_argument_list_shows_the_command(rc_box: Cli) -> None:
     write(rc_box, ".bashrc", RICH)
     line = "secret=1; tr '\\0' ' ' </proc/$$/cmdline"
     out = ran(rc_box, "--", line).out
@@ -152,7 +152,7 @@ def test_no_argument_list_shows_the_command(rc_box: Box) -> None:
 
 
 @pytest.mark.parametrize("how", ["flag", "setting", "shell"])
-def test_a_login_shell(rc_box: Box, how: str) -> None:
+def test_a_login_shell(rc_box: Cli, how: str) -> None:
     write(rc_box, ".bashrc", "")
     write(rc_box, ".bash_profile", "export PROFILE=read\n")
     line = 'echo "$PROFILE"; shopt login_shell'
@@ -162,7 +162,7 @@ def test_a_login_shell(rc_box: Box, how: str) -> None:
     assert ran(rc_box, *words, "--", line).out == "read\nlogin_shell    \ton\n"
 
 
-def test_a_login_shell_of_a_batch(rc_box: Box) -> None:
+def test_a_login_shell_of_a_batch(rc_box: Cli) -> None:
     write(rc_box, ".bashrc", "echo noise\n")
     write(rc_box, ".bash_profile", "export PROFILE=read\n")
     line = (

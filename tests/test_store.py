@@ -27,7 +27,7 @@ ID = "a" * 16
 
 
 def job(**changes: object) -> Job:
-    base = Job(id=new_job_id(), host="h", conn="c", state=states.PENDING)
+    base = Job(id=new_job_id(), host="h", site_id="c", state=states.PENDING)
     return base._replace(**changes)  # type: ignore[arg-type]
 
 
@@ -56,7 +56,7 @@ def test_jobs_come_back_as_they_were(store: Store) -> None:
 def test_records_of_jobs_reaped_long_ago_are_dropped(store: Store) -> None:
     old, new = job(reaped_at=5.0), job(reaped_at=7.0)
     ended, running = job(finished_at=1.0), job(state=states.RUNNING)
-    elsewhere = job(reaped_at=1.0, conn="d")
+    elsewhere = job(reaped_at=1.0, site_id="d")
     kept = [new, ended, running, elsewhere]
     store.add_jobs([old, *kept])
     for one in (old, new):
@@ -154,7 +154,7 @@ from sshjobs.model import Job, new_job_id
 store = Store(sys.argv[1])
 for _ in range(5):
     with store.write():
-        one = Job(id=new_job_id(), host="h", conn="c", state="PENDING")
+        one = Job(id=new_job_id(), host="h", site_id="c", state="PENDING")
         store.add_jobs([one])
         store.add_intents("c", "start", [one.id])
 """
@@ -265,7 +265,7 @@ def test_of_very_many_intents_each_has_its_turn(store: Store) -> None:
 
 def step_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this the next version of sshjobs, whose jobs have one column more."""
-    one_more = "ALTER TABLE hosts ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'"
+    one_more = "ALTER TABLE sites ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'"
     monkeypatch.setitem(store_module.MIGRATIONS, store_module.VERSION, one_more)
     monkeypatch.setattr(store_module, "VERSION", store_module.VERSION + 1)
 
@@ -279,7 +279,7 @@ def test_an_older_store_is_brought_up(
     step_up(monkeypatch)
     newer = Store(store.home)
     assert newer.job(one.id) == one
-    assert newer._rows("SELECT mood FROM hosts") == [("calm",)]
+    assert newer._rows("SELECT mood FROM sites") == [("calm",)]
     assert Store(store.home).job(one.id) == one
 
 
@@ -311,7 +311,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
 MIGRATOR = """
 import sys
 from sshjobs import store
-store.MIGRATIONS[store.VERSION] = "ALTER TABLE hosts ADD COLUMN mood TEXT"
+store.MIGRATIONS[store.VERSION] = "ALTER TABLE sites ADD COLUMN mood TEXT"
 store.VERSION += 1
 store.Store(sys.argv[1]).add_intents("c", "start", ["x"])
 """

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from invoke.parser import Parser
 
-from sshjobs import manual, tasks
+from sshjobs import tasks
+from sshjobs.cli import manual
 from sshjobs.errors import SpecError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sshjobs.transports.env import home
-from sshjobs.transports.telling import digest, in_home, telling
+from sshjobs.transports.identity.fingerprint import digest, in_home, telling
 
 BASE = {"hostname": ["h"], "user": ["u"], "port": ["22"]}
 

@@ -12,8 +12,8 @@ import pytest
 
 from sshjobs import transports
 from sshjobs.errors import CommandTimeout
-from tests.box import eventually
-from tests.reach import Reach
+from tests.cli import eventually
+from tests.transport_caller import TransportCaller
 
 WAYS = ("local", "native", "ssh", "fabric")
 ALL_BYTES = bytes(range(256)) * 40
@@ -21,11 +21,11 @@ ALL_BYTES = bytes(range(256)) * 40
 
 @pytest.fixture(params=WAYS)
 def way(
-    request: pytest.FixtureRequest, new_reach: Callable[..., Reach]
-) -> Callable[..., Reach]:
+    request: pytest.FixtureRequest, new_reach: Callable[..., TransportCaller]
+) -> Callable[..., TransportCaller]:
     """Makes a caller by one of the ways, with the settings that are given."""
 
-    def make(**values: object) -> Reach:
+    def make(**values: object) -> TransportCaller:
         if request.param == "local":
             return new_reach(None, **values)
         server = request.getfixturevalue("sshd")
@@ -37,7 +37,7 @@ def way(
 
 
 @pytest.fixture
-def any_way(way: Callable[..., Reach]) -> Reach:
+def any_way(way: Callable[..., TransportCaller]) -> TransportCaller:
     """A caller with default settings, by one of the ways."""
     return way()
 
@@ -55,50 +55,56 @@ def collect(
 
 
 @pytest.mark.parametrize("status", [0, 1, 130, 255])
-def test_exit_status_is_the_command_s_own(any_way: Reach, status: int) -> None:
+def test_exit_status_is_the_command_s_own(
+    any_way: TransportCaller, status: int
+) -> None:
     assert any_way.run(f"exit {status}") == (status, b"")
 
 
-def test_program_on_stdin_of_exec_sh(any_way: Reach) -> None:
+def test_program_on_stdin_of_exec_sh(any_way: TransportCaller) -> None:
     assert any_way.run("exec sh", b"{ echo one; exit 3; }\n") == (3, b"one\n")
 
 
-def test_every_byte_goes_in_and_comes_out(any_way: Reach) -> None:
+def test_every_byte_goes_in_and_comes_out(any_way: TransportCaller) -> None:
     assert any_way.run("cat", ALL_BYTES) == (0, ALL_BYTES)
 
 
-def test_twenty_megabytes_both_ways_do_not_wait_for_each_other(any_way: Reach) -> None:
+def test_twenty_megabytes_both_ways_do_not_wait_for_each_other(
+    any_way: TransportCaller,
+) -> None:
     data = os.urandom(1 << 20) * 20
     status, out = any_way.run("cat", data)
     assert status == 0
     assert out == data
 
 
-def test_stdin_that_nobody_reads_is_no_failure(any_way: Reach) -> None:
+def test_stdin_that_nobody_reads_is_no_failure(any_way: TransportCaller) -> None:
     assert any_way.run("exec <&-; exit 4", bytes(5 << 20)) == (4, b"")
 
 
-def test_empty_stdin_is_at_its_end(any_way: Reach) -> None:
+def test_empty_stdin_is_at_its_end(any_way: TransportCaller) -> None:
     assert any_way.run("wc -c | tr -d ' '") == (0, b"0\n")
 
 
-def test_head_of_stderr_is_kept_and_its_flood_blocks_nothing(any_way: Reach) -> None:
+def test_head_of_stderr_is_kept_and_its_flood_blocks_nothing(
+    any_way: TransportCaller,
+) -> None:
     script = "yes 0123456 | head -c 3000000 >&2; echo out"
     end, out = collect(any_way.connect(), script)
     assert (end.exit_status, out, end.stdout_bytes) == (0, b"out\n", 4)
     assert end.stderr == b"0123456\n" * 1024
 
 
-def test_stderr_has_no_line_of_ssh_s_own(any_way: Reach) -> None:
+def test_stderr_has_no_line_of_ssh_s_own(any_way: TransportCaller) -> None:
     end, _ = collect(any_way.connect(), "exit 255")
     assert end.stderr == b""
 
 
-def test_end_by_a_signal_is_no_status(any_way: Reach) -> None:
+def test_end_by_a_signal_is_no_status(any_way: TransportCaller) -> None:
     assert any_way.run("kill -KILL $$") == (None, b"")
 
 
-def test_several_commands_one_after_the_other(any_way: Reach) -> None:
+def test_several_commands_one_after_the_other(any_way: TransportCaller) -> None:
     transport = any_way.connect()
     for number in range(5):
         end, out = collect(transport, f"echo {number}")
@@ -106,7 +112,9 @@ def test_several_commands_one_after_the_other(any_way: Reach) -> None:
     transport.close()
 
 
-def test_what_the_sink_raises_goes_through_and_nothing_is_left(any_way: Reach) -> None:
+def test_what_the_sink_raises_goes_through_and_nothing_is_left(
+    any_way: TransportCaller,
+) -> None:
     class Enough(Exception):
         pass
 
@@ -146,7 +154,7 @@ class Taker:
             stdin=b"first\n",
             timeout=timeout,
             sink=lambda piece: None,
-            into=transports.Into(self.fd, self.look),
+            into=transports.StdoutFile(self.fd, self.look),
         )
 
 
@@ -157,7 +165,9 @@ def taker(place: Path) -> Iterator[Taker]:
     os.close(taker.fd)
 
 
-def test_stdout_goes_into_a_file_at_its_offset(any_way: Reach, taker: Taker) -> None:
+def test_stdout_goes_into_a_file_at_its_offset(
+    any_way: TransportCaller, taker: Taker
+) -> None:
     script = "printf fence; read -r a; read -r b; echo $a $b; head -c 3000000 /dev/zero"
     end = taker.run(any_way.connect(), f"{script}; echo err >&2; wc -c; exit 3")
     assert (end.exit_status, end.stderr, end.stdout_bytes) == (3, b"err\n", 0)
@@ -167,7 +177,7 @@ def test_stdout_goes_into_a_file_at_its_offset(any_way: Reach, taker: Taker) -> 
 
 
 def test_a_file_that_grows_now_and_then_is_no_silence(
-    any_way: Reach, taker: Taker
+    any_way: TransportCaller, taker: Taker
 ) -> None:
     script = "for i in 1 2 3 4 5 6; do printf $i; sleep 0.3; done"
     assert taker.run(any_way.connect(), script, timeout=1.2).exit_status == 0
@@ -176,7 +186,9 @@ def test_a_file_that_grows_now_and_then_is_no_silence(
         taker.run(any_way.connect(), "printf a; exec sleep 5", timeout=0.5)
 
 
-def test_what_looks_after_a_file_may_raise(any_way: Reach, taker: Taker) -> None:
+def test_what_looks_after_a_file_may_raise(
+    any_way: TransportCaller, taker: Taker
+) -> None:
     class Enough(Exception):
         pass
 
@@ -190,13 +202,13 @@ def test_what_looks_after_a_file_may_raise(any_way: Reach, taker: Taker) -> None
             stdin=b"",
             timeout=20,
             sink=lambda piece: None,
-            into=transports.Into(taker.fd, look),
+            into=transports.StdoutFile(taker.fd, look),
         )
     assert collect(transport, "echo two")[1] == b"two\n"
 
 
 def test_a_command_hears_at_once_that_nobody_wants_it_any_more(
-    any_way: Reach, place: Path
+    any_way: TransportCaller, place: Path
 ) -> None:
     class Enough(Exception):
         pass
@@ -215,12 +227,12 @@ def test_a_command_hears_at_once_that_nobody_wants_it_any_more(
                 stdin=b"x",
                 timeout=20 if how is Enough else 0.5,
                 sink=sink,
-                hold=True,
+                keep_stdin_open=True,
             )
         eventually(mark.exists, "the end of its input")
 
 
-def test_sink_is_called_while_nothing_comes(any_way: Reach) -> None:
+def test_sink_is_called_while_nothing_comes(any_way: TransportCaller) -> None:
     """The command ends only once the sink was called with nothing and said so."""
     mark = any_way.folder.parent / "mark"
     pieces: list[bytes] = []
@@ -236,7 +248,7 @@ def test_sink_is_called_while_nothing_comes(any_way: Reach) -> None:
     assert b"".join(pieces) == b"a\nb\n"
 
 
-def test_silence_is_a_timeout_that_says_so(any_way: Reach) -> None:
+def test_silence_is_a_timeout_that_says_so(any_way: TransportCaller) -> None:
     transport = any_way.connect()
     with pytest.raises(CommandTimeout) as caught:
         collect(transport, "echo begun; exec sleep 5", timeout=0.5)
@@ -245,28 +257,32 @@ def test_silence_is_a_timeout_that_says_so(any_way: Reach) -> None:
     assert collect(transport, "echo next")[1] == b"next\n"
 
 
-def test_a_command_that_speaks_now_and_then_is_not_silent(any_way: Reach) -> None:
+def test_a_command_that_speaks_now_and_then_is_not_silent(
+    any_way: TransportCaller,
+) -> None:
     script = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done"
     end, out = collect(any_way.connect(), script, timeout=1.2)
     assert (end.exit_status, out) == (0, b"1\n2\n3\n4\n5\n6\n")
 
 
 def test_nothing_of_our_environment_reaches_the_command(
-    way: Callable[..., Reach], monkeypatch: pytest.MonkeyPatch
+    way: Callable[..., TransportCaller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SJ_SECRET", "LANG", "LC_ALL", "LC_SECRET", "SSHJOBS_HOME"):
         monkeypatch.setenv(name, "leaked-value")
-    reach = way(master_env="SJ_SECRET LC_SECRET")
-    if reach.host != "local":
-        with open(reach.values["ssh_config"], "a", encoding="utf-8") as config:
+    caller = way(master_env="SJ_SECRET LC_SECRET")
+    if caller.host != "local":
+        with open(caller.values["ssh_config"], "a", encoding="utf-8") as config:
             config.write("    SendEnv LANG LC_* SJ_*\n")
-    status, out = reach.run("exec env")
+    status, out = caller.run("exec env")
     assert status == 0
     assert b"leaked-value" not in out
     assert b"HOME=/" in out
 
 
-def test_command_starts_at_home_in_a_session_of_its_own(any_way: Reach) -> None:
+def test_command_starts_at_home_in_a_session_of_its_own(
+    any_way: TransportCaller,
+) -> None:
     status, out = any_way.run('cd; pwd; test "$OLDPWD" = "$PWD"; echo $?')
     here, same = out.decode().split()
     assert (status, same) == (0, "0")
@@ -275,7 +291,7 @@ def test_command_starts_at_home_in_a_session_of_its_own(any_way: Reach) -> None:
     assert int(out.rpartition(b") ")[2].split()[3]) != os.getsid(0)
 
 
-def test_no_descriptor_is_left_open(any_way: Reach) -> None:
+def test_no_descriptor_is_left_open(any_way: TransportCaller) -> None:
     any_way.run("true")
     before = sorted(os.listdir("/dev/fd"))
     transport = any_way.connect()
@@ -287,7 +303,7 @@ def test_no_descriptor_is_left_open(any_way: Reach) -> None:
     assert sorted(os.listdir("/dev/fd")) == before
 
 
-def test_descriptors_of_ours_stay_ours(any_way: Reach, place: Path) -> None:
+def test_descriptors_of_ours_stay_ours(any_way: TransportCaller, place: Path) -> None:
     """As with ``exec 9>lock; sshjobs run ...``: the job must not keep the lock."""
     fd = os.open(place / "lock", os.O_CREAT | os.O_WRONLY)
     os.set_inheritable(fd, True)
@@ -298,30 +314,31 @@ def test_descriptors_of_ours_stay_ours(any_way: Reach, place: Path) -> None:
     assert bytes(place / "lock") not in out
 
 
-def test_command_line_of_a_hundred_kilobytes(any_way: Reach) -> None:
+def test_command_line_of_a_hundred_kilobytes(any_way: TransportCaller) -> None:
     word = "x" * 100_000
     status, out = any_way.run(f"echo {word}")
     assert (status, len(out)) == (0, 100_001)
 
 
-def test_live_connection_costs_no_heavy_import(reach: Reach) -> None:
+def test_live_connection_costs_no_heavy_import(caller: TransportCaller) -> None:
     """Each BashOperator is a cold process; design §3 names what it must not pay for."""
-    reach.run("true")
+    caller.run("true")
     code = (
         "import sys; from sshjobs import transports; "
         "from sshjobs.settings import Settings; "
         "identity = transports.Identity.loads(bytes.fromhex(sys.argv[1])); "
-        "door = transports.Door(sys.argv[2]); "
-        "transport = transports.connect(identity, Settings(), door); "
+        "hooks = transports.CallerHooks(sys.argv[2]); "
+        "transport = transports.connect(identity, Settings(), hooks); "
         "transport.run('true', stdin=b'', timeout=9, sink=lambda piece: None); "
         "print(*(set('subprocess dataclasses asyncio random inspect importlib.metadata "
         "typing re json "
-        "sshjobs.transports.handshake sshjobs.transports.gate tempfile'.split())"
+        "sshjobs.transports.openssh.handshake sshjobs.transports.gate "
+        "tempfile'.split())"
         " & set(sys.modules)))"
     )
-    known = reach.identity.dumps().hex()
+    known = caller.identity.dumps().hex()
     # -S -s: what site packages import is not ours.
-    argv = [sys.executable, "-S", "-s", "-c", code, known, str(reach.folder)]
+    argv = [sys.executable, "-S", "-s", "-c", code, known, str(caller.folder)]
     root = str(Path(transports.__file__).parents[2])
     done = subprocess.run(
         argv, env={"PYTHONPATH": root}, capture_output=True, text=True, check=True

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshjobs.protocol import WatchReply
-from tests.box import Box, eventually, finish
+from tests.cli import Cli, eventually, finish
 from tests.sshd import Sshd
 
 NONCE = "0123456789abcdef"
@@ -39,20 +39,20 @@ def test_a_watch_takes_any_bytes(pieces: list[bytes]) -> None:
     assert reply.stirs == 0
 
 
-def test_an_idle_wait_costs_no_rounds(box: Box) -> None:
-    job = box.submit("--", "sleep 5")
-    before = box.hosts()["rounds"]
-    box.ok("wait", job)
-    assert box.hosts()["rounds"] - before <= 2
+def test_an_idle_wait_costs_no_rounds(cli: Cli) -> None:
+    job = cli.submit("--", "sleep 5")
+    before = cli.hosts()["rounds"]
+    cli.ok("wait", job)
+    assert cli.hosts()["rounds"] - before <= 2
 
 
-def test_many_who_wait_share_one_watch(box: Box) -> None:
-    assert box.sshd is not None
-    job = box.submit("--", "sleep 4")
-    before = box.sshd.sessions
-    ends = finish([box.start("wait", job) for _ in range(20)])
+def test_many_who_wait_share_one_watch(cli: Cli) -> None:
+    assert cli.sshd is not None
+    job = cli.submit("--", "sleep 4")
+    before = cli.sshd.sessions
+    ends = finish([cli.start("wait", job) for _ in range(20)])
     assert [end.status for end in ends] == [0] * 20
-    assert box.sshd.sessions - before <= 6
+    assert cli.sshd.sessions - before <= 6
 
 
 def test_a_host_with_one_session_is_not_watched(
@@ -62,38 +62,38 @@ def test_a_host_with_one_session_is_not_watched(
     outer = place / "host"
     outer.mkdir(mode=0o777)
     outer.chmod(0o777)
-    box = Box(sshd, place / "home", outer / "base")
+    cli = Cli(sshd, place / "home", outer / "base")
     ends = finish(
-        [box.start("run", "box", "--", f"sleep 1; echo {n}") for n in range(10)]
+        [cli.start("run", "box", "--", f"sleep 1; echo {n}") for n in range(10)]
     )
     assert [end.out for end in ends] == [f"{n}\n" for n in range(10)], ends
     assert sshd.connections == 1
-    box.close()
+    cli.close()
 
 
-def test_the_next_who_waits_takes_over(box: Box) -> None:
-    job = box.submit("--", "sleep 6")
-    first = box.start("wait", job)
-    eventually(lambda: _watched(box), "the watch")
-    second = box.start("wait", job)
+def test_the_next_who_waits_takes_over(cli: Cli) -> None:
+    job = cli.submit("--", "sleep 6")
+    first = cli.start("wait", job)
+    eventually(lambda: _watched(cli), "the watch")
+    second = cli.start("wait", job)
     os.kill(first.pid, signal.SIGKILL)
     finish([first])
     assert finish([second])[0].status == 0
 
 
-def test_who_wants_no_watch_polls(box: Box) -> None:
-    box.env["SSHJOBS_WATCH"] = "off"
-    box.env["SSHJOBS_POLL_INTERVAL"] = "0.2"
-    job = box.submit("--", "sleep 2")
-    before = box.hosts()["rounds"]
-    box.ok("wait", job)
-    assert box.hosts()["rounds"] - before > 2
-    assert not _watched(box)
+def test_who_wants_no_watch_polls(cli: Cli) -> None:
+    cli.env["SSHJOBS_WATCH"] = "off"
+    cli.env["SSHJOBS_POLL_INTERVAL"] = "0.2"
+    job = cli.submit("--", "sleep 2")
+    before = cli.hosts()["rounds"]
+    cli.ok("wait", job)
+    assert cli.hosts()["rounds"] - before > 2
+    assert not _watched(cli)
 
 
-def _watched(box: Box) -> bool:
-    return bool(_row(box)["watched_at"])
+def _watched(cli: Cli) -> bool:
+    return bool(_row(cli)["watched_at"])
 
 
-def _row(box: Box) -> dict[str, Any]:
-    return box.hosts()
+def _row(cli: Cli) -> dict[str, Any]:
+    return cli.hosts()

@@ -20,13 +20,13 @@ second counts against ``max_reconnect_attempts``.
 from __future__ import annotations
 
 from .cooldown import cause_of, cooldown_end, is_permanent
-from .party import Party
-from .patience import remember_failure
+from .coordinator import Coordinator
 from .request import LONG
+from .retry import remember_failure
 
 __all__ = [
     "LONG",
-    "Party",
+    "Coordinator",
     "cause_of",
     "cooldown_end",
     "is_permanent",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from .. import protocol
 from ..errors import ProtocolError
-from ..record import TYPE_CHECKING
+from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

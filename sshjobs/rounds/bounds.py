@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 from ..errors import CommandTimeout, ProtocolError
 from ..protocol import ANY_LOG, Beat, End, Listed, ListedOdd, LogData, Request, Unread
-from ..record import TYPE_CHECKING
 from ..settings import Settings
+from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..protocol import Event

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from .. import errors
 from ..errors import SshJobsError, TransportError
-from ..store import HostRow
+from ..store import SiteRow
 
 #: No instant in the store can lie further ahead than this; one that does was
 #: written before the clock was set back, and is void.
 _HORIZON = 3600.0
 
 
-def cooldown_end(row: HostRow, now: float) -> float:
+def cooldown_end(row: SiteRow, now: float) -> float:
     """Return until when no handshake may be made, 0 if one may be.
 
     A cooldown that lies in the future of its own making is void: the clock was
@@ -22,7 +22,7 @@ def cooldown_end(row: HostRow, now: float) -> float:
     return row.cooldown_until
 
 
-def cause_of(row: HostRow) -> SshJobsError:
+def cause_of(row: SiteRow) -> SshJobsError:
     """Return the error that the last failure of a host was."""
     if row.cause:
         return errors.load(row.cause)

@@ -14,15 +14,15 @@ import math
 
 from .. import errors, transports
 from ..errors import SshJobsError, TransportError
-from ..store import HostRow
-from .place import Place
+from ..store import SiteRow
+from .site import Site
 
 #: How long the others let one try run; a handshake is bounded by far less. Should its
 #: process die, another tries.
 _TRYING = 120.0
 
 
-def remember_refusal(place: Place, error: TransportError) -> SshJobsError:
+def remember_refusal(place: Site, error: TransportError) -> SshJobsError:
     """Have nobody here try these credentials again for now; return what to say.
 
     An error that was remembered already, and only told once more, changes nothing.
@@ -34,11 +34,11 @@ def remember_refusal(place: Place, error: TransportError) -> SshJobsError:
         if place.retried or _left(place, refused.get(credentials), now) <= 0.0:
             place.retried = ""
             refused[credentials] = [errors.dump(error), now, 0.0]
-            place.store.set_host(place.conn, refused=json.dumps(refused))
+            place.store.set_host(place.site_id, refused=json.dumps(refused))
         return _told(place, refused[credentials], now)
 
 
-def known_refusal(place: Place, row: HostRow) -> SshJobsError | None:
+def known_refusal(place: Site, row: SiteRow) -> SshJobsError | None:
     """Return why the credentials of now are not tried, None if they may be."""
     if row.refused == "{}":
         return None
@@ -47,7 +47,7 @@ def known_refusal(place: Place, row: HostRow) -> SshJobsError | None:
     return _told(place, entry, now) if _left(place, entry, now) > 0.0 else None
 
 
-def begin_retry(place: Place) -> None:
+def begin_retry(place: Site) -> None:
     """Write down that this process tries refused credentials once more, if it does.
 
     The gate is held, and :func:`known_refusal` has let it pass.
@@ -59,17 +59,17 @@ def begin_retry(place: Place) -> None:
         if not entry:
             return
         refused[credentials] = [*_read(entry)[:2], place.clock()]
-        place.store.set_host(place.conn, refused=json.dumps(refused))
+        place.store.set_host(place.site_id, refused=json.dumps(refused))
     place.retried = credentials
 
 
-def forget_refusal(place: Place) -> None:
+def forget_refusal(place: Site) -> None:
     """The credentials that were tried once more were let in."""
     credentials, place.retried = place.retried, ""
     with place.store.write():
         refused = errors.load_many(place.row().refused)
         refused.pop(credentials, None)
-        place.store.set_host(place.conn, refused=json.dumps(refused))
+        place.store.set_host(place.site_id, refused=json.dumps(refused))
 
 
 def _read(entry: object) -> tuple[str, float, float]:
@@ -80,7 +80,7 @@ def _read(entry: object) -> tuple[str, float, float]:
     return str(entry[0]), float(entry[1]), float(entry[2])
 
 
-def _left(place: Place, entry: object, now: float) -> float:
+def _left(place: Site, entry: object, now: float) -> float:
     """Return for how long nobody tries; an instant in the future counts for none."""
     if not entry:
         return 0.0
@@ -90,7 +90,7 @@ def _left(place: Place, entry: object, now: float) -> float:
     return max(ends, default=0.0) - now
 
 
-def _told(place: Place, entry: object, now: float) -> SshJobsError:
+def _told(place: Site, entry: object, now: float) -> SshJobsError:
     """Return the error, with when it is tried again."""
     error = errors.load(_read(entry)[0])
     if not isinstance(error, TransportError):

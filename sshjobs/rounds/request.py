@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .. import errors, protocol, states
-from ..facts import is_ended, is_given_up, is_home, log_left, wants_log
 from ..model import Job
-from ..record import Record
+from ..startup.records import Record
 from ..store import Intent, Store
-from .place import Place
+from .apply import is_ended, is_given_up, is_home, log_left, wants_log
+from .site import Site
 
 #: Bounds of one request (docs/reference/wire-format.md); the rest waits for the next.
 MAX_STARTS = 500
@@ -40,12 +40,12 @@ class Plan(Record):
     newest: int  # of all that stood open, see Store.newest_intent
 
 
-def expire(place: Place, now: float) -> None:
+def expire(site: Site, now: float) -> None:
     """See to what processes wanted that died too long ago."""
-    store, conn = place.store, place.conn
-    for intent in store.expire(conn, place.settings.intent_ttl, now):
+    store, site_id = site.store, site.site_id
+    for intent in store.expire(site_id, site.settings.intent_ttl, now):
         if intent.kind == "start" and intent.sent:
-            store.add_intents(conn, "kill", [intent.job_id], owner=0)
+            store.add_intents(site_id, "kill", [intent.job_id], owner=0)
         elif intent.kind == "start":
             store.update(
                 intent.job_id,
@@ -57,41 +57,41 @@ def expire(place: Place, now: float) -> None:
             store.drop_spec(intent.job_id)
 
 
-def collect(place: Place, listing: bool) -> tuple[Plan, protocol.Request]:
+def collect(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     """Return what is asked for now; inside a transaction.
 
     Args:
         listing: Every job directory is asked about as well.
     """
-    store, row = place.store, place.row()
-    intents = store.intents(place.conn, MOST_INTENTS, row.rounds)
+    store, row = site.store, site.row()
+    intents = store.intents(site.site_id, MOST_INTENTS, row.rounds)
     jobs = store.jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
     forgets = [i for i in intents if i.kind == "forget" and i.job_id in jobs]
     gone = {i.job_id: _check(jobs[i.job_id]) for i in forgets}
-    starts, orders = _starts(place, intents, jobs)
+    starts, job_requests = _starts(site, intents, jobs)
     reaps = _reaps(store, intents, jobs)
     homes = {i.job_id: _home(jobs[i.job_id]) for i in reaps}
-    logs = _logs(place, row.rounds, intents, jobs)
+    logs = _logs(site, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
     request = protocol.Request(
-        base_dir=place.settings.remote_base_dir,
+        base_dir=site.settings.remote_base_dir,
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
         kills=tuple({i.job_id: (i.job_id, True) for i in kills}.values()),
-        starts=tuple(orders),
+        starts=tuple(job_requests),
         checks=tuple(
             protocol.Check(job_id, pid, start)
-            for job_id, pid, start in store.asked_to_start(place.conn)
+            for job_id, pid, start in store.asked_to_start(site.site_id)
             if job_id not in gone
         ),
         reaps=tuple(protocol.Reap(*pair) for pair in homes.items()),
         logs=logs,
         listing=listing,
-        start_grace=place.settings.start_grace,
-        key_ttl=place.settings.key_ttl,
+        start_grace=site.settings.start_grace,
+        key_ttl=site.settings.key_ttl,
         gone_ttl=GONE_TTL,
-        ends=_ends(orders, wanted),
+        ends=_ends(job_requests, wanted),
         forgets=tuple(gone.values()),
     )
     kills += forgets
@@ -106,20 +106,24 @@ def _check(job: Job) -> protocol.Check:
 
 def _home(job: Job) -> int:
     """Return how long a log may be on the host if it is to be deleted there."""
-    return protocol.ANY_LOG if is_given_up(job) else job.log_home
+    return protocol.ANY_LOG if is_given_up(job) else job.log_local_bytes
 
 
 #: For the ends of so many jobs at most a round of starts waits a moment.
 _MOST_ENDS = 4
 
 
-def _ends(orders: list[protocol.Start], wanted: set[str]) -> tuple[str, ...]:
+def _ends(job_requests: list[protocol.Start], wanted: set[str]) -> tuple[str, ...]:
     """Choose for whose end the host waits a moment: short jobs that are followed.
 
     In a crowd nobody is kept waiting; the watch tells of ends there.
     """
-    ids = [order.job_id for order in orders if order.job_id in wanted]
-    return tuple(ids) if len(orders) <= _MOST_ENDS else ()
+    ids = [
+        job_request.job_id
+        for job_request in job_requests
+        if job_request.job_id in wanted
+    ]
+    return tuple(ids) if len(job_requests) <= _MOST_ENDS else ()
 
 
 def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[Intent]:
@@ -129,7 +133,7 @@ def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[In
     for intent in intents:
         if intent.kind != "reap" or not is_home(jobs.get(intent.job_id)):
             continue
-        size += jobs[intent.job_id].log_home
+        size += jobs[intent.job_id].log_local_bytes
         if len(reaps) == MAX_REAPS or (reaps and size > MAX_REAP_BYTES):
             break
         reaps.append(intent)
@@ -138,43 +142,43 @@ def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[In
 
 
 def _starts(
-    place: Place, intents: list[Intent], jobs: dict[str, Job]
+    site: Site, intents: list[Intent], jobs: dict[str, Job]
 ) -> tuple[list[Intent], list[protocol.Start]]:
     """Choose what to start, within the bounds of a request."""
     chosen: list[Intent] = []
-    orders: list[protocol.Start] = []
+    job_requests: list[protocol.Start] = []
     seen: set[str] = set()
     size = 0
     for intent in intents:
         if intent.kind != "start" or intent.job_id in seen:
             continue
-        job, spec = jobs.get(intent.job_id), place.store.spec(intent.job_id)
+        job, spec = jobs.get(intent.job_id), site.store.spec(intent.job_id)
         if job is None or spec is None or states.is_final(job.state):
-            _serve_nothing(place, intent, job)
+            _serve_nothing(site, intent, job)
             continue
-        order = protocol.Start(job.id, spec, job.key, job.once, job.name)
+        job_request = protocol.Start(job.id, spec, job.key, job.once, job.name)
         size += spec.size()
         if chosen and (len(chosen) >= MAX_STARTS or size > MAX_PROGRAM_BYTES):
             break
         seen.add(job.id)
         chosen.append(intent)
-        orders.append(order)
-    return chosen, orders
+        job_requests.append(job_request)
+    return chosen, job_requests
 
 
-def _serve_nothing(place: Place, intent: Intent, job: Job | None) -> None:
+def _serve_nothing(site: Site, intent: Intent, job: Job | None) -> None:
     """Close an intent to start for which there is nothing to do, or nothing left."""
     if job is None or states.is_final(job.state):
-        place.store.serve([intent.id])
+        site.store.serve([intent.id])
         return
     error = errors.JobError(job.id, "its spec is gone from this machine, or damaged")
-    place.store.serve([intent.id], errors.dump(error))
+    site.store.serve([intent.id], errors.dump(error))
     if not intent.sent:
-        place.store.forget_job(job.id)
+        site.store.forget_job(job.id)
 
 
 def _logs(
-    place: Place, rounds: int, intents: list[Intent], jobs: dict[str, Job]
+    site: Site, rounds: int, intents: list[Intent], jobs: dict[str, Job]
 ) -> tuple[protocol.LogWant, ...]:
     """Share the bytes of one reply among all who want log."""
     wanted = {}
@@ -186,22 +190,22 @@ def _logs(
     turn = rounds * MAX_LOGS % max(1, len(chosen))
     chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
     share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
-    piece = max(place.settings.log_chunk_size, share)
-    room = place.room() if chosen else 0
+    piece = max(site.settings.log_chunk_size, share)
+    room = site.room() if chosen else 0
     piece = min(piece, room // max(1, len(chosen)))  # the disk keeps its floor
     if not piece:
         return ()
-    chosen = list(map(place.store.check_log, chosen))
+    chosen = list(map(site.store.check_log, chosen))
     return tuple(
-        protocol.LogWant(job.id, job.log_home, _limit(place, job, piece, room))
+        protocol.LogWant(job.id, job.log_local_bytes, _limit(site, job, piece, room))
         for job in chosen
     )
 
 
-def _limit(place: Place, job: Job, piece: int, room: int) -> int:
+def _limit(site: Site, job: Job, piece: int, room: int) -> int:
     """Return how many bytes of a log to ask for; an ended job's has a last byte."""
     if job.max_log_bytes:
-        piece = min(piece, job.max_log_bytes - job.log_home)
-    if min(log_left(job), room) >= LONG and job.id not in place.unfetched:
+        piece = min(piece, job.max_log_bytes - job.log_local_bytes)
+    if min(log_left(job), room) >= LONG and job.id not in site.unfetched:
         return min(piece, LONG_PIECE_BYTES)
     return min(piece, log_left(job)) if is_ended(job) else piece

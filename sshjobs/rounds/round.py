@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from .. import errors, protocol, states, transports
-from ..facts import Ledger, settled
 from ..locks import Lead
+from .apply import ReplyApplier, settled
 from .asked import Asked
 from .bounds import Over, ReplyBounds
-from .intake import Intake
-from .place import Place
+from .reply_sink import ReplySink
 from .request import LONG, Plan, collect, expire
+from .site import Site
 
 #: Signals have numbers up to this one (signal(7); real-time ones among them).
 _MOST_SIGNALS = 64
@@ -34,11 +34,11 @@ _WHOLE = {"failures": 0, "bad_rounds": 0, "cooldown_until": 0.0, "cause": ""}
 class Round:
     """One request and its reply."""
 
-    def __init__(self, place: Place, lead: Lead, *, listing: bool = False) -> None:
-        self._place = place
+    def __init__(self, site: Site, lead: Lead, *, listing: bool = False) -> None:
+        self._site = site
         self._lead = lead
         self._listing = listing
-        self._store = place.store
+        self._store = site.store
         #: What a listing brought, in the order of the reply.
         self.listed: list[protocol.Event] = []
         #: The ids of jobs of whose logs the host has far more than it was asked for.
@@ -69,17 +69,17 @@ class Round:
         Source: sshd_config(5) MaxSessions; docs/reference/wire-format.md.
         """
         store = self._store
-        started_at = self._place.clock()
+        started_at = self._site.clock()
         with store.write():
-            expire(self._place, started_at)
-            plan, request = collect(self._place, self._listing)
+            expire(self._site, started_at)
+            plan, request = collect(self._site, self._listing)
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(self._summed(request), nonce)
-        settings, host = self._place.settings, self._place.identity.host
+        settings, host = self._site.settings, self._site.identity.host
         reply = protocol.Reply(nonce, host)
         self._bounds = ReplyBounds(host, settings, request, len(program))
-        intake = Intake(
+        sink = ReplySink(
             reply,
             Asked(request, host).check,
             self._store.log_path,
@@ -93,7 +93,7 @@ class Round:
                 "exec sh",
                 stdin=program,
                 timeout=settings.command_timeout,
-                sink=intake,
+                sink=sink,
             )
         except (errors.SessionRefused, errors.HostUnreachable):
             self._take_back(plan)
@@ -102,9 +102,9 @@ class Round:
             if not self._is_whole:  # else only the session would not end
                 raise
         finally:
-            intake.close()
-            self._bytes_in = intake.bytes_in
-            self._place.unwritten.update(intake.unwritten)
+            sink.close()
+            self._bytes_in = sink.bytes_in
+            self._site.unwritten.update(sink.unwritten)
             for job_id in self._apply(plan, reply, started_at, len(program)):
                 store.drop_spec(job_id)
         store.sweep()  # a leader may have been killed right before that
@@ -137,13 +137,13 @@ class Round:
             return True
         from .obstacles import echoes
 
-        runs_programs = echoes(transport, self._place.settings.command_timeout)
+        runs_programs = echoes(transport, self._site.settings.command_timeout)
         self._beat()
         return not runs_programs
 
     def _beat(self) -> None:
         self._lead.beat()
-        self._place.check_time()
+        self._site.check_time()
 
     def _take_back(self, plan: Plan) -> None:
         """Let what this request was the first to hold count as never sent.
@@ -152,13 +152,13 @@ class Round:
         have acted on it.
         """
         with self._store.write():
-            if self._place.generation() == self._lead.generation:
+            if self._site.generation() == self._lead.generation:
                 intents = [*plan.starts, *plan.kills, *plan.reaps]
                 self._store.mark_unsent(i.id for i in intents if not i.sent)
 
     def _judge(self, reply: protocol.Reply, ran: transports.Completed) -> None:
         """Raise what a session that ended by itself leaves to be said."""
-        host = self._place.identity.host
+        host = self._site.identity.host
         if self._failed is not None:
             raise errors.HostError(host, self._failed.text, self._failed.hint)
         if not reply.begun:
@@ -182,7 +182,7 @@ class Round:
         elif getattr(event, "job_id", "") in self._only_listed:
             return  # it is asked about once it is known here
         elif isinstance(event, protocol.Hello):
-            skew = self._place.clock() - event.now
+            skew = self._site.clock() - event.now
             self._skew = skew if abs(skew) > 5.0 else 0.0
             self._facts.append(event)
         else:
@@ -202,8 +202,8 @@ class Round:
         end = event.offset + event.length
         if event.size - end >= LONG:
             self.long.append(event.job_id)
-        if self._place.on_log is not None:
-            self._place.on_log(event.job_id, event.offset, end)
+        if self._site.on_log is not None:
+            self._site.on_log(event.job_id, event.offset, end)
 
     # -- what was said -----------------------------------------------------------------
 
@@ -215,26 +215,28 @@ class Round:
         Returns:
             The ids of jobs whose specs are not needed any more.
         """
-        store, place = self._store, self._place
+        store, site = self._store, self._site
         whole = self._is_whole and self._failed is None
         with store.write():
-            counts = {"sessions": place.take_sessions()}
-            if place.generation() != self._lead.generation:
-                store.count(place.conn, counts)
+            counts = {"sessions": site.take_sessions()}
+            if site.generation() != self._lead.generation:
+                store.count(site.site_id, counts)
                 return []
             counts |= {"rounds": whole, "bytes_in": self._bytes_in, "bytes_out": sent}
             intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
-            host = place.identity.host
-            ledger = Ledger(store, place.conn, host, intents, self._skew, place.clock())
+            host = site.identity.host
+            ledger = ReplyApplier(
+                store, site.site_id, host, intents, self._skew, site.clock()
+            )
             useless = ledger.apply(self._facts if whole else settled(self._facts))
             if self._failed is not None and not self._had_begun():
                 self._fail(plan, self._failed)
             columns = ledger.columns
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
-                columns["round_ended_at"] = place.clock()
+                columns["round_ended_at"] = site.clock()
                 columns["cause"] = self._remark()
-            store.count(place.conn, counts, **columns)
+            store.count(site.site_id, counts, **columns)
         return useless
 
     def _remark(self) -> str:
@@ -242,7 +244,7 @@ class Round:
         if not self.unread:
             return ""
         error = errors.ProtocolError(
-            self._place.identity.host,
+            self._site.identity.host,
             f"{len(self.unread)} of the lines of its last reply could not be read, or "
             f"say what was not asked; the first: {self.unread[0]}",
         )
@@ -259,7 +261,7 @@ class Round:
         done then: that stays open, and so does what no process waits for.
         """
         store = self._store
-        error = errors.HostError(self._place.identity.host, failed.text, failed.hint)
+        error = errors.HostError(self._site.identity.host, failed.text, failed.hint)
         told = [i for i in [*plan.kills, *plan.reaps] if i.pid]
         never = [i for i in plan.starts if not i.sent]
         store.serve((i.id for i in [*told, *never]), errors.dump(error))

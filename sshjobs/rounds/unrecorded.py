@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from .. import protocol, transports
 from .asked import Asked
 from .bounds import ReplyBounds
-from .intake import Intake
-from .place import Place
+from .reply_sink import ReplySink
+from .site import Site
 
 
-def kill(place: Place, door: transports.Door, ids: Sequence[str]) -> list[str]:
+def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list[str]:
     """Run a round that ends jobs and does nothing else; return who was told.
 
     Raises:
@@ -30,18 +30,18 @@ def kill(place: Place, door: transports.Door, ids: Sequence[str]) -> list[str]:
         if isinstance(event, (protocol.KillSent, protocol.KillMissing)):
             told.append(event.job_id)
 
-    transport = transports.connect(place.identity, settings, door)
+    transport = transports.connect(place.identity, settings, hooks)
     try:
         transport.run(
             "exec sh",
             stdin=program,
             timeout=settings.command_timeout,
-            sink=Intake(
+            sink=ReplySink(
                 protocol.Reply(nonce, host),
                 Asked(request, host).check,
                 place.store.log_path,
                 take,
-                door.tick,
+                hooks.tick,
                 ReplyBounds(host, settings, request, len(program)),
             ),
         )

@@ -8,15 +8,15 @@ under the gate, where there is none.
 from __future__ import annotations
 
 from ..settings import Settings
-from .base import Completed, ConnState, Door, Into, Sink, Transport
-from .identity import Identity, check_rundir, local_identity, rundir
+from .base import CallerHooks, Completed, ConnState, Sink, StdoutFile, Transport
+from .identity.identity import Identity, check_rundir, local_identity, rundir
 from .process import which
 
 __all__ = [
     "Completed",
     "ConnState",
-    "Door",
-    "Into",
+    "CallerHooks",
+    "StdoutFile",
     "Identity",
     "Sink",
     "Transport",
@@ -49,10 +49,10 @@ def resolve(host: str, settings: Settings) -> Identity:
     if settings.transport == "fabric" or (
         settings.transport == "auto" and not which("ssh")
     ):
-        from .fabric_config import resolve as read_config
+        from .fabric.config import resolve as read_config
 
         return read_config(host, settings)
-    from .resolving import resolve as ask_ssh
+    from .identity.ssh_config import resolve as ask_ssh
 
     return ask_ssh(host, settings)
 
@@ -61,13 +61,17 @@ def credentials(identity: Identity) -> str:
     """Return a digest of what a login would use now: keys, agent, known hosts."""
     if identity.is_local:
         return ""
-    from .keys import credentials as look_at_keys
+    from .identity.credentials import credentials as look_at_keys
 
     return look_at_keys(identity)
 
 
 def connect(
-    identity: Identity, settings: Settings, door: Door, *, interactive: bool = False
+    identity: Identity,
+    settings: Settings,
+    hooks: CallerHooks,
+    *,
+    interactive: bool = False,
 ) -> Transport:
     """Return a transport over the one live connection of ``identity``.
 
@@ -89,12 +93,12 @@ def connect(
 
         return Local(identity)
     if ends_with_leader(identity, settings):
-        from .fabric import connect as connect_fabric
+        from .fabric.session import connect as connect_fabric
 
-        return connect_fabric(identity, settings, door, interactive=interactive)
-    from .openssh import connect as connect_openssh
+        return connect_fabric(identity, settings, hooks, interactive=interactive)
+    from .openssh.session import connect as connect_openssh
 
-    return connect_openssh(identity, settings, door, interactive=interactive)
+    return connect_openssh(identity, settings, hooks, interactive=interactive)
 
 
 def ends_with_leader(identity: Identity, settings: Settings) -> bool:
@@ -110,7 +114,7 @@ def ends_with_leader(identity: Identity, settings: Settings) -> bool:
 
 
 def disconnect(
-    identity: Identity, settings: Settings, door: Door, *, drain: bool = True
+    identity: Identity, settings: Settings, hooks: CallerHooks, *, drain: bool = True
 ) -> bool:
     """End the connection of ``identity``; tell whether there was one.
 
@@ -121,16 +125,16 @@ def disconnect(
     """
     if identity.is_local:
         return False
-    from .ending import disconnect as end_connection
+    from .openssh.shutdown import disconnect as end_connection
 
     wait = not ends_with_leader(identity, settings)
-    return end_connection(identity, settings, door, drain=drain, wait=wait)
+    return end_connection(identity, settings, hooks, drain=drain, wait=wait)
 
 
-def state(identity: Identity, door: Door) -> ConnState:
+def state(identity: Identity, hooks: CallerHooks) -> ConnState:
     """Tell whether a connection of ``identity`` is alive; the host is not touched."""
     if identity.is_local:
         return ConnState(True, None, None, "")
-    from .master import state as master_state
+    from .openssh.master import state as master_state
 
-    return master_state(identity, door)
+    return master_state(identity, hooks)

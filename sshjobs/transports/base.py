@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..record import TYPE_CHECKING, Record
+from ..startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -20,7 +20,7 @@ else:
 Sink = Callable[[bytes], None]
 
 
-class Into(Record):
+class StdoutFile(Record):
     """A file that takes a session's stdout in place of a sink, which only beats then.
 
     The other side writes to the very open file that ``fd`` is, so that its offset is
@@ -79,8 +79,8 @@ class Transport(Protocol):
         stdin: bytes,
         timeout: float,
         sink: Sink,
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run one command line on the host and hand its stdout to ``sink``.
 
@@ -113,7 +113,7 @@ def _count_nothing(_name: str, _count: int) -> None:
     """Count nothing."""
 
 
-class Door(Record):
+class CallerHooks(Record):
     """What the caller lends for as long as it connects.
 
     Args:

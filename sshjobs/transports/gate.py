@@ -26,7 +26,7 @@ from .. import locks
 from ..errors import of_system
 from ..owned import open_owned
 from . import process
-from .base import Door
+from .base import CallerHooks
 
 #: Handshakes side by side through one jump host: below the 10 unauthenticated
 #: connections at which sshd begins to drop (MaxStartups 10:30:100).
@@ -282,8 +282,8 @@ def _never() -> bool:
 
 @contextmanager
 def hop(
-    door: Door, first_hop: str, passed: Callable[[], bool] = _never
-) -> Iterator[Door]:
+    hooks: CallerHooks, first_hop: str, passed: Callable[[], bool] = _never
+) -> Iterator[CallerHooks]:
     """Hold one of the few places for a handshake through a jump host, if one is used.
 
     The door that comes with it beats the place at each tick, and gives it up once
@@ -291,32 +291,32 @@ def hop(
     reason to keep others waiting.
     """
     if not first_hop:
-        yield door
+        yield hooks
         return
-    place = _Place(_places(door.rundir, first_hop), door.tick)
+    place = _Place(_places(hooks.rundir, first_hop), hooks.tick)
 
     def tick() -> None:
         place.beat()
         if passed():
             place.leave()
-        door.tick()
+        hooks.tick()
 
     try:
-        yield door._replace(tick=tick)
+        yield hooks._replace(tick=tick)
     finally:
         place.leave()
 
 
 @contextmanager
-def passage(door: Door, key: str) -> Iterator[tuple[Gate, Door] | None]:
+def passage(hooks: CallerHooks, key: str) -> Iterator[tuple[Gate, CallerHooks] | None]:
     """Try to hold the gate; the door that comes with it beats it at each tick."""
-    gate = Gate(door.rundir, key)
+    gate = Gate(hooks.rundir, key)
 
     def tick() -> None:
         gate.beat()
-        door.tick()
+        hooks.tick()
 
     try:
-        yield (gate, door._replace(tick=tick)) if gate.take() else None
+        yield (gate, hooks._replace(tick=tick)) if gate.take() else None
     finally:
         gate.release()

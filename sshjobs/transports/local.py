@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..errors import CommandTimeout, HostUnreachable
-from .base import Completed, Into, Sink
+from .base import Completed, Sink, StdoutFile
 from .env import home, plain_env
-from .identity import Identity
+from .identity.identity import Identity
 from .process import Child, spawn
 from .pump import Pump, Silence
 
@@ -28,11 +28,11 @@ class Local:
         stdin: bytes,
         timeout: float,
         sink: Sink,
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run one command line under ``sh``; see :class:`~.base.Transport`."""
-        pump = Pump(stdin, sink, timeout, into=into, hold=hold)
+        pump = Pump(stdin, sink, timeout, into=into, keep_stdin_open=keep_stdin_open)
         child = None
         try:
             child = Child(self._start(script, pump))

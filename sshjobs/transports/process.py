@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from ..bare import signal
 from ..errors import HostUnreachable, SshJobsError, StoreError
+from ..startup.stdlib import signal
 
 #: Enters the directory in $0 and becomes the command: posix_spawn(3) has no cwd.
 _ENTER = 'cd "$0" && unset OLDPWD && exec "$@"'

@@ -8,7 +8,7 @@ import select
 import time
 from collections.abc import Callable
 
-from .base import STDERR_BYTES, Into, Sink
+from .base import STDERR_BYTES, Sink, StdoutFile
 
 _PIECE = 1 << 20
 
@@ -55,12 +55,12 @@ class Pump:
         timeout: float,
         *,
         stderr_bytes: int = STDERR_BYTES,
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> None:
         self._sink = sink
         self._into = into
-        self._open_ended = hold or into is not None  # stdin does not end yet
+        self._open_ended = keep_stdin_open or into is not None  # stdin does not end yet
         self._at = 0 if into is None else os.lseek(into.fd, 0, os.SEEK_CUR)
         self._pace = _SOON
         self._stderr_bytes = stderr_bytes

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from .. import errors, transports
 from ..model import check_host
 from ..owned import check_config as check_config_file
-from ..record import TYPE_CHECKING
-from ..rounds import Party
+from ..rounds import Coordinator
 from ..settings import Settings, check_config, check_environ
 from ..settings import resolve as resolve_settings
+from ..startup.records import TYPE_CHECKING
 from ..store import Store, default_home, login_home
 
 if TYPE_CHECKING:
@@ -109,24 +109,24 @@ class Context:
         return self._rundir
 
     @contextmanager
-    def party(self, host: str) -> Iterator[Party]:
-        """Yield the host's :class:`~sshjobs.rounds.Party`, and let go of it."""
+    def coordinator(self, host: str) -> Iterator[Coordinator]:
+        """Yield the host's :class:`~sshjobs.rounds.Coordinator`, and let go of it."""
         check_host(host)
         settings = self.settings(host)
         identity = self.identity(host, settings)
-        with Party(self.store, identity, settings, self.rundir()) as party:
-            yield party
+        with Coordinator(self.store, identity, settings, self.rundir()) as coordinator:
+            yield coordinator
 
     @contextmanager
-    def party_at(self, conn: str) -> Iterator[Party]:
+    def coordinator_at(self, site_id: str) -> Iterator[Coordinator]:
         """Yield the party of jobs that are known, wherever they were submitted to.
 
         They are asked for as they were submitted: by that name, with that
         configuration and below that base directory, whatever these are by now.
         """
-        row = self.store.host(conn)
+        row = self.store.host(site_id)
         if row is None:
-            raise errors.StoreError(f"{self.store.path}: no such connection: {conn}")
+            raise errors.StoreError(f"{self.store.path}: no such connection: {site_id}")
         settings = self.settings(row.host).replace(remote_base_dir=row.base)
         identity = transports.Identity.loads(row.identity)
         if not identity.key:
@@ -134,8 +134,8 @@ class Context:
                 f"{self.store.path}: what it has of the connection to {row.host} "
                 f"cannot be read: run sshjobs poll --host {row.host} --adopt"
             )
-        with Party(self.store, identity, settings, self.rundir()) as party:
-            yield party
+        with Coordinator(self.store, identity, settings, self.rundir()) as coordinator:
+            yield coordinator
 
 
 def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.airflow.real import login, open_folder
 from tests.sshd import Sshd, sshd_path
-
-from .real import login, open_folder
 
 pytest.importorskip("airflow")
 with warnings.catch_warnings():
@@ -25,7 +24,7 @@ with warnings.catch_warnings():
     from airflow.exceptions import AirflowException
     from airflow.models.connection import Connection
 
-    from sshjobs import airflow as ours
+    from sshjobs.airflow import operators as ours
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.airflow.real import (
+    AIRFLOW_3,
+    Airflow,
+    asleep,
+    eventually,
+    login,
+    open_folder,
+)
 from tests.sshd import Sshd, sshd_path
-
-from .real import AIRFLOW_3, Airflow, asleep, eventually, login, open_folder
 
 pytest.importorskip("airflow")
 pytestmark = [

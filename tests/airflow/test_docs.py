@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.airflow.real import Airflow, connection, login, open_folder
 from tests.sshd import Sshd, sshd_path
-
-from .real import Airflow, connection, login, open_folder
 
 pytest.importorskip("airflow")
 pytestmark = [

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.airflow.real import Airflow, asleep, eventually, login, open_folder, tree
 from tests.sshd import Sshd, sshd_path
-
-from .real import Airflow, asleep, eventually, login, open_folder, tree
 
 pytest.importorskip("airflow.sdk")
 pytestmark = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import Command, Cost, ssh_cpu
-from tests.box import Box, all_processes
+from tests.cli import Cli, all_processes
 from tests.sshd import Sshd
 
 #: A contender that takes longer than this hangs.
@@ -75,7 +75,7 @@ class Ground:
         self.script.write_text(f"#!{sys.executable}\n{text}")
         self.script.chmod(0o755)
         self._homes = 0
-        self.box = self.new_box()
+        self.cli = self.new_box()
 
     def __repr__(self) -> str:
         return f"<Ground {self.sshd!r}>"
@@ -89,7 +89,7 @@ class Ground:
             for socket in (self.folder / "plain.sock", *self.folder.glob("auto*")):
                 if socket.is_socket():
                     last.callback(self.hang_up, socket)
-            last.callback(self.box.close)
+            last.callback(self.cli.close)
 
     def times(self, most: int = 99) -> int:
         """Return how often to repeat what a median is taken of."""
@@ -103,25 +103,25 @@ class Ground:
 
     # -- sshjobs -----------------------------------------------------------------
 
-    def new_box(self) -> Box:
+    def new_box(self) -> Cli:
         """Return a home of ours and a base directory there, both new; end the last."""
         if self._homes:
-            self.box.close()
+            self.cli.close()
         self._homes += 1
         number = self._homes
-        self.box = Box(self.sshd, self.folder / f"h{number}", self.far / f"b{number}")
-        self.box.env["PYTHONPATH"] = str(ROOT)
-        return self.box
+        self.cli = Cli(self.sshd, self.folder / f"h{number}", self.far / f"b{number}")
+        self.cli.env["PYTHONPATH"] = str(ROOT)
+        return self.cli
 
     def ours(
         self, *words: str | Path, stdin: Path | None = None, stdout: Path | None = None
     ) -> Command:
         """Return a command line of ours."""
-        return Command([self.script, *words], self.box.env, stdin, stdout)
+        return Command([self.script, *words], self.cli.env, stdin, stdout)
 
     def python(self, *words: str) -> Command:
         """Return a command line of the same interpreter."""
-        return Command([sys.executable, *words], self.box.env)
+        return Command([sys.executable, *words], self.cli.env)
 
     def counted(self, do: Callable[[], Cost]) -> Cost:
         """Do something; add what sshd counted and what our master has cost."""
@@ -144,7 +144,7 @@ class Ground:
     def ssh(self, *words: str | Path, stdin: Path | None = None) -> Command:
         """Return a command line of ssh."""
         head = ["ssh", "-F", str(self.sshd.config), "-o", "BatchMode=yes"]
-        return Command([*head, *words], self.box.env, stdin)
+        return Command([*head, *words], self.cli.env, stdin)
 
     def socket(self) -> Path:
         """Return a control socket of a master that is not ours, made if need be."""

@@ -36,17 +36,19 @@ def main(kind: str, mux: str, times: int) -> None:
     """Measure, and print."""
     host = os.environ["BENCH_HOST"]
     context = verbs.Context(flags={"mux": mux})
-    with context.party(host) as party:
+    with context.coordinator(host) as coordinator:
 
         def session() -> None:
-            door = party.door()
-            transport = transports.connect(party.identity, party.settings, door)
+            hooks = coordinator.hooks()
+            transport = transports.connect(
+                coordinator.identity, coordinator.settings, hooks
+            )
             sink: list[bytes] = []
             transport.run("true", stdin=b"", timeout=30, sink=sink.append)
             transport.close()
 
         def round_() -> None:
-            party.pursue(party.fresh(party.clock()))
+            coordinator.wait_for(coordinator.fresh(coordinator.clock()))
 
         print(json.dumps(_measure(session if kind == "session" else round_, times)))
     context.close()

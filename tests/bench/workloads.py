@@ -97,8 +97,8 @@ def _python(ground: Ground, count: int) -> Cost:
 
 def _submits(ground: Ground, count: int) -> Cost:
     """Nothing is there before: no record, no connection, no directory on the host."""
-    box = ground.new_box()
-    command = ground.ours("submit", box.host, "--", "true")
+    cli = ground.new_box()
+    command = ground.ours("submit", cli.host, "--", "true")
     return ground.counted(lambda: crowd([command] * count))
 
 
@@ -119,7 +119,7 @@ def _parallel(ground: Ground, count: int) -> Cost:
     """One GNU parallel; its exit status is the number of jobs that failed."""
     ssh = f"ssh -F {ground.sshd.config} -o BatchMode=yes"
     words = ["--will-cite", "--ssh", ssh, f"-j{count}", "-S", ground.sshd.alias]
-    env = ground.box.env | {"PARALLEL_HOME": str(ground.folder / "parallel")}
+    env = ground.cli.env | {"PARALLEL_HOME": str(ground.folder / "parallel")}
     numbers = [str(number) for number in range(count)]
     full = [ground.parallel, *words, "true #{}", ":::", *numbers]
     failed = 0
@@ -196,9 +196,9 @@ def _times(ground: Ground, times: int, once: Callable[[], Cost]) -> list[Cost]:
 
 
 def _life_batch(ground: Ground, count: int, line: str) -> Cost:
-    box = ground.new_box()
+    cli = ground.new_box()
     path = _lines(ground, "lines", count, line)
-    submit = ground.ours("submit", box.host, "--cleanup", "always", "--from", path)
+    submit = ground.ours("submit", cli.host, "--cleanup", "always", "--from", path)
 
     def once() -> Cost:
         return _after(crowd([submit]), crowd([ground.ours("wait")]))
@@ -207,8 +207,8 @@ def _life_batch(ground: Ground, count: int, line: str) -> Cost:
 
 
 def _life_processes(ground: Ground, count: int, line: str) -> Cost:
-    box = ground.new_box()
-    command = ground.ours("run", box.host, "--cleanup", "always", "--", line)
+    cli = ground.new_box()
+    command = ground.ours("run", cli.host, "--cleanup", "always", "--", line)
     return ground.counted(lambda: crowd([command] * count))
 
 
@@ -306,7 +306,7 @@ def batch(ground: Ground, found: Results) -> None:
     count = 100 if ground.quick else 1000
     name = f"{count} jobs in one call"
     ground.new_box()
-    assert crowd([ground.ours("submit", ground.box.host, "--", "true")]).failed == 0
+    assert crowd([ground.ours("submit", ground.cli.host, "--", "true")]).failed == 0
     path = _lines(ground, "lines", count, "true")
     plain, bare, ours = [], [], []
     for number in range(ground.times()):
@@ -315,7 +315,7 @@ def batch(ground: Ground, found: Results) -> None:
         ground.settle()
         bare.append(_plain_batch(ground, _BARE, count, f"bare{number}"))
         ground.settle()
-        command = ground.ours("submit", ground.box.host, "--from", path)
+        command = ground.ours("submit", ground.cli.host, "--from", path)
         ours.append(ground.counted(lambda: crowd([command])))
         crowd([ground.ours("wait")])
     rows = (
@@ -365,7 +365,7 @@ def polls(ground: Ground, found: Results) -> None:
     for step in steps:
         path = _lines(ground, "lines", step - known, "true")
         ids = ground.folder / "ids"
-        command = ground.ours("submit", ground.box.host, "--from", path, stdout=ids)
+        command = ground.ours("submit", ground.cli.host, "--from", path, stdout=ids)
         assert crowd([command]).failed == 0
         crowd([ground.ours("wait", *_ids(ids))])
         known = step
@@ -375,7 +375,7 @@ def polls(ground: Ground, found: Results) -> None:
     _one_running(ground)
     running = 50 if ground.quick else 2000
     path = _lines(ground, "lines", running, "sleep 1000")
-    assert crowd([ground.ours("submit", ground.box.host, "--from", path)]).failed == 0
+    assert crowd([ground.ours("submit", ground.cli.host, "--from", path)]).failed == 0
     ratio = _poll(ground, found, f"{running} running") / none
     found.targets.append(
         Target(f"{name}: with {running} running / with none", ratio, 4.0)
@@ -384,8 +384,8 @@ def polls(ground: Ground, found: Results) -> None:
 
 
 def _one_running(ground: Ground) -> None:
-    box = ground.new_box()
-    assert crowd([ground.ours("submit", box.host, "--", "sleep 3000")]).failed == 0
+    cli = ground.new_box()
+    assert crowd([ground.ours("submit", cli.host, "--", "sleep 3000")]).failed == 0
 
 
 def _poll(ground: Ground, found: Results, who: str) -> float:
@@ -399,7 +399,7 @@ def _poll(ground: Ground, found: Results, who: str) -> float:
 
 def _end_all(ground: Ground) -> None:
     """End the jobs of this home that still run."""
-    end_jobs(ground.box.base)
+    end_jobs(ground.cli.base)
     ground.settle()
 
 
@@ -432,13 +432,13 @@ def _add_ends(found: Results, name: str, who: str, late: list[float]) -> None:
 
 
 def _end_of_wait(ground: Ground, line: str, stamp: Path) -> float:
-    crowd([ground.ours("submit", ground.box.host, "--", line)])
+    crowd([ground.ours("submit", ground.cli.host, "--", line)])
     crowd([ground.ours("wait")])
     return time.time() - float(stamp.read_text())
 
 
 def _end_of_run(ground: Ground, line: str, stamp: Path) -> float:
-    crowd([ground.ours("run", ground.box.host, "--", line)])
+    crowd([ground.ours("run", ground.cli.host, "--", line)])
     return time.time() - float(stamp.read_text())
 
 
@@ -454,18 +454,18 @@ def log(ground: Ground, found: Results) -> None:
     """100 MB of log, into a regular file."""
     size = 20_000_000 if ground.quick else 100_000_000
     name = f"{size // 1_000_000} MB of log"
-    box = ground.new_box()
+    cli = ground.new_box()
     text = "0123456789 the quick brown fox jumps over the lazy dog"
     line = f"yes '{text}' | head -c {size}"
     ids = ground.folder / "ids"
     ours, plain = [], []
     for _ in range(ground.times()):
         assert (
-            crowd([ground.ours("submit", box.host, "--", line, stdout=ids)]).failed == 0
+            crowd([ground.ours("submit", cli.host, "--", line, stdout=ids)]).failed == 0
         )
         (job_id,) = _ids(ids)
         crowd([ground.ours("wait", job_id)])
-        there, sink = box.directory(job_id) / "log", ground.folder / "sink"
+        there, sink = cli.directory(job_id) / "log", ground.folder / "sink"
         ground.settle()
         plain.append(_cat(ground, there))
         sink.unlink()
@@ -474,7 +474,7 @@ def log(ground: Ground, found: Results) -> None:
         ours.append(ground.counted(lambda: crowd([command])))
         assert sink.stat().st_size == size, sink.stat()
         # The next pair is not to wait for a disk that is busy with what this one wrote.
-        for written in (sink, there, box.home / "logs" / job_id):
+        for written in (sink, there, cli.home / "logs" / job_id):
             written.unlink()
     for who, costs in (("ssh -S cat", plain), ("sshjobs logs", ours)):
         cost = median(costs)
@@ -496,25 +496,25 @@ def _cat(ground: Ground, path: Path) -> Cost:
 
 def verbs(ground: Ground, found: Results) -> None:
     """Each verb, cold, of one job, on a connection that is open."""
-    box = ground.new_box()
+    cli = ground.new_box()
     ids = ground.folder / "ids"
-    crowd([ground.ours("submit", box.host, "--", "echo hello", stdout=ids)])
+    crowd([ground.ours("submit", cli.host, "--", "echo hello", stdout=ids)])
     (ended,) = _ids(ids)
     crowd([ground.ours("wait", ended)])
-    crowd([ground.ours("submit", box.host, "--", "sleep 3000", stdout=ids)])
+    crowd([ground.ours("submit", cli.host, "--", "sleep 3000", stdout=ids)])
     (running,) = _ids(ids)
     cases: dict[str, tuple[str, ...]] = {
         "--version": ("--version",),
-        "submit": ("submit", box.host, "--", "true"),
+        "submit": ("submit", cli.host, "--", "true"),
         "poll": ("poll", running),
         "list": ("list",),
         "show": ("show", running),
         "logs": ("logs", ended),
         "wait": ("wait", ended),
-        "run": ("run", box.host, "--", "true"),
+        "run": ("run", cli.host, "--", "true"),
         "hosts": ("hosts",),
-        "reap": ("reap", "--host", box.host),
-        "doctor": ("doctor", box.host),
+        "reap": ("reap", "--host", cli.host),
+        "doctor": ("doctor", cli.host),
     }
     commands = {"python -c pass": ground.python("-c", "pass")}
     commands |= {f"sshjobs {v}": ground.ours(*words) for v, words in cases.items()}
@@ -551,7 +551,7 @@ def _in_turn(commands: dict[str, Command], times: int) -> dict[str, list[Cost]]:
 def rounds(ground: Ground, found: Results) -> None:
     """One session, one whole round: spoken natively, or through ``ssh -S``."""
     ground.new_box()
-    crowd([ground.ours("submit", ground.box.host, "--", "sleep 3000")])
+    crowd([ground.ours("submit", ground.cli.host, "--", "sleep 3000")])
     ground.settle()
     times = 20 if ground.quick else 100
     costs = {}
@@ -574,7 +574,7 @@ def _one_kind(ground: Ground, words: tuple[str, ...]) -> Cost:
     command = ground.python(*words)
     done = subprocess.run(
         [str(word) for word in command.words],
-        env=dict(command.env) | {"BENCH_HOST": ground.box.host},
+        env=dict(command.env) | {"BENCH_HOST": ground.cli.host},
         stdout=subprocess.PIPE,
         check=True,
     )

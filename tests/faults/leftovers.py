@@ -62,7 +62,7 @@ def of_files(home: Home) -> Iterator[str]:
     """Yield what is in the directory of sockets, and the locks that remain."""
     for path in home.rundir.rglob("*"):
         yield f"{home.name} {path.relative_to(home.rundir)}"
-    for path in (home.box.home / "locks").iterdir():
+    for path in (home.cli.home / "locks").iterdir():
         if path.name not in ("schema", "specs"):
             yield f"{home.name} locks/{path.name}"
 
@@ -79,7 +79,7 @@ def on_host(world: World) -> Iterator[str]:
 
 def of_secrets(world: World, known: Iterable[str]) -> Iterator[str]:
     """Yield each file that has the secret in it, and each output."""
-    places = [home.box.home for home in world.homes]
+    places = [home.cli.home for home in world.homes]
     places += [home.rundir for home in world.homes] + [world.base]
     for path in (path for place in places for path in place.rglob("*")):
         # An order that was just written down may have it, until it is a job.

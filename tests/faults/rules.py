@@ -103,7 +103,7 @@ class Verdict:
         A job that ended badly, or has not ended yet, is told of on standard output.
         """
         ended = command.ended
-        host, here = command.home.box.host, str(command.home.box.home)
+        host, here = command.home.cli.host, str(command.home.cli.home)
         asks = command.words[0] not in ("wait", "poll")
         told = {69: [host], 70: [here], 75: [host, here] if asks else [""]}
         texts = [""] if self._world.spoilt else told.get(ended.status, [""])
@@ -139,8 +139,9 @@ class Verdict:
                 if "state" in job and "id" in job:
                     self._seen.setdefault(job["id"], set()).add(job["state"])
         names = (
-            "id state exit_status command log_bytes log_home log_final reaped_at key "
-            "reason signal finished_at"
+            "id state exit_status command log_bytes log_local_bytes log_final "
+            "reaped_at "
+            "key reason signal finished_at"
         )
         for row in home.rows(f"SELECT {names.replace(' ', ',')} FROM jobs"):
             job = dict(zip(names.split(), row)) | {"home": home.name}
@@ -161,13 +162,13 @@ class Verdict:
             self._break("4 a final state without an end", f"{job}")
 
     def _read_log(self, home: Home, job: dict[str, Any]) -> None:
-        path = home.box.home / "logs" / job["id"]
+        path = home.cli.home / "logs" / job["id"]
         log = path.read_bytes() if path.exists() else b""
-        if job["log_home"] != len(log):
+        if job["log_local_bytes"] != len(log):
             text = f"{home.name} {job} has {len(log)} bytes"
-            if job["log_home"] > len(log):
+            if job["log_local_bytes"] > len(log):
                 self._break("3 the record promises bytes that are not here", text)
-            log = log[: job["log_home"]]
+            log = log[: job["log_local_bytes"]]
         if len(log) >= len(self._logs.get(job["id"], b"")):
             self._logs[job["id"]] = log
 
@@ -370,7 +371,7 @@ class Verdict:
         # wake up beside its successor, and ends what it has started.
         if home.relay.most > 1 + home.overtaken:
             self._break("6 two connections at once", f"{home.name} {home.relay.most}")
-        ((handshakes,),) = home.rows("SELECT sum(handshakes) FROM hosts")
+        ((handshakes,),) = home.rows("SELECT sum(handshakes) FROM sites")
         if home.relay.accepted > (handshakes or 0):
             text = f"{home.name} {home.relay.accepted} of {handshakes}"
             self._break("6 a connection that nobody counted", text)
@@ -379,12 +380,12 @@ class Verdict:
         if open_:
             self._break("an intent is left", f"{home.name} {open_}")
         known = set(home.ids())
-        specs = list((home.box.home / "specs").glob("*"))
+        specs = list((home.cli.home / "specs").glob("*"))
         if any(command.blow for command in home.commands):
             specs = [p for p in specs if p.name in known]  # swept after ten minutes
         if specs:
             self._break("7 a spec is left", f"{home.name} {specs}")
-        logs = {p.name for p in (home.box.home / "logs").glob("*")} - known
+        logs = {p.name for p in (home.cli.home / "logs").glob("*")} - known
         if logs:
             self._break("a log without a job", f"{home.name} {logs}")
 

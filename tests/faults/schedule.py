@@ -154,7 +154,7 @@ class Doing:
         self.leaks: list[str] = []
         self._rng = random.Random(0)
         for home in world.homes:
-            home.box.env |= {"SSHJOBS_MUX": plan.mux} | (HASTE if plan.hasty else {})
+            home.cli.env |= {"SSHJOBS_MUX": plan.mux} | (HASTE if plan.hasty else {})
         keys = random.Random(plan.seed)
         self._keyed = {f"k{n}": self._draw(keys, f"key{n}") for n in range(3)}
 
@@ -172,7 +172,7 @@ class Doing:
             self.leaks += self.world.secrets()
         self.world.heal()
         for home in self.world.homes:
-            home.box.env |= SETTINGS
+            home.cli.env |= SETTINGS
 
     def _draw(self, rng: random.Random, tag: str) -> Work:
         shape = rng.choice(_SHAPES)
@@ -198,28 +198,28 @@ class Doing:
 
     def _submit(self, home: Home) -> Command:
         line = self._line(self._new())
-        return home.start("submit", home.box.host, *self._flags(), "--", line)
+        return home.start("submit", home.cli.host, *self._flags(), "--", line)
 
     def _submit_key(self, home: Home) -> Command:
         key = self._rng.choice(sorted(self._keyed))
         line = self._line(self._keyed[key])
-        return home.start("submit", home.box.host, "--key", key, "--", line)
+        return home.start("submit", home.cli.host, "--key", key, "--", line)
 
     def _submit_from(self, home: Home) -> Command:
         works = [self._new() for _ in range(self._rng.randint(2, 20))]
         text = "".join(f"{self._line(work)}\n" for work in works)
         flags = self._flags()
-        words = ("submit", home.box.host, *flags, "--from", "-")
+        words = ("submit", home.cli.host, *flags, "--from", "-")
         return home.start(*words, stdin=text.encode())
 
     def _run(self, home: Home) -> Command:
         line = self._line(self._new())
-        return home.start("run", home.box.host, *self._flags(), "--json", "--", line)
+        return home.start("run", home.cli.host, *self._flags(), "--json", "--", line)
 
     def _run_key(self, home: Home) -> Command:
         key = self._rng.choice(sorted(self._keyed))
         line = self._line(self._keyed[key])
-        return home.start("run", home.box.host, "--json", "--key", key, "--", line)
+        return home.start("run", home.cli.host, "--json", "--key", key, "--", line)
 
     def _duel(self, home: Home) -> list[Command]:
         """Have both machines want the same key, a new one; the second one is deaf.
@@ -233,7 +233,7 @@ class Doing:
         commands = []
         for one in homes:
             verb = self._rng.choice(("submit", "submit", "run"))
-            words = (verb, one.box.host, "--key", work.tag, "--", self._line(work))
+            words = (verb, one.cli.host, "--key", work.tag, "--", self._line(work))
             commands.append(one.start(*words))
             time.sleep(self._rng.choice((0.0, 0.1, 0.4, 1.5, 2.5)))
             if one is homes[0]:
@@ -268,7 +268,7 @@ class Doing:
         return home.start("reap", *flags, "--json")
 
     def _disconnect(self, home: Home) -> Command:
-        return home.start("disconnect", home.box.host)
+        return home.start("disconnect", home.cli.host)
 
     # -- faults ------------------------------------------------------------------
 

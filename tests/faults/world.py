@@ -18,7 +18,7 @@ from typing import Any
 
 from sshjobs import transports
 from sshjobs.locks import STALE
-from tests.box import Box, Ended, all_processes, end_jobs
+from tests.cli import Cli, Ended, all_processes, end_jobs
 from tests.faults.relay import Relay
 from tests.sshd import Sshd
 
@@ -71,7 +71,7 @@ sh -c "$SSH_ORIGINAL_COMMAND" | {{
 """
 
 #: What a connection by Fabric is held by.
-_FABRIC = b"sshjobs.transports.fabric_child"
+_FABRIC = b"sshjobs.transports.fabric.owner"
 
 
 class Command:
@@ -82,7 +82,7 @@ class Command:
         self.words = words
         self.number = len(home.commands)
         self.blow = 0
-        stem = home.box.home.parent / f"{home.name}-{self.number}"
+        stem = home.cli.home.parent / f"{home.name}-{self.number}"
         self._out, self._err = stem.with_suffix(".out"), stem.with_suffix(".err")
         source: Any = subprocess.DEVNULL
         self.orders = [] if stdin is None else stdin.decode().splitlines()
@@ -93,7 +93,7 @@ class Command:
             source = open(stem.with_suffix(".in"), "rb")
         self.started_at = time.monotonic()
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
-            self.process = home.box.start(
+            self.process = home.cli.start(
                 *words, stdin=source, stdout=out, stderr=err, env={"SECRET": SECRET}
             )
         if stdin is not None:
@@ -159,10 +159,10 @@ class Home:
     ) -> None:
         self.name = name
         self.relay = Relay(sshd.port)
-        self.box = Box(sshd, folder / name, base)
-        self.box.env |= SETTINGS | {"SSHJOBS_SSH_CONFIG": str(self._config(folder))}
-        self.box.env["SSHJOBS_TRANSPORT"] = transport
-        self.rundir = Path(transports.rundir(str(self.box.home)))
+        self.cli = Cli(sshd, folder / name, base)
+        self.cli.env |= SETTINGS | {"SSHJOBS_SSH_CONFIG": str(self._config(folder))}
+        self.cli.env["SSHJOBS_TRANSPORT"] = transport
+        self.rundir = Path(transports.rundir(str(self.cli.home)))
         self.commands: list[Command] = []
         self.overtaken = False
 
@@ -170,7 +170,7 @@ class Home:
         return f"<Home {self.name}>"
 
     def _config(self, folder: Path) -> Path:
-        sshd = self.box.sshd
+        sshd = self.cli.sshd
         assert sshd is not None
         known = folder / f"{self.name}.known_hosts"
         known.write_text(f"box {(sshd.folder / 'host.pub').read_text()}")
@@ -199,7 +199,7 @@ class Home:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the store, without changing it."""
-        path = self.box.home / "store.db"
+        path = self.cli.home / "store.db"
         if not path.exists():
             return []
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
@@ -220,7 +220,7 @@ class Home:
 
     def leader(self) -> int:
         """Return the process that has last led a round here, 0 if there is none."""
-        locks = self.box.home / "locks"
+        locks = self.cli.home / "locks"
         paths = sorted(locks.glob("round.*"), key=lambda p: int(p.suffix[1:]))
         return _first_number(paths[-1]) if paths else 0
 
@@ -231,7 +231,7 @@ class Home:
 
     def locks_of(self, pid: int) -> list[Path]:
         """Return the locks of rounds and gates that a process holds."""
-        locks = [*(self.box.home / "locks").glob("round.*")]
+        locks = [*(self.cli.home / "locks").glob("round.*")]
         locks += self.rundir.glob("gate.*")
         return [path for path in locks if _has_locked(pid, path)]
 

@@ -6,7 +6,8 @@ import json
 import random
 from typing import Any
 
-from sshjobs import commands, protocol, verbs
+from sshjobs import protocol, verbs
+from sshjobs.cli import handlers
 from sshjobs.model import new_job_id
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
@@ -94,15 +95,19 @@ class JobFiles:
         """Read it, and build the program for all that was taken."""
         self._path.write_bytes(b"".join(case))
         values = {"from": str(self._path), "host": "local"}
-        orders = [
+        job_requests = [
             protocol.Start(
-                order.id or new_job_id(), order.spec, order.key, order.once, order.name
+                job_request.id or new_job_id(),
+                job_request.spec,
+                job_request.key,
+                job_request.once,
+                job_request.name,
             )
-            for order in commands._orders(self._ctx, values)
+            for job_request in handlers._job_requests(self._ctx, values)
         ]
-        program = protocol.build(protocol.Request(starts=tuple(orders)), "0" * 16)
+        program = protocol.build(protocol.Request(starts=tuple(job_requests)), "0" * 16)
         if b"\0" in program:
             raise Broken("a NUL byte in the program")
-        for start in orders:
+        for start in job_requests:
             if not isinstance(start.once, bool):
                 raise Broken(f"once is {start.once!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
-from sshjobs.transports import mux
+from sshjobs.transports.openssh import mux
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground

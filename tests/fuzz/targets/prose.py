@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sshjobs.errors import SshJobsError, dump, load
-from sshjobs.transports import causes
+from sshjobs.transports import ssh_errors
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -48,7 +48,7 @@ class Prose:
         """Classify it."""
         text = b"".join(case).decode("utf-8", "backslashreplace")[:65536]
         began = time.process_time()
-        error = causes.diagnose("box", text, 255)
+        error = ssh_errors.diagnose("box", text, 255)
         if time.process_time() - began > _BOUND:
             raise Broken("it takes for ever to say what it means")
         if not isinstance(error, SshJobsError):

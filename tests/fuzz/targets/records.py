@@ -15,7 +15,7 @@ from sshjobs import protocol
 from sshjobs.errors import ProtocolError
 from sshjobs.model import Spec
 from sshjobs.protocol import Check, LogWant, Reap, Request, Start
-from tests.box import all_processes
+from tests.cli import all_processes
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from sshjobs import states, transports
 from sshjobs.errors import SshJobsError
-from sshjobs.facts import is_ended
 from sshjobs.locks import Lead
 from sshjobs.model import Job, Spec
-from sshjobs.rounds import Party
+from sshjobs.rounds import Coordinator
+from sshjobs.rounds.apply import is_ended
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, Into
+from sshjobs.transports import Completed, StdoutFile
 from tests.fuzz import mutate, record
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -79,8 +79,8 @@ class _Host:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: Into | None = None,
-        hold: bool = False,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it, whatever was asked."""
         found = re.search(rb"sj_open '([0-9a-f]+)'", stdin)
@@ -110,7 +110,7 @@ class Replies:
         self._settings = Settings()
         self._identity = transports.resolve("local", self._settings)
         self._replies = record.replies()
-        self._conn = self._fill()
+        self._site_id = self._fill()
 
     # -- cases -------------------------------------------------------------------------
 
@@ -154,15 +154,17 @@ class Replies:
     def _fill(self) -> str:
         """Make the store that each case begins with; return the site's name in it."""
         store = Store(str(self._template))
-        party = Party(store, self._identity, self._settings, str(self._rundir))
-        party.__exit__()
-        conn = party.conn
+        coordinator = Coordinator(
+            store, self._identity, self._settings, str(self._rundir)
+        )
+        coordinator.__exit__()
+        site_id = coordinator.site_id
         store.know_host("other", "elsewhere")
         jobs = [
-            self._job(conn, name) for name in record.ASKED if name != record.MISSING
+            self._job(site_id, name) for name in record.ASKED if name != record.MISSING
         ]
         jobs += [
-            Job(OLD, "local", conn, states.CANCELLED, log_final=True),
+            Job(OLD, "local", site_id, states.CANCELLED, log_final=True),
             Job(THEIRS, "elsewhere", "other", states.RUNNING, pid=7, start="1"),
             Job(THEIRS_ENDED, "elsewhere", "other", states.COMPLETED, exit_status=0),
             Job(THEIRS_NEW, "elsewhere", "other", states.PENDING),
@@ -170,26 +172,28 @@ class Replies:
         with store.write():
             store.add_jobs(jobs)
             for kind, names in self._wanted().items():
-                store.add_intents(conn, kind, names)
+                store.add_intents(site_id, kind, names)
             store.add_intents("other", "start", [THEIRS_NEW])
         for job in jobs:
             if job.state == states.PENDING:
                 store.save_spec(job.id, Spec(b"true"))
-            if job.log_home:
+            if job.log_local_bytes:
                 Path(store.log_path(job.id)).write_bytes(_HOME)
         Path(store.log_path(THEIRS_ENDED)).write_bytes(_HOME)
         store.close()
-        return conn
+        return site_id
 
-    def _job(self, conn: str, name: str) -> Job:
-        job = Job(name, "local", conn, states.PENDING)
+    def _job(self, site_id: str, name: str) -> Job:
+        job = Job(name, "local", site_id, states.PENDING)
         if name == record.KEYED:
             return job._replace(key="another key")
         if name == record.LOSER:
             return job._replace(key="the key")
         if name in (record.RUNNING, record.KILLED):
             return job._replace(state=states.RUNNING, pid=10, start="987")
-        known = job._replace(state=states.FAILED, exit_status=3, log_home=len(_HOME))
+        known = job._replace(
+            state=states.FAILED, exit_status=3, log_local_bytes=len(_HOME)
+        )
         if name == record.ENDED:
             return known._replace(log_bytes=1000)
         if name == record.REAPED:
@@ -222,22 +226,24 @@ class Replies:
             self._ground.check()
 
     def _round(self, store: Store, case: Case, *, listing: bool) -> None:
-        party = Party(store, self._identity, self._settings, str(self._rundir))
+        coordinator = Coordinator(
+            store, self._identity, self._settings, str(self._rundir)
+        )
         lead = Lead(
             os.path.join(store.home, "locks"),
-            self._conn,
-            party.generation,
+            self._site_id,
+            coordinator.generation,
             lambda _: True,
         )
         if not lead.acquire():
             raise Broken("the lock of a new record is taken")
         try:
-            Round(party, lead, listing=listing).run(_Host(case))
+            Round(coordinator, lead, listing=listing).run(_Host(case))
         except SshJobsError:
             return
         finally:
             lead.release()
-            party.__exit__()
+            coordinator.__exit__()
 
     def _judge(self, before: _State, after: _State, case: Case, listing: bool) -> None:
         said = b"".join(case)

@@ -13,7 +13,7 @@ from sshjobs.errors import SshJobsError
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.rounds.request import collect, expire
 from sshjobs.store import Store
-from sshjobs.transports.identity import local_identity
+from sshjobs.transports.identity.identity import local_identity
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -146,9 +146,9 @@ class Stores:
     def _ask(self) -> None:
         ctx = self._context()
         try:
-            with ctx.party("local") as party, party.store.write():
-                expire(party, party.clock())
-                collect(party, listing=True)
+            with ctx.coordinator("local") as coordinator, coordinator.store.write():
+                expire(coordinator, coordinator.clock())
+                collect(coordinator, listing=True)
         finally:
             ctx.close()
 

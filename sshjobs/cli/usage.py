@@ -1,0 +1,74 @@
+"""The help of the command line, and what is said of a call that is no verb.
+
+Apart from ``cli.py`` since argparse and what it imports cost every call of every verb
+4 ms (Python 3.11), of which only a call for help has any use.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from .. import __version__
+from . import manual
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help that is as wide as the manual's own lines."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that ends with 64, as sysexits.h has it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(64, f"{self.prog}: {message}\nsee: {self.prog} --help\n")
+
+
+def show(verb: manual.Verb) -> NoReturn:
+    """Print the help of a verb and end."""
+    lines = [f"  {example}" for example in verb.examples]
+    parser = _Parser(
+        prog=f"sshjobs {verb.name}",
+        description=verb.help,
+        epilog="\n".join(["examples:", *lines]) if lines else "",
+        formatter_class=_Formatter,
+    )
+    for arg in verb.args:
+        _add(parser, arg)
+    parser.parse_args(["--help"])
+    raise AssertionError("argparse has printed the help and ended")
+
+
+def _add(parser: argparse.ArgumentParser, arg: manual.Arg) -> None:
+    options: dict[str, Any] = {"help": arg.help.replace("%", "%%")}
+    if arg.kind == "flag":
+        options["action"] = "store_true"
+    else:
+        options["metavar"] = arg.metavar or arg.dest.upper()
+    if arg.positional and arg.many:
+        options["nargs"] = "*"
+    if not arg.positional:
+        options |= {"dest": arg.dest, "required": arg.required}
+    parser.add_argument(arg.name, **options)
+
+
+def top() -> _Parser:
+    """Return the parser of what is no verb: ``--help``, ``--version``, mistakes."""
+    width = max(len(verb.name) for verb in manual.VERBS)
+    verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
+    statuses = "\n".join(f"  {code:>3}  {text}" for code, text in manual.EXIT_STATUSES)
+    names = "\n".join(f"  {name:<18}  {text}" for name, text in manual.ENVIRONMENT)
+    parser = _Parser(
+        prog="sshjobs",
+        usage="sshjobs VERB ...",
+        description=f"{manual.SUMMARY}\n\nverbs:\n{verbs}",
+        epilog=f"environment:\n{names}\n\nexit statuses:\n{statuses}\n\n"
+        "sshjobs VERB --help says more, with examples.",
+        formatter_class=_Formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sshjobs {__version__}")
+    parser.add_argument("verb", metavar="VERB", choices=list(manual.BY_NAME))
+    return parser

@@ -1,0 +1,116 @@
+"""Where the bytes of a reply go: logs into files, at once, all else to the round."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+from .. import errors, protocol
+from ..owned import open_owned
+from .bounds import ReplyBounds
+
+#: What a disk without room says: no log can come, and the rest of the round counts.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class ReplySink:
+    """The sink of one session.
+
+    Args:
+        reply: What reads the reply.
+        check: Returns each event as it counts, see :class:`.asked.Asked`.
+        log_path: Tells where a job's log belongs.
+        take: Called with each event but log bytes.
+        beat: Called whenever something came, and about once a second.
+        bounds: What may come, and until when.
+
+    Attributes:
+        bytes_in: How many bytes have come.
+        unwritten: Of which jobs the disk took no more log, and what it said.
+    """
+
+    def __init__(
+        self,
+        reply: protocol.Reply,
+        check: Callable[[protocol.Event], protocol.Event],
+        log_path: Callable[[str], str],
+        take: Callable[[protocol.Event], None],
+        beat: Callable[[], None],
+        bounds: ReplyBounds | None = None,
+    ) -> None:
+        self._reply = reply
+        self._check = check
+        self._log_path = log_path
+        self._take = take
+        self._beat = beat
+        self._bounds = bounds
+        self._file = -1
+        self._job_id = ""
+        self.bytes_in = 0
+        self.unwritten: dict[str, errors.StoreError] = {}
+
+    def __call__(self, data: bytes, /) -> None:
+        """Take a piece of the reply, or ``b""`` while none comes."""
+        self._beat()
+        bounds = self._bounds
+        if bounds is not None and self._reply.ended:
+            bounds.after_end(len(data))
+        if not data:
+            return
+        self.bytes_in += len(data)
+        if bounds is not None and not self._reply.begun:
+            bounds.noise(len(data))
+        logged = 0
+        for said in self._reply.feed(data):
+            event = self._check(said)
+            if isinstance(event, protocol.LogData):
+                logged += len(event.data)
+            if bounds is not None:
+                bounds.event(event)
+            self._pass_on(event)
+        if bounds is not None:
+            bounds.piece(len(data) - logged)
+
+    def _pass_on(self, event: protocol.Event) -> None:
+        if isinstance(event, (protocol.LogData, protocol.LogEnd)):
+            if event.job_id in self.unwritten:
+                return  # nothing of that piece counts; all else that is said does
+        if isinstance(event, protocol.LogData):
+            self._write(event.job_id, event.offset, event.data)
+        else:
+            self._take(event)
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._job_id = -1, ""
+
+    def _write(self, job_id: str, offset: int, data: bytes) -> None:
+        """Put log bytes where they belong; the same bytes twice do no harm."""
+        if self._job_id != job_id:
+            self.close()
+            self._job_id = job_id
+        rest = memoryview(data)
+        try:
+            if self._file < 0:
+                self._file = open_log(self._log_path(job_id))
+            while rest:
+                done = os.pwrite(self._file, rest, offset)
+                rest, offset = rest[done:], offset + done
+        except OSError as error:
+            failed = not_written(self._log_path(job_id), error)
+            if error.errno not in _FULL:
+                raise failed from error
+            self.unwritten[job_id] = failed
+
+
+def open_log(path: str) -> int:
+    """Open the file of a job's log, which may be a new one, to read and to write."""
+    return open_owned(path, os.O_RDWR | os.O_CREAT)
+
+
+def not_written(path: str, error: OSError) -> errors.StoreError:
+    """Return what it means that a log cannot be put into its file."""
+    return errors.StoreError(f"{path}: {error.strerror}")

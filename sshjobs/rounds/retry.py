@@ -1,0 +1,168 @@
+"""How often something is tried again, and how long it is waited for."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from .. import errors
+from ..errors import SshJobsError, TransportError
+from .cooldown import cause_of, cooldown_end, is_permanent
+from .site import Site
+
+#: How long a host that refused a session is not watched.
+_UNWATCHED = 600.0
+
+
+def remember_failure(site: Site, error: TransportError) -> None:
+    """Have others wait after a failure that a person saw, as after any other."""
+    if isinstance(error, errors.AuthenticationError):
+        from .refusals import remember_refusal
+
+        remember_refusal(site, error)
+    elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
+        RetryBudget(site).failed(error)
+
+
+def _hinting(cause: SshJobsError, more: str) -> SshJobsError:
+    """Return the same error with a further hint."""
+    if isinstance(cause, errors.ProtocolError):
+        return errors.ProtocolError(cause.host, f"{cause.detail}; {more}")
+    if not isinstance(cause, TransportError):
+        return cause
+    hint = f"{cause.hint}; {more}" if cause.hint else more
+    return type(cause)(cause.host, cause.detail, hint)
+
+
+def _tries(count: int) -> str:
+    return f"given up after handshake {count}: the setting is conn_retry_attempts"
+
+
+def _rounds(count: int) -> str:
+    return f"given up after round {count}: the setting is max_reconnect_attempts"
+
+
+class RetryBudget:
+    """How long one pursuit goes on after failures, whoever led into them.
+
+    The counts are those of the store, so that what one process has tried, all
+    have; each pursuit gives up after its own share of them.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        settings = site.settings
+        row = site.row()
+        self._failures = row.failures
+        self._bad_rounds = row.bad_rounds
+        self._round_at = row.round_started_at
+        self._deadline = time.monotonic() + settings.wait_host
+        self._refusals = 0
+        self._not_before = 0.0
+        self._refusal: SshJobsError | None = None
+        self._refused_at = (0, 0)  # what had failed by then
+
+    def next_try(self, now: float) -> float:
+        """Return from when on a round may be tried; raise if patience is out."""
+        row = self._site.row()
+        if row.round_started_at != self._round_at:
+            self._round_at = row.round_started_at
+            self.succeeded()
+        if (row.failures, row.bad_rounds) != self._refused_at:
+            self._refusal = None  # something worse has come since
+        self._failures = min(self._failures, row.failures)
+        self._bad_rounds = min(self._bad_rounds, row.bad_rounds)
+        end = max(cooldown_end(row, now), self._not_before)
+        settings = self._site.settings
+        cause = self._refusal or cause_of(row)
+        spent = row.failures - self._failures >= settings.conn_retry_attempts
+        if spent and not isinstance(cause, errors.Throttled):
+            raise _hinting(cause, _tries(settings.conn_retry_attempts))
+        if row.bad_rounds - self._bad_rounds >= settings.max_reconnect_attempts:
+            raise _hinting(cause, _rounds(settings.max_reconnect_attempts))
+        if end > now and end - now > self._deadline - time.monotonic():
+            raise self._out_of_time(cause, end - now)
+        return end
+
+    def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
+        bound = self._site.settings.wait_host
+        return _hinting(
+            cause,
+            f"nobody on this machine tries again for {math.ceil(remaining)} s, which "
+            f"is beyond what is left of --wait-host {bound:g} s",
+        )
+
+    def succeeded(self) -> None:
+        """A whole round came back."""
+        self._deadline = time.monotonic() + self._site.settings.wait_host
+        self._refusals = 0
+        self._not_before = 0.0
+        self._refusal = None
+
+    def failed(self, error: TransportError) -> None:
+        """Take note of a failure of a round that this process led."""
+        if isinstance(error, errors.SessionRefused):
+            self._wait_for_session(error)
+        elif isinstance(error, errors.AuthenticationError):
+            from .refusals import remember_refusal
+
+            raise remember_refusal(self._site, error)
+        elif isinstance(error, errors.OutcomeUnknown):
+            self._cool(error, "bad_rounds", 0.25, 5.0)
+        elif isinstance(error, errors.Throttled):
+            self._cool(error, "failures", 5.0, 20.0)
+        elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
+            self._cool(error, "failures", 1.0, 15.0)
+        else:
+            raise error
+
+    def broke(self, error: errors.ProtocolError) -> None:
+        """Take note of a host that breaks the protocol, and raise it.
+
+        It would do so again at once, and each time cost what a round may cost: all
+        processes of this machine leave it alone for a while.
+        """
+        self._cool(error, "bad_rounds", 10.0, 60.0)
+        raise error
+
+    def _wait_for_session(self, error: TransportError) -> None:
+        """All sessions of the connection are taken: nothing ran, wait a little.
+
+        Should one of them be our own watch, it gives way, for a while.
+        """
+        import random
+
+        now = self._site.clock()
+        until = now + _UNWATCHED
+        self._site.store.set_host(self._site.site_id, unwatched_until=until)
+        self._refusals += 1
+        self._refusal = error
+        row = self._site.row()
+        self._refused_at = (row.failures, row.bad_rounds)
+        self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
+        if time.monotonic() > self._deadline:
+            raise error
+
+    def _cool(self, error: SshJobsError, column: str, base: float, most: float) -> None:
+        """Set the cooldown that all processes keep, unless it is just that one.
+
+        It doubles, with jitter over three quarters of it. With full jitter eight tries
+        within 20 s are one case in a hundred; the floor makes that impossible.
+        """
+        import backoff
+
+        site = self._site
+        now = site.clock()
+        row = site.row()
+        if cooldown_end(row, now) > now and column == "failures":
+            return  # admit() refused by it; nothing new was tried
+        tries = int(getattr(row, column))
+        span = min(base * 2.0 ** min(tries, 20), most)
+        delay = span / 4 + backoff.full_jitter(span * 3 / 4)
+        site.store.set_host(
+            site.site_id,
+            cause=errors.dump(error),
+            cooldown_set_at=now,
+            cooldown_until=now + delay,
+            **{column: tries + 1},
+        )

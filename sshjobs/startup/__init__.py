@@ -1,0 +1,1 @@
+"""A start of every process: records and library parts that import little."""

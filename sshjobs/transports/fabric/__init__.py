@@ -1,0 +1,1 @@
+"""The fallback: one connection by paramiko, through Fabric."""

@@ -1,0 +1,249 @@
+"""Reads ssh_config where there is no ssh to ask, with the parser that Fabric uses.
+
+That parser (paramiko 5.1) knows Host, Match, tokens and first-value-wins. Ours is what
+it does not know: Include, the home directory that the system records, the value that
+ssh takes where ProxyJump and ProxyCommand both stand.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from paramiko import SSHConfig
+from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
+
+from ...errors import SpecError
+from ...model import check_host
+from ...settings import Settings
+from ..env import home, local_user
+from ..identity.fingerprint import digest, in_home
+from ..identity.identity import Identity, seen
+from ..identity.ssh_config import (
+    check_way,
+    include_words,
+    is_cacheable,
+    named_variables,
+    options_of,
+    rests_on,
+    times_of,
+)
+from ..login_files import agent_paths, login_files
+from ..process import which
+
+#: How deep ssh follows Include (readconf.c, 9.2).
+_DEPTH = 16
+_LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)")
+_KEYS = ("rsa", "ecdsa", "ed25519")
+_USER_KNOWN = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+_SHARED_KNOWN = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+_SMALL = ("hostname", "hostkeyalias")
+
+
+class Reading(NamedTuple):
+    """A configuration, ready for lookups, and the files that it came from.
+
+    ``user`` is what the options say of it, which beats USER@HOST.
+    """
+
+    config: SSHConfig
+    paths: list[str]
+    contents: list[bytes]
+    user: str = ""
+
+
+def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
+    """Read what ssh would read.
+
+    Args:
+        host: What the user typed, for the error.
+        path: As in ``ssh -F``; empty for the user's file and the system's.
+        options: As in ``ssh -o``; they come first, so they win.
+
+    Raises:
+        SpecError: a file that must be there is not, or a line is no setting.
+    """
+    files: dict[str, bytes] = {}
+    lines = [_LINE.sub(r"\1 \2", option) for option in options]
+    users = [line.split()[-1] for line in lines if line.lower().startswith("user ")]
+    for top in _tops(path):
+        lines += ["Host *", *_flat(top, "", files)]
+    if path not in ("", "none") and path not in files:
+        raise SpecError(f"{host}: Can't open user config file {path}")
+    try:
+        config = SSHConfig.from_text("\n".join(lines))
+    except ConfigParseError as error:
+        raise SpecError(f"{host}: ssh_config: {error}") from error
+    return Reading(config, list(files), list(files.values()), "".join(users[:1]))
+
+
+def _tops(path: str) -> list[str]:
+    """Return the files that ssh begins with, for its ``-F``."""
+    if path:
+        return [] if path == "none" else [path]
+    return [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+
+
+def _flat(
+    path: str, outer: str, files: dict[str, bytes], depth: int = 0
+) -> Iterator[str]:
+    """Yield the lines of a file, with those of each Include in its place.
+
+    Args:
+        outer: What must match for the file to count: the criteria of the block that
+            includes it, as for Match; empty outside of any.
+    """
+    try:
+        with open(path, "rb") as file:
+            files[path] = file.read()
+    except OSError:
+        return
+    inner = outer
+    for line in files[path].decode("utf-8", "surrogateescape").splitlines():
+        found = _LINE.match(line)
+        word = found[1].lower() if found else ""
+        if found and word == "include" and depth < _DEPTH:
+            for name in _matches(found[2], path):
+                yield from _flat(name, inner, files, depth + 1)
+                yield _block(inner)
+        elif found and word in ("host", "match"):
+            inner = f"{outer} {_criteria(word, found[2])}".strip()
+            yield _block(inner)
+        else:
+            # ssh takes some in small letters, before it puts them anywhere.
+            yield in_home(line.lower() if word in _SMALL else line)
+
+
+def _criteria(word: str, rest: str) -> str:
+    """Return what a Host or Match line asks for, as Match writes it."""
+    if word == "host":
+        return f"originalhost {','.join(rest.split())}"
+    return "" if rest.strip().lower() == "all" else rest.strip()
+
+
+def _block(criteria: str) -> str:
+    return f"Match {criteria}" if criteria else "Host *"
+
+
+def _matches(patterns: str, path: str) -> list[str]:
+    base = "/etc/ssh" if path.startswith("/etc/") else os.path.join(home(), ".ssh")
+    words = include_words(in_home(patterns))
+    return [
+        name for word in words for name in sorted(glob.glob(os.path.join(base, word)))
+    ]
+
+
+def lookup(reading: Reading, target: str) -> dict[str, list[str]]:
+    """Return what holds for a host, as ``ssh -G`` would say it; defaults are left out.
+
+    Args:
+        target: NAME or USER@NAME.
+
+    Raises:
+        SpecError: a value that cannot be.
+    """
+    user, _, name = target.rpartition("@")
+    try:
+        found: Mapping[str, Any] = reading.config.lookup(name)
+    except (CouldNotCanonicalize, KeyError, ValueError) as error:
+        raise SpecError(f"{target}: ssh_config: {error}") from error
+    values = {
+        key: value if isinstance(value, list) else [str(value).strip()]
+        for key, value in found.items()
+    }
+    values["hostname"] = [found["hostname"].lower()]
+    values["user"] = [reading.user or user or found.get("user", local_user())]
+    values["port"] = [found.get("port", "22")]
+    if not values["port"][0].isdigit() or not 0 < int(values["port"][0]) < 65536:
+        raise SpecError(f"{target}: ssh_config: Port {values['port'][0]!r}")
+    return _one_way(values)
+
+
+def _one_way(values: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Drop the later of ProxyJump and ProxyCommand, and what says that there is none.
+
+    Both dictionaries keep the order in which ssh would have found the values.
+    """
+    ways = [name for name in values if name in ("proxyjump", "proxycommand")]
+    for name in ways:
+        if name != ways[0] or values[name][0].lower() == "none":
+            del values[name]
+    return values
+
+
+def first(values: dict[str, list[str]], name: str, default: str = "") -> str:
+    """Return a value that stands once."""
+    return (values.get(name) or [default])[0]
+
+
+def says_yes(values: dict[str, list[str]], name: str, default: str = "no") -> bool:
+    """Return a value that is yes or no."""
+    return first(values, name, default).lower() in ("yes", "true")
+
+
+def identity_files(values: dict[str, list[str]]) -> list[str]:
+    """Return the private keys to try; those that ssh looks for if none is named."""
+    named = values.get("identityfile")
+    if named is None:
+        return [os.path.join(home(), ".ssh", f"id_{kind}") for kind in _KEYS]
+    return [name for name in named if name.lower() != "none"]
+
+
+def known_hosts_files(values: dict[str, list[str]]) -> list[str]:
+    """Return where known hosts are written down, the user's files first."""
+    user = first(values, "userknownhostsfile", in_home(_USER_KNOWN))
+    shared = first(values, "globalknownhostsfile", _SHARED_KNOWN)
+    return [
+        name for name in f"{user} {shared}".replace('"', " ").split() if name != "none"
+    ]
+
+
+def resolve(host: str, settings: Settings) -> Identity:
+    """Return the connection that ``host`` means; see :func:`.resolving.resolve`.
+
+    Its key is the one that ``ssh -G`` would have led to, for all that both know.
+
+    Raises:
+        SpecError: no host name, or a configuration that is none.
+    """
+    address = check_host(host)
+    options = options_of(settings, address)
+    target = address.target
+    config = settings.ssh_config
+    reading = read(host, config, options)
+    values = lookup(reading, target)
+    jump = first(values, "proxyjump")
+    check_way(address, first(values, "hostname"), jump)
+    ssh = which("ssh")
+    paths = rests_on(reading.paths, reading.contents, config, ssh)
+    return Identity(
+        key=digest(values, target, config, options),
+        host=host,
+        target=target,
+        hostname=first(values, "hostname"),
+        user=first(values, "user"),
+        port=int(first(values, "port")),
+        jump=jump,
+        first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
+        proxied="proxyjump" in values or "proxycommand" in values,
+        config=config,
+        options=options,
+        ssh=ssh,
+        files=tuple(seen(path) for path in paths if path),
+        cacheable=is_cacheable(values, reading.contents),
+        keys=login_files(
+            values
+            | {
+                "identityfile": identity_files(values),
+                "userknownhostsfile": known_hosts_files(values),
+                "globalknownhostsfile": [],
+            },
+            target,
+        ),
+        agents=agent_paths(values, target),
+        env=named_variables([*reading.contents, os.fsencode(settings.ssh_options)]),
+        times=times_of(values),
+    )

@@ -1,0 +1,439 @@
+"""One login by Fabric: which keys, which host keys, through which hosts.
+
+What goes wrong is said in ssh's words, so that one table (:mod:`.causes`) knows what
+it means, whoever made the connection. Nobody is ever asked anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import fabric
+from paramiko import (
+    Agent,
+    AuthenticationException,
+    ChannelException,
+    Message,
+    MissingHostKeyPolicy,
+    PKey,
+    SSHClient,
+    SSHException,
+    Transport,
+)
+from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
+
+from ...errors import SpecError
+from ...model import check_hop, printable
+from . import config as conf
+from .known_hosts import Checks, Refused, names_of
+
+#: How many jump hosts may stand in a row.
+_HOPS = 10
+
+_Values = dict[str, list[str]]
+
+
+#: Signatures by SHA-1, which OpenSSH takes and gives no more (since 8.8), and paramiko
+#: does up to 4.0. Airflow's ssh provider (7.0.1) keeps paramiko below 4.
+_SHA1 = ("ssh-rsa", "ssh-dss")
+
+
+class Failed(Exception):
+    """There is no connection; the text is what ssh would have said.
+
+    ``said`` is what the host had it show to the user.
+    """
+
+    def __init__(self, text: str, said: str = "") -> None:
+        super().__init__(text)
+        self.said = said
+
+
+def login(order: dict[str, Any]) -> Transport:
+    """Return an authenticated connection.
+
+    Args:
+        order: ``host``, ``target``, ``config`` and ``options`` as in
+            :class:`.identity.Identity`, ``connect`` and ``login`` in seconds.
+
+    Raises:
+        Failed: there is none.
+    """
+    host, path = order["host"], order["config"]
+    options = tuple(order["options"])
+    try:
+        hop = _Hop(conf.read(host, path, options), order, order["target"])
+    except SpecError as error:  # it has changed since it was resolved
+        raise Failed(f"command-line line 0: {error}") from error
+    hop.open()
+    transport: Transport = hop.connection.transport
+    return transport
+
+
+class _Transport(Transport):
+    """A connection on which nothing is signed by SHA-1, whatever paramiko would do."""
+
+    def __init__(self, sock: Any, **kwargs: Any) -> None:
+        disabled = dict(kwargs.pop("disabled_algorithms", None) or {})
+        certs = [f"{kind}-cert-v01@openssh.com" for kind in _SHA1]
+        disabled["pubkeys"] = [*disabled.get("pubkeys", ()), *_SHA1, *certs]
+        super().__init__(sock, disabled_algorithms=disabled, **kwargs)
+
+    def _verify_key(self, host_key: bytes, sig: bytes) -> None:
+        """Take a host's signature only by the algorithm that was agreed upon.
+
+        paramiko takes one by SHA-1 in place of it (up to 4.0): RFC 8332, section 3.
+        """
+        used = Message(sig).get_text()
+        if used != self.host_key_type:
+            raise Refused(
+                f"Host key verification failed: the host signed by {printable(used)}, "
+                f"not by {self.host_key_type} as was agreed"
+            )
+        super()._verify_key(host_key, sig)  # type: ignore[misc]
+
+
+class _Hop:
+    """One connection: the host's, or that of a jump host on the way to it."""
+
+    def __init__(
+        self,
+        reading: conf.Reading,
+        order: dict[str, Any],
+        target: str,
+        port: int = 0,
+        before: tuple[str, ...] = (),
+        depth: int = 0,
+    ) -> None:
+        self.values = conf.lookup(reading, target)
+        if port:
+            self.values["port"] = [str(port)]
+        self._name = conf.first(self.values, "hostname")
+        self._port = int(conf.first(self.values, "port"))
+        self._order = order
+        self._transport: Transport | None = None
+        self._way = self._way_in(reading, target, before, depth)
+        self.connection = self._make(reading, target)
+
+    def _way_in(
+        self,
+        reading: conf.Reading,
+        target: str,
+        before: tuple[str, ...],
+        depth: int,
+    ) -> _Hop | None:
+        """Return the jump host that leads here, if one does."""
+        jumps = before or tuple(conf.first(self.values, "proxyjump").split(","))
+        *earlier, last = jumps
+        if not last:
+            return None
+        user, name, port = check_hop(last)
+        if name == target.rpartition("@")[2]:  # ssh skips a jump to itself
+            return None
+        if depth >= _HOPS:
+            raise Failed(f"ssh: Could not resolve hostname {name}: too many jump hosts")
+        who = f"{user}@{name}" if user else name
+        if not depth:  # options are for the host itself
+            reading = conf.read(self._order["host"], self._order["config"], ())
+        return _Hop(reading, self._order, who, port, tuple(earlier), depth + 1)
+
+    def _make(self, reading: conf.Reading, target: str) -> Any:
+        values = self.values
+        kwargs = {
+            "banner_timeout": self._order["connect"],
+            "auth_timeout": self._order["login"],
+            "channel_timeout": self._order["connect"],
+            "transport_factory": self._new_transport,
+        }
+        # lazy: what a fabric.yaml says is about another tool.
+        config = fabric.Config(
+            ssh_config=reading.config,
+            lazy=True,
+            overrides={"authentication": {"strategy_class": _strategy(values)}},
+        )
+        connection = fabric.Connection(
+            target.rpartition("@")[2],
+            user=conf.first(values, "user"),
+            port=self._port,
+            config=config,
+            gateway=self._way.connection if self._way else False,
+            forward_agent=False,
+            connect_timeout=max(1, int(self._order["connect"])),
+            connect_kwargs=kwargs,
+        )
+        connection.host = self._name
+        connection.client.set_missing_host_key_policy(_Policy(self._checks()))
+        return connection
+
+    def _checks(self) -> Checks:
+        values = self.values
+        if conf.says_yes(values, "nohostauthenticationforlocalhost") and (
+            self._name in ("localhost", "127.0.0.1", "::1")
+        ):
+            return Checks([self._name], [os.devnull], "no")
+        alias = conf.first(values, "hostkeyalias")
+        return Checks(
+            names_of(self._name, self._port, alias),
+            conf.known_hosts_files(values),
+            conf.first(values, "stricthostkeychecking", "ask").lower(),
+            conf.says_yes(values, "hashknownhosts"),
+        )
+
+    def _new_transport(self, sock: Any, **kwargs: Any) -> Transport:
+        """Make the transport, so that the host is asked for a key that is known."""
+        if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
+            # Without it each command costs 47 ms (paramiko 5.1: Nagle, delayed ACK).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport = self._transport = _Transport(sock, **kwargs)
+        security = transport.get_security_options()
+        kinds = set(self._checks().kinds())
+        security.kex = [kex for kex in security.kex if not kex.endswith("-sha1")]
+        security.key_types = sorted(
+            (kind for kind in security.key_types if kind not in _SHA1),
+            key=lambda kind: _known_as(kind) not in kinds,
+        )
+        return transport
+
+    def open(self) -> None:
+        """Connect and log in.
+
+        Raises:
+            Failed: that came to nothing.
+        """
+        if self._way is not None:
+            self._way.open()
+        try:
+            command = conf.first(self.values, "proxycommand")
+            if command:
+                self.connection.connect_kwargs["sock"] = _proxy(command)
+            self.connection.open()
+        except Refused as error:
+            raise Failed(str(error)) from error
+        except (SSHException, OSError, EOFError) as error:
+            raise Failed(self._words(error), self._banner()) from error
+        if not self.connection.transport.is_authenticated():
+            raise Failed(self._denied(["a second step is asked for"]))
+
+    def _banner(self) -> str:
+        """Return the host's own words (RFC 4252 §5.4), as far as they came."""
+        # get_banner() has it only while the connection lives (paramiko 5.1).
+        handler = getattr(self._transport, "auth_handler", None)
+        banner: bytes = getattr(handler, "banner", None) or b""
+        return banner.decode("utf-8", "replace")
+
+    def _words(self, error: Exception) -> str:
+        """Return what ssh would have said."""
+        if isinstance(error, ChannelException):
+            return _through_jump(error)
+        if isinstance(error, IncompatiblePeer):
+            return f"Unable to negotiate with {self._name} port {self._port}: {error}"
+        if self._transport is None:
+            return self._no_way(error)
+        if isinstance(error, AuthenticationException):
+            lost = _unanswered(error)
+            if lost is None:
+                return self._denied(_reasons(error))
+            error = lost
+        return self._cut(error, self._transport)
+
+    def _no_way(self, error: Exception) -> str:
+        if isinstance(error, socket.gaierror):
+            return f"ssh: Could not resolve hostname {self._name}: {error.strerror}"
+        if isinstance(error, NoValidConnectionsError):
+            error = next(iter(error.errors.values()))
+        if isinstance(error, TimeoutError):
+            said = os.strerror(errno.ETIMEDOUT)
+        else:
+            said = getattr(error, "strerror", None) or str(error)
+        return f"ssh: connect to host {self._name} port {self._port}: {said}"
+
+    def _denied(self, reasons: list[str]) -> str:
+        user = conf.first(self.values, "user")
+        return "\n".join(
+            [*reasons, f"{user}@{self._name}: Permission denied (publickey)."]
+        )
+
+    def _cut(self, error: Exception, transport: Transport) -> str:
+        """Return what it means that the connection ended before the login did."""
+        place = f"{self._name} port {self._port}"
+        greeted = bool(transport.remote_version)
+        late = isinstance(error, TimeoutError) or "timed out" in str(error).lower()
+        # start_client() returns without a word as its time is over (paramiko 5.1);
+        # what is asked next finds no key, and the transport alive.
+        if late or transport.is_active():
+            if greeted:
+                return f"Connection to {place} timed out"
+            return "Connection timed out during banner exchange"
+        if conf.first(self.values, "proxycommand") and not greeted:
+            return "Connection closed by UNKNOWN port 65535"
+        # paramiko signs at once, and a key that is not taken is answered; so a host
+        # that says something and closes has looked at the account (auth2.c, 9.2).
+        took = "Server accepts key: \n" if self._banner() else ""
+        return f"{took}{error}\nConnection closed by {place}"
+
+
+def _through_jump(error: ChannelException) -> str:
+    said = {1: "administratively prohibited", 2: "connect failed"}.get(error.code, "")
+    return f"channel 0: open failed: {said}: {error.text}\nstdio forwarding failed"
+
+
+def _known_as(kind: str) -> str:
+    """Return how known_hosts writes a kind of key that signs by this algorithm."""
+    return "ssh-rsa" if kind.startswith("rsa-sha2-") else kind
+
+
+def _proxy(command: str) -> socket.socket:
+    """Start a ProxyCommand by the shell, as ssh does, and return what leads to it.
+
+    Its stderr is ours, which is the connection's log.
+    """
+    import subprocess
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        shell = os.environ.get("SHELL", "/bin/sh")
+        argv = [shell, "-c", f"exec {command}"]
+        subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno())
+    return ours
+
+
+class _Policy(MissingHostKeyPolicy):
+    """Judges every host key: paramiko is given none to compare by itself."""
+
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+
+    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+        """Return if the key is good; raise ``Refused`` if not."""
+        self._checks.judge(key.get_name(), key.asbytes())
+
+
+def _strategy(values: _Values) -> type[AuthStrategy]:
+    """Return the way to authenticate, as Fabric asks for it: a class."""
+
+    class Keys(AuthStrategy):
+        """Public keys only: the agent's that are named, its others, the files'."""
+
+        def __init__(self, ssh_config: Any, fabric_config: Any, username: str) -> None:
+            super().__init__(ssh_config=ssh_config)
+            self.username = username
+
+        def get_sources(self) -> Iterator[AuthSource]:
+            """Yield the keys to try, in the order in which ssh would."""
+            if conf.says_yes(values, "pubkeyauthentication", "yes"):
+                for key in _keys(values):
+                    if isinstance(key, PKey):
+                        yield InMemoryPrivateKey(self.username, key)
+                    else:
+                        yield _Unusable(self.username, key)
+
+    return Keys
+
+
+class _Unusable(AuthSource):
+    """A key that cannot be tried, and why."""
+
+    def __init__(self, username: str, reason: str) -> None:
+        super().__init__(username=username)
+        self.reason = reason
+
+    def authenticate(self, transport: Transport) -> list[str]:
+        """Fail, with the reason."""
+        raise AuthenticationException(self.reason)
+
+
+#: What paramiko 5.1 says, some of it as a failed authentication, of a connection that
+#: ended or fell silent in the middle of one (auth_handler.py, transport.py).
+_LOST = ("saw EOF", "Authentication timeout", "No existing session")
+
+
+def _unanswered(error: AuthenticationException) -> Exception | None:
+    """Return how the connection was lost, if keys were tried and none was judged."""
+    tried = [
+        one.result
+        for one in getattr(error, "result", [])
+        if not isinstance(one.source, _Unusable)
+    ]
+    lost = [
+        result
+        for result in tried
+        if isinstance(result, (OSError, EOFError))
+        or any(text in str(result) for text in _LOST)
+    ]
+    return lost[0] if lost and lost == tried else None
+
+
+def _reasons(error: AuthenticationException) -> list[str]:
+    """Return why keys could not be tried, a line each."""
+    results = getattr(error, "result", [])
+    return [one.source.reason for one in results if isinstance(one.source, _Unusable)]
+
+
+def _keys(values: _Values) -> Iterator[PKey | str]:
+    paths = conf.identity_files(values)
+    named = [blob for path in paths for blob in _public(path)]
+    agent = _agent_keys(values)
+    only = conf.says_yes(values, "identitiesonly")
+    offered = [key for key in agent if key.asbytes() in named]
+    yield from offered
+    if not only:
+        yield from (key for key in agent if key.asbytes() not in named)
+    held = {key.asbytes() for key in offered}
+    for path in paths:
+        if not held.intersection(_public(path)):
+            key = _load(path)
+            if isinstance(key, str) or (key and key.asbytes() not in held):
+                yield key
+
+
+def _agent_keys(values: _Values) -> list[PKey]:
+    """Return the keys of the agent, read as ssh_config(5) IdentityAgent says."""
+    said = conf.first(values, "identityagent", "SSH_AUTH_SOCK")
+    if said == "none":
+        return []
+    if said != "SSH_AUTH_SOCK":
+        os.environ["SSH_AUTH_SOCK"] = os.path.expandvars(said)
+    try:
+        return list(Agent().get_keys())
+    except SSHException:  # it answers nonsense: no keys from there
+        return []
+
+
+def _public(path: str) -> list[bytes]:
+    """Return the public half of a key file, where it lies beside it."""
+    import base64
+    import binascii
+
+    for name in (path, f"{path}.pub"):
+        try:
+            with open(name, encoding="ascii") as file:
+                words = file.read(65536).split()
+            if len(words) > 1 and not words[0].startswith("-"):
+                return [base64.b64decode(words[1])]
+        except (OSError, ValueError, binascii.Error):
+            continue
+    return []
+
+
+def _load(path: str) -> PKey | str | None:
+    """Return the private key, why it cannot be used, or ``None`` if it is not there."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        found = os.stat(path)
+        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+            return f'Load key "{path}": bad permissions'
+        return PKey.from_path(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f'Load key "{path}": {error.strerror}'
+    except (SSHException, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        # TypeError is how cryptography says that a passphrase is missing.
+        return f'Load key "{path}": {error}'

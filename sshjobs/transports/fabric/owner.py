@@ -1,0 +1,199 @@
+"""The process that owns a connection made by Fabric, and ends with its leader.
+
+Theory of operation: the leader starts this process with one end of a socket as its
+stdin and sends one line that says where to. The answer is a line too: that the login
+succeeded, or what ssh would have said of its failure. From then on each line is a
+command to run and carries four descriptors: stdin, stdout, stderr, and a socket for
+what becomes of it. As the leader's end closes, whatever became of it, this process
+ends, and the kernel closes its connection.
+
+It is a process of its own, as ssh's master is, so that the gate's rules hold: whoever
+takes the place of a leader that is stopped can end its connection, by killing this
+process. Nothing here outlives the connection, so nothing is ever tidied up.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from paramiko import Channel, ChannelException, SSHException, Transport
+
+_PIECE = 1 << 17
+_FDS = 4
+
+#: Unanswered probes that end a connection; keep in sync with dial.py.
+_PROBES = 3
+
+
+def main() -> None:
+    """Make the connection, say how that went, serve until the leader is gone."""
+    os.environ.pop("PYTHONPATH", None)  # it was for us, not for a ProxyCommand
+    logging.basicConfig(stream=sys.stderr, level=logging.CRITICAL)
+    leader = socket.socket(fileno=0)
+    pulse = _Pulse()
+    threading.Thread(target=_watch, args=(leader, pulse), daemon=True).start()
+    order, _ = _receive(leader, bytearray(), [])
+    from .login import Failed, login
+
+    try:
+        transport = login(order)
+    except Failed as error:
+        leader.sendall(json.dumps(["failed", str(error), error.said]).encode() + b"\n")
+        os._exit(1)
+    _background(pulse.follow, transport, order["keepalive"])
+    leader.sendall(b'["open"]\n')
+    buffer, fds = bytearray(), list[int]()
+    while True:
+        script, ends = _receive(leader, buffer, fds)
+        _background(_Session(transport, ends).run, script)
+
+
+def _background(work: Callable[..., None], *args: Any) -> threading.Thread:
+    thread = threading.Thread(target=work, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+class _Pulse:
+    """When the host last answered.
+
+    ``until`` is the instant at which its silence is too long; none while nobody asks.
+    """
+
+    until = float("inf")
+
+    def follow(self, transport: Transport, keepalive: float) -> None:
+        """Ask the host for an answer now and then, as ServerAliveInterval does."""
+        while transport.is_active():
+            self.until = time.monotonic() + keepalive * (_PROBES + 1)
+            time.sleep(keepalive)
+            # Refused or not, an answer is an answer; without one this waits for ever.
+            transport.global_request("keepalive@openssh.com", wait=True)
+
+
+def _watch(leader: socket.socket, pulse: _Pulse) -> None:
+    """End the process as the leader goes, or as the host is silent for too long."""
+    poll = select.poll()
+    poll.register(leader, 0)  # POLLHUP comes without being asked for
+    while not poll.poll(500) and time.monotonic() < pulse.until:
+        continue
+    os._exit(0)
+
+
+def _receive(
+    leader: socket.socket, buffer: bytearray, fds: list[int]
+) -> tuple[Any, list[int]]:
+    """Return the next line, parsed, and the descriptors that came with it."""
+    while b"\n" not in buffer:
+        data, more, _, _ = socket.recv_fds(leader, _PIECE, _FDS)
+        if not data:
+            os._exit(0)
+        buffer += data
+        fds += more
+    line, _, rest = bytes(buffer).partition(b"\n")
+    buffer[:] = rest
+    ends, fds[:] = fds[:_FDS], fds[_FDS:]
+    return json.loads(line), ends
+
+
+class _Session:
+    """One command, between a channel and four descriptors of the leader."""
+
+    def __init__(self, transport: Transport, ends: list[int]) -> None:
+        self._transport = transport
+        *self._fds, status = ends
+        self._status = socket.socket(fileno=status)
+
+    def run(self, script: str) -> None:
+        """Run one command and say what became of it."""
+        try:
+            channel = self._transport.open_session()
+        except ChannelException as error:
+            self._end(["refused", error.text])
+        except (SSHException, EOFError, OSError) as error:
+            self._end(["gone", str(error)])
+        else:
+            self._say(["opened"])
+            self._end(["ended", self._run(channel, script)])
+
+    def _end(self, said: list[Any]) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._say(said)
+        self._status.close()
+
+    def _say(self, said: list[Any]) -> None:
+        try:
+            self._status.sendall(json.dumps(said).encode() + b"\n")
+        except OSError:  # whom it concerned has gone
+            return
+
+    def _run(self, channel: Channel, script: str) -> int | None:
+        """Return the exit status; ``None`` if there is none, -1 if the host is gone."""
+        try:
+            channel.exec_command(script)
+        except (SSHException, EOFError, OSError):  # refused, or the end of it all
+            return None if self._alive() else -1
+        stdin, stdout, stderr = self._fds
+        self._fds = [stdout, stderr]
+        _background(self._abandon, channel)
+        _background(_feed, stdin, channel)
+        errors = _background(_drain, channel.recv_stderr, stderr, channel)
+        _drain(channel.recv, stdout, channel)
+        errors.join()
+        status = channel.recv_exit_status()
+        channel.close()
+        if status >= 0:
+            return status
+        return None if self._alive() else -1
+
+    def _alive(self) -> bool:
+        """Ask the host: paramiko ends its channels before it says that it has ended."""
+        if self._transport.is_active():
+            self._transport.global_request("keepalive@openssh.com", wait=True)
+        return self._transport.is_active()
+
+    def _abandon(self, channel: Channel) -> None:
+        """Close the channel once the leader has lost interest."""
+        try:
+            self._status.recv(1)
+        except OSError:  # we have closed it ourselves
+            return
+        channel.close()
+
+
+def _feed(fd: int, channel: Channel) -> None:
+    try:
+        while data := os.read(fd, _PIECE):
+            channel.sendall(data)
+        channel.shutdown_write()
+    except (OSError, SSHException, EOFError):
+        pass  # the command did not want the rest; its own business
+    os.close(fd)
+
+
+def _drain(receive: Callable[[int], bytes], fd: int, channel: Channel) -> None:
+    try:
+        while data := receive(_PIECE):
+            _write(fd, data)
+    except OSError:  # the leader does not want the rest
+        channel.close()
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+"""The fallback: a connection that Fabric makes, where there is no ssh to make it.
+
+Theory of operation: a process of ours (:mod:`.fabric_child`) owns the connection, as
+a master of ssh does, with this difference: it ends with the process that started it,
+the leader. The leader holds the gate for as long, since nobody else can use the
+connection, and its file names the process. So there are never two: who waits for the
+gate gets it once the leader hangs up or dies, and who takes it from a leader that is
+stopped kills that process first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import (
+    CommandTimeout,
+    ConnectionLost,
+    HostUnreachable,
+    SessionRefused,
+    SpecError,
+    Throttled,
+    TransportError,
+    of_system,
+)
+from ...settings import Settings
+from ..base import CallerHooks, Completed, Sink, StdoutFile
+from ..env import ssh_env
+from ..gate import Gate, GateLost, hop, pause, unlink
+from ..identity.identity import Identity, check_rundir
+from ..openssh.command_lines import connect_seconds
+from ..openssh.handshake import late, patience, read_log, streams
+from ..openssh.master import LiveMaster, probe
+from ..openssh.mux import MuxError
+from ..openssh.session import AGAIN, SESSIONS, OpenSSH
+from ..openssh.shutdown import log_prefix, make_way
+from ..process import Child, spawn
+from ..pump import Pump, Silence
+from ..ssh_errors import diagnose
+
+_MODULE = "sshjobs.transports.fabric.owner"
+
+#: Seconds between two beats of the gate in a session.
+_BEAT = 1.0
+
+#: Seconds that the process may take to take in a request; it only hands it on.
+_TAKE = 5.0
+
+
+def connect(
+    identity: Identity,
+    settings: Settings,
+    hooks: CallerHooks,
+    *,
+    interactive: bool = False,
+) -> Fabric | OpenSSH:
+    """Wait for the gate, and make a connection that ends with this process.
+
+    Where ssh is not to be had, a master that somebody with an ssh has made is used.
+
+    Raises:
+        TransportError: there is none, and none can be made now.
+        SpecError: a person is to be asked; this transport asks nobody.
+    """
+    if interactive:
+        raise SpecError(
+            f"{identity.host}: without ssh no connection can stay, and nobody is "
+            "asked; each leader makes its own, with a key or the agent"
+        )
+    check_rundir(hooks.rundir)
+    while True:
+        live = _live(identity, settings, hooks)
+        if live is not None:
+            return OpenSSH(identity, settings, hooks, live)
+        gate = Gate(hooks.rundir, identity.key)
+        try:
+            if gate.take():
+                return _make(identity, settings, hooks, gate)
+        except GateLost:
+            gate.release()
+            continue
+        except BaseException:
+            gate.release()
+            raise
+        pause(hooks.tick)
+
+
+def _live(
+    identity: Identity, settings: Settings, hooks: CallerHooks
+) -> LiveMaster | None:
+    if settings.transport == "fabric":
+        return None
+    try:
+        return probe(identity, "native", hooks)
+    except MuxError:  # it is of no use, and is ended under the gate
+        return None
+
+
+def _make(
+    identity: Identity, settings: Settings, hooks: CallerHooks, gate: Gate
+) -> Fabric:
+    def tick() -> None:
+        gate.beat()
+        hooks.tick()
+
+    ours = hooks._replace(tick=tick)
+    make_way(identity, settings, ours)
+    log = f"{log_prefix(identity, hooks.rundir)}{gate.number}"
+    with hop(ours, identity.first_hop) as inside:
+        inside.tick()
+        inside.admit()
+        inside.note("handshakes", 1)
+        owner = _Owner(identity, settings, log)
+        try:
+            gate.stamp(owner.child.pid, owner.child.start)
+            _log_in(identity, settings, inside, owner)
+        except BaseException:
+            owner.close()
+            raise
+    return Fabric(identity, settings, hooks, gate, owner)
+
+
+class _Owner:
+    """The process that owns a connection, and our line to it."""
+
+    def __init__(self, identity: Identity, settings: Settings, log: str) -> None:
+        self.log = log
+        self._host = identity.host
+        env = ssh_env(settings, identity.env) | {"PYTHONPATH": os.pathsep.join(_path())}
+        # "-E LOG" is how it is found where its leader has died; see process.carriers.
+        argv = (sys.executable, "-m", _MODULE, "-E", log)
+        self._line, theirs = socket.socketpair()
+        with theirs, streams(log, False) as (null, _, err):
+            try:
+                pid = spawn(argv, env, (theirs.fileno(), null, err), cwd="/")
+            except OSError as error:
+                self._line.close()
+                raise HostUnreachable(
+                    self._host, f"{sys.executable}: {error.strerror}"
+                ) from error
+        self.child = Child(pid)
+        self._line.settimeout(_TAKE)
+
+    def say(self, what: Any, fds: tuple[int, ...] = ()) -> None:
+        """Send a line, and descriptors with it.
+
+        Raises:
+            OSError: it has ended, or takes nothing in.
+        """
+        data = json.dumps(what).encode() + b"\n"
+        sent = socket.send_fds(self._line, [data], fds) if fds else 0
+        self._line.sendall(data[sent:])
+
+    def hear(self, seconds: float) -> list[Any] | None:
+        """Return the next line; ``None`` if there is none yet, [] if none will be."""
+        self._line.settimeout(seconds)
+        try:
+            data = self._line.recv(65536)
+            while data and not data.endswith(b"\n"):
+                data += self._line.recv(65536) or b'\n["failed", "cut off"]\n'
+        except TimeoutError:
+            return None
+        except ConnectionError:
+            return []
+        finally:
+            self._line.settimeout(_TAKE)
+        answer: list[Any] = json.loads(data) if data else []
+        return answer
+
+    def close(self) -> None:
+        """End the process, and so the connection."""
+        self._line.close()
+        self.child.kill()
+        unlink(self.log)
+
+
+def _path() -> list[str]:
+    """Return where Python finds what we have found, for a process that starts at /."""
+    return [os.path.abspath(folder) for folder in sys.path]
+
+
+def _log_in(
+    identity: Identity, settings: Settings, hooks: CallerHooks, owner: _Owner
+) -> None:
+    """Have the connection made; return once it is, raise why it is not."""
+    limit = patience(identity, settings)
+    order = {
+        "host": identity.host,
+        "target": identity.target,
+        "config": identity.config,
+        "options": identity.options,
+        "connect": connect_seconds(settings, identity.times[0]),
+        "login": settings.banner_timeout,
+        "keepalive": settings.keepalive_interval,
+    }
+    end = time.monotonic() + limit
+    try:
+        owner.say(order)
+    except OSError:  # it has ended; why is in its log
+        pass
+    while (answer := owner.hear(0.5)) is None:
+        hooks.tick()
+        if time.monotonic() >= end:
+            raise late(identity, limit, read_log(owner.log))
+    hooks.tick()
+    if answer[:1] == ["open"]:
+        return
+    owner.child.wait(1.0)
+    _, text, said = answer if len(answer) == 3 else ("", "", "")
+    text = f"{read_log(owner.log)}{text}"
+    error = diagnose(identity.host, text, owner.child.status, said)
+    if isinstance(error, Throttled):
+        hooks.note("drops", 1)
+    raise error
+
+
+class Fabric:
+    """Runs commands on a connection of its own."""
+
+    name = "fabric"
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: Settings,
+        hooks: CallerHooks,
+        gate: Gate,
+        owner: _Owner,
+    ) -> None:
+        self._host = identity.host
+        self._hooks = hooks
+        self._gate = gate
+        self._owner = owner
+
+    def __repr__(self) -> str:
+        return f"<Fabric {self._host} by pid {self._owner.child.pid}>"
+
+    def close(self) -> None:
+        """End the connection, and let the next one in."""
+        self._owner.close()
+        self._gate.release()
+
+    def run(
+        self,
+        script: str,
+        *,
+        stdin: bytes,
+        timeout: float,
+        sink: Sink,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
+    ) -> Completed:
+        """Run one command line on the host; see :class:`~.base.Transport`."""
+
+        beaten_at = [0.0]
+
+        def beating(piece: bytes) -> None:
+            now = time.monotonic()
+            if now - beaten_at[0] >= _BEAT:
+                beaten_at[0] = now
+                self._gate.beat()
+            sink(piece)
+
+        try:
+            session = _Session()
+            pump = session.pump(
+                lambda: Pump(
+                    stdin, beating, timeout, into=into, keep_stdin_open=keep_stdin_open
+                )
+            )
+        except OSError as error:
+            raise of_system("no pipes to be had here", error) from error
+        try:
+            session.open(self._owner, script, pump)
+            pump.run(session.fileno(), session.ended)
+        except Silence as error:
+            raise self._silent(timeout) from error
+        except GateLost as error:
+            raise self._lost() from error
+        finally:
+            pump.close()
+            session.close()
+            if session.opened:
+                self._hooks.note("sessions", 1)
+        return self._conclude(session, pump)
+
+    def _conclude(self, session: _Session, pump: Pump) -> Completed:
+        kind, value = session.said
+        if kind == "ended" and value != -1:
+            return Completed(value, pump.stderr, pump.stdout_bytes)
+        if kind == "refused":
+            self._hooks.note("refusals", 1)
+            text = f"Session open refused by peer: {value}; nothing ran there"
+            raise SessionRefused(self._host, text, SESSIONS)
+        if kind == "gone":
+            text = f"the connection has ended ({value}); nothing ran there"
+            raise SessionRefused(self._host, text, AGAIN)
+        raise self._lost()
+
+    def _silent(self, timeout: float) -> TransportError:
+        return CommandTimeout(
+            self._host,
+            f"nothing came for {timeout:g} s; the command may go on there",
+            f"the setting is command_timeout; {AGAIN}",
+        )
+
+    def _lost(self) -> TransportError:
+        return ConnectionLost(
+            self._host,
+            "the connection ended in the middle of a session; the command may go on "
+            "there",
+            AGAIN,
+        )
+
+
+class _Session:
+    """What becomes of one command, as the owner of the connection tells it."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._data = b""
+        self.opened = False
+        #: What was said last: a word, and what goes with it.
+        self.said: tuple[str, Any] = ("lost", None)
+
+    def pump(self, make: Callable[[], Pump]) -> Pump:
+        """Return what moves the bytes; the session is closed if there is none."""
+        try:
+            return make()
+        except OSError:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there is news."""
+        return self._ours.fileno()
+
+    def open(self, owner: _Owner, script: str, pump: Pump) -> None:
+        """Ask for the command; if nobody hears that, nothing runs."""
+        try:
+            owner.say(script, (*pump.theirs, self._theirs.fileno()))
+        except OSError as error:
+            self.said = ("gone", error.strerror)
+        self._theirs.close()
+        pump.handed_over()
+
+    def ended(self) -> bool:
+        """Read the news; tell whether it is the last."""
+        try:
+            data = self._ours.recv(65536)
+        except BlockingIOError:
+            return False
+        self._data += data
+        *lines, self._data = self._data.split(b"\n")
+        for line in lines:
+            word, *rest = json.loads(line)
+            self.opened = self.opened or word == "opened"
+            if word != "opened":
+                self.said = (word, rest[0])
+        return not data or bool(self.said[0] != "lost")
+
+    def close(self) -> None:
+        """Lose interest; the session is closed if it is still open."""
+        self._ours.close()
+        self._theirs.close()

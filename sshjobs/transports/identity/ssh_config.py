@@ -1,0 +1,382 @@
+"""Asks ``ssh -G`` which connection a host name means."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+
+from ...errors import HostUnreachable, SpecError
+from ...model import Address, check_address, check_hop, check_host, check_user
+from ...settings import Settings
+from ...startup.records import Record
+from ..env import home, ssh_env
+from ..login_files import agent_paths, all_tokens, login_files, words_of
+from ..process import Child, not_started, spawn, which
+from ..pump import Pump, Silence
+from ..ssh_errors import words
+from .fingerprint import NAMES, digest
+from .identity import Identity, seen
+
+# A configuration whose meaning depends on more than its files: a command, the
+# network, the name service. "final" and "canonical" do so through the last.
+_LIVE = re.compile(
+    rb"^\s*match\b.*\b(exec|localnetwork|canonical|final)\b", re.I | re.M
+)
+_INCLUDE = re.compile(rb"^\s*include[\s=]+(.+)$", re.I | re.M)
+_READING = re.compile(r"^debug1: Reading configuration data (.+)$", re.M)
+_OPTION = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(\S.*)", re.S)
+_VARIABLE = re.compile(rb"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_VERSION = re.compile(r"^OpenSSH_(\d+)\.(\d+)", re.M)
+
+
+def resolve(host: str, settings: Settings) -> Identity:
+    """Return the connection that ``host`` means, as the system's ssh reads it.
+
+    No packet is sent, unless the user's own configuration has ssh do so
+    (CanonicalizeHostname, ``Match exec``). ``ssh:NAME`` is NAME, for an alias that
+    is called ``local``.
+
+    Raises:
+        SpecError: no host name, or a configuration that ssh refuses; ssh's own
+            words are in the message.
+        HostUnreachable: there is no ssh here, or it did not answer in time.
+    """
+    address = check_host(host)
+    options = options_of(settings, address)
+    target = address.target
+    ssh = which("ssh")
+    if not ssh:
+        raise HostUnreachable(host, "no ssh client on PATH here", "install OpenSSH")
+    argv = _with_config(settings)
+    for option in options:
+        argv += ["-o", option]
+    answer = _ask_ssh(host, ssh, [*argv, "--", target], settings)
+    if "hostname" not in answer.values:
+        raise SpecError(
+            f"{host}: ssh refuses the name or its configuration: {words(answer.err)}"
+        )
+    check_way(
+        address, _last(answer.values, "hostname"), _last(answer.values, "proxyjump")
+    )
+    hops = _ask_for_hops(host, ssh, answer.values, settings)
+    return _build(host, target, settings.ssh_config, options, ssh, answer, hops)
+
+
+class _Answer(Record):
+    """What ``ssh -v -G`` says: values, what it read, and on whose word."""
+
+    target: str
+    values: dict[str, list[str]]
+    err: str
+    read: list[str]
+    contents: list[bytes]
+    env: tuple[str, ...]
+
+
+def _with_config(settings: Settings) -> list[str]:
+    return ["-F", settings.ssh_config] if settings.ssh_config else []
+
+
+#: How many jump hosts in a row are asked about; ssh itself knows no bound.
+_MOST_HOPS = 8
+
+
+def _ask_for_hops(
+    host: str, ssh: str, values: Mapping[str, list[str]], settings: Settings
+) -> list[_Answer]:
+    """Return what holds for the jump hosts on the way, that of the last one first.
+
+    Their keys and known hosts decide about a login as well. What is no ssh, or cannot
+    be read, is left to ssh.
+    """
+    hops: list[_Answer] = []
+    asked: list[str] = []
+    while len(hops) < _MOST_HOPS:
+        argv = _hop_words(values, settings)
+        if not argv or argv == asked:  # ssh skips a jump to the jump host itself
+            break
+        answer = _ask_ssh(host, ssh, argv, settings)
+        if "hostname" not in answer.values:
+            break
+        hops.append(answer)
+        values, asked = answer.values, argv
+    return hops
+
+
+def _hop_words(values: Mapping[str, list[str]], settings: Settings) -> list[str]:
+    """Return the arguments for ssh that ask about the next jump host, or none."""
+    jump = _last(values, "proxyjump")
+    if jump:
+        *earlier, last = jump.split(",")
+        through = ["-J", ",".join(earlier)] if earlier else []
+        return [*_with_config(settings), *through, "--", *_place(last)]
+    tokens = all_tokens(values, "")
+    command = re.sub("%[hpr]", lambda t: tokens[t[0]], _last(values, "proxycommand"))
+    words = words_of(command)
+    words = words[words[:1] == ["exec"] :]
+    if not words or os.path.basename(words[0]) != "ssh":
+        return []
+    return words[1:]
+
+
+def _place(hop: str) -> list[str]:
+    """Return a jump host as a word of ssh: a URI where it has a port."""
+    user, at, place = hop.rpartition("@")
+    name, colon, port = place.rpartition(":")
+    if colon and port.isdigit() and (":" not in name or name[-1:] == "]"):
+        return [f"ssh://{user}{at}{name}:{port}"]
+    return [f"{user}{at}{place.strip('[]')}"]
+
+
+def options_of(settings: Settings, address: Address) -> tuple[str, ...]:
+    """Return what ssh is given by ``-o``, each looked at as a HOST is.
+
+    The port of a URI comes last: ssh takes the first that it is told, as ever.
+
+    Raises:
+        SpecError: an open quote, or a name that is none.
+    """
+    try:
+        words = shlex.split(settings.ssh_options)
+    except ValueError as error:
+        text = f"ssh_options: {error}: {settings.ssh_options!r}"
+        raise SpecError(text) from error
+    for word in words:
+        _check_option(word)
+    return (*words, f"Port={address.port}") if address.port else tuple(words)
+
+
+def _check_option(word: str) -> None:
+    found = _OPTION.fullmatch(word)
+    if found is None or "\0" in word:
+        raise SpecError(f"ssh_options: not NAME=VALUE: {word!r}")
+    name, value = found[1].lower(), found[2].strip().strip('"')
+    try:
+        if name == "user":
+            check_user(value)
+        elif name == "hostname":
+            check_address(f"u@{value}")
+    except ValueError as error:
+        raise SpecError(f"ssh_options: not a name: {word!r}") from error
+    for hop in value.split(",") if name == "proxyjump" and value != "none" else ():
+        check_hop(hop)
+
+
+def check_way(address: Address, hostname: str, jump: str) -> None:
+    """Look at where a configuration leads.
+
+    Raises:
+        SpecError: a jump host that is none; or NAME:PORT, which ssh takes for a name.
+    """
+    for hop in jump.split(",") if jump not in ("", "none") else ():
+        check_hop(hop)
+    name, _, port = address.name.rpartition(":")
+    if port.isdigit() and ":" not in name and hostname == address.name.lower():
+        where = Address(address.user, name).target
+        raise SpecError(
+            f"not a host name: {address.target!r} (a port is said as "
+            f"ssh://{where}:{port}, or as -p {port} {where})"
+        )
+
+
+def _read(out: str) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for line in out.splitlines():
+        name, _, value = line.partition(" ")
+        values.setdefault(name.lower(), []).append(value)
+    return values
+
+
+def _build(
+    host: str,
+    target: str,
+    config: str,
+    options: tuple[str, ...],
+    ssh: str,
+    answer: _Answer,
+    hops: list[_Answer],
+) -> Identity:
+    values = answer.values
+    jump = _last(values, "proxyjump")
+    version = _VERSION.search(answer.err)
+    ways = [answer, *hops]
+    paths = [p for one in ways for p in rests_on(one.read, one.contents, config, ssh)]
+    keys = [path for one in ways for path in login_files(one.values, one.target)]
+    agents = [path for one in ways for path in agent_paths(one.values, one.target)]
+    hop_connect = times_of(hops[0].values)[0] if hops else 0
+    return Identity(
+        key=digest(values, target, config, options),
+        host=host,
+        target=target,
+        hostname=_last(values, "hostname"),
+        user=_last(values, "user"),
+        port=int(_last(values, "port") or 22),
+        jump=jump,
+        first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
+        proxied=bool(jump) or _last(values, "proxycommand") not in ("", "none"),
+        config=config,
+        options=options,
+        ssh=ssh,
+        version=(int(version[1]), int(version[2])) if version else (0, 0),
+        files=tuple(seen(path) for path in dict.fromkeys(paths)),
+        cacheable=all(is_cacheable(one.values, one.contents) for one in ways),
+        keys=tuple(dict.fromkeys(keys)),
+        agents=tuple(dict.fromkeys(agents)),
+        gssapi=any(_last(one.values, "gssapiauthentication") == "yes" for one in ways),
+        env=tuple(sorted({name for one in ways for name in one.env})),
+        times=times_of(values, hop_connect),
+    )
+
+
+def _last(values: Mapping[str, list[str]], name: str) -> str:
+    word = (values.get(name) or [""])[-1]
+    return "" if name == "proxyjump" and word == "none" else word
+
+
+def times_of(
+    values: Mapping[str, list[str]], hop_connect: int = 0
+) -> tuple[int, int, int, int]:
+    """Return :attr:`.Identity.times`.
+
+    Three probes are ssh's own default, and mean nothing where none are sent.
+    """
+    connect, interval, count = (
+        int(word) if (word := _last(values, name)).isdigit() else 0
+        for name in ("connecttimeout", "serveraliveinterval", "serveralivecountmax")
+    )
+    return connect, hop_connect, interval, (count or 3) if interval else 0
+
+
+def named_variables(contents: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the variables that configurations name, as ``${NAME}`` or as ``$NAME``.
+
+    The second is how a shell writes them: in a ProxyCommand, in ``Match exec``.
+    """
+    found = {
+        name.decode("ascii")
+        for content in contents
+        for line in content.splitlines()
+        if not line.lstrip().startswith(b"#")
+        for name in _VARIABLE.findall(line)
+    }
+    return tuple(sorted(found))
+
+
+def is_cacheable(values: Mapping[str, list[str]], contents: Iterable[bytes]) -> bool:
+    """Tell whether the answer is the same for as long as no file changes."""
+    if any("${" in value for name in NAMES for value in values.get(name, [])):
+        return False
+    if _last(values, "canonicalizehostname") not in ("", "no", "none", "false"):
+        return False
+    return not any(_LIVE.search(content) for content in contents)
+
+
+def _contents(paths: Iterable[str]) -> list[bytes]:
+    contents = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                contents.append(file.read())
+        except OSError:  # ssh has just read it; whatever it is now, do not trust it
+            contents.append(b"match exec")
+    return contents
+
+
+def rests_on(
+    read: list[str], contents: list[bytes], config: str, ssh: str
+) -> list[str]:
+    """Return every path whose change would change the answer, each once."""
+    paths = [ssh, *read]
+    if not config:
+        paths += [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+    for name, content in zip(read, contents):
+        base = "/etc/ssh" if name.startswith("/etc/") else os.path.join(home(), ".ssh")
+        paths += included(content, base)
+    return list(dict.fromkeys(paths))
+
+
+_WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|((?:\\.|[^\s"\'\\])+)')
+
+
+def include_words(line: str) -> list[str]:
+    """Return the patterns of an Include: a quoted one may hold blanks (misc.c, 9.2)."""
+    words = []
+    for double, single, plain in _WORD.findall(line):
+        if plain.startswith("#"):
+            break
+        words.append(double or single or re.sub(r"\\(.)", r"\1", plain))
+    return words
+
+
+def included(content: bytes, base: str) -> list[str]:
+    """Return the directories in which an Include looks; a new file changes them."""
+    folders = []
+    for line in _INCLUDE.findall(content):
+        for word in include_words(os.fsdecode(line)):
+            word = re.sub("^~(?=/)", home(), word)
+            folder = os.path.dirname(os.path.join(base, word))
+            while re.search(r"[*?\[]", folder):
+                folder = os.path.dirname(folder)
+            folders.append(folder)
+    return folders
+
+
+def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answer:
+    """Run ``ssh -v -G``.
+
+    ``-v`` has ssh name each file that it reads and its own version. ``-N`` is what the
+    master says too: with ``ForkAfterAuthentication yes`` and neither it nor a command,
+    ssh refuses even to print (OpenSSH 9.2, ssh.c).
+
+    It is asked again with what the files that it has read name of our environment: a
+    ``Match exec`` or an Include may depend on that.
+
+    Raises:
+        HostUnreachable: it did not answer in time.
+    """
+    given = os.fsencode("\n".join(words))
+    env = named_variables([given, *_contents(_usual_files(settings))])
+    while True:
+        try:
+            out, err = _capture([ssh, "-v", "-G", "-N", *words], settings, env)
+        except Silence as error:
+            raise HostUnreachable(
+                host,
+                f"ssh -G did not answer within {settings.banner_timeout:g} s",
+                "a Match exec of ssh_config may hang",
+            ) from error
+        except OSError as error:
+            raise not_started(host, ssh, error) from error
+        err = err.replace("\r", "")
+        read = list(dict.fromkeys(_READING.findall(err)))
+        contents = _contents(read)
+        known, env = env, named_variables([given, *contents])
+        if not {name for name in env if name in os.environ}.difference(known):
+            return _Answer(words[-1], _read(out), err, read, contents, env)
+
+
+def _usual_files(settings: Settings) -> list[str]:
+    """Return where ssh begins to read."""
+    if settings.ssh_config:
+        return [settings.ssh_config]
+    return [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+
+
+def _capture(
+    argv: list[str], settings: Settings, named: tuple[str, ...]
+) -> tuple[str, str]:
+    pieces: list[bytes] = []
+    pump = Pump(b"", pieces.append, settings.banner_timeout, stderr_bytes=1 << 20)
+    child = None
+    try:
+        child = Child(spawn(argv, ssh_env(settings, named), pump.theirs))
+        pump.handed_over()
+        pump.run(child.fd, child.poll)
+    finally:
+        pump.close()
+        if child is not None:
+            child.kill()
+    out = b"".join(pieces).decode("utf-8", "surrogateescape")
+    return out, pump.stderr.decode("utf-8", "surrogateescape")

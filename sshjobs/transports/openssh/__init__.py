@@ -1,0 +1,1 @@
+"""Sessions over the one master of the system's ssh."""

@@ -1,0 +1,129 @@
+"""The command lines of every ssh that dials: a connection's, and its jump hosts'."""
+
+from __future__ import annotations
+
+import math
+
+from ...model import check_hop
+from ...settings import Settings
+from ..identity.identity import Identity
+
+#: What ssh says more of a login than at VERBOSE: that the host took the key, and what
+#: it said in place of its greeting (LogVerbose, since 8.5). No session adds a line.
+_STAGES = "*:input_userauth_pk_ok():*,*:kex_exchange_identification():*"
+
+#: Unanswered probes (ServerAliveInterval) that end a connection.
+_PROBES = 3
+
+
+def master_argv(
+    identity: Identity,
+    settings: Settings,
+    socket: str,
+    log: str,
+    *,
+    interactive: bool = False,
+) -> list[str]:
+    """Return the command that makes the connection.
+
+    What stands on the command line beats ssh_config, which may say anything:
+    RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
+    """
+    ours = _common(identity, settings, interactive, identity.times) | {
+        "ControlMaster": "yes",
+        "ControlPath": _word(_percent(socket)),
+        "ControlPersist": str(math.ceil(settings.persist)),
+        "ClearAllForwardings": "yes",
+        "PermitLocalCommand": "no",
+        "ForwardX11": "no",
+        "Tunnel": "no",
+    }
+    if identity.version >= (7, 6):
+        ours["RemoteCommand"] = "none"
+    if identity.jump:
+        ours["ProxyCommand"] = jump_command(identity, settings, log, interactive)
+    argv = [identity.ssh, *_with_config(identity), "-N", "-f", "-T", "-E", log]
+    for name, value in ours.items():
+        argv += ["-o", f"{name}={value}"]
+    for option in identity.options:
+        argv += ["-o", option]
+    return [*argv, "--", identity.target]
+
+
+def connect_seconds(settings: Settings, configured: int) -> float:
+    """Return how long a connection may take: ssh_config beats a default of ours.
+
+    Args:
+        configured: ConnectTimeout of the configuration, 0 if it says nothing.
+    """
+    if configured and "conn_timeout" not in settings.given:
+        return configured
+    return settings.conn_timeout
+
+
+def _common(
+    identity: Identity,
+    settings: Settings,
+    interactive: bool,
+    times: tuple[int, int, int, int],
+) -> dict[str, str]:
+    """Return the options of every ssh that dials.
+
+    ConnectTimeout bounds the connection and the greeting. A server that greets and
+    goes silent is ended by ServerAlive*, which count from there (9.2, ssh.c).
+
+    Args:
+        times: See :attr:`.Identity.times`.
+    """
+    connect, _, interval, count = times
+    if not interval or "keepalive_interval" in settings.given:
+        interval, count = math.ceil(settings.keepalive_interval), _PROBES
+    stages = {"LogVerbose": _STAGES} if identity.version >= (8, 5) else {}
+    return stages | {
+        "BatchMode": "no" if interactive else "yes",
+        "ConnectTimeout": str(math.ceil(connect_seconds(settings, connect)) or 1),
+        "ConnectionAttempts": "1",
+        "ServerAliveInterval": str(interval),
+        "ServerAliveCountMax": str(count or _PROBES),
+        "LogLevel": "VERBOSE",
+    }
+
+
+def _with_config(identity: Identity) -> list[str]:
+    return ["-F", identity.config] if identity.config else []
+
+
+def _percent(text: str) -> str:
+    """Return ``text`` so that ssh expands nothing in it."""
+    return text.replace("%", "%%")
+
+
+def _word(text: str) -> str:
+    """Return ``text`` as one word of a configuration line (readconf.c, 9.2)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def jump_command(
+    identity: Identity, settings: Settings, log: str, interactive: bool
+) -> str:
+    """Return what ssh makes of ProxyJump, with its words kept and no questions.
+
+    The command that ssh itself makes (``ssh -W '[%h]:%p' HOP``) is not told
+    BatchMode, and its stderr goes to /dev/null with ControlPersist (since 8.0).
+    """
+    *earlier, last = identity.jump.split(",")
+    hop = check_hop(last)
+    argv = [identity.ssh, *_with_config(identity), "-E", log]
+    times = (identity.times[1], 0, *identity.times[2:])
+    for option, value in _common(identity, settings, interactive, times).items():
+        argv += ["-o", f"{option}={value}"]
+    argv += ["-o", "ControlMaster=no"]
+    argv += ["-J", ",".join(earlier)] if earlier else []
+    argv += ["-l", hop.user] if hop.user else []
+    argv += ["-p", str(hop.port)] if hop.port else []
+    quoted = " ".join(_quote(_percent(word)) for word in argv)
+    return f"{quoted} -W '[%h]:%p' -- {_quote(_percent(hop.name))}"
+
+
+def _quote(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"

@@ -1,0 +1,258 @@
+"""Makes a connection: one handshake at a time, under the gate, and verified."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import HostUnreachable, Throttled
+from ...settings import Settings
+from ...startup.stdlib import socket
+from .. import process
+from ..base import CallerHooks
+from ..env import ssh_env
+from ..gate import Gate, GateLost, hop, passage, pause, seam, unlink
+from ..identity.identity import Identity
+from ..ssh_errors import diagnose, words
+from .command_lines import connect_seconds, master_argv
+from .master import LiveMaster, look, record
+from .shutdown import clear, log_prefix
+
+#: A person who types a password; sshd itself gives 120 s (LoginGraceTime).
+_TYPING = 180.0
+
+_TAIL = 65536
+
+#: A banner is a page; whoever says more before the login is done only fills the disk.
+#: ssh writes it into a log as it comes, which is looked at so often.
+_MOST_SAID = 1 << 19
+_GLANCE = 0.05
+
+_ORPHAN = "already exists, disabling multiplexing"
+
+#: What ssh says at VERBOSE once a login is done, that to a jump host first.
+_LOGIN = "Authenticated to "
+
+
+def make(
+    identity: Identity, settings: Settings, hooks: CallerHooks, *, interactive: bool
+) -> LiveMaster:
+    """Wait for the gate, look again, and make the connection if it is still missing.
+
+    Raises:
+        TransportError: there is none, and none can be made now.
+    """
+    while True:
+        with passage(hooks, identity.key) as held:
+            try:
+                if held is not None:
+                    return _make(identity, settings, held[1], held[0], interactive)
+            except GateLost:
+                continue
+        pause(hooks.tick)
+        live = look(identity, settings, hooks)
+        if live is not None:
+            return live
+
+
+def _make(
+    identity: Identity,
+    settings: Settings,
+    hooks: CallerHooks,
+    gate: Gate,
+    interactive: bool,
+) -> LiveMaster:
+    live = look(identity, settings, hooks)
+    if live is not None:
+        return live
+    clear(identity, hooks)
+    log = f"{log_prefix(identity, hooks.rundir)}{gate.number}"
+    try:
+        with hop(hooks, identity.first_hop, lambda: _LOGIN in read_log(log)) as inside:
+            inside.tick()
+            inside.admit()
+            status = _handshake(identity, settings, inside, gate, log, interactive)
+        live = _conclude(identity, settings, hooks, status, log)
+    except BaseException as error:
+        # A master that was made in time for who has overtaken us is theirs now.
+        if not isinstance(error, GateLost) or _ORPHAN in read_log(log):
+            _undo(log)
+        raise
+    with seam(hooks.rundir):
+        record(identity, hooks.rundir, live.pid)
+    return live
+
+
+def check_socket(path: str) -> None:
+    """Make a socket as ssh will, and remove it: what prevents that costs no login.
+
+    ssh binds PATH.<16 random> only after the login, and links it to PATH (mux.c, 9.2).
+
+    Raises:
+        StoreError: there is no room, no inode, no right, or no such thing as a socket
+            or a link on that file system.
+    """
+    names = [f"{path}.{os.urandom(8).hex()}" for _ in range(2)]
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with seam(f"{path}: the control socket cannot be made"):
+        try:
+            one.bind(names[0])
+            os.link(*names)
+        finally:
+            one.close()
+            for name in names:
+                unlink(name)
+
+
+def _conclude(
+    identity: Identity,
+    settings: Settings,
+    hooks: CallerHooks,
+    status: int | None,
+    log: str,
+) -> LiveMaster:
+    """Return the master that answers at our socket, or raise why there is none.
+
+    Args:
+        status: How ssh ended, None if that is not known; the socket tells then.
+    """
+    text, said = read_log(log), _take_said(log)
+    live = None if status else look(identity, settings, hooks)
+    if live is not None and _ORPHAN not in text:
+        return live
+    if status or (status is None and live is None):
+        error = diagnose(identity.host, text, status, said)
+        if isinstance(error, Throttled):
+            hooks.note("drops", 1)
+        raise error
+    if live is not None and live.control is not None:
+        live.control.close()
+    raise HostUnreachable(
+        identity.host,
+        f"the connection ended right after the login: {words(text)}; nothing ran there",
+        "see the server's log; sshd_config UnusedConnectionTimeout does that too",
+    )
+
+
+def _said_bytes(log: str) -> int:
+    """Return how much a host has had written into the logs of a handshake."""
+    size = 0
+    for path in (log, _said_path(log)):
+        try:
+            size += os.stat(path).st_size
+        except FileNotFoundError:
+            continue
+    return size
+
+
+def _undo(log: str) -> None:
+    """End every process of a handshake that came to nothing."""
+    for pid, start in process.carriers(log, whole=True):
+        process.end(pid, start)
+
+
+def _handshake(
+    identity: Identity,
+    settings: Settings,
+    hooks: CallerHooks,
+    gate: Gate,
+    log: str,
+    interactive: bool,
+) -> int | None:
+    """Run ssh until it has authenticated or failed; return its status, if known."""
+    limit = _TYPING if interactive else patience(identity, settings)
+    path = identity.socket(hooks.rundir)
+    argv = master_argv(identity, settings, path, log, interactive=interactive)
+    env = ssh_env(settings, identity.env, interactive=interactive)
+    with streams(log, False), streams(_said_path(log), interactive) as fds:
+        check_socket(path)
+        hooks.note("handshakes", 1)
+        hooks.tick()  # the last moment to find that another has taken over
+        try:
+            pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
+        except OSError as error:
+            raise process.not_started(identity.host, identity.ssh, error) from error
+    child = process.Child(pid, group=not interactive)
+    try:
+        gate.stamp(child.pid, child.start)
+        end = time.monotonic() + limit
+        while not child.wait(_GLANCE):
+            hooks.tick()
+            if _said_bytes(log) > _MOST_SAID:
+                raise HostUnreachable(
+                    identity.host,
+                    f"it said more than {_MOST_SAID} bytes before the login was done; "
+                    "nothing ran there",
+                    "see what it says with: ssh HOST true",
+                )
+            if time.monotonic() >= end:
+                raise late(identity, limit, read_log(log))
+        gate.stamp(0, "")
+        hooks.tick()
+    finally:
+        child.kill()
+    return child.status
+
+
+def _said_path(log: str) -> str:
+    """Return where the host's own words go (SSH_MSG_USERAUTH_BANNER): to stderr.
+
+    What ssh itself says is in the log, so that no host can speak for it.
+    """
+    return f"{log}.said"
+
+
+def _take_said(log: str) -> str:
+    """Return the host's own words, and remove them."""
+    said = read_log(_said_path(log))
+    with seam(log):
+        unlink(_said_path(log))
+    return said
+
+
+def patience(identity: Identity, settings: Settings) -> float:
+    """Return how long all of a handshake may take; each hop connects once."""
+    hops = len(identity.jump.split(",")) if identity.jump else 0
+    own, hop_own = (connect_seconds(settings, one) for one in identity.times[:2])
+    return own + hops * hop_own + settings.banner_timeout
+
+
+def late(identity: Identity, limit: float, text: str) -> HostUnreachable:
+    said = words(text)
+    return HostUnreachable(
+        identity.host,
+        f"no login within {limit:g} s; nothing ran there" + (f": {said}" * bool(said)),
+        "the host accepts connections and goes silent; settings conn_timeout and "
+        "banner_timeout bound that together",
+    )
+
+
+@contextmanager
+def streams(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
+    """Lend what ssh gets as stdin, stdout and stderr; the log is made anew.
+
+    Never a pipe: some versions keep it open for the life of the master (8.4 and
+    older), and who waits for its end waits for ever.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    with seam(log):
+        unlink(log)
+        err = os.open(log, flags, 0o600)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield (0, 2, 2) if interactive else (null, null, err)
+    finally:
+        os.close(null)
+        os.close(err)
+
+
+def read_log(log: str) -> str:
+    """Return the end of a log; a long banner of the host may stand before it."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,168 @@
+"""The connection's life: look, start, verify, drain, end. One master a connection.
+
+Theory of operation: a master is an ``ssh -N -f`` that owns the connection and
+listens at a control socket. Whoever finds a live one uses it, without any lock.
+Whoever does not waits for the gate, looks again, clears away what is dead, starts
+one master and asks *that socket* for it.
+
+``ControlMaster=auto`` is not used: processes that race each make a connection, and
+all but one keep theirs. ``ControlMaster=yes`` never looks at the socket that it
+finds: with a file at that path, ssh says "already exists, disabling multiplexing",
+ends with status 0 and leaves a connection behind that nobody owns, for ever
+(OpenSSH 9.2, 10.5). So the path is cleared first, the words are looked for after,
+and each ssh that we start carries the path of its log as an argument, by which it
+can be found whatever happened to who started it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ...errors import HostUnreachable
+from ...settings import Settings
+from ...startup.records import Record
+from .. import process
+from ..base import CallerHooks, ConnState
+from ..identity.identity import Identity, check_rundir
+from .mux import Control, Foreign, Gone, MuxError, Stuck, Unfit
+
+#: Seconds that a master may take to answer before it counts as hung. It is one thread
+#: and answers in 0.1 ms; a busy machine may keep it from running for a while.
+PATIENCE = 5.0
+
+
+class LiveMaster(Record):
+    """A master that has just answered.
+
+    ``control`` is the connection that asked, good for one session; while it is open
+    the master does not end for idleness (a multiplexing client counts as a channel,
+    OpenSSH 9.2). ``None`` where ssh had to ask.
+    """
+
+    pid: int
+    control: Control | None
+
+
+def probe(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster | None:
+    """Return the live master, or ``None`` if nobody answers at the socket.
+
+    Args:
+        mux: The setting of that name.
+
+    Raises:
+        Stuck: a master is there and does not answer.
+    """
+    if mux == "ssh":
+        return _probe_by_ssh(identity, hooks)
+    try:
+        return _probe(identity, hooks)
+    except (Gone, Foreign):
+        return None
+    except Unfit:
+        if mux == "native":
+            raise
+        return _probe_by_ssh(identity, hooks)
+
+
+def _probe(identity: Identity, hooks: CallerHooks) -> LiveMaster:
+    control = Control(identity.socket(hooks.rundir), PATIENCE, hooks.tick)
+    try:
+        return LiveMaster(control.alive(), control)
+    except BaseException:
+        control.close()
+        raise
+
+
+def _probe_by_ssh(identity: Identity, hooks: CallerHooks) -> LiveMaster | None:
+    if not os.path.lexists(identity.socket(hooks.rundir)):
+        return None
+    from .client import order
+
+    said = order(identity, identity.socket(hooks.rundir), "check", PATIENCE)
+    import re
+
+    found = re.search(rb"Master running \(pid=(\d+)\)", said)
+    return LiveMaster(int(found[1]), None) if found else None
+
+
+def ensure(
+    identity: Identity, settings: Settings, hooks: CallerHooks, *, interactive: bool
+) -> LiveMaster:
+    """Return the one live master of ``identity``, made under the gate if need be.
+
+    Raises:
+        TransportError: there is none, and none can be made now.
+        StoreError: ``door.rundir`` cannot be used.
+    """
+    check_rundir(hooks.rundir)
+    live = look(identity, settings, hooks)
+    if live is not None:
+        return live
+    from .handshake import make  # most processes find a master and need none of it
+
+    return make(identity, settings, hooks, interactive=interactive)
+
+
+def look(
+    identity: Identity, settings: Settings, hooks: CallerHooks
+) -> LiveMaster | None:
+    """Return the live master if it answers; one that hangs counts as none.
+
+    Raises:
+        HostUnreachable: it answers and does not speak our protocol.
+    """
+    try:
+        return probe(identity, settings.mux, hooks)
+    except Stuck:  # it is replaced under the gate, where this is asked once more
+        return None
+    except MuxError as error:
+        raise HostUnreachable(
+            identity.host,
+            f"the control socket is of no use: {error}; nothing ran there",
+            "setting mux=auto lets ssh itself talk to it",
+        ) from error
+
+
+def state(identity: Identity, hooks: CallerHooks) -> ConnState:
+    """Tell whether a master answers, and since when it is there."""
+    check_rundir(hooks.rundir)
+    path = identity.socket(hooks.rundir)
+    noted, _, since = recorded(identity, hooks.rundir)
+    try:
+        live = probe(identity, "auto", hooks)
+    except MuxError:  # it is there and of no use
+        return ConnState(False, noted or None, None, path)
+    if live is None:
+        return ConnState(False, None, None, path)
+    if live.control is not None:
+        live.control.close()
+    return ConnState(True, live.pid, since if noted == live.pid else None, path)
+
+
+def record_path(identity: Identity, folder: str) -> str:
+    """Return where it is written down who owns the connection."""
+    return os.path.join(folder, f"master.{identity.key}")
+
+
+def record(identity: Identity, folder: str, pid: int) -> None:
+    """Write down which process owns the connection, and since when."""
+    path = record_path(identity, folder)
+    import json
+
+    text = json.dumps([pid, process.start_of(pid) or "", time.time(), identity.host])
+    with open(f"{path}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)
+
+
+def recorded(identity: Identity, folder: str) -> tuple[int, str, float]:
+    """Return the pid, the start time and the since of the record; 0 without one."""
+    import json
+
+    try:
+        with open(record_path(identity, folder), encoding="utf-8") as file:
+            pid, start, since, _ = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return 0, "", 0.0
+    return int(pid), str(start), float(since)

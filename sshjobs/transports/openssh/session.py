@@ -1,0 +1,267 @@
+"""Sessions over the control socket of the system's own ssh.
+
+Two ways to open one: the multiplexing protocol itself (:mod:`.mux`), or ``ssh -S``
+(:mod:`.client`). Both end in the same outcomes; the setting ``mux`` chooses, and
+``auto`` takes the second where a master does not speak the first.
+"""
+
+from __future__ import annotations
+
+from ...errors import (
+    CommandTimeout,
+    ConnectionLost,
+    HostUnreachable,
+    SessionRefused,
+    SshJobsError,
+    of_system,
+)
+from ...settings import Settings
+from ...startup.records import TYPE_CHECKING
+from ...startup.stdlib import signal
+from .. import process
+from ..base import CallerHooks, Completed, Sink, StdoutFile
+from ..identity.identity import Identity
+from ..pump import Pump, Silence
+from .master import PATIENCE, LiveMaster, ensure, probe
+from .mux import (
+    S_EXIT_MESSAGE,
+    S_FAILURE,
+    S_PERMISSION_DENIED,
+    S_SESSION_OPENED,
+    Control,
+    Cut,
+    Gone,
+    MuxError,
+    Packet,
+    Refused,
+    Stuck,
+    Unfit,
+)
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
+
+AGAIN = "asking again is safe"
+SESSIONS = (
+    "the host opens no further session on the connection: sshd_config MaxSessions; "
+    "a command that goes on there keeps its place until it ends"
+)
+
+
+def connect(
+    identity: Identity,
+    settings: Settings,
+    hooks: CallerHooks,
+    *,
+    interactive: bool = False,
+) -> OpenSSH:
+    """Return a transport over the live master of ``identity``; see :mod:`.master`."""
+    live = ensure(identity, settings, hooks, interactive=interactive)
+    return OpenSSH(identity, settings, hooks, live)
+
+
+class Session(Protocol):
+    """One way to run one command over a master."""
+
+    #: Whether a session was opened, as far as is known.
+    opened: bool
+
+    def run(self, script: str, pump: Pump) -> int | None:
+        """Run one command; return its exit status.
+
+        Raises:
+            Refused: the host opens no session; nothing ran.
+            Gone: there is no master; nothing ran.
+            Stuck: the master does not take the request; nothing ran.
+            Cut: the session ended without a status.
+            Silence: see :class:`~.pump.Pump`.
+        """
+
+    def close(self) -> None:
+        """Let go of the socket."""
+
+
+class OpenSSH:
+    """Runs commands on the one connection of a host.
+
+    It holds the control connection that found the master alive, for the first
+    session: while that is open the master does not end for idleness.
+    """
+
+    name = "openssh"
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: Settings,
+        hooks: CallerHooks,
+        live: LiveMaster,
+    ) -> None:
+        self._identity = identity
+        self._settings = settings
+        self._hooks = hooks
+        self._live = live
+        self._control = live.control
+
+    def __repr__(self) -> str:
+        return f"<OpenSSH {self._identity.host} over pid {self._live.pid}>"
+
+    def close(self) -> None:
+        """Hang up at the control socket; the master and its connection stay."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def run(
+        self,
+        script: str,
+        *,
+        stdin: bytes,
+        timeout: float,
+        sink: Sink,
+        into: StdoutFile | None = None,
+        keep_stdin_open: bool = False,
+    ) -> Completed:
+        """Run one command line on the host; see :class:`~.base.Transport`."""
+        try:
+            start = process.start_of(self._live.pid) or ""
+            pump = Pump(
+                stdin, sink, timeout, into=into, keep_stdin_open=keep_stdin_open
+            )
+        except OSError as error:
+            raise of_system("no pipes to be had here", error) from error
+        session: Session | None = None
+        try:
+            session = self._session()
+            status = session.run(script, pump)
+        except Silence as error:
+            raise self._silent(session, start, timeout) from error
+        except MuxError as error:
+            raise self._not_opened(error) from error
+        except Cut as error:
+            if session is None or not session.opened or not self._still(start):
+                raise self._lost(session) from error
+            status = None
+        finally:
+            pump.close()
+            if session is not None:
+                self._count(session)
+        return Completed(status, pump.stderr, pump.stdout_bytes)
+
+    def _session(self) -> Session:
+        """Return a session that is not open yet."""
+        control, self._control = self._control, None
+        mux = self._settings.mux
+        path = self._identity.socket(self._hooks.rundir)
+        if mux == "ssh":
+            return _by_client(self._identity, path)
+        try:
+            control = control or Control(path, PATIENCE, self._hooks.tick)
+        except Unfit:
+            if mux == "native":
+                raise
+            return _by_client(self._identity, path)
+        return Native(control)
+
+    def _count(self, session: Session) -> None:
+        session.close()
+        if session.opened:
+            self._hooks.note("sessions", 1)
+
+    def _still(self, start: str) -> bool:
+        """Tell whether the master of before still answers."""
+        if process.start_of(self._live.pid) != start:
+            return False
+        try:
+            live = probe(self._identity, self._settings.mux, self._hooks)
+        except MuxError:
+            return False
+        if live is not None and live.control is not None:
+            live.control.close()
+        return live is not None and live.pid == self._live.pid
+
+    def _silent(
+        self, session: Session | None, start: str, timeout: float
+    ) -> CommandTimeout:
+        if session is not None and session.opened:
+            detail = f"nothing came for {timeout:g} s; the command may go on there"
+        else:
+            # A live host opens a session within a round trip. The connection is dead
+            # and its keepalives have not told yet: end it, so that the next is new.
+            process.kill(self._live.pid, start, signal.SIGTERM)
+            detail = (
+                f"no session was opened within {timeout:g} s, the connection is given "
+                "up; the command may have started"
+            )
+        return CommandTimeout(
+            self._identity.host, detail, f"the setting is command_timeout; {AGAIN}"
+        )
+
+    def _not_opened(self, error: MuxError) -> SshJobsError:
+        """Return what it means that no session was opened; nothing ran in any case."""
+        host = self._identity.host
+        if isinstance(error, Refused):
+            self._hooks.note("refusals", 1)
+            return SessionRefused(host, f"{error}; nothing ran there", SESSIONS)
+        if isinstance(error, (Gone, Stuck)):
+            return SessionRefused(
+                host, f"the connection has ended ({error}); nothing ran there", AGAIN
+            )
+        return HostUnreachable(
+            host,
+            f"the control socket is of no use: {error}; nothing ran there",
+            "setting mux=auto lets ssh itself talk to it",
+        )
+
+    def _lost(self, session: Session | None) -> ConnectionLost:
+        opened = session is not None and session.opened
+        when = "in the middle of a session" if opened else "as a session was asked for"
+        return ConnectionLost(
+            self._identity.host,
+            f"the connection ended {when}; the command may go on there",
+            AGAIN,
+        )
+
+
+class Native:
+    """One session by the multiplexing protocol."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._status: int | None = None
+        self.opened = False
+
+    def run(self, script: str, pump: Pump) -> int | None:
+        """Run one command; see :class:`Session`."""
+        self._control.open(script, pump.theirs)
+        pump.handed_over()
+        pump.run(self._control.fileno(), self._ended)
+        if self._status is None:
+            raise Cut("the session ended without a status")
+        return self._status
+
+    def _ended(self) -> bool:
+        packets = self._control.receive()
+        for packet in packets or ():
+            self._take(packet)
+        return packets is None
+
+    def _take(self, packet: Packet) -> None:
+        if packet.type == S_SESSION_OPENED:
+            self.opened = True
+        elif packet.type == S_EXIT_MESSAGE:
+            self._status = packet.u32(1)
+        elif packet.type in (S_FAILURE, S_PERMISSION_DENIED):
+            raise Refused(packet.text(4) or "the master refused it")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._control.close()
+
+
+def _by_client(identity: Identity, path: str) -> Session:
+    from .client import ByClient
+
+    return ByClient(identity, path)

@@ -1,0 +1,220 @@
+"""Looking for what stands in the way on a host, over its one connection."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from .. import transports
+from ..errors import HostError
+from ..protocol import build_examination, quote
+from ..rounds import Coordinator
+from ..startup.records import Record
+from ..store import on_network
+from .context import Context
+
+GOOD, WARN, BAD = "ok", "warn", "bad"
+
+#: A clock that is further off than this shows in the times of jobs.
+_SKEW = 5.0
+
+#: Below this many kilobytes, or inodes, a host is as good as full.
+_LITTLE = 100_000
+_FEW_INODES = 10_000
+
+_FS = ("utf-8", "surrogateescape")
+
+#: All that the host says of itself, and what a login shell prints before it.
+_FACTS_BYTES = 1 << 18
+
+_TOOLS = "awk cat cksum date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
+
+#: What it means that a host cannot do something, and what to do about that.
+_ABILITIES = {
+    "setsid": (
+        "no setsid: a job shares its session with others",
+        "install util-linux",
+    ),
+    "signals": (
+        "jobs start with SIGINT and SIGQUIT ignored",
+        "GNU coreutils 8.31 or later gives them back",
+    ),
+    "proc": (
+        "no /proc: what leaves a job's session cannot be found",
+        "docs/reference/assumptions.md",
+    ),
+    "boot": (
+        "no boot id: that the host was rebooted is told by start times alone",
+        "docs/reference/assumptions.md",
+    ),
+    "bytes": (
+        "dd cannot skip bytes: logs come more slowly",
+        "install GNU coreutils",
+    ),
+}
+
+# One fact a line, a tab after its name. Nothing here writes to the host.
+_SCRIPT = """
+say() { printf '%s\\t%s\\n' "$1" "$2"; }
+case $sj_base in
+'~') sj_base=$HOME ;;
+'~/'*) sj_base=$HOME/${sj_base#??} ;;
+/*) ;;
+*) sj_base=$HOME/$sj_base ;;
+esac
+say shell "${SHELL-unknown}"
+say system "$(uname -sm)"
+say clock "$(date +%s)"
+for t in $sj_tools; do
+    command -v "$t" >/dev/null 2>&1 ||
+        { [ $t = cksum ] && command -v sha256sum >/dev/null 2>&1; } ||
+        say missing "$t"
+done
+command -v setsid >/dev/null 2>&1 && say setsid yes || say setsid no
+env --default-signal=INT true 2>/dev/null && say signals yes || say signals no
+[ -r /proc/self/stat ] && say proc yes || say proc no
+[ -r /proc/sys/kernel/random/boot_id ] && say boot yes || say boot no
+[ "$(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes skip=1 count=2 2>/dev/null)" \\
+    = bc ] && say bytes yes || say bytes no
+say space "$(df -Pk "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }' 2>/dev/null)"
+say inodes "$(df -Pi "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
+say fstype "$(stat -f -c %T "$sj_base" 2>/dev/null)"
+grep -hqi '^ *KillUserProcesses *= *\\(yes\\|true\\|1\\)' /etc/systemd/logind.conf \
+    /etc/systemd/logind.conf.d/*.conf 2>/dev/null && say killuser yes
+[ -e "/var/lib/systemd/linger/$(id -un)" ] && say linger yes
+say end yes
+"""
+
+
+class Finding(Record):
+    """One thing that was looked at: how it is, and what to do about it."""
+
+    level: str  # ok, warn, bad
+    what: str
+    advice: str = ""
+
+
+def examine_host(ctx: Context, host: str) -> list[Finding]:
+    """Look at the way to a host and at the host, and say what to do.
+
+    It makes the connection if there is none, and never a second one.
+
+    Raises:
+        HostUnreachable: there is no connection to be had.
+        AuthenticationError: the key or the host key was refused.
+    """
+    with ctx.coordinator(host) as coordinator:
+        findings = list(_here(ctx, coordinator))
+        try:
+            coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+            findings.append(Finding(GOOD, "a round came back whole"))
+        except HostError as error:
+            findings.append(Finding(BAD, error.detail, error.hint))
+        before = time.time()
+        facts = _ask(coordinator)
+        middle = (before + time.time()) / 2
+        return findings + list(_there(facts, middle))
+
+
+def _here(ctx: Context, coordinator: Coordinator) -> Iterator[Finding]:
+    """Look at this machine."""
+    identity = coordinator.identity
+    if identity.is_local:
+        yield Finding(GOOD, "this machine, without ssh")
+    else:
+        version = ".".join(map(str, identity.version))
+        by = f"OpenSSH {version}" if identity.ssh else "Fabric"
+        where = f"{identity.user}@{identity.hostname} port {identity.port}"
+        yield Finding(GOOD, f"{where}, by {by}")
+        if identity.jump:
+            yield Finding(GOOD, f"through {identity.jump}")
+    kind = on_network(ctx.home)
+    if kind:
+        yield Finding(
+            WARN,
+            f"the record {ctx.home} lies on a network file system ({kind})",
+            "locks and SQLite want a local disk: set SSHJOBS_HOME",
+        )
+    else:
+        yield Finding(GOOD, f"the record is {ctx.home}")
+    if not coordinator.rundir.startswith(ctx.home):
+        text = f"sockets are in {coordinator.rundir}: below {ctx.home} none fits"
+        yield Finding(GOOD, text)
+
+
+def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
+    """Return what the host says of itself, by name."""
+    nonce = os.urandom(8).hex()
+    base = _quoted(coordinator.settings.remote_base_dir)
+    script = f"sj_tools='{_TOOLS}' sj_base={base}\n{_SCRIPT}"
+    collector = coordinator.collector(_FACTS_BYTES)
+    transport = transports.connect(
+        coordinator.identity, coordinator.settings, coordinator.hooks()
+    )
+    try:
+        transport.run(
+            "exec sh",
+            stdin=build_examination(script.encode(*_FS), nonce),
+            timeout=coordinator.settings.command_timeout,
+            sink=collector,
+        )
+    finally:
+        transport.close()
+    text = collector.said.decode("utf-8", "backslashreplace")
+    facts: dict[str, list[str]] = {}
+    for line in text.partition(nonce)[2].splitlines():
+        name, _, value = line.partition("\t")
+        facts.setdefault(name, []).append(value)
+    return facts
+
+
+def _quoted(text: str) -> str:
+    return quote(text.encode(*_FS)).decode(*_FS)
+
+
+def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
+    """Judge what the host said."""
+
+    def fact(name: str) -> str:
+        return facts.get(name, [""])[0]
+
+    if "end" not in facts:
+        yield Finding(BAD, "the host's sh did not run the whole examination")
+        return
+    yield Finding(GOOD, f"{fact('system')}, login shell {fact('shell')}")
+    if facts.get("missing"):
+        missing = ", ".join(facts["missing"])
+        yield Finding(BAD, f"tools are missing: {missing}", "install coreutils and awk")
+    if fact("fstype") in ("nfs", "nfs4", "cifs", "smb2", "lustre", "gpfs"):
+        text = f"jobs lie on a network file system ({fact('fstype')})"
+        yield Finding(GOOD, text, "each machine sees to the jobs that it runs")
+    lacking = [name for name in _ABILITIES if fact(name) == "no"]
+    yield from (Finding(WARN, *_ABILITIES[name]) for name in lacking)
+    yield from _room(fact("space"), fact("inodes"))
+    clock = _count(fact("clock"))
+    skew = 0.0 if clock is None else now - clock
+    if abs(skew) > _SKEW:
+        text = f"the host's clock differs by {skew:.0f} s"
+        yield Finding(WARN, text, "times of jobs are corrected by it; run NTP")
+    if fact("killuser") and not fact("linger"):
+        yield Finding(
+            BAD,
+            "logind ends all processes at the last logout (KillUserProcesses=yes)",
+            "loginctl enable-linger, on the host",
+        )
+
+
+def _count(text: str) -> int | None:
+    """Read a number of the host's, which may say anything."""
+    return int(text) if text.isdecimal() and len(text) <= 15 else None
+
+
+def _room(space_text: str, inodes_text: str) -> Iterator[Finding]:
+    space, inodes = _count(space_text), _count(inodes_text)
+    if space is not None:
+        level = BAD if space < _LITTLE else GOOD
+        advice = "make room, or set remote_base_dir" if level == BAD else ""
+        yield Finding(level, f"{space // 1024} MiB are free for jobs", advice)
+    if inodes and inodes < _FEW_INODES:
+        yield Finding(BAD, f"{inodes} inodes are free", "sshjobs reap --older-than 7d")

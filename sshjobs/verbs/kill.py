@@ -1,0 +1,193 @@
+"""Ending jobs with their whole trees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from .. import errors, states
+from ..errors import NotYet, SshJobsError, StoreError
+from ..rounds import Coordinator
+from ..rounds.apply import runs_elsewhere
+from .context import Context
+from .selection import (
+    HostResults,
+    Selection,
+    Show,
+    UnfinishedJobs,
+    ask_all,
+    select_jobs,
+)
+
+#: After the grace, how long ``kill`` waits for the end to be known.
+_KILL_BOUND = 60.0
+
+
+def kill_jobs(
+    ctx: Context,
+    names: Sequence[str],
+    *,
+    show: Show | None = None,
+    keep: bool = False,
+    forget: bool = False,
+) -> HostResults:
+    """End jobs with their whole trees, and return how each ended.
+
+    A job that was not yet sent is CANCELLED here and never sent. One that had
+    ended keeps its own state.
+
+    Args:
+        show: Takes the jobs of each host when that host is done.
+        keep: Leave it written down for later where a host cannot be asked now.
+        forget: Declare jobs LOST that nobody can see, since they are known to be
+            gone, and end none that runs.
+
+    Raises:
+        NotYet: they were told to end and have not ended within the bound.
+    """
+    jobs = select_jobs(ctx, names, None, None) if names else Selection({}, {})
+
+    notes: list[str] = []
+    refused: list[SshJobsError] = []
+
+    def work(own: Context, site_id: str) -> None:
+        if site_id in jobs.active:
+            with own.coordinator_at(site_id) as coordinator:
+                if forget:
+                    _forget_on(coordinator, jobs.active[site_id], notes, refused)
+                else:
+                    _kill_on(coordinator, jobs.active[site_id], keep)
+
+    answer = ask_all(ctx, jobs, work, show)
+    answer.notes += notes
+    answer.errors += refused
+    return answer
+
+
+def _forget_on(
+    coordinator: Coordinator,
+    ids: list[str],
+    notes: list[str],
+    refused: list[SshJobsError],
+) -> None:
+    """Declare jobs LOST, on their host if it can be asked, else in the record only."""
+    store = coordinator.store
+    with store.write():
+        sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
+        numbers = store.add_intents(coordinator.site_id, "forget", sent)
+    if not numbers:
+        return
+    try:
+        coordinator.wait_for(coordinator.served(numbers))
+    except (errors.HostUnreachable, errors.AuthenticationError) as error:
+        notes.append(_forget_here(coordinator, numbers, error))
+    except SshJobsError:
+        store.drop_intents(numbers)  # what was done there is told by the next round
+        raise
+    else:
+        intents = store.outcomes(numbers).values()
+        refused += (errors.load(intent.note) for intent in intents if intent.note)
+        store.drop_intents(numbers)
+
+
+def _forget_here(
+    coordinator: Coordinator, numbers: list[int], error: SshJobsError
+) -> str:
+    """Declare jobs LOST of a host that cannot be asked; return a warning.
+
+    The host is told when it can be asked again, and a job that runs there is ended.
+    """
+    store, host = coordinator.store, coordinator.identity.host
+    reason = f"declared lost by a person while {host} could not be asked"
+    lost = dict(state=states.LOST, finished_at=coordinator.clock(), reason=reason)
+    with store.write():
+        store.leave_open(numbers)
+        ids = [intent.job_id for intent in store.outcomes(numbers).values()]
+        jobs = store.jobs(ids).values()
+        active = [job.id for job in jobs if not states.is_final(job.state)]
+        for job_id in active:
+            store.update(job_id, **lost)
+    return (
+        f"{host}: {len(active)} declared lost in this machine's record alone, and may "
+        f"still run: the host could not be asked ({error}). If a command of sshjobs "
+        "reaches it again, what runs there is ended"
+    )
+
+
+def _kill_on(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
+    store = coordinator.store
+    sent, numbers = _write_down(coordinator, ids)
+    if not sent:
+        return
+    try:
+        coordinator.wait_for(coordinator.served(numbers))
+    except SshJobsError as error:
+        if not store.unserved(numbers)[1]:
+            host = coordinator.identity.host
+            text = f"{host}: told to end, and not answered. The last try: {error}"
+            raise NotYet(text, tuple(sent)) from error
+        if not keep:
+            store.withdraw(numbers)
+        raise
+    store.drop_intents(numbers)
+    grace = coordinator.settings.kill_grace + _KILL_BOUND
+    away = {key for key, job in store.jobs(sent).items() if runs_elsewhere(job)}
+    near = [job_id for job_id in sent if job_id not in away]
+    active = coordinator.paced(UnfinishedJobs(store, near).any, live=True)
+    if near and not coordinator.wait_for(active, until=time.monotonic() + grace):
+        raise NotYet("told to end, and not ended yet", tuple(sent))
+    if away:
+        raise _away(coordinator, sorted(away))
+
+
+def _away(coordinator: Coordinator, ids: list[str]) -> NotYet:
+    """Name the machines of a host that this connection does not reach."""
+    jobs = coordinator.store.jobs(ids)
+    where = "; ".join(f"job {job_id} {jobs[job_id].reason}" for job_id in ids)
+    return NotYet(
+        f"{coordinator.identity.host}: {where}, which this connection does not reach. "
+        "It is told to end, and the next command of sshjobs that reaches that "
+        "machine, such "
+        "as poll, ends it. If that machine is gone for good: sshjobs kill --forget",
+        tuple(ids),
+    )
+
+
+def _write_down(
+    coordinator: Coordinator, ids: list[str]
+) -> tuple[list[str], list[int]]:
+    """Want jobs ended; return those that a host is to be asked for, and the intents.
+
+    Raises:
+        NotYet: nothing can be written down here; the host was told all the same.
+    """
+    store = coordinator.store
+    try:
+        with store.write():
+            sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
+            return sent, store.add_intents(coordinator.site_id, "kill", sent)
+    except StoreError as error:
+        told = coordinator.kill_unrecorded(ids)
+        raise NotYet(
+            f"{coordinator.identity.host}: {len(told)} of {len(ids)} jobs were told to "
+            f"end, which could not be written down: {error}",
+            tuple(ids),
+        ) from error
+
+
+def _cancel_unsent(coordinator: Coordinator, job_id: str) -> bool:
+    """Cancel a job that no request has named yet; inside a transaction."""
+    store = coordinator.store
+    start = store.start_intent(job_id)
+    if start is None or start.sent:
+        return False
+    store.update(
+        job_id,
+        state=states.CANCELLED,
+        finished_at=coordinator.clock(),
+        log_final=True,
+        reason="cancelled before it was sent",
+    )
+    store.serve([start.id])
+    store.drop_spec(job_id)
+    return True

@@ -1,0 +1,285 @@
+"""The bytes that a job writes, brought here in order, none lost, none twice."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .. import errors, states
+from ..errors import SshJobsError
+from ..model import Job
+from ..owned import open_owned
+from ..rounds import LONG, Coordinator
+from ..rounds.apply import is_cut, is_ended, is_full, wants_log
+from ..store import Store
+from .context import Context
+
+#: What is copied at a time. A larger one is memory that malloc takes anew each time.
+_PIECE = 1 << 18
+
+#: What is copied inside the kernel at a time, so that Ctrl-C is heard.
+_MOST = 1 << 24
+
+#: What sendfile(2) says where it cannot serve: not to a file (macOS, BSD), not to its
+#: end (Linux, O_APPEND), not of this file system.
+_NO_SENDFILE = frozenset(
+    (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBADF)
+)
+
+#: Takes bytes, all of them.
+Write = Callable[["bytes | memoryview"], object]
+
+
+class LogCopier:
+    """Copies a job's log, as it is brought home, to a sink.
+
+    Args:
+        store: The store.
+        job_id: The job.
+        write: Takes bytes; may raise ``BrokenPipeError``.
+        offset: Where to begin, in bytes.
+        file: The regular file to which ``write`` writes, -1 if it is none.
+    """
+
+    def __init__(
+        self, store: Store, job_id: str, write: Write, offset: int, file: int = -1
+    ) -> None:
+        self.path = store.log_path(job_id)
+        self._job_id = job_id
+        self._write = write
+        self._file = file
+        self.at = offset
+
+    def copy(self, upto: int) -> None:
+        """Hand over what lies between the last byte given and ``upto``."""
+        if upto <= self.at:
+            return
+        with open(open_owned(self.path, os.O_RDONLY), "rb", buffering=0) as log:
+            while self.at < upto and self._send(log.fileno(), upto - self.at):
+                continue
+            log.seek(self.at)
+            while self.at < upto:
+                data = log.read(min(_PIECE, upto - self.at))
+                if not data:
+                    break
+                self._write(data)
+                self.at += len(data)
+
+    def _send(self, log: int, count: int) -> int:
+        """Copy bytes inside the kernel, which costs half; return how many."""
+        if self._file < 0:
+            return 0
+        try:
+            done = os.sendfile(self._file, log, self.at, min(_MOST, count))
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+            done, self._file = 0, -1
+        self.at += done
+        return done
+
+    def heard(self, job_id: str, offset: int, end: int) -> None:
+        """Hand over what has just come, if it is the next."""
+        if job_id == self._job_id and offset <= self.at:
+            self.copy(end)
+
+
+def copy_log(
+    ctx: Context,
+    job: Job,
+    write: Write,
+    *,
+    follow: bool = False,
+    offset: int = 0,
+    tail: int | None = None,
+    file: int = -1,
+    whole: bool = False,
+) -> Job:
+    """Hand over the bytes of a job's log.
+
+    Args:
+        write: Takes each piece, in order, none twice.
+        file: The descriptor to which ``write`` writes, if that is a regular file: no
+            reader is waited for, so bytes go there while others are on their way.
+        follow: Go on until the job has ended and its last byte was given.
+        offset: Begin at this byte.
+        tail: Begin with the last so many lines of what there is now.
+        whole: Bring also what ``max_log_bytes`` would leave on the host.
+
+    Raises:
+        HostUnreachable: after what is here already was given.
+    """
+    job = ctx.store.check_log(job)
+    if whole and job.max_log_bytes:
+        ctx.store.update(job.id, max_log_bytes=0)
+        job = job._replace(max_log_bytes=0)
+    if job.log_final or job.reaped_at is not None or is_cut(job):
+        _give(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
+        return job
+    with ctx.coordinator_at(job.site_id) as coordinator, _wanting_log(
+        coordinator, job.id
+    ) as rest:
+        tap = LogCopier(coordinator.store, job.id, write, offset, file)
+        if tail is not None or not follow:
+            if file >= 0 and tail is None:
+                tap.copy(job.log_local_bytes)
+                coordinator.on_log = tap.heard
+            error = _bring(coordinator, job.id, rest)
+            job = coordinator.store.job(job.id) or job
+            _give(tap, job, tail)
+            if error is not None:
+                raise error
+            if not follow:
+                return job
+        return _follow(coordinator, job.id, tap, rest, ctx.say)
+
+
+def _give(tap: LogCopier, job: Job, tail: int | None) -> None:
+    """Hand over what is here."""
+    if tail is not None:
+        tap.at = max(tap.at, _tail_offset(tap.path, job.log_local_bytes, tail))
+    tap.copy(job.log_local_bytes)
+
+
+def _tail_offset(path: str, size: int, lines: int) -> int:
+    """Return where the last ``lines`` lines of the first ``size`` bytes begin."""
+    if lines <= 0 or not size:
+        return size
+    with open(open_owned(path, os.O_RDONLY), "rb") as file:
+        at = size
+        while at > 0:
+            start = max(0, at - 65536)
+            file.seek(start)
+            block = file.read(at - start)
+            end = len(block) - (at == size)  # a final newline ends the last line
+            while (end := block.rfind(b"\n", 0, end)) >= 0:
+                lines -= 1
+                if not lines:
+                    return start + end + 1
+            at = start
+    return 0
+
+
+class _Rest:
+    """The bytes of one log that are on the host and not here."""
+
+    def __init__(
+        self, coordinator: Coordinator, job_id: str, numbers: list[int]
+    ) -> None:
+        self._coordinator = coordinator
+        self._job_id = job_id
+        self._numbers = numbers
+        self._home = -1
+        self._mark = (0, 0.0)
+
+    def due(self, job: Job) -> float:
+        """Return from when on a round is wanted for them.
+
+        Raises:
+            JobError: the host cannot read that log; or whole rounds have come back
+                for ``start_grace`` and longer that brought nothing.
+        """
+        coordinator = self._coordinator
+        if job.id in coordinator.unwritten:
+            raise coordinator.unwritten[job.id]
+        if not coordinator.room():
+            raise coordinator.no_room(job.id, job.log_local_bytes, job.log_bytes)
+        for intent in coordinator.store.outcomes(self._numbers).values():
+            if intent.note:
+                raise errors.load(intent.note)
+        rounds = coordinator.row().rounds
+        if job.log_local_bytes != self._home:
+            self._home, self._mark = job.log_local_bytes, (rounds, coordinator.clock())
+        if rounds == self._mark[0]:
+            return 0.0
+        if coordinator.is_overdue(*self._mark):
+            raise errors.JobError(
+                self._job_id,
+                f"{job.log_local_bytes} of the {job.log_bytes} bytes of its log are "
+                "here, and the host has no more of them: it was made shorter there",
+            )
+        return coordinator.next_look()
+
+
+@contextmanager
+def _wanting_log(coordinator: Coordinator, job_id: str) -> Iterator[_Rest]:
+    """Have every round bring this job's log, as long as this lasts."""
+    numbers = coordinator.store.add_intents(coordinator.site_id, "log", [job_id])
+    try:
+        yield _Rest(coordinator, job_id, numbers)
+    finally:
+        coordinator.store.drop_intents(numbers)
+
+
+def _bring(coordinator: Coordinator, job_id: str, rest: _Rest) -> SshJobsError | None:
+    """Bring home all of a log that there is now; return what prevented it."""
+    fresh = coordinator.fresh(coordinator.clock())
+    coordinator.eager = job_id
+
+    def need() -> float | None:
+        known = coordinator.store.job(job_id)
+        due = None if known is not None and is_ended(known) else fresh()
+        if due is not None:
+            return due
+        job = coordinator.store.job(job_id)
+        if job is None or job.reaped_at is not None:
+            return None
+        if is_full(job):
+            return None
+        if job.log_local_bytes >= job.log_bytes and (
+            is_ended(job) or coordinator.room()
+        ):
+            return None
+        return rest.due(job)
+
+    try:
+        coordinator.wait_for(need)
+    except SshJobsError as error:
+        return error
+    return None
+
+
+def _follow(
+    coordinator: Coordinator,
+    job_id: str,
+    tap: LogCopier,
+    rest: _Rest,
+    say: Callable[[str], object],
+) -> Job:
+    """Copy a log until its job has ended and its last byte is given.
+
+    While this machine has no room for more of it, the end is waited for all the same.
+    """
+    said: list[str] = []
+
+    def need() -> float | None:
+        job = coordinator.store.job(job_id)
+        if job is None:
+            return None
+        tap.copy(job.log_local_bytes)
+        if states.is_final(job.state) and not wants_log(job):
+            return None
+        full = not coordinator.room() or is_full(job)
+        if full and not said and not is_full(job):
+            error = coordinator.no_room(job_id, job.log_local_bytes, job.log_bytes)
+            said.append(str(error))
+            say(said[0])
+        if job.log_bytes > job.log_local_bytes and (
+            states.is_final(job.state) or not full
+        ):
+            return rest.due(job)
+        return pace()
+
+    coordinator.portion = LONG
+    pace_ = coordinator.paced(lambda: True, live=True)
+
+    def pace() -> float:
+        return pace_() or 0.0
+
+    coordinator.wait_for(need)
+    job = coordinator.store.job(job_id)
+    if job is None:
+        raise errors.JobError(job_id, "is no longer in the record")
+    return job

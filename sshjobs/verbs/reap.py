@@ -1,0 +1,267 @@
+"""Bringing records home, then deleting the directories on the hosts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from .. import errors, protocol, states
+from ..errors import SshJobsError
+from ..model import Job
+from ..rounds import Coordinator
+from ..rounds.apply import is_cut, wants_cleanup, wants_log
+from ..store import Store, slices
+from .context import Context
+from .poll import adopted, listing, oddities, take_up, unknown
+from .selection import HostResults, Show, side_by_side, sites_of
+
+_NOT_HOME = "not reaped: its log could not be brought home"
+
+_CUT = (
+    "not reaped: the setting max_log_bytes has left a part of its log on the host: "
+    "bring that with sshjobs logs JOB --whole, or give it up with sshjobs reap "
+    "--cut-logs"
+)
+
+
+def reap_jobs(
+    ctx: Context,
+    *,
+    host: str | None = None,
+    older_than: float = 0.0,
+    orphans: bool = False,
+    dry_run: bool = False,
+    cut_logs: bool = False,
+    show: Show | None = None,
+) -> HostResults:
+    """Bring ended jobs home and delete their directories on the hosts.
+
+    What was reaped longer than ``record_ttl`` ago is dropped from the record here,
+    whether its host can be asked or not.
+
+    Args:
+        older_than: Only what ended at least so many seconds ago.
+        orphans: Also directories that the store does not know.
+        dry_run: Return what would go, delete nothing.
+        cut_logs: Also jobs of whose logs ``max_log_bytes`` has left a part there, which
+            is lost then.
+        show: Takes the jobs of each host when that host is done, some at a time; they
+            are not kept then.
+    """
+    before = time.time() - older_than if older_than else float("inf")
+    answer = HostResults(show)
+    refused: list[SshJobsError] = []
+
+    def work(own: Context, site_id: str) -> tuple[list[str], list[Job]]:
+        with own.coordinator_at(site_id) as coordinator:
+            if own.store.any_active(coordinator.site_id):  # some may have ended since
+                coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+            ids = own.store.unreaped(coordinator.site_id, before)
+            strange: list[Job] = []
+            if orphans:
+                more, strange = _orphans(coordinator, older_than, answer.notes, dry_run)
+                ids = list(dict.fromkeys([*ids, *more]))
+        if not dry_run and ids:
+            ids = _reap_jobs(own, site_id, ids, refused, cut_logs=cut_logs)
+        return ids, strange
+
+    site_ids = _site_ids(ctx, host)
+    if not dry_run:
+        _prune(ctx, site_ids, answer.notes)
+    for _, result in side_by_side(ctx, site_ids, work):
+        if isinstance(result, SshJobsError):
+            answer.errors.append(result)
+            continue
+        answer.take(ctx.store, result[0])
+        answer.add(result[1])
+    answer.errors.extend(refused)
+    ctx.store.sweep()
+    return answer
+
+
+def _site_ids(ctx: Context, host: str | None) -> list[str]:
+    """Return the connections of a host, the present one among them; or all."""
+    if host is None:
+        return [row.site_id for row in ctx.store.hosts()]
+    with ctx.coordinator(host) as coordinator:
+        present = coordinator.site_id
+    return list(dict.fromkeys([present, *sites_of(ctx, host)]))
+
+
+def _prune(ctx: Context, site_ids: list[str], notes: list[str]) -> None:
+    """Drop from the record what was reaped long ago, and say so."""
+    for row in ctx.store.hosts():
+        if row.site_id in site_ids:
+            ttl = ctx.settings(row.host).record_ttl
+            count = ctx.store.prune(row.site_id, time.time() - ttl)
+            if count:
+                what = "job" if count == 1 else "jobs"
+                notes.append(
+                    f"{row.host}: dropped the records and logs of {count} {what} "
+                    f"reaped more than {ttl / 86400:g} days ago"
+                )
+
+
+def _is_old(fact: protocol.Listed, older_than: float) -> bool:
+    return states.is_final(fact.state) and fact.age >= older_than
+
+
+def _orphans(
+    coordinator: Coordinator, older_than: float, notes: list[str], dry_run: bool
+) -> tuple[list[str], list[Job]]:
+    """Return ended jobs that stand on the host and were unknown here.
+
+    Returns:
+        The ids of those that are known now, and rows of those that are not to be.
+    """
+    if dry_run:
+        return [], _strange(coordinator, older_than, notes)
+    return list(_adopt(coordinator, older_than, notes)), []
+
+
+def _adopt(
+    coordinator: Coordinator, older_than: float, notes: list[str]
+) -> Iterator[str]:
+    """Take up ended jobs that stand on the host and were unknown here."""
+    ids, odd = take_up(coordinator, lambda fact: _is_old(fact, older_than))
+    notes += odd
+    for some in slices(ids):
+        for job in coordinator.store.jobs(some).values():
+            if states.is_final(job.state):
+                yield job.id
+
+
+def _strange(
+    coordinator: Coordinator, older_than: float, notes: list[str]
+) -> list[Job]:
+    """Return those jobs as rows that nobody has written down."""
+    listed = listing(coordinator)
+    notes += oddities(coordinator, listed)
+    now = coordinator.clock()
+    return [
+        adopted(coordinator, fact, now)._replace(state=fact.state)
+        for fact in unknown(coordinator, listed)
+        if _is_old(fact, older_than)
+    ]
+
+
+def _reap_jobs(
+    ctx: Context,
+    site_id: str,
+    ids: list[str],
+    refused: list[SshJobsError],
+    *,
+    cut_logs: bool = False,
+) -> list[str]:
+    """Reap these ended jobs of one host; return those that are gone there."""
+    with ctx.coordinator_at(site_id) as coordinator:
+        _bring_cut_logs(coordinator, ids)
+        keep = _cut(coordinator.store, ids)
+        if cut_logs:
+            with coordinator.store.write():
+                for job_id in keep:
+                    coordinator.store.update(job_id, log_final=True)
+        else:
+            refused += (errors.JobError(job_id, _CUT) for job_id in keep)
+            ids = [job_id for job_id in ids if job_id not in keep]
+        numbers = coordinator.store.add_intents(coordinator.site_id, "reap", ids)
+        try:
+            coordinator.wait_for(
+                _progress(coordinator, coordinator.served(numbers), ids)
+            )
+            why = _NOT_HOME
+            if not coordinator.room():
+                why += (
+                    ": no room on this machine's disk, see the setting min_free_bytes"
+                )
+            refused += _refusals(coordinator.store, numbers, why)
+        finally:
+            coordinator.store.drop_intents(numbers)
+        return list(_gone(coordinator.store, ids))
+
+
+def _bring_cut_logs(coordinator: Coordinator, ids: list[str]) -> None:
+    """Bring what is to come home of logs that will be cut, so that they are."""
+    store = coordinator.store
+    short = [
+        job.id
+        for some in slices(ids)
+        for job in store.jobs(some).values()
+        if job.max_log_bytes and wants_log(job)
+    ]
+    if not short:
+        return
+    numbers = store.add_intents(coordinator.site_id, "log", short)
+
+    def need() -> float | None:
+        for some in slices(short):
+            if any(wants_log(job) for job in store.jobs(some).values()):
+                return 0.0
+        return None
+
+    try:
+        coordinator.wait_for(_progress(coordinator, need, short))
+    finally:
+        store.drop_intents(numbers)
+
+
+def _cut(store: Store, ids: list[str]) -> set[str]:
+    """Return those of these jobs whose logs are not here whole, by their own wish."""
+    return {
+        job.id
+        for some in slices(ids)
+        for job in store.jobs(some).values()
+        if is_cut(job)
+    }
+
+
+def _refusals(store: Store, numbers: list[int], why: str) -> Iterator[SshJobsError]:
+    """Yield why jobs were not reaped."""
+    for some in slices(numbers):
+        for intent in store.outcomes(some).values():
+            if intent.note:
+                yield errors.load(intent.note)
+            elif not intent.done:
+                yield errors.JobError(intent.job_id, why)
+
+
+def _gone(store: Store, ids: list[str]) -> Iterator[str]:
+    """Yield those of these jobs whose directories are gone."""
+    for some in slices(ids):
+        known = store.jobs(some)
+        for job_id in some:
+            if job_id in known and known[job_id].reaped_at is not None:
+                yield job_id
+
+
+def _progress(
+    coordinator: Coordinator, need: Callable[[], float | None], ids: Sequence[str]
+) -> Callable[[], float | None]:
+    """Give a need up once ``cleanup_retries`` rounds have brought it no further.
+
+    That is: no more of these jobs are gone, and no more bytes of their logs are here.
+    """
+    store = coordinator.store
+    marks: list[tuple[int, tuple[int, int]]] = []
+
+    def watched() -> float | None:
+        rounds = coordinator.row().rounds
+        if not marks or rounds > marks[-1][0]:
+            now = (store.home_bytes(ids), sum(1 for _ in _gone(store, list(ids))))
+            if not marks or now != marks[-1][1]:
+                marks[:] = [(rounds, now)]
+        if rounds - marks[-1][0] > coordinator.settings.cleanup_retries:
+            return None
+        return need()
+
+    return watched
+
+
+def clean_up(ctx: Context, job: Job) -> Job:
+    """Have the directory of an ended job gone, if it is to go; never fail for it."""
+    if not wants_cleanup(job) or job.reaped_at is not None:
+        return job
+    with suppress(SshJobsError):
+        _reap_jobs(ctx, job.site_id, [job.id], [])
+    return ctx.store.job(job.id) or job

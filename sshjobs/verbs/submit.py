@@ -1,0 +1,304 @@
+"""Starting jobs: written down here, then run there exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+
+from .. import errors, states
+from ..errors import NotYet, SshJobsError, TransportError
+from ..model import CLEANUP, Job, Spec, check_host, check_spec, is_job_id, new_job_id
+from ..rounds import Coordinator, is_permanent
+from ..startup.records import Record
+from ..store import Intent, Store, slices
+from .context import Context
+
+#: A record of a command longer than this is cut; the host has it whole.
+_COMMAND_SHOWN = 4096
+
+#: The note of an intent whose key another command holds; see ``facts.ReplyApplier``.
+_DIFFERS = '["Differs", []]'
+
+
+class JobRequest(Record):
+    """One job to submit: what to run, and what it is to be called."""
+
+    spec: Spec
+    name: str = ""
+    key: str = ""
+    once: bool = False
+    cleanup: str | None = None  # None: the setting
+    id: str = ""  # the id that it is to have, "" for a fresh one
+
+
+class Submitted(Record):
+    """What became of an order; either ``job`` or ``error`` is set.
+
+    ``differs`` says that the job holds the order's key with another command.
+    """
+
+    job: Job | None
+    error: SshJobsError | None = None
+    differs: bool = False
+
+
+class _Held(Record):
+    """A COMPLETED job that holds an order's key, so that nothing is to run."""
+
+    job_id: str
+    differs: bool
+
+
+def submit_jobs(
+    ctx: Context, host: str, job_requests: Iterable[JobRequest], *, follow: bool = False
+) -> list[Submitted]:
+    """Start jobs on a host.
+
+    Args:
+        follow: Their logs are wanted at once, and their ends, if these come soon: a
+            short job is one session then.
+
+    After return, each job has started there, exactly once, or its error says why
+    it never will. After an error, nothing of the batch is left here or there.
+
+    Returns:
+        One entry an order, in their order.
+
+    Raises:
+        SpecError: an order is wrong; nothing was done.
+        HostUnreachable: nothing ran, nothing will.
+        NotYet: sent, and unanswered, at least one of them; ``job_ids`` name, in the
+            order of the orders, what has started or any later verb of this machine
+            will see to.
+    """
+    return list(submit_each_job(ctx, host, job_requests, follow=follow))
+
+
+def submit_each_job(
+    ctx: Context, host: str, job_requests: Iterable[JobRequest], *, follow: bool = False
+) -> Generator[Submitted, None, None]:
+    """Do the same for a batch of any length: neither orders nor results pile up.
+
+    Nothing is asked of the host before the last order was read and found right. The
+    first result comes when each job has started. Who does not take all of them closes
+    it before the context.
+    """
+    check_host(host)
+    with ctx.coordinator(host) as coordinator:
+        numbers, logs, held = _write_down(coordinator, job_requests, follow)
+        try:
+            if numbers:
+                _wait_for(coordinator, numbers, logs)
+        except NotYet as error:
+            raise _in_step(error, held) from error
+        try:
+            yield from _in_job_request(coordinator.store, numbers, held)
+        finally:
+            coordinator.store.drop_intents(numbers)
+
+
+def _in_step(error: NotYet, held: dict[int, _Held]) -> NotYet:
+    """Return the error with the ids of what needed no host in their places."""
+    ids = iter(error.job_ids)
+    places = range(len(error.job_ids) + len(held))
+    return NotYet(
+        error.detail,
+        tuple(held[place].job_id if place in held else next(ids) for place in places),
+    )
+
+
+def check_job_request(job_request: JobRequest) -> JobRequest:
+    """Return the order if it can be carried out.
+
+    Raises:
+        SpecError: it cannot, and why.
+    """
+    check_spec(job_request.spec)
+    if job_request.id and not is_job_id(job_request.id):
+        raise errors.SpecError(f"not the id of a job: {job_request.id[:80]!a}")
+    for text in (job_request.name, job_request.key):
+        # Stray bytes of an argument, or half a surrogate pair of JSON, are no text.
+        if "\0" in text or len(text) > 1024 or _storable(text) != text:
+            raise errors.SpecError(f"not a name or key: {text[:60]!r}")
+    if job_request.cleanup not in (None, *CLEANUP):
+        raise errors.SpecError(
+            f"{job_request.cleanup!r} is not one of {', '.join(CLEANUP)}"
+        )
+    if job_request.once and not job_request.key:
+        raise errors.SpecError("--once goes with --key")
+    return job_request
+
+
+def _completed(coordinator: Coordinator, job_request: JobRequest) -> _Held | None:
+    """Return the COMPLETED job of the order's key, if it is known here.
+
+    A final state never changes, so that the host need not be asked.
+    """
+    if not job_request.key:
+        return None
+    for job in coordinator.store.by_key(job_request.key):
+        if job.site_id == coordinator.site_id and job.state == states.COMPLETED:
+            return _Held(job.id, job.digest != job_request.spec.digest())
+    return None
+
+
+def _wait_for(
+    coordinator: Coordinator, numbers: Sequence[int], logs: Sequence[int]
+) -> None:
+    try:
+        coordinator.wait_for(coordinator.served(numbers))
+    except SshJobsError as error:
+        _take_back(coordinator, numbers, error)
+    except BaseException:
+        coordinator.store.withdraw(numbers)
+        raise
+    finally:
+        if logs:
+            coordinator.store.drop_intents(logs)
+
+
+def _write_down(
+    coordinator: Coordinator, job_requests: Iterable[JobRequest], follow: bool
+) -> tuple[list[int], list[int], dict[int, _Held]]:
+    """Write jobs and what is wanted of them into the store, all or none.
+
+    Returns:
+        The numbers of the intents to start, those of the intents for logs, and by its
+        place in the batch each order that needs none.
+    """
+    store, now = coordinator.store, coordinator.clock()
+    held: dict[int, _Held] = {}
+    with store.writing_specs(), store.batch() as batch:
+        for place, job_request in enumerate(job_requests):
+            known = _completed(coordinator, check_job_request(job_request))
+            if known is not None:
+                held[place] = known
+                continue
+            # A microsecond apart, so that lists keep the order of a batch.
+            job = _job_of(coordinator, job_request, now + place * 1e-6)
+            batch.add(job)
+            store.save_spec(job.id, job_request.spec)
+        with store.write():
+            batch.store()
+            starts = store.add_intents(coordinator.site_id, "start", batch.ids())
+            logs = (
+                store.add_intents(coordinator.site_id, "log", batch.ids())
+                if follow
+                else []
+            )
+            return starts, logs, held
+
+
+def _job_of(coordinator: Coordinator, job_request: JobRequest, now: float) -> Job:
+    spec = job_request.spec
+    return Job(
+        id=job_request.id or new_job_id(),
+        host=coordinator.identity.host,
+        site_id=coordinator.site_id,
+        state=states.PENDING,
+        key=job_request.key,
+        name=job_request.name,
+        once=job_request.once,
+        command=_storable(spec.text()[:_COMMAND_SHOWN]),
+        digest=spec.digest() if job_request.key else "",
+        cwd=_storable(spec.cwd),
+        shell=spec.shell,
+        env_names=" ".join(name for name, _ in spec.env),
+        timeout=spec.timeout,
+        cleanup=job_request.cleanup or coordinator.settings.cleanup,
+        max_log_bytes=coordinator.settings.max_log_bytes,
+        submitted_at=now,
+    )
+
+
+def _storable(text: str) -> str:
+    """Return text that SQLite takes: stray bytes become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _take_back(
+    coordinator: Coordinator, numbers: Sequence[int], error: SshJobsError
+) -> None:
+    """Withdraw what was not sent; keep, durably, what was; raise what to say."""
+    store = coordinator.store
+    waiting: list[int] = []
+    answered: list[int] = []
+    refused: list[str] = []
+    ids: list[str] = []
+    with store.write(durable=True):  # all at once: others may be serving it right now
+        for some in slices(numbers):
+            for number, intent in store.outcomes(some).items():
+                good = not intent.done or _is_good(intent)
+                ids.append(intent.job_id if good else "")
+                (answered if intent.done else waiting).append(number)
+                refused += [] if good else [intent.note]
+        if not waiting:
+            return  # the reply came after all, perhaps to another process
+        gone, kept = store.withdraw(waiting)
+        store.sync_specs(kept)
+        store.disown(kept)
+        for job_id in kept:
+            store.update(job_id, reason="sent, and not answered yet")
+    dropped = set(gone)
+    ids = ["" if job_id in dropped else job_id for job_id in ids]
+    if not any(ids):
+        if isinstance(error, TransportError) and is_permanent(error):
+            store.forget_host(
+                coordinator.site_id, coordinator.clock()
+            )  # a name that was mistyped
+        raise error
+    store.drop_intents(answered)
+    rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
+    if refused:
+        first = errors.load(refused[0])
+        rest += f"; {len(refused)} were refused and are not done, the first: {first}"
+    raise NotYet(
+        f"{coordinator.identity.host}: {len(kept)} of {len(numbers)} jobs were sent "
+        f"and not answered; the next sshjobs poll sees to them{rest}. The last try: "
+        f"{error}",
+        tuple(ids),
+    ) from error
+
+
+def _is_good(intent: Intent) -> bool:
+    """Tell whether a served intent is not an error."""
+    return intent.note in ("", _DIFFERS)
+
+
+def _in_job_request(
+    store: Store, numbers: Sequence[int], held: dict[int, _Held]
+) -> Iterator[Submitted]:
+    """Yield what became of each order."""
+    results = _outcomes(store, numbers)
+    for place in range(len(numbers) + len(held)):
+        known = held.get(place)
+        if known is None:
+            yield next(results)
+        else:
+            job = store.job(known.job_id)
+            yield _submitted(known.job_id, job, known.differs)
+
+
+def _outcomes(store: Store, numbers: Sequence[int]) -> Iterator[Submitted]:
+    """Yield what became of those that were written down."""
+    for some in slices(numbers):
+        yield from _some_outcomes(store, some)
+
+
+def _some_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
+    intents = store.outcomes(numbers)
+    jobs = store.jobs({intent.job_id for intent in intents.values()})
+    results = []
+    for number in numbers:
+        intent = intents[number]
+        if not _is_good(intent):
+            results.append(Submitted(None, errors.load(intent.note)))
+            continue
+        job = jobs.get(intent.job_id)
+        results.append(_submitted(intent.job_id, job, intent.note == _DIFFERS))
+    return results
+
+
+def _submitted(job_id: str, job: Job | None, differs: bool) -> Submitted:
+    if job is None:  # another process has pruned the record meanwhile
+        return Submitted(None, errors.JobError(job_id, "is no longer in the record"))
+    return Submitted(job, None, differs)
