@@ -364,6 +364,10 @@ def check_spec(spec: Spec) -> Spec:
         check_env(name, value)
     if spec.shell.strip(_SHELL) or spec.shell != " ".join(spec.shell.split()):
         raise SpecError(f"not the name of a shell: {spec.shell!r}")
+    if any(word[:1] == "-" and word[-1:] == "c" for word in spec.shell.split()[1:]):
+        raise SpecError(
+            f"{spec.shell!r}: the shell runs a file, not the text after -c: leave c out"
+        )
     if spec.timeout is not None and not 0 < spec.timeout < 1e9:
         raise SpecError(f"not a timeout in seconds: {spec.timeout!r}")
     if spec.size() > MAX_JOB_BYTES:

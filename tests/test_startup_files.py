@@ -110,6 +110,17 @@ def test_a_line_has_what_it_has_with_ssh(rc_box: Cli, kind: str) -> None:
         assert b"module load x\nexported\n" in ours and b"a  b|2||" in ours
 
 
+def test_what_is_said_by_name_is_not_for_bashrc_to_change(rc_box: Cli) -> None:
+    """--env and --cwd; all else is as the file has it."""
+    write(rc_box, ".bashrc", "cd /tmp; export FOO=rc BAR=rc PATH=/rc:$PATH; set -x\n")
+    line = 'echo "$FOO|$BAR|$PWD|${PATH%%:*}"; compgen -v sj_'
+    ended = ran(rc_box, "--env", "FOO=a 'b'\n$c", "--cwd", "/usr", "--", line)
+    assert "\na 'b'\n$c|rc|/usr|/rc\n" in ended.out, ended
+    assert "FOO=a" not in ended.out  # no trace of a value that may be a secret
+    assert "\nsj_" not in ended.out
+    assert "|rc|/tmp|/rc\n" in ran(rc_box, "--", line).out
+
+
 def test_its_status_is_that_of_ssh(rc_box: Cli) -> None:
     write(rc_box, ".bashrc", FILES["rich"])
     assert ran(rc_box, "--", "exit 7").status == 7

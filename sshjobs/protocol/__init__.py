@@ -644,7 +644,8 @@ def _env_file(env: tuple[tuple[str, bytes], ...]) -> bytes:
     if not env:
         return b""
     lines = (b"command export %s=%s" % (n.encode("ascii"), quote(v)) for n, v in env)
-    return b"sj_env() {\n" + b"\n".join(lines) + b"\n}"
+    names = quote(b" ".join(n.encode("ascii") for n, _ in env))
+    return b"sj_env() {\n" + b"\n".join(lines) + b"\n}\nsj_envnames=" + names
 
 
 def _printf_format(data: bytes) -> bytes:

@@ -44,11 +44,23 @@
 # `ssh HOST LINE` (bash 5.2, shell.c: of sshd, for -c, not for a file).
 case ${SSHJOBS_BASH_ENV+x} in
 x)
-    BASH_ENV=$SSHJOBS_BASH_ENV
-    unset SSHJOBS_BASH_ENV
+    BASH_ENV=$SSHJOBS_BASH_ENV sj_back=''
+    # What the job was given by name (--env, --cwd) is not for an rc to change.
+    for sj_n in $SSHJOBS_BASH_KEEP; do
+        eval "printf -v sj_value %q \"\$$sj_n\""
+        sj_back="$sj_back builtin export $sj_n=$sj_value;"
+    done
+    case $SSHJOBS_BASH_CWD in
+    ?*)
+        eval 'printf -v sj_value %q "$PWD"'
+        sj_back="$sj_back CDPATH='' builtin cd -P -- $sj_value >/dev/null;"
+        ;;
+    esac
+    unset SSHJOBS_BASH_ENV SSHJOBS_BASH_KEEP SSHJOBS_BASH_CWD sj_n sj_value
     case $BASH_ENV in '') unset BASH_ENV ;; esac
     [ -r /etc/bash.bashrc ] && . /etc/bash.bashrc
     [ -r ~/.bashrc ] && . ~/.bashrc
+    { builtin eval "$sj_back builtin unset sj_back"; } 2>/dev/null # and no trace of values
     return
     ;;
 esac
@@ -2082,7 +2094,7 @@ sj_size() {
 
 # One job: its runner, and with a timeout the process that keeps the time beside it.
 sj_one() { # ID ATTEMPT
-    sj_id=$1 sj_a=$2 sj_d=jobs/$1 sj_ok=''
+    sj_id=$1 sj_a=$2 sj_d=jobs/$1 sj_ok='' sj_envnames=''
     [ -f "$sj_d/spec" ] && sj_regular "$sj_d/spec" && [ ! -e "$sj_d/run" ] || return 0
     . "./$sj_d/spec"
     [ "$sj_ok" = "$sj_id" ] || return 0
@@ -2267,12 +2279,12 @@ sj_child() {
     sj_choose_shell
     # Its environment may hold any name, IFS and those of this file too.
     set -f
-    set -- "$sj_rc" "$sj_id" "$sj_a" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_d/script"
+    set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_id" "$sj_a" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_d/script"
     [ "$sj_hasenv" ] && sj_env
-    [ "$1" ] && export SSHJOBS_BASH_ENV="${BASH_ENV-}" BASH_ENV="$1"
-    SSHJOBS_JOB_ID=$2 SSHJOBS_ATTEMPT=$3 SSHJOBS_KEY=$4
+    [ "$1" ] && export SSHJOBS_BASH_ENV="${BASH_ENV-}" BASH_ENV="$1" SSHJOBS_BASH_KEEP="$2" SSHJOBS_BASH_CWD="$3"
+    SSHJOBS_JOB_ID=$4 SSHJOBS_ATTEMPT=$5 SSHJOBS_KEY=$6
     export SSHJOBS_JOB_ID SSHJOBS_ATTEMPT SSHJOBS_KEY
-    shift 4
+    shift 6
     exec "$@"
 }
 

@@ -18,7 +18,10 @@ _TERMINAL = (
     "nothing was done there; a forced command or a wrapper (script, tmux, sudo with "
     "use_pty) runs each command in a terminal: let it hand on commands without one"
 )
-_ACCOUNT = "the account must be allowed to run commands: ssh HOST sh -c true"
+_ACCOUNT = (
+    "the account must be able to run commands: ssh HOST echo yes must print yes, which "
+    "a forced command prevents, or an exit or exec in start-up files such as .bashrc"
+)
 
 
 def echoes(transport: Transport, timeout: float) -> bool:
