@@ -180,7 +180,7 @@ class Job(Record):
     """All that this machine knows of a job; one row of the store.
 
     Instants are seconds since the epoch. ``log_bytes`` is what is known to be
-    written on the host, ``log_home`` what has been brought here of it.
+    written on the host, ``log_local_bytes`` what has been brought here of it.
     """
 
     id: str

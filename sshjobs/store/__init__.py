@@ -106,8 +106,9 @@ CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWI
 
 #: What makes a store of a version one of the next, each in a transaction of its own;
 #: 0 is an empty file. A release that changes the schema adds a step and raises
-#: :data:`VERSION`; it only adds columns that have a default, so that processes of the
-#: version before, which are still at work, can go on.
+#: :data:`VERSION`. A process of the version before that is still at work goes on if the
+#: step only adds columns that have a default; if the step renames some, that process
+#: ends with an error that says so, and its intents stay for the next process.
 MIGRATIONS = {
     0: _SCHEMA,
     1: "ALTER TABLE jobs ADD COLUMN max_log_bytes INTEGER NOT NULL DEFAULT 0",
@@ -317,6 +318,12 @@ class _Seam:
 def _advice(text: str, path: str) -> str:
     if "full" in text:
         return ROOM
+    if "no such" in text and (found := _version_now(path)) > VERSION:
+        return (
+            f"a newer sshjobs has brought it to version {found} while this command, "
+            f"which knows {VERSION}, was at work; what had been asked for by then "
+            "stays: run the command again with the newer one"
+        )
     if "locked" in text:
         who = holders(path, f"{path}-shm", f"{path}-wal")
         return f"another process holds it for longer than {_BUSY:g} s: {who}"
@@ -327,6 +334,18 @@ def _advice(text: str, path: str) -> str:
 
 def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _version_now(path: str) -> int:
+    """Return the version of a store as its file has it, 0 if that cannot be read."""
+    try:
+        db = sqlite3.connect(path)
+        try:
+            return _version(db)
+        finally:
+            db.close()
+    except sqlite3.Error:
+        return 0
 
 
 def make_home(path: str) -> None:
@@ -1198,8 +1217,8 @@ class Store:
         sql = (
             "DELETE FROM sites WHERE site_id = ? AND since <= ? AND round_ended_at = 0 "
             "AND refused = '{}' AND cooldown_until <= ? "
-            "AND NOT EXISTS (SELECT 1 FROM jobs WHERE site_id = hosts.site_id) "
-            "AND NOT EXISTS (SELECT 1 FROM intents WHERE site_id = hosts.site_id)"
+            "AND NOT EXISTS (SELECT 1 FROM jobs WHERE site_id = sites.site_id) "
+            "AND NOT EXISTS (SELECT 1 FROM intents WHERE site_id = sites.site_id)"
         )
         return self._do(sql, [site_id, before, time.time()]).rowcount > 0
 
