@@ -12,6 +12,8 @@ from sshjobs import protocol
 from sshjobs.errors import ProtocolError
 from sshjobs.model import Spec
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
+from sshjobs.protocol import program as programs
+from sshjobs.protocol import quoting
 
 NONCE = "00112233445566aa"
 FENCE = f"\nsshjobs-reply 1 {NONCE}\n".encode()
@@ -297,7 +299,7 @@ def test_a_quoted_word_is_the_word(word: bytes) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_a_printf_format_prints_the_bytes(data: bytes) -> None:
-    text = b"printf " + protocol.quote(protocol._printf_format(data)) + b"\n"
+    text = b"printf " + protocol.quote(quoting.build_printf_format(data)) + b"\n"
     ran = subprocess.run(["sh"], input=text, capture_output=True, check=True)
     assert ran.stdout == data
 
@@ -312,7 +314,7 @@ def test_a_printf_format_prints_the_bytes(data: bytes) -> None:
     ],
 )
 def test_lines_of_comment_and_indentation_go(text: bytes, stripped: bytes) -> None:
-    assert protocol.strip_comments(text) == stripped
+    assert programs.strip_comments(text) == stripped
 
 
 def test_a_program_holds_no_comment_of_ours() -> None:
@@ -321,6 +323,6 @@ def test_a_program_holds_no_comment_of_ours() -> None:
 
 def test_values_of_a_spec_cannot_pose_as_fields() -> None:
     sly = Start(ID, Spec(command=b"x", cwd="/\nsj_digest='y'\nsj_ok=1"), key="a\nb")
-    lines = protocol._spec_file(sly).splitlines()
+    lines = programs._spec_file(sly).splitlines()
     fields = [line for line in lines if line.startswith(b"sj_digest=")]
     assert fields[0] == b"sj_digest='%s'" % sly.spec.digest().encode()

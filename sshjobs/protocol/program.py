@@ -1,0 +1,288 @@
+"""The program that a host runs for a request, for the stdin of ``exec sh``.
+
+Theory of operation: each program is one compound of sh, so that a shell that has
+read a part of it runs nothing. It consists of a guard, of those functions of
+``remote/`` that the request needs, and of calls of them; all data are quoted words.
+Nothing here does I/O, apart from one cached look at ``remote/``.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from functools import lru_cache
+
+from .quoting import (
+    FS_CODEC,
+    TEXT_BYTES,
+    WORD_BYTES,
+    build_printf_format,
+    escape_word,
+    quote,
+)
+from .request import PROTOCOL_VERSION, LogWant, Request, Start
+
+#: A watch ends after so many beats of two seconds, and is made anew if still wanted.
+WATCH_BEATS = 150
+
+#: What is said to a program that waits behind its fence.
+GO = b"go\n"
+
+
+#: Stands before the program, and is all that is read where no sh reads it from a pipe:
+#: csh knows ``$?NAME``, zsh would fail here and there, and behind a terminal the end of
+#: the program never comes. fish reads none of it.
+GUARD = b"""[ "$?shell" = 1 ] && printf 'sshjobs-not-%s\\n' tcsh && exit 1
+[ "${ZSH_VERSION-}" ] && [ "$(emulate)" = zsh ] &&
+printf 'sshjobs-not-%s\\n' zsh && exit 1
+[ -t 0 ] && printf 'sshjobs-not-%s\\n' terminal && exit 1
+"""
+#: Before a file is made.
+_UMASK = b"umask 077\n"
+
+#: What jobs get back; a fork, so only where there are any.
+_KEEP = b"sj_umask=$(umask)\nsj_keep\n"
+
+
+#: A host looks at so few jobs without an awk, see sj_glance.
+_FEW_BYTES = 300
+
+#: So many jobs are prepared before their runners are started.
+_AT_A_TIME = 100
+
+
+def build(request: Request, nonce: str) -> bytes:
+    """Return the program that serves ``request``, for the stdin of ``exec sh``.
+
+    It is one compound command: a shell that reads only a part of it runs nothing.
+
+    Args:
+        request: What is wanted.
+        nonce: 16 or more hex digits that were never used before.
+    """
+    remote, runner_hash = _remote()
+    generation, offset = request.journal or ("-", 0)
+    place = (nonce, request.base_dir, generation, offset)
+    spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
+    asked = [("c", check) for check in request.checks]
+    asked += [("f", check) for check in request.forgets]
+    checks = "\n".join(
+        f"{what} {c.job_id} {c.pid or '-'} {c.start or '-'}" for what, c in asked
+    )
+    few = [c.job_id for c in request.checks] if len(checks) < _FEW_BYTES else []
+    opening = _call("sj_open", *place, *spans, runner_hash, *few)
+    runs = bool(request.kills or request.starts)
+    kills = [job_id for job_id, _ in request.kills]
+    guard = _call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
+    prologue = guard + (_KEEP if runs else b"") + _UMASK
+    wanted = {
+        "round": True,
+        "judge": runs or checks or request.listing,
+        "runs": runs,
+        "reap": request.reaps,
+        "logs": request.logs,
+        "list": request.listing,
+        "frame": True,
+    }
+    functions = b"".join(remote[name] for name, is_on in wanted.items() if is_on)
+    parts = [GUARD + b"{", functions + prologue, opening]
+    if runs:
+        parts += [b"sj_runner=" + quote(remote["runner"]), b"sj_prepare_runs"]
+    if kills:
+        parts.append(_call("sj_kill", *kills))
+    parts += _starts(request.starts)
+    if request.ends:
+        parts.append(_call("sj_await_ends", *request.ends))
+    parts.append(_call("sj_answer", checks))
+    if request.listing:
+        parts.append(b"sj_list")
+    if request.reaps:
+        words = (":".join(map(str, reap)) for reap in request.reaps)
+        parts.append(_call("sj_reap", *words))
+    if request.logs:
+        wants = (str(word) for want in request.logs for word in want)
+        parts.append(_call("sj_logs", *wants))
+    return b"\n".join([*parts, b"sj_close", b"}", b"exit 0", b""])
+
+
+def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
+    """Return the program that says at once when something ends on the host.
+
+    Its reply is for :class:`WatchReply`.
+
+    Args:
+        journal: Up to where rounds have read it, as (generation, offset).
+    """
+    remote, runner_hash = _remote()
+    functions = remote["round"] + remote["frame"]
+    opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
+    life = b"sj_life=%d" % WATCH_BEATS
+    return _listening(functions, opening, life, _watch())
+
+
+def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]:
+    """Return the program that brings bytes of one log, and the fence it says first.
+
+    After the fence it waits for :data:`GO`; then come bytes of that log, from the
+    offset on, in order, and nothing else. They are fewer than ``limit`` if the log
+    holds no more. The program does not end the fence if there is no such log.
+    """
+    remote, _ = _remote()
+    functions = remote["round"] + remote["logs"]
+    call = _call("sj_fetch", nonce, base_dir, *want)
+    fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
+    return _listening(functions, call), fence.encode("ascii")
+
+
+def build_examination(script: bytes, nonce: str) -> bytes:
+    """Return a program that says the nonce and then what ``script`` does.
+
+    The tools there are read as those of a round are: in an environment of ours.
+    """
+    head = b"sj_tame\nprintf '\\n%s\\n' " + nonce.encode("ascii")
+    lines = [GUARD + b"{", _remote()[0]["round"] + head, script, b"}", b"exit 0", b""]
+    return b"\n".join(lines)
+
+
+def _listening(functions: bytes, *parts: bytes) -> bytes:
+    """Return a program that reads what comes after it on its standard input.
+
+    bash leaves there what it has not parsed yet (5.2); dash may have read it.
+    """
+    lines = [GUARD + b"{", functions + _UMASK, *parts, b"exit 0", b"}", b""]
+    return b"\n".join(lines)
+
+
+def _call(function: str, *words: object) -> bytes:
+    """Return a call of a function of ``posix.sh``; plain words stay readable."""
+    encoded = (str(word).encode(*FS_CODEC) for word in words)
+    return b" ".join([function.encode("ascii"), *map(quote, encoded)])
+
+
+def _starts(starts: tuple[Start, ...]) -> list[bytes]:
+    if not starts:
+        return []
+    parts = []
+    for at in range(0, len(starts), _AT_A_TIME):
+        some = starts[at : at + _AT_A_TIME]
+        parts.append(_call("sj_mkdir", *(start.job_id for start in some)))
+        parts += [*map(_job, some), b"sj_start"]
+    return [*parts, b"sj_await $sj_due"]
+
+
+def _job(start: Start) -> bytes:
+    spec = start.spec
+    vector = not isinstance(spec.command, bytes)
+    words = (
+        start.job_id.encode("ascii"),
+        _spec_file(start),
+        _script(spec.command),
+        _env_file(spec.env),
+        b"" if spec.stdin is None else build_printf_format(spec.stdin),
+        key_hash(start.key).encode("ascii") if start.key else b"",
+        _digest(start),
+        b"1" if start.once else b"",
+        b"" if vector else spec.shell.encode(*FS_CODEC),
+    )
+    return b" ".join([b"sj_job", *map(quote, words)])
+
+
+def _digest(start: Start) -> bytes:
+    """Return the digest of a command that a key may be asked about, else ``-``."""
+    return start.spec.digest().encode("ascii") if start.key else b"-"
+
+
+def key_hash(key: str) -> str:
+    """Return the name of a key's directory on a host: 64 hex digits."""
+    import hashlib
+
+    return hashlib.sha256(key.encode(*FS_CODEC)).hexdigest()
+
+
+def _script(command: bytes | tuple[bytes, ...]) -> bytes:
+    """Return the text of the file that the job's shell runs."""
+    if isinstance(command, bytes):
+        return command
+    return b"exec " + b" ".join(map(quote, command))
+
+
+def _spec_file(start: Start) -> bytes:
+    """Return the assignments that a runner reads.
+
+    What a listing reads with awk comes first and holds no newline: the first line
+    of a name counts there, so that nothing in a later value can pose as one.
+    """
+    spec = start.spec
+    cwd = spec.cwd.encode(*FS_CODEC)
+    # A whole number is taken by every sleep(1), a fraction by most.
+    timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}".rstrip("0")
+    pairs = (
+        ("digest", _digest(start)),
+        ("name", escape_word(WORD_BYTES, start.name)),
+        ("keyword", escape_word(WORD_BYTES, start.key)),
+        ("sha", key_hash(start.key).encode("ascii") if start.key else b""),
+        ("kind", b"line" if isinstance(spec.command, bytes) else b"vector"),
+        ("grace", b"%.2f" % spec.kill_grace),
+        ("gracecs", b"%d" % round(spec.kill_grace * 100)),
+        ("timeout", timeout.rstrip(".").encode("ascii")),
+        ("useshell", spec.shell.encode(*FS_CODEC)),
+        ("hasenv", b"1" if spec.env else b""),
+        ("hasin", b"" if spec.stdin is None else b"1"),
+        ("cwdtext", escape_word(TEXT_BYTES, spec.cwd)[:160]),
+        ("cwd", cwd),
+        ("key", start.key.encode(*FS_CODEC)),
+    )
+    return b"\n".join(b"sj_%s=%s" % (n.encode("ascii"), quote(v)) for n, v in pairs)
+
+
+def _env_file(env: tuple[tuple[str, bytes], ...]) -> bytes:
+    """Return a function that exports ``env``, empty if there is nothing to export.
+
+    ``command`` keeps a name that a shell holds read-only (UID in bash) from ending
+    it, as an error in a special builtin otherwise does (POSIX 2.8.1).
+    """
+    if not env:
+        return b""
+    lines = (b"command export %s=%s" % (n.encode("ascii"), quote(v)) for n, v in env)
+    names = quote(b" ".join(n.encode("ascii") for n, _ in env))
+    return b"sj_env() {\n" + b"\n".join(lines) + b"\n}\nsj_envnames=" + names
+
+
+@lru_cache(maxsize=1)
+def _remote() -> tuple[dict[str, bytes], str]:
+    """Return the parts of ``posix.sh`` as they are sent, and the runner's hash."""
+    path = os.path.join(
+        os.path.dirname(os.path.dirname(__file__)), "remote", "posix.sh"
+    )
+    with open(path, "rb") as file:
+        text = file.read()
+    parts = {}
+    for part in text.split(b"\n#: ")[1:]:
+        title, _, lines = part.partition(b"\n")
+        parts[title.split()[0].decode("ascii").rstrip(",")] = strip_comments(lines)
+    parts["round"] = parts["shell"] + parts["round"]
+    parts["judge"] = parts["table"] + parts["judge"]
+    parts["runs"] = parts["groups"] + parts["runs"]
+    parts["runner"] = b"".join(
+        parts[name] for name in ("bashrc", "shell", "table", "groups", "runner")
+    )
+    return parts, f"{zlib.crc32(parts['runner']):08x}"
+
+
+@lru_cache(maxsize=1)
+def _watch() -> bytes:
+    path = os.path.join(
+        os.path.dirname(os.path.dirname(__file__)), "remote", "watch.sh"
+    )
+    with open(path, "rb") as file:
+        return strip_comments(file.read())
+
+
+def strip_comments(text: bytes) -> bytes:
+    """Return a shell script without lines of comment, indentation and empty lines.
+
+    Strings are not known: none in ``remote/`` may depend on a line like these. To
+    look at each of its tokens cost every round 2.5 ms.
+    """
+    lines = (line.lstrip(b" \t") for line in text.splitlines(keepends=True))
+    return b"".join(line for line in lines if line[:1] not in (b"#", b"\n", b""))

@@ -1,0 +1,75 @@
+"""What one round asks of a host, as values."""
+
+from __future__ import annotations
+
+from ..model import Spec
+from ..startup.records import Record
+
+PROTOCOL_VERSION = 1
+
+
+class Start(Record):
+    """Run this job, once, whatever is repeated."""
+
+    job_id: str
+    spec: Spec
+    key: str = ""
+    once: bool = False
+    name: str = ""
+
+
+class Check(Record):
+    """Tell how this job does; ``pid`` is None while it is not known to run."""
+
+    job_id: str
+    pid: int | None
+    start: str
+
+
+class LogWant(Record):
+    """Bring at most ``limit`` bytes of this log from ``offset`` on."""
+
+    job_id: str
+    offset: int
+    limit: int
+
+
+#: Of a job to reap: whatever there is of its log may go. No log is as long.
+ANY_LOG = 10**15 - 1
+
+
+class Reap(Record):
+    """Delete this ended job there, if ``home`` bytes are all of its log.
+
+    ``cksum`` and ``sha256`` are the checksums of those bytes, as tools of these names
+    print them: without any, bytes count as different.
+    """
+
+    job_id: str
+    home: int
+    cksum: int = -1
+    sha256: str = "-"
+
+
+class Request(Record):
+    """All that this machine wants of one host, served in the order of the fields.
+
+    ``journal`` is the place up to which the journal was read, None at the first
+    contact. ``kills`` pairs an id with whether its start was ever sent. ``ends`` are
+    those of ``starts`` that somebody follows: the host waits a moment for their ends.
+    ``forgets`` are jobs that a person knows to be gone.
+    """
+
+    base_dir: str = "~/.sshjobs"
+    journal: tuple[str, int] | None = None
+    kills: tuple[tuple[str, bool], ...] = ()
+    starts: tuple[Start, ...] = ()
+    checks: tuple[Check, ...] = ()
+    reaps: tuple[Reap, ...] = ()
+    logs: tuple[LogWant, ...] = ()
+    listing: bool = False
+    start_grace: float = 10.0
+    key_ttl: float = 30 * 86400.0
+    gone_ttl: float = 86400.0
+    ends: tuple[str, ...] = ()
+    forgets: tuple[Check, ...] = ()
