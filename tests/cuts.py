@@ -179,7 +179,7 @@ class Client:
         rundir = folder / "run"
         rundir.mkdir(mode=0o700, exist_ok=True)
         settings = Settings()
-        identity = transports.resolve("local", settings)
+        identity = transports.resolve_host("local", settings)
         self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
         self.lead = Lead(
             str(folder / "home" / "locks"),

@@ -88,7 +88,7 @@ class Scene:
         rundir = folder / "run"
         rundir.mkdir(mode=0o700)
         settings = Settings()
-        identity = transports.resolve("local", settings)
+        identity = transports.resolve_host("local", settings)
         self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
         self.lead = Lead(
             str(self.home / "locks"),

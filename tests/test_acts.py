@@ -54,7 +54,7 @@ def tell(sshd: Sshd, caller: TransportCaller, line: str) -> str:
     said = line.replace("{k}", str(keys))
     before = f"Host {sshd.alias}\n    {said}\n{hop}"
     sshd.write_client_config(before=before)
-    return transports.credentials(caller.identity)
+    return transports.digest_credentials(caller.identity)
 
 
 @pytest.mark.parametrize("line", FILES)
@@ -78,17 +78,19 @@ def test_each_file_of_a_login_counts(
         hash=said.split("controlpath /")[-1].split()[0],
     )
     before = tell(sshd, caller, line)
-    assert transports.credentials(caller.identity) == before
+    assert transports.digest_credentials(caller.identity) == before
     if name == "../ssh_config":
         with open(sshd.config, "a", encoding="utf-8") as config:
             config.write("    KexAlgorithms +diffie-hellman-group14-sha1\n")
     else:
         (keys / name).write_text("one")
-    after = transports.credentials(caller.identity)
+    after = transports.digest_credentials(caller.identity)
     assert after != before
     if name != "../ssh_config":
         shutil.copystat(sshd.key, keys / name)
-        assert transports.credentials(caller.identity) != after, "a new mode, new times"
+        assert (
+            transports.digest_credentials(caller.identity) != after
+        ), "a new mode, new times"
 
 
 def test_paths_are_those_that_ssh_makes_of_them() -> None:
@@ -116,7 +118,7 @@ def test_an_agent_that_is_named_counts(
         before = tell(sshd, caller, f"IdentityAgent {option}")
         env = os.environ | {"SSH_AUTH_SOCK": str(path)}
         subprocess.run(["ssh-add", "-q", sshd.key], env=env, check=True)
-        assert transports.credentials(caller.identity) != before
+        assert transports.digest_credentials(caller.identity) != before
     finally:
         one.terminate()
         one.wait()

@@ -50,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store.save_spec(job.id, Spec(b"true"))
         store.know_host(job.site_id, "h")
         identity = Identity(job.site_id, "h", "h", "h", "u", 1)
-        store.set_host(job.site_id, identity=identity.dumps(), base="~/x")
+        store.set_host(job.site_id, identity=identity.to_bytes(), base="~/x")
         store.add_intents(job.site_id, "start", [job.id], owner=0)
     return home
 

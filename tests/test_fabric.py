@@ -108,7 +108,7 @@ def test_refusal_counts_for_both(sshd: Sshd) -> None:
     """What is remembered of a login by ssh holds for one by Fabric."""
     settings = Settings(ssh_config=str(sshd.config))
     both = [m.resolve("box", settings) for m in (ssh_config, fabric_config)]
-    assert len({transports.credentials(identity) for identity in both}) == 1
+    assert len({transports.digest_credentials(identity) for identity in both}) == 1
 
 
 @pytest.mark.parametrize("host", ["plain", "bob@plain"])
@@ -125,12 +125,12 @@ def test_key_is_that_of_ssh_with_the_files_of_this_machine(
 def test_configuration_that_is_none_is_refused(text: str, place: Path) -> None:
     (place / "config").write_text(text)
     with pytest.raises(errors.SpecError, match="ssh_config"):
-        fabric_config.resolve("h", Settings(ssh_config=str(place / "config")))
+        fabric_config.read_identity("h", Settings(ssh_config=str(place / "config")))
 
 
 def test_missing_configuration_file_is_named(place: Path) -> None:
     with pytest.raises(errors.SpecError, match="/no/such/file"):
-        fabric_config.resolve("h", Settings(ssh_config="/no/such/file"))
+        fabric_config.read_identity("h", Settings(ssh_config="/no/such/file"))
 
 
 def test_identity_found_without_an_ssh_is_not_kept_where_there_is_one(
@@ -138,10 +138,10 @@ def test_identity_found_without_an_ssh_is_not_kept_where_there_is_one(
 ) -> None:
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", "/nowhere")
-    identity = transports.resolve("box", Settings(ssh_config=str(sshd.config)))
-    assert identity.fresh() and not identity.ssh
+    identity = transports.resolve_host("box", Settings(ssh_config=str(sshd.config)))
+    assert identity.is_fresh() and not identity.ssh
     monkeypatch.setenv("PATH", path)
-    assert not identity.fresh()
+    assert not identity.is_fresh()
 
 
 # -- who makes it
@@ -186,15 +186,15 @@ def test_master_waits_for_the_end_of_it(
     other = new_reach(sshd)
     ticks = iter(range(20))
 
-    def tick() -> None:
+    def on_wait() -> None:
         if next(ticks, None) is None:
             raise Enough
 
-    other.tick = tick
+    other.on_wait = on_wait
     with pytest.raises(Enough):
         other.connect()
     transport.close()
-    other.tick = lambda: None
+    other.on_wait = lambda: None
     assert other.connect().name == "openssh"
     assert sshd.logins == 2
 
@@ -241,7 +241,7 @@ def test_admit_can_forbid_it(sshd: Sshd, caller: TransportCaller) -> None:
     def forbid() -> None:
         raise errors.Throttled("box", "in cooldown")
 
-    caller.admit = forbid
+    caller.before_handshake = forbid
     with pytest.raises(errors.Throttled):
         caller.run("true")
     assert (sshd.connections, caller.counts["handshakes"]) == (0, 0)
@@ -363,11 +363,11 @@ def test_what_tick_raises_ends_the_handshake(
     class Enough(Exception):
         pass
 
-    def tick() -> None:
+    def on_wait() -> None:
         if owners(caller):
             raise Enough
 
-    caller.tick = tick
+    caller.on_wait = on_wait
     with pytest.raises(Enough):
         caller.connect()
     assert owners(caller) == []

@@ -88,7 +88,7 @@ class Here:
         settings = Settings()
         rundir = folder / "run"
         rundir.mkdir(mode=0o700)
-        identity = transports.resolve("local", settings)
+        identity = transports.resolve_host("local", settings)
         self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
         site_id = self.coordinator.site_id
         self.bell = Bell(str(rundir), site_id)

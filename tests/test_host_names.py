@@ -109,7 +109,7 @@ def test_no_shell_sees_what_is_no_name(
         transport=transport,
     )
     with pytest.raises(SpecError):
-        transports.resolve(host.format(canary=canary), settings)
+        transports.resolve_host(host.format(canary=canary), settings)
     assert not canary.exists()
 
 
@@ -119,9 +119,9 @@ def test_a_port_behind_a_colon_is_told_of_uris(place: Path, transport: str) -> N
     config.write_text("Host odd:22\n HostName 127.0.0.1\n")
     settings = Settings(ssh_config=str(config), transport=transport)
     with pytest.raises(SpecError, match="ssh://u@h:2222"):
-        transports.resolve("u@h:2222", settings)
-    assert transports.resolve("::1", settings).hostname == "::1"
-    assert transports.resolve("odd:22", settings).hostname == "127.0.0.1"
+        transports.resolve_host("u@h:2222", settings)
+    assert transports.resolve_host("::1", settings).hostname == "::1"
+    assert transports.resolve_host("odd:22", settings).hostname == "127.0.0.1"
 
 
 @pytest.mark.parametrize("transport", ["openssh", "fabric"])
@@ -129,13 +129,13 @@ def test_a_uri_is_the_host_that_it_names(place: Path, transport: str) -> None:
     config = place / "config"
     config.write_text("Host h\n HostName 127.0.0.1\n")
     settings = Settings(ssh_config=str(config), transport=transport)
-    found = transports.resolve("ssh://u@h:2222", settings)
+    found = transports.resolve_host("ssh://u@h:2222", settings)
     assert (found.user, found.hostname, found.port) == ("u", "127.0.0.1", 2222)
     assert found.host == "ssh://u@h:2222"
     more = Settings(
         ssh_config=str(config), transport=transport, ssh_options="Port=2222"
     )
-    assert transports.resolve("u@h", more).key == found.key
+    assert transports.resolve_host("u@h", more).key == found.key
 
 
 def test_a_job_runs_at_a_uri(cli: Cli) -> None:

@@ -117,7 +117,7 @@ def test_admit_is_asked_once_before_a_handshake_and_can_forbid_it(
     def forbid() -> None:
         raise errors.Throttled("box", "in cooldown")
 
-    caller.admit = forbid
+    caller.before_handshake = forbid
     with pytest.raises(errors.Throttled):
         caller.run("true")
     assert (sshd.connections, caller.counts["handshakes"]) == (0, 0)
@@ -143,7 +143,7 @@ def test_regular_file_at_the_socket_s_path(sshd: Sshd, caller: TransportCaller) 
 
 
 class Impatient(BrokenPipeError):
-    """What a caller's own tick may raise; OSErrors of ours must not swallow it."""
+    """What a caller's own on_wait may raise; OSErrors of ours must not swallow it."""
 
 
 def test_what_tick_raises_while_a_master_hangs_goes_through(
@@ -151,14 +151,14 @@ def test_what_tick_raises_while_a_master_hangs_goes_through(
 ) -> None:
     caller.run("true")
 
-    def tick() -> None:
+    def on_wait() -> None:
         raise Impatient
 
     with stopped(pid_of(caller)):
-        caller.tick = tick
+        caller.on_wait = on_wait
         with pytest.raises(Impatient):
             caller.run("true")
-        caller.tick = lambda: None
+        caller.on_wait = lambda: None
 
 
 def test_directory_at_the_socket_s_path_is_named(
@@ -359,15 +359,15 @@ def test_somebody_else_s_directory_is_refused(
 
 
 def test_directory_is_near_the_store_where_a_socket_fits() -> None:
-    assert transports.rundir("/home/u/.local/state/sshjobs/m") == (
+    assert transports.choose_rundir("/home/u/.local/state/sshjobs/m") == (
         "/home/u/.local/state/sshjobs/m/run"
     )
-    far = transports.rundir("/" + "x" * 80)
+    far = transports.choose_rundir("/" + "x" * 80)
     assert far.startswith(f"/tmp/sshjobs-{os.geteuid()}/")
-    assert far != transports.rundir("/" + "y" * 80)
+    assert far != transports.choose_rundir("/" + "y" * 80)
     identity = local_identity()
     for length in range(1, 120):
-        path = identity.socket(transports.rundir("/" + "x" * length))
+        path = identity.socket_path(transports.choose_rundir("/" + "x" * length))
         assert len(path) <= 90
 
 
@@ -375,7 +375,7 @@ def test_connection_from_a_store_with_a_long_path(
     sshd: Sshd, place: Path, new_reach: NewReach
 ) -> None:
     caller = new_reach(sshd)
-    caller.folder = Path(transports.rundir(str(place / ("x" * 90))))
+    caller.folder = Path(transports.choose_rundir(str(place / ("x" * 90))))
     assert caller.run("echo x") == (0, b"x\n")
     assert str(caller.socket).startswith("/tmp/sshjobs-")
     caller.disconnect()
@@ -554,7 +554,7 @@ def test_holder_that_wakes_up_too_late_leaves_no_orphan(
                 assert other.wait(30) == 0
             found[:] = [pid_of(caller)]
 
-    caller.tick = sleep_and_be_overtaken
+    caller.on_wait = sleep_and_be_overtaken
     assert caller.run("echo x") == (0, b"x\n")
     assert caller.ssh_pids() == found
     assert sshd.connections == 2
@@ -570,7 +570,7 @@ def test_holder_that_wakes_up_before_it_starts_ssh_starts_none(
             with caller.process() as other:
                 assert other.wait(30) == 0
 
-    caller.admit = sleep_and_be_overtaken
+    caller.before_handshake = sleep_and_be_overtaken
     assert caller.run("echo x") == (0, b"x\n")
     assert sshd.connections == 1
 
@@ -626,14 +626,14 @@ def test_what_tick_raises_ends_the_handshake(
 ) -> None:
     go = hold_up(sshd)
 
-    def tick() -> None:
+    def on_wait() -> None:
         if Path(f"{go}.begun").exists():
             raise KeyboardInterrupt
 
-    caller.tick = tick
+    caller.on_wait = on_wait
     with pytest.raises(KeyboardInterrupt):
         caller.run("true")
-    caller.tick = lambda: None
+    caller.on_wait = lambda: None
     until(lambda: caller.ssh_pids() == [], 5)
     go.touch()
     assert caller.run("echo x") == (0, b"x\n")
@@ -763,7 +763,7 @@ def test_stopped_holders_of_all_places_do_not_bar_the_way(place: Path) -> None:
         for name in os.listdir(place):
             os.utime(place / name, (0, 0))
         with gate.hop(hooks, "bastion") as inside:
-            inside.tick()
+            inside.on_wait()
 
 
 # -- the server's limits
@@ -1009,12 +1009,12 @@ def test_drain_lets_a_session_come_to_its_end(
 
     ticks = []
 
-    def tick() -> None:
+    def on_wait() -> None:
         ticks.append(1)
         if not caller.socket.exists():  # it listens no more: it is draining
             go.touch()
 
-    caller.tick = tick
+    caller.on_wait = on_wait
     assert caller.disconnect(drain=True)
     assert first.communicate(timeout=30)[0] == "x\n"
     assert caller.ssh_pids() == []
@@ -1086,8 +1086,10 @@ def test_argv_of_a_master_holds_every_rule(sshd: Sshd, caller: TransportCaller) 
 
 
 def test_identity_survives_its_text(caller: TransportCaller) -> None:
-    assert transports.Identity.loads(caller.identity.dumps()) == caller.identity
-    assert not transports.Identity.loads(pack(("of", "another", "version"))).fresh()
+    assert transports.Identity.from_bytes(caller.identity.to_bytes()) == caller.identity
+    assert not transports.Identity.from_bytes(
+        pack(("of", "another", "version"))
+    ).is_fresh()
 
 
 def test_identity_is_fresh_until_a_file_changes(
@@ -1097,16 +1099,16 @@ def test_identity_is_fresh_until_a_file_changes(
     more.mkdir()
     sshd.write_client_config(before=f"Include {more}/*.conf")
     identity = caller.identity
-    assert identity.cacheable and identity.fresh()
+    assert identity.cacheable and identity.is_fresh()
     (more / "new.conf").write_text("Compression yes\n")
-    assert not identity.fresh()
+    assert not identity.is_fresh()
     identity = caller.identity
-    assert identity.fresh()
+    assert identity.is_fresh()
     (more / "new.conf").write_text("Compression no # longer\n")
-    assert not identity.fresh()
+    assert not identity.is_fresh()
     identity = caller.identity
     sshd.write_client_config(before="Port 1")
-    assert not identity.fresh()
+    assert not identity.is_fresh()
     assert caller.identity.key != identity.key
 
 
@@ -1122,7 +1124,7 @@ def test_identity_that_depends_on_more_than_files_is_not_kept(
         identity = caller.identity
     except errors.SpecError:
         pytest.skip("an ssh that does not know this yet")
-    assert not identity.cacheable and not identity.fresh()
+    assert not identity.cacheable and not identity.is_fresh()
 
 
 def test_environment_in_the_configuration_is_part_of_the_identity(
@@ -1139,16 +1141,16 @@ def test_environment_in_the_configuration_is_part_of_the_identity(
 @pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "", "a\nb"])
 def test_word_that_is_no_host_is_refused(host: str, caller: TransportCaller) -> None:
     with pytest.raises(errors.SpecError):
-        transports.resolve(host, caller.settings)
+        transports.resolve_host(host, caller.settings)
 
 
 def test_local_is_this_machine_and_an_alias_may_still_be_called_so(
     sshd: Sshd, caller: TransportCaller
 ) -> None:
-    assert transports.resolve("local", caller.settings).is_local
+    assert transports.resolve_host("local", caller.settings).is_local
     text = sshd.config.read_text().replace("Host box", "Host local")
     sshd.config.write_text(text)
-    identity = transports.resolve("ssh:local", caller.settings)
+    identity = transports.resolve_host("ssh:local", caller.settings)
     assert (identity.target, identity.port, identity.is_local) == (
         "local",
         sshd.port,
@@ -1160,14 +1162,14 @@ def test_credentials_change_with_the_keys_and_the_agent(
     sshd: Sshd, caller: TransportCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    before = transports.credentials(caller.identity)
-    assert before == transports.credentials(caller.identity)
+    before = transports.digest_credentials(caller.identity)
+    assert before == transports.digest_credentials(caller.identity)
     sshd.key.write_text(sshd.key.read_text() + "\n")
-    changed = transports.credentials(caller.identity)
+    changed = transports.digest_credentials(caller.identity)
     assert changed != before
     with agent(sshd.folder / "agent", sshd.key) as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
-        assert transports.credentials(caller.identity) != changed
+        assert transports.digest_credentials(caller.identity) != changed
 
 
 @contextmanager

@@ -141,11 +141,11 @@ def test_an_include_may_hold_a_blank(place: Path, transport: str, quoted: str) -
         config = place / "config"
         config.write_text(f"Include {quoted.format(f'{folder}/*')}  # these\n")
         settings = Settings(ssh_config=str(config), transport=transport)
-        identity = transports.resolve("h", settings)
+        identity = transports.resolve_host("h", settings)
         assert identity.port == 2222
         assert str(folder) in [path for path, _, _ in identity.files]
         (folder / "another").write_text("Host h\n Port 2223\n")
-        assert not identity.fresh()
+        assert not identity.is_fresh()
 
 
 def _quotes_singly() -> bool:

@@ -182,5 +182,5 @@ def test_an_identity_of_an_older_version_is_asked_for_again(
 ) -> None:
     from sshjobs.model import pack
 
-    old = transports.Identity.loads(pack(tuple(caller.identity)[:17]))
-    assert (old.key, old.host) == (caller.identity.key, "box") and not old.fresh()
+    old = transports.Identity.from_bytes(pack(tuple(caller.identity)[:17]))
+    assert (old.key, old.host) == (caller.identity.key, "box") and not old.is_fresh()

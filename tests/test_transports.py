@@ -326,9 +326,9 @@ def test_live_connection_costs_no_heavy_import(caller: TransportCaller) -> None:
     code = (
         "import sys; from sshjobs import transports; "
         "from sshjobs.settings import Settings; "
-        "identity = transports.Identity.loads(bytes.fromhex(sys.argv[1])); "
+        "identity = transports.Identity.from_bytes(bytes.fromhex(sys.argv[1])); "
         "hooks = transports.CallerHooks(sys.argv[2]); "
-        "transport = transports.connect(identity, Settings(), hooks); "
+        "transport = transports.open_transport(identity, Settings(), hooks); "
         "transport.run('true', stdin=b'', timeout=9, sink=lambda piece: None); "
         "print(*(set('subprocess dataclasses asyncio random inspect importlib.metadata "
         "typing re json "
@@ -336,7 +336,7 @@ def test_live_connection_costs_no_heavy_import(caller: TransportCaller) -> None:
         "tempfile'.split())"
         " & set(sys.modules)))"
     )
-    known = caller.identity.dumps().hex()
+    known = caller.identity.to_bytes().hex()
     # -S -s: what site packages import is not ours.
     argv = [sys.executable, "-S", "-s", "-c", code, known, str(caller.folder)]
     root = str(Path(transports.__file__).parents[2])

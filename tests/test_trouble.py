@@ -249,7 +249,7 @@ def test_others_wait_after_a_connect_that_failed(cli: Cli, relay: Relay) -> None
 
 def left(cli: Cli) -> list[str]:
     """Return what a connection might leave: sockets, locks, directories, processes."""
-    rundir = Path(transports.rundir(str(cli.home)))
+    rundir = Path(transports.choose_rundir(str(cli.home)))
     found = [str(path) for path in rundir.iterdir()]
     for name in ("round.*", "watch.*"):
         found += [str(path) for path in (cli.home / "locks").glob(name)]
@@ -457,7 +457,7 @@ def test_wait_host_bounds_the_wait_for_a_session(new_box: NewBox) -> None:
     assert sshd is not None
     cli.ok("connect", cli.host)
     go = cli.base.parent / "go"
-    rundir = Path(transports.rundir(str(cli.home)))
+    rundir = Path(transports.choose_rundir(str(cli.home)))
     holder = TransportCaller(rundir, sshd).process(
         f"echo; until test -e {go}; do sleep 0.1; done"
     )

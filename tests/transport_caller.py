@@ -26,8 +26,8 @@ settings = Settings(**values)
 hooks = transports.CallerHooks(rundir)
 out = []
 try:
-    identity = transports.resolve(host, settings)
-    transport = transports.connect(identity, settings, hooks)
+    identity = transports.resolve_host(host, settings)
+    transport = transports.open_transport(identity, settings, hooks)
     end = transport.run(script, stdin=b"", timeout=30, sink=out.append)
 except SshJobsError as error:
     print(dump(error))
@@ -54,8 +54,8 @@ class TransportCaller:
         self.counts: Counter[str] = Counter()
         self._known: set[transports.Identity] = set()
         self._open: list[transports.Transport] = []
-        self.tick: Callable[[], None] = lambda: None
-        self.admit: Callable[[], None] = lambda: None
+        self.on_wait: Callable[[], None] = lambda: None
+        self.before_handshake: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"<Reach {self.host} {self.values}>"
@@ -74,28 +74,28 @@ class TransportCaller:
     @property
     def identity(self) -> transports.Identity:
         """What the host resolves to now."""
-        identity = transports.resolve(self.host, self.settings)
+        identity = transports.resolve_host(self.host, self.settings)
         self._known.add(identity)
         return identity
 
     @property
     def socket(self) -> Path:
         """Where the control socket is."""
-        return Path(self.identity.socket(str(self.folder)))
+        return Path(self.identity.socket_path(str(self.folder)))
 
     @property
     def hooks(self) -> transports.CallerHooks:
         """What is lent to a transport."""
         return transports.CallerHooks(
             str(self.folder),
-            admit=lambda: self.admit(),
-            note=lambda name, count: self.counts.update({name: count}),
-            tick=lambda: self.tick(),
+            before_handshake=lambda: self.before_handshake(),
+            count_event=lambda name, count: self.counts.update({name: count}),
+            on_wait=lambda: self.on_wait(),
         )
 
     def connect(self, *, interactive: bool = False) -> transports.Transport:
         """Connect."""
-        transport = transports.connect(
+        transport = transports.open_transport(
             self.identity, self.settings, self.hooks, interactive=interactive
         )
         self._open.append(transport)
@@ -117,11 +117,11 @@ class TransportCaller:
 
     def state(self) -> transports.ConnState:
         """Tell what is known of the connection."""
-        return transports.state(self.identity, self.hooks)
+        return transports.read_connection_state(self.identity, self.hooks)
 
     def disconnect(self, *, drain: bool = False) -> bool:
         """End the connection."""
-        return transports.disconnect(
+        return transports.end_connection(
             self.identity, self.settings, self.hooks, drain=drain
         )
 
@@ -131,7 +131,9 @@ class TransportCaller:
             transport.close()
         for identity in self._known:
             if self.folder.is_dir() and self.folder.stat().st_uid == os.geteuid():
-                transports.disconnect(identity, self.settings, self.hooks, drain=False)
+                transports.end_connection(
+                    identity, self.settings, self.hooks, drain=False
+                )
 
     def process(self, script: str = "true") -> subprocess.Popen[str]:
         """Do what :meth:`run` does in a process of its own."""

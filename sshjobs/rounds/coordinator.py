@@ -81,7 +81,7 @@ class Coordinator(Site):
         self._stays = transports.ends_with_leader(identity, settings)
         self._watch: Watch | None = None
         row = store.know_host(self.site_id, identity.host)
-        known = {"identity": identity.dumps(), "base": settings.remote_base_dir}
+        known = {"identity": identity.to_bytes(), "base": settings.remote_base_dir}
         if (row.identity, row.base) != tuple(known.values()):
             store.set_host(self.site_id, **known)
 
@@ -301,7 +301,7 @@ class Coordinator(Site):
 
     def _connect(self) -> transports.Transport:
         if self._transport is None:
-            self._transport = transports.connect(
+            self._transport = transports.open_transport(
                 self.identity, self.settings, self.hooks()
             )
             if self.retried:
@@ -319,9 +319,9 @@ class Coordinator(Site):
         """Return what the transports may use of the floors above them."""
         return transports.CallerHooks(
             rundir=self.rundir,
-            admit=self._forgive if interactive else self._admit,
-            note=self._note,
-            tick=self._beat,
+            before_handshake=self._forgive if interactive else self._admit,
+            count_event=self._note,
+            on_wait=self._beat,
         )
 
     def _beat(self) -> None:
@@ -338,7 +338,7 @@ class Coordinator(Site):
         """
         from .unrecorded import kill
 
-        hooks = self.hooks()._replace(note=lambda _name, _count: None)
+        hooks = self.hooks()._replace(count_event=lambda _name, _count: None)
         return kill(self, hooks, ids)
 
     def collector(self, most: int) -> Collector:

@@ -27,7 +27,7 @@ def remember_refusal(place: Site, error: TransportError) -> SshJobsError:
 
     An error that was remembered already, and only told once more, changes nothing.
     """
-    credentials = transports.credentials(place.identity)
+    credentials = transports.digest_credentials(place.identity)
     now = place.clock()
     with place.store.write():
         refused = errors.load_many(place.row().refused)
@@ -42,7 +42,9 @@ def known_refusal(place: Site, row: SiteRow) -> SshJobsError | None:
     """Return why the credentials of now are not tried, None if they may be."""
     if row.refused == "{}":
         return None
-    entry = errors.load_many(row.refused).get(transports.credentials(place.identity))
+    entry = errors.load_many(row.refused).get(
+        transports.digest_credentials(place.identity)
+    )
     now = place.clock()
     return _told(place, entry, now) if _left(place, entry, now) > 0.0 else None
 
@@ -52,7 +54,7 @@ def begin_retry(place: Site) -> None:
 
     The gate is held, and :func:`known_refusal` has let it pass.
     """
-    credentials = transports.credentials(place.identity)
+    credentials = transports.digest_credentials(place.identity)
     with place.store.write():
         refused = errors.load_many(place.row().refused)
         entry = refused.get(credentials)

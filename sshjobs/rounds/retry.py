@@ -155,7 +155,7 @@ class RetryBudget:
         now = site.clock()
         row = site.row()
         if cooldown_end(row, now) > now and column == "failures":
-            return  # admit() refused by it; nothing new was tried
+            return  # _admit() refused by it; nothing new was tried
         tries = int(getattr(row, column))
         span = min(base * 2.0 ** min(tries, 20), most)
         delay = span / 4 + backoff.full_jitter(span * 3 / 4)

@@ -30,7 +30,7 @@ def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list
         if isinstance(event, (protocol.KillSent, protocol.KillMissing)):
             told.append(event.job_id)
 
-    transport = transports.connect(place.identity, settings, hooks)
+    transport = transports.open_transport(place.identity, settings, hooks)
     try:
         transport.run(
             "exec sh",
@@ -41,7 +41,7 @@ def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list
                 Asked(request, host).check,
                 place.store.log_path,
                 take,
-                hooks.tick,
+                hooks.on_wait,
                 ReplyBounds(host, settings, request, len(program)),
             ),
         )

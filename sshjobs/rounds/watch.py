@@ -161,8 +161,10 @@ class Watch:
     def _watch(self) -> None:
         store = Store(self._home)
         try:
-            hooks = transports.CallerHooks(self._rundir, self._never, tick=self._check)
-            transport = transports.connect(self._identity, self._settings, hooks)
+            hooks = transports.CallerHooks(
+                self._rundir, self._never, on_wait=self._check
+            )
+            transport = transports.open_transport(self._identity, self._settings, hooks)
             try:
                 self._listen(store, transport)
             except errors.ProtocolError:

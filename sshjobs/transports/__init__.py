@@ -1,43 +1,43 @@
 """Ways to run one command on a host, and the one place that chooses.
 
-:func:`resolve` tells which connection a host name means, :func:`connect` returns
-a :class:`Transport` over the one live connection of that identity and makes it,
-under the gate, where there is none.
+:func:`resolve_host` tells which connection a host name means. :func:`open_transport`
+returns a :class:`Transport` over the one live connection of that identity, and makes
+it, under the gate, where there is none.
 """
 
 from __future__ import annotations
 
 from ..settings import Settings
 from .base import CallerHooks, Completed, ConnState, Sink, StdoutFile, Transport
-from .identity.identity import Identity, check_rundir, local_identity, rundir
+from .identity.identity import Identity, check_rundir, choose_rundir, local_identity
 from .process import which
 
 __all__ = [
+    "CallerHooks",
     "Completed",
     "ConnState",
-    "CallerHooks",
-    "StdoutFile",
     "Identity",
     "Sink",
+    "StdoutFile",
     "Transport",
     "check_rundir",
-    "connect",
-    "credentials",
-    "disconnect",
+    "choose_rundir",
+    "digest_credentials",
+    "end_connection",
     "ends_with_leader",
-    "resolve",
-    "rundir",
-    "state",
+    "open_transport",
+    "read_connection_state",
+    "resolve_host",
 ]
 
 
-def resolve(host: str, settings: Settings) -> Identity:
+def resolve_host(host: str, settings: Settings) -> Identity:
     """Return the connection that ``host`` means.
 
     ``local`` is this machine; ``ssh:NAME`` is NAME, for an alias called ``local``.
     Anything else is what the system's ssh makes of it (``ssh -G``, some 12 ms), or
     Fabric where there is no ssh (200 ms): keep the answer for as long as
-    :meth:`Identity.fresh` says.
+    :meth:`Identity.is_fresh` says.
 
     Raises:
         SpecError: no host name, or a configuration that ssh refuses; ssh's own
@@ -49,24 +49,24 @@ def resolve(host: str, settings: Settings) -> Identity:
     if settings.transport == "fabric" or (
         settings.transport == "auto" and not which("ssh")
     ):
-        from .fabric.config import resolve as read_config
+        from .fabric.config import read_identity
 
-        return read_config(host, settings)
-    from .identity.ssh_config import resolve as ask_ssh
+        return read_identity(host, settings)
+    from .identity.ssh_config import ask_ssh_for_identity
 
-    return ask_ssh(host, settings)
+    return ask_ssh_for_identity(host, settings)
 
 
-def credentials(identity: Identity) -> str:
+def digest_credentials(identity: Identity) -> str:
     """Return a digest of what a login would use now: keys, agent, known hosts."""
     if identity.is_local:
         return ""
-    from .identity.credentials import credentials as look_at_keys
+    from .identity import credentials
 
-    return look_at_keys(identity)
+    return credentials.digest_credentials(identity)
 
 
-def connect(
+def open_transport(
     identity: Identity,
     settings: Settings,
     hooks: CallerHooks,
@@ -86,19 +86,19 @@ def connect(
         Throttled: the host closed the door before authentication.
         AuthenticationError: the key or the host key was refused.
         SpecError: a person is to be asked, and there is no ssh to do it.
-        StoreError: ``door.rundir`` cannot be used.
+        StoreError: ``hooks.rundir`` cannot be used.
     """
     if identity.is_local:
         from .local import Local
 
         return Local(identity)
     if ends_with_leader(identity, settings):
-        from .fabric.session import connect as connect_fabric
+        from .fabric.session import connect_by_fabric
 
-        return connect_fabric(identity, settings, hooks, interactive=interactive)
-    from .openssh.session import connect as connect_openssh
+        return connect_by_fabric(identity, settings, hooks, interactive=interactive)
+    from .openssh.session import connect_by_openssh
 
-    return connect_openssh(identity, settings, hooks, interactive=interactive)
+    return connect_by_openssh(identity, settings, hooks, interactive=interactive)
 
 
 def ends_with_leader(identity: Identity, settings: Settings) -> bool:
@@ -113,7 +113,7 @@ def ends_with_leader(identity: Identity, settings: Settings) -> bool:
     return settings.transport == "fabric"
 
 
-def disconnect(
+def end_connection(
     identity: Identity, settings: Settings, hooks: CallerHooks, *, drain: bool = True
 ) -> bool:
     """End the connection of ``identity``; tell whether there was one.
@@ -125,16 +125,16 @@ def disconnect(
     """
     if identity.is_local:
         return False
-    from .openssh.shutdown import disconnect as end_connection
+    from .openssh import shutdown
 
     wait = not ends_with_leader(identity, settings)
-    return end_connection(identity, settings, hooks, drain=drain, wait=wait)
+    return shutdown.end_connection(identity, settings, hooks, drain=drain, wait=wait)
 
 
-def state(identity: Identity, hooks: CallerHooks) -> ConnState:
+def read_connection_state(identity: Identity, hooks: CallerHooks) -> ConnState:
     """Tell whether a connection of ``identity`` is alive; the host is not touched."""
     if identity.is_local:
         return ConnState(True, None, None, "")
-    from .openssh.master import state as master_state
+    from .openssh.master import read_master_state
 
-    return master_state(identity, hooks)
+    return read_master_state(identity, hooks)

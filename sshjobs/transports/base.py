@@ -91,8 +91,9 @@ class Transport(Protocol):
                 standard error is for error texts only, and no sign of life.
             sink: See :data:`Sink`.
             into: What takes stdout instead.
-            hold: Standard input ends only as we lose interest, so that a command that
-                reads it can end at once: sshd keeps a session as long as its command.
+            keep_stdin_open: Standard input ends only as we lose interest, so that a
+                command that reads it can end at once: sshd keeps a session as long as
+                its command.
 
         Raises:
             SessionRefused: nothing ran; waiting a little and connecting again is right.
@@ -118,14 +119,14 @@ class CallerHooks(Record):
 
     Args:
         rundir: A directory of ours (0700) for sockets, locks and logs.
-        admit: Called under the gate right before each handshake; raises
+        before_handshake: Called under the gate right before each handshake; raises
             :class:`~sshjobs.errors.Throttled` while the host is in cooldown.
-        note: Called with a name and a count of what happened: ``handshakes``,
+        count_event: Called with a name and a count of what happened: ``handshakes``,
             ``drops``, ``auth_failures``, ``sessions``, ``refusals``.
-        tick: Called at least every 2 s while waiting or connecting; may raise.
+        on_wait: Called at least every 2 s while waiting or connecting; may raise.
     """
 
     rundir: str
-    admit: Callable[[], None] = _nothing
-    note: Callable[[str, int], None] = _count_nothing
-    tick: Callable[[], None] = _nothing
+    before_handshake: Callable[[], None] = _nothing
+    count_event: Callable[[str, int], None] = _count_nothing
+    on_wait: Callable[[], None] = _nothing

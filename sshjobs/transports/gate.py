@@ -203,9 +203,9 @@ def unlink(path: str) -> None:
         return
 
 
-def pause(tick: Callable[[], None]) -> None:
+def pause(on_wait: Callable[[], None]) -> None:
     """Wait a little for a lock; unevenly, so that a crowd does not march in step."""
-    tick()
+    on_wait()
     time.sleep(0.02 + os.urandom(1)[0] / 4096)
 
 
@@ -240,10 +240,10 @@ class _Place:
     number of them bars the way.
     """
 
-    def __init__(self, paths: list[str], tick: Callable[[], None]) -> None:
+    def __init__(self, paths: list[str], on_wait: Callable[[], None]) -> None:
         self._paths = paths
         while (fd := _any_of(self._paths)) < 0 and not any(map(_is_stale, self._paths)):
-            pause(tick)
+            pause(on_wait)
         self._fd = fd
 
     def beat(self) -> None:
@@ -286,37 +286,37 @@ def hop(
 ) -> Iterator[CallerHooks]:
     """Hold one of the few places for a handshake through a jump host, if one is used.
 
-    The door that comes with it beats the place at each tick, and gives it up once
+    The hooks that come with it beats the place at each tick, and gives it up once
     ``passed()``: the jump host has let us in, and what is silent behind it is no
     reason to keep others waiting.
     """
     if not first_hop:
         yield hooks
         return
-    place = _Place(_places(hooks.rundir, first_hop), hooks.tick)
+    place = _Place(_places(hooks.rundir, first_hop), hooks.on_wait)
 
-    def tick() -> None:
+    def on_wait() -> None:
         place.beat()
         if passed():
             place.leave()
-        hooks.tick()
+        hooks.on_wait()
 
     try:
-        yield hooks._replace(tick=tick)
+        yield hooks._replace(on_wait=on_wait)
     finally:
         place.leave()
 
 
 @contextmanager
 def passage(hooks: CallerHooks, key: str) -> Iterator[tuple[Gate, CallerHooks] | None]:
-    """Try to hold the gate; the door that comes with it beats it at each tick."""
+    """Try to hold the gate; the hooks that come with it beats it at each tick."""
     gate = Gate(hooks.rundir, key)
 
-    def tick() -> None:
+    def on_wait() -> None:
         gate.beat()
-        hooks.tick()
+        hooks.on_wait()
 
     try:
-        yield (gate, hooks._replace(tick=tick)) if gate.take() else None
+        yield (gate, hooks._replace(on_wait=on_wait)) if gate.take() else None
     finally:
         gate.release()

@@ -34,7 +34,7 @@ def connect_host(ctx: Context, host: str) -> transports.ConnState:
     with ctx.coordinator(host) as coordinator:
         hooks = coordinator.hooks(interactive=True)
         try:
-            transport = transports.connect(
+            transport = transports.open_transport(
                 coordinator.identity,
                 coordinator.settings,
                 hooks,
@@ -44,8 +44,8 @@ def connect_host(ctx: Context, host: str) -> transports.ConnState:
             remember_failure(coordinator, error)
             raise
         transport.close()
-        hooks.admit()
-        return transports.state(coordinator.identity, hooks)
+        hooks.before_handshake()
+        return transports.read_connection_state(coordinator.identity, hooks)
 
 
 def disconnect_host(ctx: Context, host: str) -> bool:
@@ -54,7 +54,7 @@ def disconnect_host(ctx: Context, host: str) -> bool:
     After return no process, socket or lock of it is left.
     """
     with ctx.coordinator(host) as coordinator:
-        was = transports.disconnect(
+        was = transports.end_connection(
             coordinator.identity, coordinator.settings, coordinator.hooks()
         )
         coordinator.clear()
@@ -99,7 +99,9 @@ def _state(ctx: Context, row: SiteRow) -> HostState:
     try:
         with ctx.coordinator_at(row.site_id) as coordinator:
             refused = coordinator.refused(row) if row.refused != "{}" else None
-            state = transports.state(coordinator.identity, coordinator.hooks())
+            state = transports.read_connection_state(
+                coordinator.identity, coordinator.hooks()
+            )
             return HostState(row, state, str(refused or ""))
     except SshJobsError:
         return HostState(row, None)

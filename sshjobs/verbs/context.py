@@ -91,19 +91,19 @@ class Context:
         )
         data = self.store.identity(name)
         if data:
-            known = transports.Identity.loads(data)
-            if known.fresh():
+            known = transports.Identity.from_bytes(data)
+            if known.is_fresh():
                 return known
-        identity = transports.resolve(host, settings)
-        if identity.cacheable and identity.dumps() != data:
-            self.store.save_identity(name, identity.dumps())
+        identity = transports.resolve_host(host, settings)
+        if identity.cacheable and identity.to_bytes() != data:
+            self.store.save_identity(name, identity.to_bytes())
         return identity
 
     def rundir(self) -> str:
         """Return the directory of sockets, checked."""
         if not self._rundir:
             self.store  # noqa: B018  the home must exist
-            path = transports.rundir(self.home)
+            path = transports.choose_rundir(self.home)
             transports.check_rundir(path)
             self._rundir = path
         return self._rundir
@@ -128,7 +128,7 @@ class Context:
         if row is None:
             raise errors.StoreError(f"{self.store.path}: no such connection: {site_id}")
         settings = self.settings(row.host).replace(remote_base_dir=row.base)
-        identity = transports.Identity.loads(row.identity)
+        identity = transports.Identity.from_bytes(row.identity)
         if not identity.key:
             raise errors.StoreError(
                 f"{self.store.path}: what it has of the connection to {row.host} "

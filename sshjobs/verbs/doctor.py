@@ -149,7 +149,7 @@ def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
     base = _quoted(coordinator.settings.remote_base_dir)
     script = f"sj_tools='{_TOOLS}' sj_base={base}\n{_SCRIPT}"
     collector = coordinator.collector(_FACTS_BYTES)
-    transport = transports.connect(
+    transport = transports.open_transport(
         coordinator.identity, coordinator.settings, coordinator.hooks()
     )
     try:

@@ -110,7 +110,7 @@ def sites_of(ctx: Context, host: str) -> list[str]:
     rows = [row for row in ctx.store.hosts() if row.host == host]
     if rows and ctx.is_told_where:
         key = ctx.identity(host, ctx.settings(host)).key
-        rows = [row for row in rows if Identity.loads(row.identity).key == key]
+        rows = [row for row in rows if Identity.from_bytes(row.identity).key == key]
     if not rows:
         raise SpecError(
             f"--host {host}: this machine's record has no such host: see sshjobs hosts"

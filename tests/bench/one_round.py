@@ -40,7 +40,7 @@ def main(kind: str, mux: str, times: int) -> None:
 
         def session() -> None:
             hooks = coordinator.hooks()
-            transport = transports.connect(
+            transport = transports.open_transport(
                 coordinator.identity, coordinator.settings, hooks
             )
             sink: list[bytes] = []

@@ -162,7 +162,7 @@ class Home:
         self.cli = Cli(sshd, folder / name, base)
         self.cli.env |= SETTINGS | {"SSHJOBS_SSH_CONFIG": str(self._config(folder))}
         self.cli.env["SSHJOBS_TRANSPORT"] = transport
-        self.rundir = Path(transports.rundir(str(self.cli.home)))
+        self.rundir = Path(transports.choose_rundir(str(self.cli.home)))
         self.commands: list[Command] = []
         self.overtaken = False
 

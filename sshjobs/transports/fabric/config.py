@@ -21,7 +21,7 @@ from ...model import check_host
 from ...settings import Settings
 from ..env import home, local_user
 from ..identity.fingerprint import digest, in_home
-from ..identity.identity import Identity, seen
+from ..identity.identity import Identity, stat_file
 from ..identity.ssh_config import (
     check_way,
     include_words,
@@ -201,8 +201,8 @@ def known_hosts_files(values: dict[str, list[str]]) -> list[str]:
     ]
 
 
-def resolve(host: str, settings: Settings) -> Identity:
-    """Return the connection that ``host`` means; see :func:`.resolving.resolve`.
+def read_identity(host: str, settings: Settings) -> Identity:
+    """Return the connection that ``host`` means, as :func:`.ask_ssh_for_identity` does.
 
     Its key is the one that ``ssh -G`` would have led to, for all that both know.
 
@@ -232,7 +232,7 @@ def resolve(host: str, settings: Settings) -> Identity:
         config=config,
         options=options,
         ssh=ssh,
-        files=tuple(seen(path) for path in paths if path),
+        files=tuple(stat_file(path) for path in paths if path),
         cacheable=is_cacheable(values, reading.contents),
         keys=login_files(
             values

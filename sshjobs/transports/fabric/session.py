@@ -52,7 +52,7 @@ _BEAT = 1.0
 _TAKE = 5.0
 
 
-def connect(
+def connect_by_fabric(
     identity: Identity,
     settings: Settings,
     hooks: CallerHooks,
@@ -87,7 +87,7 @@ def connect(
         except BaseException:
             gate.release()
             raise
-        pause(hooks.tick)
+        pause(hooks.on_wait)
 
 
 def _live(
@@ -104,17 +104,17 @@ def _live(
 def _make(
     identity: Identity, settings: Settings, hooks: CallerHooks, gate: Gate
 ) -> Fabric:
-    def tick() -> None:
+    def on_wait() -> None:
         gate.beat()
-        hooks.tick()
+        hooks.on_wait()
 
-    ours = hooks._replace(tick=tick)
+    ours = hooks._replace(on_wait=on_wait)
     make_way(identity, settings, ours)
     log = f"{log_prefix(identity, hooks.rundir)}{gate.number}"
     with hop(ours, identity.first_hop) as inside:
-        inside.tick()
-        inside.admit()
-        inside.note("handshakes", 1)
+        inside.on_wait()
+        inside.before_handshake()
+        inside.count_event("handshakes", 1)
         owner = _Owner(identity, settings, log)
         try:
             gate.stamp(owner.child.pid, owner.child.start)
@@ -204,10 +204,10 @@ def _log_in(
     except OSError:  # it has ended; why is in its log
         pass
     while (answer := owner.hear(0.5)) is None:
-        hooks.tick()
+        hooks.on_wait()
         if time.monotonic() >= end:
             raise late(identity, limit, read_log(owner.log))
-    hooks.tick()
+    hooks.on_wait()
     if answer[:1] == ["open"]:
         return
     owner.child.wait(1.0)
@@ -215,7 +215,7 @@ def _log_in(
     text = f"{read_log(owner.log)}{text}"
     error = diagnose(identity.host, text, owner.child.status, said)
     if isinstance(error, Throttled):
-        hooks.note("drops", 1)
+        hooks.count_event("drops", 1)
     raise error
 
 
@@ -286,7 +286,7 @@ class Fabric:
             pump.close()
             session.close()
             if session.opened:
-                self._hooks.note("sessions", 1)
+                self._hooks.count_event("sessions", 1)
         return self._conclude(session, pump)
 
     def _conclude(self, session: _Session, pump: Pump) -> Completed:
@@ -294,7 +294,7 @@ class Fabric:
         if kind == "ended" and value != -1:
             return Completed(value, pump.stderr, pump.stdout_bytes)
         if kind == "refused":
-            self._hooks.note("refusals", 1)
+            self._hooks.count_event("refusals", 1)
             text = f"Session open refused by peer: {value}; nothing ran there"
             raise SessionRefused(self._host, text, SESSIONS)
         if kind == "gone":

@@ -25,7 +25,7 @@ _SSH_AGENTC_REQUEST_IDENTITIES = 11  # draft-miller-ssh-agent §5.2
 _MOST = 1 << 20
 
 
-def credentials(identity: Identity) -> str:
+def digest_credentials(identity: Identity) -> str:
     """Return a digest of the keys, tickets and known hosts that a login would use.
 
     The agent's list of keys is in it, so that ``ssh-add`` makes it another; no secret

@@ -66,17 +66,17 @@ class Identity(Record):
         """Tell whether this is the machine that we are on, reached without ssh."""
         return not self.target
 
-    def socket(self, folder: str) -> str:
+    def socket_path(self, folder: str) -> str:
         """Return where the control socket is."""
         return os.path.join(folder, _SOCKET + self.key)
 
-    def dumps(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """Write it down, for the store to keep."""
         return pack(tuple(self))
 
     @classmethod
-    def loads(cls, data: bytes) -> Identity:
-        """Read what :meth:`dumps` wrote.
+    def from_bytes(cls, data: bytes) -> Identity:
+        """Read what :meth:`to_bytes` wrote.
 
         What a version with other fields wrote becomes an identity that is not fresh.
         The program is the one that PATH leads to now: no path out of a record is run.
@@ -96,11 +96,13 @@ class Identity(Record):
             return found
         return found._replace(ssh=ssh, cacheable=False)
 
-    def fresh(self) -> bool:
+    def is_fresh(self) -> bool:
         """Tell whether resolving again would give the same; one stat a file."""
         if self.target and not self.ssh and which("ssh"):
             return False  # it was found out without an ssh, and here is one
-        return self.cacheable and all(seen(entry[0]) == entry for entry in self.files)
+        return self.cacheable and all(
+            stat_file(entry[0]) == entry for entry in self.files
+        )
 
 
 _KINDS = tuple(type(value) for value in Identity("", "", "", "", "", 0))
@@ -113,7 +115,7 @@ def local_identity() -> Identity:
     return Identity(key, "local", "", os.uname().nodename, str(os.geteuid()), 0)
 
 
-def seen(path: str) -> tuple[str, int, int]:
+def stat_file(path: str) -> tuple[str, int, int]:
     """Return the path with its time of change and size; zeros if it is not there."""
     try:
         found = os.stat(path)
@@ -122,7 +124,7 @@ def seen(path: str) -> tuple[str, int, int]:
     return (path, found.st_mtime_ns, found.st_size)
 
 
-def rundir(home: str) -> str:
+def choose_rundir(home: str) -> str:
     """Return the directory for sockets, locks and logs of the store at ``home``.
 
     It is below ``home`` where a socket's path fits there, else below /tmp, whatever

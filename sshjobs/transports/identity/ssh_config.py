@@ -17,7 +17,7 @@ from ..process import Child, not_started, spawn, which
 from ..pump import Pump, Silence
 from ..ssh_errors import words
 from .fingerprint import NAMES, digest
-from .identity import Identity, seen
+from .identity import Identity, stat_file
 
 # A configuration whose meaning depends on more than its files: a command, the
 # network, the name service. "final" and "canonical" do so through the last.
@@ -31,7 +31,7 @@ _VARIABLE = re.compile(rb"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _VERSION = re.compile(r"^OpenSSH_(\d+)\.(\d+)", re.M)
 
 
-def resolve(host: str, settings: Settings) -> Identity:
+def ask_ssh_for_identity(host: str, settings: Settings) -> Identity:
     """Return the connection that ``host`` means, as the system's ssh reads it.
 
     No packet is sent, unless the user's own configuration has ssh do so
@@ -220,7 +220,7 @@ def _build(
         options=options,
         ssh=ssh,
         version=(int(version[1]), int(version[2])) if version else (0, 0),
-        files=tuple(seen(path) for path in dict.fromkeys(paths)),
+        files=tuple(stat_file(path) for path in dict.fromkeys(paths)),
         cacheable=all(is_cacheable(one.values, one.contents) for one in ways),
         keys=tuple(dict.fromkeys(keys)),
         agents=tuple(dict.fromkeys(agents)),

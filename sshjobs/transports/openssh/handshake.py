@@ -51,7 +51,7 @@ def make(
                     return _make(identity, settings, held[1], held[0], interactive)
             except GateLost:
                 continue
-        pause(hooks.tick)
+        pause(hooks.on_wait)
         live = look(identity, settings, hooks)
         if live is not None:
             return live
@@ -71,8 +71,8 @@ def _make(
     log = f"{log_prefix(identity, hooks.rundir)}{gate.number}"
     try:
         with hop(hooks, identity.first_hop, lambda: _LOGIN in read_log(log)) as inside:
-            inside.tick()
-            inside.admit()
+            inside.on_wait()
+            inside.before_handshake()
             status = _handshake(identity, settings, inside, gate, log, interactive)
         live = _conclude(identity, settings, hooks, status, log)
     except BaseException as error:
@@ -125,7 +125,7 @@ def _conclude(
     if status or (status is None and live is None):
         error = diagnose(identity.host, text, status, said)
         if isinstance(error, Throttled):
-            hooks.note("drops", 1)
+            hooks.count_event("drops", 1)
         raise error
     if live is not None and live.control is not None:
         live.control.close()
@@ -163,13 +163,13 @@ def _handshake(
 ) -> int | None:
     """Run ssh until it has authenticated or failed; return its status, if known."""
     limit = _TYPING if interactive else patience(identity, settings)
-    path = identity.socket(hooks.rundir)
+    path = identity.socket_path(hooks.rundir)
     argv = master_argv(identity, settings, path, log, interactive=interactive)
     env = ssh_env(settings, identity.env, interactive=interactive)
     with streams(log, False), streams(_said_path(log), interactive) as fds:
         check_socket(path)
-        hooks.note("handshakes", 1)
-        hooks.tick()  # the last moment to find that another has taken over
+        hooks.count_event("handshakes", 1)
+        hooks.on_wait()  # the last moment to find that another has taken over
         try:
             pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
         except OSError as error:
@@ -179,7 +179,7 @@ def _handshake(
         gate.stamp(child.pid, child.start)
         end = time.monotonic() + limit
         while not child.wait(_GLANCE):
-            hooks.tick()
+            hooks.on_wait()
             if _said_bytes(log) > _MOST_SAID:
                 raise HostUnreachable(
                     identity.host,
@@ -190,7 +190,7 @@ def _handshake(
             if time.monotonic() >= end:
                 raise late(identity, limit, read_log(log))
         gate.stamp(0, "")
-        hooks.tick()
+        hooks.on_wait()
     finally:
         child.kill()
     return child.status

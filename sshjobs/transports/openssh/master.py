@@ -66,7 +66,7 @@ def probe(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster | None
 
 
 def _probe(identity: Identity, hooks: CallerHooks) -> LiveMaster:
-    control = Control(identity.socket(hooks.rundir), PATIENCE, hooks.tick)
+    control = Control(identity.socket_path(hooks.rundir), PATIENCE, hooks.on_wait)
     try:
         return LiveMaster(control.alive(), control)
     except BaseException:
@@ -75,11 +75,11 @@ def _probe(identity: Identity, hooks: CallerHooks) -> LiveMaster:
 
 
 def _probe_by_ssh(identity: Identity, hooks: CallerHooks) -> LiveMaster | None:
-    if not os.path.lexists(identity.socket(hooks.rundir)):
+    if not os.path.lexists(identity.socket_path(hooks.rundir)):
         return None
     from .client import order
 
-    said = order(identity, identity.socket(hooks.rundir), "check", PATIENCE)
+    said = order(identity, identity.socket_path(hooks.rundir), "check", PATIENCE)
     import re
 
     found = re.search(rb"Master running \(pid=(\d+)\)", said)
@@ -93,7 +93,7 @@ def ensure(
 
     Raises:
         TransportError: there is none, and none can be made now.
-        StoreError: ``door.rundir`` cannot be used.
+        StoreError: ``hooks.rundir`` cannot be used.
     """
     check_rundir(hooks.rundir)
     live = look(identity, settings, hooks)
@@ -124,10 +124,10 @@ def look(
         ) from error
 
 
-def state(identity: Identity, hooks: CallerHooks) -> ConnState:
+def read_master_state(identity: Identity, hooks: CallerHooks) -> ConnState:
     """Tell whether a master answers, and since when it is there."""
     check_rundir(hooks.rundir)
-    path = identity.socket(hooks.rundir)
+    path = identity.socket_path(hooks.rundir)
     noted, _, since = recorded(identity, hooks.rundir)
     try:
         live = probe(identity, "auto", hooks)

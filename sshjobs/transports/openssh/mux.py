@@ -164,10 +164,10 @@ class Control:
         Foreign: somebody else's.
     """
 
-    def __init__(self, path: str, timeout: float, tick: Callable[[], None]) -> None:
+    def __init__(self, path: str, timeout: float, on_wait: Callable[[], None]) -> None:
         self.path = path
         self._timeout = timeout
-        self._tick = tick
+        self._on_wait = on_wait
         self._frames = Frames()
         self._packets: list[Packet] = []
         self._request = 0
@@ -221,7 +221,7 @@ class Control:
                     raise Stuck("the master does not answer") from error
             except OSError as error:
                 raise Gone(error.strerror or "no socket") from error
-            self._tick()
+            self._on_wait()
 
     def _send(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -50,7 +50,7 @@ SESSIONS = (
 )
 
 
-def connect(
+def connect_by_openssh(
     identity: Identity,
     settings: Settings,
     hooks: CallerHooks,
@@ -154,11 +154,11 @@ class OpenSSH:
         """Return a session that is not open yet."""
         control, self._control = self._control, None
         mux = self._settings.mux
-        path = self._identity.socket(self._hooks.rundir)
+        path = self._identity.socket_path(self._hooks.rundir)
         if mux == "ssh":
             return _by_client(self._identity, path)
         try:
-            control = control or Control(path, PATIENCE, self._hooks.tick)
+            control = control or Control(path, PATIENCE, self._hooks.on_wait)
         except Unfit:
             if mux == "native":
                 raise
@@ -168,7 +168,7 @@ class OpenSSH:
     def _count(self, session: Session) -> None:
         session.close()
         if session.opened:
-            self._hooks.note("sessions", 1)
+            self._hooks.count_event("sessions", 1)
 
     def _still(self, start: str) -> bool:
         """Tell whether the master of before still answers."""
@@ -203,7 +203,7 @@ class OpenSSH:
         """Return what it means that no session was opened; nothing ran in any case."""
         host = self._identity.host
         if isinstance(error, Refused):
-            self._hooks.note("refusals", 1)
+            self._hooks.count_event("refusals", 1)
             return SessionRefused(host, f"{error}; nothing ran there", SESSIONS)
         if isinstance(error, (Gone, Stuck)):
             return SessionRefused(

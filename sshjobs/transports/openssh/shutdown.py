@@ -50,11 +50,11 @@ def clear(identity: Identity, hooks: CallerHooks) -> bool:
         if not carriers:
             break
     note = record_path(identity, folder)
-    for path in (identity.socket(folder), f"{note}.new", note):
-        hooks.tick()  # whoever has overtaken us may have a live socket there by now
+    for path in (identity.socket_path(folder), f"{note}.new", note):
+        hooks.on_wait()  # whoever has overtaken us may have a live socket there by now
         _remove(path)
-    _sweep(folder, (f"{identity.socket(folder)}.", logs), age=_LEFT)
-    _drop_unborn(f"{identity.socket(folder)}.")
+    _sweep(folder, (f"{identity.socket_path(folder)}.", logs), age=_LEFT)
+    _drop_unborn(f"{identity.socket_path(folder)}.")
     return any(found)
 
 
@@ -101,7 +101,7 @@ def _tidy(identity: Identity, folder: str) -> None:
     The log of a session is its process's own, which may be about to read it.
     """
     _sweep(folder, (log_prefix(identity, folder),), age=0.0)
-    session = f"{os.path.basename(identity.socket(folder))}."
+    session = f"{os.path.basename(identity.socket_path(folder))}."
     for name in os.listdir(folder):
         pid = name.removeprefix(session).partition(".")[0]
         if name.startswith(session) and pid.isdigit():
@@ -117,7 +117,7 @@ def _age(entry: os.DirEntry[str]) -> float:
         return -1.0
 
 
-def disconnect(
+def end_connection(
     identity: Identity,
     settings: Settings,
     hooks: CallerHooks,
@@ -125,7 +125,7 @@ def disconnect(
     drain: bool,
     wait: bool,
 ) -> bool:
-    """End the connection; see :func:`sshjobs.transports.disconnect`.
+    """End the connection; see :func:`sshjobs.transports.end_connection`.
 
     Args:
         wait: For the gate, if another holds it; otherwise nothing is done then.
@@ -145,7 +145,7 @@ def disconnect(
                 continue
         if not wait:
             return False
-        pause(hooks.tick)
+        pause(hooks.on_wait)
 
 
 def make_way(identity: Identity, settings: Settings, hooks: CallerHooks) -> None:
@@ -175,7 +175,7 @@ def _end(
     while start is not None and time.monotonic() < deadline:
         if process.start_of(live.pid) != start:
             break
-        pause(hooks.tick)
+        pause(hooks.on_wait)
     return True
 
 
@@ -198,7 +198,7 @@ def _dismiss(
     if live.control is None:
         order(
             identity,
-            identity.socket(hooks.rundir),
+            identity.socket_path(hooks.rundir),
             "stop" if drain else "exit",
             PATIENCE,
         )

@@ -108,7 +108,7 @@ class Replies:
         self._rundir = ground.work / "reply.run"
         self._rundir.mkdir(mode=0o700)
         self._settings = Settings()
-        self._identity = transports.resolve("local", self._settings)
+        self._identity = transports.resolve_host("local", self._settings)
         self._replies = record.replies()
         self._site_id = self._fill()
 

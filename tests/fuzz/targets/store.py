@@ -64,8 +64,8 @@ class Stores:
         identity = local_identity()
         ids = ["a" * 16, "b" * 16, "c" * 16, THEIRS]
         store.know_host(identity.key, "local")
-        store.set_host(identity.key, identity=identity.dumps(), base="~/.sshjobs")
-        store.save_identity("local\n\n\nauto", identity.dumps())
+        store.set_host(identity.key, identity=identity.to_bytes(), base="~/.sshjobs")
+        store.save_identity("local\n\n\nauto", identity.to_bytes())
         states = ("PENDING", "RUNNING", "COMPLETED", "FAILED")
         jobs = [
             Job(i, "local", identity.key, s, key="k", command="x", submitted_at=5.0)
