@@ -30,6 +30,7 @@ _CHECKS = (
     "lint-imports",
     f"codespell {_PYTHON} {_PAGES} setup.cfg .ci/run",
     "python docs/generate.py --check",
+    "python -m tests.house --report",
     f"shellcheck {_SHELL}",
 )
 

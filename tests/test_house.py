@@ -1,0 +1,94 @@
+"""The counts of the house find what they are there to find, in a small house."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import house, import_graph
+
+_LONG = "def stretch_it():\n" + "    print()\n" * 60
+
+_FILES = {
+    "sshjobs/__init__.py": "",
+    "sshjobs/locks.py": """
+from sshjobs import states
+
+# A comment.
+def go():
+    "Tell what is, and who."
+
+def _help_once():
+    return 1
+
+def help_twice():
+    return _help_once()
+""",
+    "sshjobs/states.py": "def help_twice():\n    import sshjobs.locks\nParty = 1\n",
+    "sshjobs/model.py": "class Big:\n" + "    a = 1\n" * 301 + _LONG,
+    "sshjobs/quiet.py": (
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import sshjobs.quiet_too\n"
+    ),
+    "sshjobs/quiet_too.py": "import sshjobs.quiet\n",
+    "sshjobs/remote/a.sh": "# one\n" + "true\n" * 400,
+    "tests/test_much.py": "\n" * 601,
+    "setup.cfg": "[importlinter]\n",
+    "README.md": "Nobody knows what.\n",
+}
+
+
+@pytest.fixture
+def counts(tmp_path: Path) -> dict[str, house.Count]:
+    for name, text in _FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    small = house.read_house(tmp_path)
+    return {c.name: c for measure in house.MEASURES for c in measure(small)}
+
+
+@pytest.mark.parametrize(
+    "name, value, offender",
+    [
+        ("one-word names of functions, %", 20, "locks.py:5 go"),
+        ("names in two modules or more", 1, "help_twice: locks.py, states.py"),
+        ("private helpers with one caller", 1, "locks.py:8 _help_once"),
+        ("largest class", 302, "302 model.py Big"),
+        ("largest function", 61, "61 model.py stretch_it"),
+        ("largest part of the hosts' program", 401, "401 remote/a.sh"),
+        ("largest module of tests", 601, "601 test_much.py"),
+        ("names of the first house", 1, "states.py:3 Party"),
+        ("import circles", 1, "sshjobs.locks -> sshjobs.states"),
+        ("folders without layers", 1, "sshjobs"),
+    ],
+)
+def test_an_offender_is_found(
+    counts: dict[str, house.Count], name: str, value: float, offender: str
+) -> None:
+    assert counts[name].value == value
+    assert offender in counts[name].offenders
+
+
+def test_each_what_and_who_is_counted(counts: dict[str, house.Count]) -> None:
+    found = counts['"what", "who" per 1,000 words'].offenders
+    assert [each.partition(":")[0] for each in found] == [
+        "sshjobs/locks.py",
+        "sshjobs/locks.py",
+        "README.md",
+    ]
+
+
+def test_comments_are_counted_where_processes_race(
+    counts: dict[str, house.Count],
+) -> None:
+    lines = _FILES["sshjobs/locks.py"].count("\n")
+    assert counts["comments per 100 lines, races"].value == 100 / lines
+    assert not counts["comments per 100 lines, remote/"].reached
+
+
+def test_the_graph_has_each_import_of_a_function_too() -> None:
+    graph = import_graph.read_imports()
+    assert "sshjobs.cli.main" in graph["sshjobs.__main__"]
+    assert "sshjobs.errors" in graph["sshjobs.cli.main"]
