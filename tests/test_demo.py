@@ -96,6 +96,27 @@ def test_an_ordinary_user_can_show_it() -> None:
     assert traces() <= before
 
 
+def test_a_user_that_the_system_does_not_know() -> None:
+    """As in a container: ssh runs for nobody without a name, so this machine serves."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may be somebody else")
+    nobody = 60000 + os.getpid() % 5000
+    ran = subprocess.run(
+        ["/usr/bin/python3", "-m", "sshjobs", "demo", "--json"],
+        env={"PYTHONPATH": str(TOP), "PATH": os.environ["PATH"]},
+        cwd="/",
+        user=nobody,
+        group=nobody,
+        extra_groups=[],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=200,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert json.loads(ran.stdout)["host"] == "local"
+
+
 def test_without_ssh_the_host_is_this_machine(tmp_path: Path) -> None:
     for directory in ("/bin", "/usr/bin"):
         for program in Path(directory).iterdir():

@@ -7,9 +7,9 @@ the host's side (``SSHJOBS_REMOTE_BASE_DIR``); nothing of the user's is read.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -273,13 +273,14 @@ def _sshd(stage: Stage, stack: ExitStack) -> Sshd | None:
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin:/sbin"
     programs = [shutil.which(name, path=path) for name in ("sshd", "ssh", "ssh-keygen")]
     sshd, ssh, keygen = programs
-    if not (sshd and ssh and keygen):
+    user = _user()
+    if not (sshd and ssh and keygen and user):
         return None
     for name in ("host_key", "user_key"):
         key = f"{stage.top}/{name}"
         words = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", key]
         subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-    port = _configure(stage)
+    port = _configure(stage, user)
     log = f"{stage.top}/sshd.log"
     process = _start_sshd(stage, stack, sshd, log)
     if not _listening(process, log) or not _login(stage, ssh):
@@ -289,11 +290,19 @@ def _sshd(stage: Stage, stack: ExitStack) -> Sshd | None:
     return Sshd(name, port, log, os.path.getsize(log))
 
 
-def _configure(stage: Stage) -> int:
+def _user() -> str:
+    """Return the name that ssh knows us by; "" if it will not run for such a user."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's made-up uid
+        return ""
+
+
+def _configure(stage: Stage, user: str) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    values = {"top": stage.top, "port": port, "user": getpass.getuser()}
+    values = {"top": stage.top, "port": port, "user": user}
     _write(f"{stage.top}/sshd_config", _SSHD_CONFIG.format(**values))
     _write(f"{stage.top}/ssh_config", _SSH_CONFIG.format(**values))
     with open(f"{stage.top}/host_key.pub", encoding="ascii") as file:
