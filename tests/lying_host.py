@@ -174,6 +174,16 @@ def noise_in_drips(asked: Asked) -> Iterator[bytes]:
 
 
 @lie()
+def noise_in_slow_drips(asked: Asked) -> Iterator[bytes]:
+    return for_ever(b"W", pause=1.4)
+
+
+@lie()
+def noise_by_the_line(asked: Asked) -> Iterator[bytes]:
+    return for_ever(b"sshjobs-reply 1 \nhello\nend\n", pause=0.2)
+
+
+@lie()
 def zeros_without_end(asked: Asked) -> Iterator[bytes]:
     return for_ever(bytes(4096))
 
@@ -187,6 +197,14 @@ def stderr_in_drips(asked: Asked) -> Iterator[bytes]:
     for piece in drip(b"."):
         os.write(2, piece)
         yield b""
+
+
+@lie()
+def stderr_then_end(asked: Asked) -> Iterator[bytes]:
+    for _ in range(2000):
+        os.write(2, b"E" * 65536)
+        yield b""
+    yield head(asked) + b"end\n" * (asked.kind == "round")
 
 
 @lie()
@@ -210,6 +228,12 @@ def beats_without_end(asked: Asked) -> Iterator[bytes]:
 def beats_in_drips(asked: Asked) -> Iterator[bytes]:
     yield head(asked)
     yield from for_ever(b"beat\n", pause=0.3)
+
+
+@lie("round watch")
+def beats_in_slow_drips(asked: Asked) -> Iterator[bytes]:
+    yield head(asked)
+    yield from for_ever(b"beat\n", pause=1.0)
 
 
 @lie("round watch")
@@ -303,6 +327,27 @@ def other_jobs_without_end(asked: Asked) -> Iterator[bytes]:
         for _ in range(100):
             job = bytes(letters[byte & 31] for byte in os.urandom(16))
             yield b"listed %b COMPLETED 1.0 box 1 - a b\n" % job + b"lost %b x\n" % job
+
+
+@lie("round")
+def a_listing_in_drips(asked: Asked) -> Iterator[bytes]:
+    yield head(asked)
+    number = 0
+    while True:
+        number += 1
+        job = b"".join(b"%c" % (97 + int(digit)) for digit in f"{number:016}")
+        yield b"listed %b COMPLETED 1.0 box 1 - a b\n" % job
+        time.sleep(0.1)
+
+
+@lie("round")
+def a_listing_of_huge_names(asked: Asked) -> Iterator[bytes]:
+    yield head(asked)
+    number = 0
+    while True:
+        number += 1
+        job = b"".join(b"%c" % (97 + int(digit)) for digit in f"{number:016}")
+        yield b"listed %b RUNNING 1.0 box 1 - %b %b\n" % (job, b"a" * 900, b"b" * 900)
 
 
 @lie("round watch")
