@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,87 @@ def test_a_job_of_root_may_become_another_user(host: Host) -> None:
     host.kill(job.job_id)
     assert host.end(job.job_id).cause == "cancelled"
     wait(lambda: gone(job.pgid))
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Callable[[], int]]:
+    """Starts a process of another user, which leads a group, and is to live on."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may be somebody else")
+    arrived = []
+
+    def arrive() -> int:
+        process = subprocess.Popen(
+            ["sleep", "1003"], user=NEIGHBOUR, start_new_session=True
+        )
+        arrived.append(process)
+        return process.pid
+
+    yield arrive
+    ended = [process.poll() for process in arrived]
+    for process in arrived:
+        process.kill()
+        process.wait()
+    assert ended == [None], "the neighbour was ended"
+
+
+def give_away(host: Host, job: Started, to: Callable[[], int], *lines: str) -> None:
+    """Have the processes of a job be gone, and its number given to somebody else."""
+    host.kill_runner(job.job_id)
+    os.killpg(job.pgid, signal.SIGKILL)
+    wait(lambda: gone(job.pgid))
+    run = host.jobs / job.job_id / "run"
+    pid = to()
+    text = re.sub(r"^(pgid|born)=.*\n", "", run.read_text(), flags=re.M)
+    run.write_text(text + "".join(f"{line.format(pid)}\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    "lines", [("pgid={}",), ("pgid=0", "job_pid={}"), ("pgid={}", "born=1")]
+)
+def test_root_ends_nobody_who_got_the_number_of_a_job(
+    host: Host, neighbour: Callable[[], int], lines: tuple[str, ...]
+) -> None:
+    """Soon after the start, where no tick of the leader's start was noted."""
+    job = host.running(b"sleep 1000")
+    give_away(host, job, neighbour, *lines)
+    host.kill(job.job_id)
+    wait((host.jobs / job.job_id / "killed").exists)
+
+
+def test_a_clock_ends_nobody_who_got_the_number_of_a_job(
+    host: Host, neighbour: Callable[[], int]
+) -> None:
+    """Its runner has died long before the time is up."""
+    job = host.running(b"sleep 1000", timeout=1.0, kill_grace=0.3)
+    give_away(host, job, neighbour, "pgid={}", "born=1")
+    wait((host.jobs / job.job_id / "killed").exists)
+
+
+def test_a_clock_that_has_rung_is_not_stopped(
+    host: Host, neighbour: Callable[[], int]
+) -> None:
+    """The number of its sleep is free from then on, and may be given away."""
+    pid = neighbour()
+    mark = b"\n{\ntrap sj_unforked EXIT\n"
+    assert mark in host.program(Request(starts=(an_order(b"x"),)), "a")
+    host.edit = lambda program: program.replace(mark, mark + b"sj_s=%d\n" % pid)
+    job_id = host.start(b"sleep 1000", timeout=0.4, kill_grace=0.3)
+    assert host.end(job_id).cause == "timeout"
+    run = (host.jobs / job_id / "run").read_text()
+    (runner,) = map(int, re.findall(r"^pid=(\d+)$", run, re.M))
+    wait(lambda: gone(runner))
+
+
+def test_a_burst_of_root_notes_who_leads(host: Host) -> None:
+    """Its signals reach everybody, so each group is known by the start of its leader."""
+    if os.geteuid() != 0:
+        pytest.skip("only for root")
+    orders = tuple(an_order(b"sleep 1") for _ in range(40))
+    host.run(Request(starts=orders))
+    for order in orders:
+        run = host.jobs / order.job_id / "run"
+        wait(lambda: run.exists() and "born=" in run.read_text())
 
 
 # -- what could not be seen --------------------------------------------------------

@@ -262,7 +262,11 @@ sj_find_group() { # ID: to sj_group
     done <"jobs/$1/run"
     case $sj_group in 0 | 1 | *[!0-9]* | '') return 1 ;; esac
     [ "$sj_of_boot" = "$sj_boot" ] && kill -0 "-$sj_group" || return
-    [ "$sj_proc" ] || return 0
+    # Of a number alone root must not conclude anything: it may be anybody's by now.
+    [ "$sj_proc" ] || {
+        [ ! -O / ]
+        return
+    }
     case $sj_of_pid-$sj_of_start in -* | *- | *[!0-9-]*) return 1 ;; esac
     if ! sj_start_of "$sj_group"; then
         sj_start_of "$sj_of_pid" && [ "$sj_started" = "$sj_of_start" ]
@@ -1855,6 +1859,8 @@ sshjobs-reply 1 $1
     shift 2
     sj_to_kill=$*
     trap sj_unforked EXIT
+    # ksh93 tries to fork a tool for ever, but a part of itself for 30 s only (93u+m 1.0).
+    case $sj_to_kill:${KSH_VERSION-} in ?*:*93*) : & ;; esac
 }
 
 # The frame around every request.
@@ -2060,8 +2066,15 @@ sj_unforked() {
         [ "$sj_stage" = kill ] || [ -z "$sj_left" ] || [ "$sj_live" ] || sj_alone=1
         ;;
     esac
-    [ "$sj_s" ] && kill -9 "$sj_s"
+    [ "$sj_s" ] && sj_stop_clock
     case $sj_stage in ended | kill) sj_anew ;; esac
+}
+
+# Where the time was up, the sleep was waited for, and its number may be anybody's since.
+sj_stop_clock() {
+    [ -z "$sj_proc" ] || {
+        sj_start_of "$sj_s" && [ "$sj_started" = "$sj_s_born" ]
+    } && kill -9 "$sj_s"
 }
 
 sj_anew() {
@@ -2109,7 +2122,8 @@ sj_one() { # ID ATTEMPT
     # The time is kept by the parent of the sleep, the job by a child of it that ends
     # the sleep: a TERM that is trapped between fork and exec would be lost.
     sleep "$sj_timeout" 2>/dev/null &
-    sj_s=$!
+    sj_s=$! sj_s_born=''
+    [ "$sj_proc" ] && sj_start_of "$sj_s" && sj_s_born=$sj_started
     trap sj_unforked EXIT
     {
         trap sj_unforked EXIT
@@ -2133,10 +2147,8 @@ sj_one() { # ID ATTEMPT
 # else there is of the tree, mostly nothing.
 sj_expire() {
     sj_j=''
-    sj_regular "$sj_d/run" && while read -r sj_l; do
-        case $sj_l in pgid=[1-9]*) sj_j=${sj_l#pgid=} ;; esac
-    done <"$sj_d/run"
-    if [ "$sj_j" ] && ! [ -e "$sj_d/cancel" ]; then
+    if ! [ -e "$sj_d/cancel" ] && sj_find_group "$sj_id"; then
+        sj_j=$sj_group
         sj_clock
         sj_since=$sj_cs
         sj_tell && sj_told=1
@@ -2191,7 +2203,7 @@ started_at=$sj_t"
     sj_child &
     sj_j=$! sj_stage=''
     if [ "$sj_setsid" ]; then printf 'pgid=%s\n' $sj_j; else printf 'pgid=0\njob_pid=%s\n' $sj_j; fi
-    [ -z "$sj_proc" ] || [ "$sj_burst" ] || sj_born
+    [ -z "$sj_proc" ] || { [ "$sj_burst" ] && [ ! -O / ]; } || sj_born
     sj_wait
     sj_clock
     sj_cause=''
@@ -2211,7 +2223,8 @@ sj_finish() {
 }
 
 # When J was started, so that its number can be given to nobody else unnoticed. In a burst
-# of starts this read is left out, and the moment after the start of the runner must do.
+# of starts this read is left out, and the moment after the start of the runner must do; not
+# for root (who owns /), whose signals reach everybody.
 sj_born() {
     sj_start_of "$sj_j" && printf 'born=%s\n' "$sj_started"
 }
@@ -2365,7 +2378,8 @@ sj_stopped() {
 # What a job leaves behind in its group ends with it. One builtin kill tells that there
 # is nothing, which is the common case; what is there mostly ends at once.
 sj_leftover() {
-    [ -z "$sj_alone" ] && [ "$sj_setsid" ] && kill -0 "-$sj_j" || {
+    [ -z "$sj_alone" ] && [ "$sj_setsid" ] && kill -0 "-$sj_j" &&
+        { [ -z "$sj_proc" ] || sj_find_group "$sj_id"; } || {
         sj_alone=1
         return 0
     }
@@ -2402,6 +2416,13 @@ function take(p, id, sure) {
     return 1
 }
 function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
+# Whether the leader of that number is the one of old, as far as its start tells; and whether
+# it certainly is: started in the very tick that was noted, or still the child of its runner.
+# What hangs on such a leader belongs to the job whatever its user is (decision 0013). The
+# number may have been given to somebody else, within 30 s of the start: root, whose signals
+# reach everybody, ends only its own processes then.
+function led(g) { return (g in ST) && (GB[g] == "" ? near(ST[g], GS[g]) : ST[g] == GB[g]) }
+function sure(g, id) { return led(g) && (GB[g] != "" || UID != 0 || (up[id] && PP[g] == RP[id])) }
 {
     id = $1
     want[id] = ++n
@@ -2414,7 +2435,8 @@ function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
     known[id] = ("pgid" in F) # before it is asked for, which makes it be there
     g = F["pgid"] + 0
     if (g > 1) { G[g] = id; GS[g] = F["start"]; GB[g] = F["born"] }
-    if (F["job_pid"] + 0 > 1) { LP[F["job_pid"]] = id; LS[F["job_pid"]] = F["start"] }
+    p = F["job_pid"] + 0
+    if (p > 1) { LP[p] = id; GS[p] = F["start"]; GB[p] = F["born"] }
     RP[id] = F["pid"]
     RB[id] = F["start"]
     rd("jobs/" id "/exit")
@@ -2422,12 +2444,13 @@ function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
 }
 END {
     if (!list() || (scope != "group" && !marks())) exit
-    for (g in G) if ((g in ST) && (GB[g] == "" ? !near(ST[g], GS[g]) : ST[g] != GB[g])) delete G[g]
-    for (p in LP) if ((p in ST) && near(ST[p], LS[p])) take(p, LP[p], 1)
+    for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RB[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
+    for (g in G) if ((g in ST) && !led(g)) delete G[g]
+    for (p in LP) if (led(p)) take(p, LP[p], sure(p, LP[p]))
     for (p in ST) {
         # Who is to lead a group is the job before it has one.
         g = (p in G) ? p : (GR[p] in G) ? GR[p] : (scope != "group" && (SE[p] in G)) ? SE[p] : 0
-        if (g) take(p, G[g], (g in ST) || scope == "group")
+        if (g) take(p, G[g], (scope == "group" && !(g in ST)) || sure(g, G[g]))
     }
     for (p in MARK) if (MARK[p] in want) OW[p] = MARK[p]
     if (me) mine[me] = 1
@@ -2441,7 +2464,6 @@ END {
             }
         }
     } while (more)
-    for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RB[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
     soft = "soft"; hard = "hard"; live = "live"; done = "done"; wake = "wake"; nap = 1
     for (p in spare) if (HA[p]) wake = wake " " p
     for (p in OW) {
