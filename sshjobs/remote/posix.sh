@@ -1860,7 +1860,7 @@ sshjobs-reply 1 $1
     sj_to_kill=$*
     trap sj_unforked EXIT
     # ksh93 tries to fork a tool for ever, but a part of itself for 30 s only (93u+m 1.0).
-    case $sj_to_kill:${KSH_VERSION-} in ?*:*93*) : & ;; esac
+    case ${KSH_VERSION-} in *93*) : & ;; esac
 }
 
 # The frame around every request.
