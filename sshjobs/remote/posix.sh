@@ -262,9 +262,10 @@ sj_find_group() { # ID: to sj_group
     done <"jobs/$1/run"
     case $sj_group in 0 | 1 | *[!0-9]* | '') return 1 ;; esac
     [ "$sj_of_boot" = "$sj_boot" ] && kill -0 "-$sj_group" || return
-    # Of a number alone root must not conclude anything: it may be anybody's by now.
+    # Of one number root must not conclude anything, it may be anybody's by now: the
+    # runner is there too, or it has been too long.
     [ "$sj_proc" ] || {
-        [ ! -O / ]
+        [ ! -O / ] || kill -0 "$sj_of_pid"
         return
     }
     case $sj_of_pid-$sj_of_start in -* | *- | *[!0-9-]*) return 1 ;; esac
@@ -2378,8 +2379,7 @@ sj_stopped() {
 # What a job leaves behind in its group ends with it. One builtin kill tells that there
 # is nothing, which is the common case; what is there mostly ends at once.
 sj_leftover() {
-    [ -z "$sj_alone" ] && [ "$sj_setsid" ] && kill -0 "-$sj_j" &&
-        { [ -z "$sj_proc" ] || sj_find_group "$sj_id"; } || {
+    [ -z "$sj_alone" ] && [ "$sj_setsid" ] && kill -0 "-$sj_j" && sj_find_group "$sj_id" || {
         sj_alone=1
         return 0
     }
