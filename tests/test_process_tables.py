@@ -219,7 +219,8 @@ def test_a_clock_that_has_rung_is_not_stopped(
     pid = neighbour()
     mark = b"\n{\ntrap sj_unforked EXIT\n"
     assert mark in host.program(Request(starts=(an_order(b"x"),)), "a")
-    host.edit = lambda program: program.replace(mark, mark + b"sj_s=%d\n" % pid)
+    given = mark + b"sj_s=%d\n" % pid
+    host.edit = lambda program: program.replace(mark, given)
     job_id = host.start(b"sleep 1000", timeout=0.4, kill_grace=0.3)
     assert host.end(job_id).cause == "timeout"
     run = (host.jobs / job_id / "run").read_text()
@@ -228,7 +229,7 @@ def test_a_clock_that_has_rung_is_not_stopped(
 
 
 def test_a_burst_of_root_notes_who_leads(host: Host) -> None:
-    """Its signals reach everybody, so each group is known by the start of its leader."""
+    """Its signals reach everybody: each group is known by the start of its leader."""
     if os.geteuid() != 0:
         pytest.skip("only for root")
     orders = tuple(an_order(b"sleep 1") for _ in range(40))
