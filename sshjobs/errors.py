@@ -212,6 +212,14 @@ def of_system(what: str, error: OSError) -> StoreError:
     return StoreError(f"{text}; {advice}" if advice else text)
 
 
+class Interrupted(BaseException):
+    """A signal that ends a verb; no Exception, so that nothing catches it midway."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
 _BY_NAME: dict[str, type[SshJobsError]] = {
     cls.__name__: cls
     for cls in (

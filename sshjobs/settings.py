@@ -3,7 +3,7 @@
 A value comes from, in this order: a flag of the call, ``SSHJOBS_<NAME>`` in the
 environment, ``[host."NAME"]`` of the config file, the top level of the config
 file, the default. Nothing here reads a file or the environment by itself: the
-edge (``verbs.Context``) hands both in.
+edge (``verbs.context.Context``) hands both in.
 """
 
 from __future__ import annotations

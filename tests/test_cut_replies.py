@@ -13,7 +13,7 @@ import pytest
 
 from sshjobs import states
 from sshjobs.model import new_job_id
-from sshjobs.verbs.poll import take_up
+from sshjobs.verbs.adopt import adopt_listed_jobs
 from tests.cli import all_processes
 from tests.cuts import Broken, Client, Cut, Edited, Shell, check_claims, copy_of, places
 
@@ -274,7 +274,7 @@ def take_up_with_cuts(
 
     monkeypatch.setattr(coordinator, "_connect", connect)
     with coordinator:
-        ids, notes = take_up(coordinator, lambda listed: True)
+        ids, notes = adopt_listed_jobs(coordinator, lambda listed: True)
     assert len(ids) == 2 and notes == [] and not hosts
     assert client.lead.acquire()
     client.want("log", *client.jobs())

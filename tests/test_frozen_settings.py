@@ -8,7 +8,9 @@ import pytest
 
 from sshjobs.model import Spec
 from sshjobs.settings import SETTINGS, Settings
-from sshjobs.verbs import Context, JobRequest, poll_jobs, submit_jobs
+from sshjobs.verbs.context import Context
+from sshjobs.verbs.poll import poll_jobs
+from sshjobs.verbs.submit import JobRequest, submit_jobs
 from tests.cli import Cli
 
 

@@ -11,7 +11,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.errors import ProtocolError, SshJobsError, StoreError
 from sshjobs.model import Spec
-from sshjobs.verbs.poll import take_up
+from sshjobs.verbs.adopt import adopt_listed_jobs
 from tests.liar import (
     CHECKS,
     FORGETS,
@@ -317,7 +317,7 @@ def test_what_is_taken_up_can_be_kept_and_shown(scene: Scene, field: int) -> Non
         words[field] = value
         lines += b"listed " + b" ".join(words) + b"\n"
     coordinator._transport = Liar(lines + b"end\n")
-    ids, _ = take_up(coordinator, lambda listed: True)
+    ids, _ = adopt_listed_jobs(coordinator, lambda listed: True)
     assert len(ids) >= 3 or field == 0
     assert THEIRS not in ids
     scene.check()

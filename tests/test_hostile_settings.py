@@ -14,7 +14,7 @@ from sshjobs import settings
 from sshjobs.cli import main
 from sshjobs.errors import SpecError
 from sshjobs.settings import SETTINGS, resolve
-from sshjobs.verbs import Context
+from sshjobs.verbs.context import Context
 from tests.cli import Cli, Ended
 
 

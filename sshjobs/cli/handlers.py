@@ -13,13 +13,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 
-from .. import errors, states, verbs
+from .. import errors, states
 from ..errors import SpecError, SshJobsError
 from ..model import Job, Spec, printable
 from ..startup.records import TYPE_CHECKING
+from ..verbs.context import Context
 
 if TYPE_CHECKING:
     from typing import Any, TextIO
+
+    from ..verbs.fanout import HostResults
+    from ..verbs.submit import JobRequest, Submitted
 
     Values = Mapping[str, Any]
 
@@ -42,7 +46,7 @@ def run(verb: str, values: Values, *, last: bool = False) -> int:
     _make_sure_of_streams()
     values = _in_utf8(values)
     try:
-        ctx = verbs.Context(flags=_flags(values))
+        ctx = Context(flags=_flags(values))
         ctx.say = _err
         try:
             return _VERBS[verb](ctx, values)
@@ -62,7 +66,7 @@ def run(verb: str, values: Values, *, last: bool = False) -> int:
         return _broken(error)
     except KeyboardInterrupt:
         return 130
-    except verbs.Interrupted as interrupted:
+    except errors.Interrupted as interrupted:
         return 128 + interrupted.signum
 
 
@@ -231,7 +235,7 @@ def _write(data: bytes | memoryview) -> None:
 # -- reading orders ------------------------------------------------------------------
 
 
-def _job_requests(ctx: verbs.Context, values: Values) -> Iterable[verbs.JobRequest]:
+def _job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
     if values.get("from"):
         if values.get("command"):
             raise SpecError("give a COMMAND or --from FILE, not both")
@@ -241,7 +245,7 @@ def _job_requests(ctx: verbs.Context, values: Values) -> Iterable[verbs.JobReque
     return [_one_job_request(ctx, values)]
 
 
-def _one_job_request(ctx: verbs.Context, values: Values) -> verbs.JobRequest:
+def _one_job_request(ctx: Context, values: Values) -> JobRequest:
     stdin = _stdin(values)
     command = _command(values)
     if command is None and values.get("stdin") == "-":
@@ -280,11 +284,13 @@ def _read(path: str) -> bytes:
 
 
 def _job_request(
-    ctx: verbs.Context,
+    ctx: Context,
     values: Values,
     command: bytes | tuple[bytes, ...],
     stdin: bytes | None,
-) -> verbs.JobRequest:
+) -> JobRequest:
+    from ..verbs.submit import JobRequest
+
     settings = ctx.settings(values["host"])
     spec = Spec(
         command=command,
@@ -295,7 +301,7 @@ def _job_request(
         stdin=stdin,
         kill_grace=settings.kill_grace,
     )
-    return verbs.JobRequest(
+    return JobRequest(
         spec,
         name=values.get("name") or "",
         key=_key(values),
@@ -322,7 +328,7 @@ def _key(values: Values) -> str:
     return key or ""
 
 
-def _environment(ctx: verbs.Context, values: Values) -> tuple[tuple[str, bytes], ...]:
+def _environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:
     pairs = {}
     for text in values.get("env") or ():
         name, equals, value = text.partition("=")
@@ -351,8 +357,10 @@ def _lines(path: str) -> Iterator[bytes]:
         raise SpecError(f"{path}: {error.strerror}") from error
 
 
-def _from_file(ctx: verbs.Context, values: Values) -> Iterator[verbs.JobRequest]:
+def _from_file(ctx: Context, values: Values) -> Iterator[JobRequest]:
     """Yield a job a line, and hold no more than that: a batch may be long."""
+    from ..verbs.submit import check_job_request
+
     count = 0
     for number, line in enumerate(_lines(values["from"]), 1):
         if number == 1:
@@ -360,9 +368,7 @@ def _from_file(ctx: verbs.Context, values: Values) -> Iterator[verbs.JobRequest]
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         try:
-            job_request = verbs.check_job_request(
-                _job_request_of_line(ctx, values, line)
-            )
+            job_request = check_job_request(_job_request_of_line(ctx, values, line))
         except SpecError as error:
             raise SpecError(f"{values['from']}, line {number}: {error}") from error
         count += 1
@@ -371,9 +377,7 @@ def _from_file(ctx: verbs.Context, values: Values) -> Iterator[verbs.JobRequest]
         yield job_request
 
 
-def _job_request_of_line(
-    ctx: verbs.Context, values: Values, line: bytes
-) -> verbs.JobRequest:
+def _job_request_of_line(ctx: Context, values: Values, line: bytes) -> JobRequest:
     plain = _object(line)
     if plain is None:
         return _job_request(ctx, values, line, None)
@@ -486,7 +490,7 @@ def _timeout(plain: Mapping[str, Any], values: Values) -> float | None:
 # -- the verbs -----------------------------------------------------------------------
 
 
-def _submit(ctx: verbs.Context, values: Values) -> int:
+def _submit(ctx: Context, values: Values) -> int:
     try:
         return _submit_each(ctx, values)
     except errors.NotYet as error:
@@ -494,7 +498,7 @@ def _submit(ctx: verbs.Context, values: Values) -> int:
         raise errors.NotYet(error.detail) from error
 
 
-def _print_unanswered(ctx: verbs.Context, values: Values, error: errors.NotYet) -> None:
+def _print_unanswered(ctx: Context, values: Values, error: errors.NotYet) -> None:
     """Print what a batch has come to so far, in step with its input."""
     for job_id in error.job_ids:
         job = ctx.store.job(job_id)
@@ -504,17 +508,19 @@ def _print_unanswered(ctx: verbs.Context, values: Values, error: errors.NotYet) 
             _line(_json(job.public()) if values.get("json") else job_id)
 
 
-def _submit_each(ctx: verbs.Context, values: Values) -> int:
+def _submit_each(ctx: Context, values: Values) -> int:
+    from ..verbs.submit import submit_each_job
+
     status = count = 0
     job_requests = _job_requests(ctx, values)
 
-    def counted() -> Iterator[verbs.JobRequest]:
+    def counted() -> Iterator[JobRequest]:
         nonlocal count
         for job_request in job_requests:
             count += 1
             yield job_request
 
-    with closing(verbs.submit_each_job(ctx, values["host"], counted())) as results:
+    with closing(submit_each_job(ctx, values["host"], counted())) as results:
         for number, done in enumerate(results, 1):
             if done.error is not None:
                 which = f"job {number} of {count}: " if count > 1 else ""
@@ -534,16 +540,18 @@ def _print_failure(values: Values, job_requests: int, error: SshJobsError) -> No
         _line(_json({"id": None, "error": str(error)}) if values.get("json") else "-")
 
 
-def _warn(done: verbs.Submitted) -> None:
+def _warn(done: Submitted) -> None:
     if done.differs and done.job is not None:
         _err(f"key {done.job.key}: job {done.job.id} holds it, with another command")
 
 
-def _run(ctx: verbs.Context, values: Values) -> int:
+def _run(ctx: Context, values: Values) -> int:
+    from ..verbs.run import exit_status_of, run_job
+
     job_request = _one_job_request(ctx, values)
     started: list[Job] = []
 
-    def on_start(done: verbs.Submitted) -> None:
+    def on_start(done: Submitted) -> None:
         assert done.job is not None
         started.append(done.job)
         _warn(done)
@@ -552,9 +560,7 @@ def _run(ctx: verbs.Context, values: Values) -> int:
     detach = bool(values.get("detach_on_signal"))
     host = values["host"]
     with _saying_it_goes_on(started, detach):
-        job = verbs.run_job(
-            ctx, host, job_request, _write, on_start, detach_on_signal=detach
-        )
+        job = run_job(ctx, host, job_request, _write, on_start, detach_on_signal=detach)
     _miss_bytes(job)
     if values.get("json"):
         _line(_json(job.public()), sys.stderr)
@@ -562,7 +568,7 @@ def _run(ctx: verbs.Context, values: Values) -> int:
         from .. import display
 
         _err(display.job_line(job))
-    return verbs.exit_status_of(job)
+    return exit_status_of(job)
 
 
 @contextmanager
@@ -570,16 +576,18 @@ def _saying_it_goes_on(started: list[Job], detach: bool) -> Iterator[None]:
     """Say of a job that was left how it is taken up again."""
     try:
         yield
-    except (SshJobsError, verbs.Interrupted) as error:
-        told = detach if isinstance(error, verbs.Interrupted) else True
+    except (SshJobsError, errors.Interrupted) as error:
+        told = detach if isinstance(error, errors.Interrupted) else True
         for job in started if told and not isinstance(error, errors.JobError) else ():
             _err(f"job {job.id} goes on: sshjobs logs {job.id} --follow")
         raise
 
 
-def _poll(ctx: verbs.Context, values: Values) -> int:
+def _poll(ctx: Context, values: Values) -> int:
+    from ..verbs.poll import poll_jobs
+
     sensor = bool(values.get("sensor"))
-    answer = verbs.poll_jobs(
+    answer = poll_jobs(
         ctx,
         values.get("job") or (),
         host=values.get("host"),
@@ -596,7 +604,7 @@ def _poll(ctx: verbs.Context, values: Values) -> int:
     return status
 
 
-def _tell(answer: verbs.HostResults) -> int:
+def _tell(answer: HostResults) -> int:
     """Print what went wrong; return the status of the first of it."""
     for note in answer.notes:
         _err(note)
@@ -605,8 +613,10 @@ def _tell(answer: verbs.HostResults) -> int:
     return answer.errors[0].exit_status if answer.errors else 0
 
 
-def _wait(ctx: verbs.Context, values: Values) -> int:
-    answer = verbs.wait_for_jobs(
+def _wait(ctx: Context, values: Values) -> int:
+    from ..verbs.wait import wait_for_jobs
+
+    answer = wait_for_jobs(
         ctx,
         values.get("job") or (),
         host=values.get("host"),
@@ -621,9 +631,12 @@ def _wait(ctx: verbs.Context, values: Values) -> int:
     return 1 if answer.any_bad() else 0
 
 
-def _logs(ctx: verbs.Context, values: Values) -> int:
-    job = verbs.find_job(ctx, values["job"])
-    job = verbs.copy_log(
+def _logs(ctx: Context, values: Values) -> int:
+    from ..verbs.logs import copy_log
+    from ..verbs.selection import find_job
+
+    job = find_job(ctx, values["job"])
+    job = copy_log(
         ctx,
         job,
         _write,
@@ -659,8 +672,10 @@ def _miss_bytes(job: Job) -> int:
     return 1
 
 
-def _show(ctx: verbs.Context, values: Values) -> int:
-    job = verbs.find_job(ctx, values["job"])
+def _show(ctx: Context, values: Values) -> int:
+    from ..verbs.selection import find_job
+
+    job = find_job(ctx, values["job"])
     if values.get("json"):
         print(_json(job._asdict()))
     else:
@@ -670,17 +685,21 @@ def _show(ctx: verbs.Context, values: Values) -> int:
     return 0
 
 
-def _kill(ctx: verbs.Context, values: Values) -> int:
+def _kill(ctx: Context, values: Values) -> int:
+    from ..verbs.kill import kill_jobs
+
     forget = bool(values.get("forget"))
-    answer = verbs.kill_jobs(ctx, values["job"], show=_shower(values), forget=forget)
+    answer = kill_jobs(ctx, values["job"], show=_shower(values), forget=forget)
     return _tell(answer)
 
 
-def _reap(ctx: verbs.Context, values: Values) -> int:
+def _reap(ctx: Context, values: Values) -> int:
+    from ..verbs.reap import reap_jobs
+
     if values.get("tmpfiles"):
         print(_tmpfiles(ctx, values))
         return 0
-    answer = verbs.reap_jobs(
+    answer = reap_jobs(
         ctx,
         host=values.get("host"),
         older_than=values.get("older_than") or 0.0,
@@ -692,7 +711,7 @@ def _reap(ctx: verbs.Context, values: Values) -> int:
     return _tell(answer)
 
 
-def _tmpfiles(ctx: verbs.Context, values: Values) -> str:
+def _tmpfiles(ctx: Context, values: Values) -> str:
     """Return a line for systemd-tmpfiles on the host, tmpfiles.d(5)."""
     base = ctx.settings(values.get("host") or "").remote_base_dir
     base = "%h" + base[1:] if base.startswith("~") else base
@@ -700,16 +719,20 @@ def _tmpfiles(ctx: verbs.Context, values: Values) -> str:
     return f"e {base}/jobs - - - {days}d"
 
 
-def _list(ctx: verbs.Context, values: Values) -> int:
-    for job in verbs.select_recorded_jobs(
+def _list(ctx: Context, values: Values) -> int:
+    from ..verbs.selection import select_recorded_jobs
+
+    for job in select_recorded_jobs(
         ctx, host=values.get("host"), state=values.get("state")
     ):
         _show_job(values, job)
     return 0
 
 
-def _connect(ctx: verbs.Context, values: Values) -> int:
-    state = verbs.connect_host(ctx, values["host"])
+def _connect(ctx: Context, values: Values) -> int:
+    from ..verbs.connect import connect_host
+
+    state = connect_host(ctx, values["host"])
     if values.get("json"):
         print(_json({"host": values["host"]} | state._asdict()))
     else:
@@ -717,8 +740,10 @@ def _connect(ctx: verbs.Context, values: Values) -> int:
     return 0
 
 
-def _disconnect(ctx: verbs.Context, values: Values) -> int:
-    was = verbs.disconnect_host(ctx, values["host"])
+def _disconnect(ctx: Context, values: Values) -> int:
+    from ..verbs.disconnect import disconnect_host
+
+    was = disconnect_host(ctx, values["host"])
     if values.get("json"):
         print(_json({"host": values["host"], "was_connected": was}))
     else:
@@ -726,12 +751,13 @@ def _disconnect(ctx: verbs.Context, values: Values) -> int:
     return 0
 
 
-def _hosts(ctx: verbs.Context, values: Values) -> int:
+def _hosts(ctx: Context, values: Values) -> int:
     import time
 
     from .. import display
+    from ..verbs.hosts import list_hosts
 
-    hosts = verbs.list_hosts(ctx)
+    hosts = list_hosts(ctx)
     if values.get("json"):
         for host in hosts:
             print(_json(display.host_public(host)))
@@ -740,8 +766,10 @@ def _hosts(ctx: verbs.Context, values: Values) -> int:
     return 0
 
 
-def _doctor(ctx: verbs.Context, values: Values) -> int:
-    findings = verbs.examine_host(ctx, values["host"])
+def _doctor(ctx: Context, values: Values) -> int:
+    from ..verbs.doctor import examine_host
+
+    findings = examine_host(ctx, values["host"])
     for finding in findings:
         if values.get("json"):
             print(_json(finding._asdict()))
@@ -751,7 +779,7 @@ def _doctor(ctx: verbs.Context, values: Values) -> int:
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 
-_VERBS: dict[str, Callable[[verbs.Context, Values], int]] = {
+_VERBS: dict[str, Callable[[Context, Values], int]] = {
     "submit": _submit,
     "run": _run,
     "poll": _poll,

@@ -16,7 +16,7 @@ from ..startup.records import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..verbs import HostState
+    from ..verbs.hosts import HostState
 
 _COLOURS = {
     states.PENDING: "33",

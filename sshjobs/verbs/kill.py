@@ -10,14 +10,8 @@ from ..errors import NotYet, SshJobsError, StoreError
 from ..rounds import Coordinator
 from ..rounds.apply import runs_elsewhere
 from .context import Context
-from .selection import (
-    HostResults,
-    Selection,
-    Show,
-    UnfinishedJobs,
-    ask_all,
-    select_jobs,
-)
+from .fanout import HostResults, Show, ask_all_hosts
+from .selection import Selection, UnfinishedJobs, select_jobs
 
 #: After the grace, how long ``kill`` waits for the end to be known.
 _KILL_BOUND = 60.0
@@ -58,7 +52,7 @@ def kill_jobs(
                 else:
                     _kill_on(coordinator, jobs.active[site_id], keep)
 
-    answer = ask_all(ctx, jobs, work, show)
+    answer = ask_all_hosts(ctx, jobs, work, show)
     answer.notes += notes
     answer.errors += refused
     return answer

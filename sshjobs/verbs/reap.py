@@ -12,9 +12,16 @@ from ..model import Job
 from ..rounds import Coordinator
 from ..rounds.apply import is_cut, wants_cleanup, wants_log
 from ..store import Store, slices
+from .adopt import (
+    adopt_listed_jobs,
+    build_adopted_job,
+    describe_odd_entries,
+    list_directories,
+    select_unknown_jobs,
+)
 from .context import Context
-from .poll import adopted, listing, oddities, take_up, unknown
-from .selection import HostResults, Show, side_by_side, sites_of
+from .fanout import HostResults, Show, work_side_by_side
+from .selection import find_site_ids
 
 _NOT_HOME = "not reaped: its log could not be brought home"
 
@@ -69,7 +76,7 @@ def reap_jobs(
     site_ids = _site_ids(ctx, host)
     if not dry_run:
         _prune(ctx, site_ids, answer.notes)
-    for _, result in side_by_side(ctx, site_ids, work):
+    for _, result in work_side_by_side(ctx, site_ids, work):
         if isinstance(result, SshJobsError):
             answer.errors.append(result)
             continue
@@ -86,7 +93,7 @@ def _site_ids(ctx: Context, host: str | None) -> list[str]:
         return [row.site_id for row in ctx.store.hosts()]
     with ctx.coordinator(host) as coordinator:
         present = coordinator.site_id
-    return list(dict.fromkeys([present, *sites_of(ctx, host)]))
+    return list(dict.fromkeys([present, *find_site_ids(ctx, host)]))
 
 
 def _prune(ctx: Context, site_ids: list[str], notes: list[str]) -> None:
@@ -124,7 +131,7 @@ def _adopt(
     coordinator: Coordinator, older_than: float, notes: list[str]
 ) -> Iterator[str]:
     """Take up ended jobs that stand on the host and were unknown here."""
-    ids, odd = take_up(coordinator, lambda fact: _is_old(fact, older_than))
+    ids, odd = adopt_listed_jobs(coordinator, lambda fact: _is_old(fact, older_than))
     notes += odd
     for some in slices(ids):
         for job in coordinator.store.jobs(some).values():
@@ -136,12 +143,12 @@ def _strange(
     coordinator: Coordinator, older_than: float, notes: list[str]
 ) -> list[Job]:
     """Return those jobs as rows that nobody has written down."""
-    listed = listing(coordinator)
-    notes += oddities(coordinator, listed)
+    listed = list_directories(coordinator)
+    notes += describe_odd_entries(coordinator, listed)
     now = coordinator.clock()
     return [
-        adopted(coordinator, fact, now)._replace(state=fact.state)
-        for fact in unknown(coordinator, listed)
+        build_adopted_job(coordinator, fact, now)._replace(state=fact.state)
+        for fact in select_unknown_jobs(coordinator, listed)
         if _is_old(fact, older_than)
     ]
 
@@ -258,7 +265,7 @@ def _progress(
     return watched
 
 
-def clean_up(ctx: Context, job: Job) -> Job:
+def reap_if_wanted(ctx: Context, job: Job) -> Job:
     """Have the directory of an ended job gone, if it is to go; never fail for it."""
     if not wants_cleanup(job) or job.reaped_at is not None:
         return job

@@ -6,22 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .. import states
-from ..errors import NotYet
+from ..errors import Interrupted, NotYet
 from ..model import Job, new_job_id
 from ..startup.stdlib import signal
 from .context import Context
 from .kill import kill_jobs
 from .logs import Write, copy_log
-from .reap import clean_up
+from .reap import reap_if_wanted
 from .submit import JobRequest, Submitted, submit_jobs
-
-
-class Interrupted(BaseException):
-    """A signal that ends the verb; not an Exception, so that nothing swallows it."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 def run_job(
@@ -68,7 +60,7 @@ def run_job(
                 raise
             ended = _cancel(ctx, job)
             copy_log(ctx, ended, count, offset=given)
-        return clean_up(ctx, ended)
+        return reap_if_wanted(ctx, ended)
 
 
 def _cancel(ctx: Context, job: Job) -> Job:

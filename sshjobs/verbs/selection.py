@@ -1,82 +1,16 @@
-"""Which jobs a call means, and work on several hosts side by side."""
+"""The jobs that a call means, found in this machine's record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import states
-from ..errors import JobNotFound, SpecError, SshJobsError
+from ..errors import JobNotFound, SpecError
 from ..model import Job
-from ..startup.records import TYPE_CHECKING, Record
+from ..startup.records import Record
 from ..store import Store, slices
 from ..transports import Identity
 from .context import Context
-
-if TYPE_CHECKING:
-    from typing import TypeVar
-
-    T = TypeVar("T")
-
-#: Takes jobs to show them, while other hosts are still asked.
-Show = Callable[[list[Job]], object]
-
-#: Why a job that was there when the call began is not shown.
-_GONE = "is no longer in this machine's record"
-
-
-class HostResults:
-    """Jobs, and the hosts that could not be asked about them.
-
-    Args:
-        show: Takes the jobs, some at a time, so that very many are never held at
-            once; without it they are kept in :attr:`jobs`.
-
-    Attributes:
-        jobs: The jobs; empty if somebody was shown them.
-        states: How many jobs there are of each state.
-        errors: Of hosts that could not be asked, and of jobs that are gone.
-        notes: What else there is to say.
-    """
-
-    def __init__(self, show: Show | None = None) -> None:
-        self.jobs: list[Job] = []
-        self.states: dict[str, int] = {}
-        self.errors: list[SshJobsError] = []
-        self.notes: list[str] = []
-        self._show = self.jobs.extend if show is None else show
-
-    def __repr__(self) -> str:
-        return f"<Answer {self.states} {self.errors}>"
-
-    def add(self, jobs: list[Job]) -> None:
-        """Take some more jobs."""
-        for job in jobs:
-            self.states[job.state] = self.states.get(job.state, 0) + 1
-        self._show(jobs)
-
-    def take(self, store: Store, ids: Sequence[str], named: bool = False) -> None:
-        """Take jobs as the record has them now.
-
-        Args:
-            named: Whoever asks has named each of them, and is told if one is gone (its
-                submit gave up before it was sent, say).
-        """
-        for some in slices(ids):
-            known = store.jobs(some)
-            self.add([known[job_id] for job_id in some if job_id in known])
-            gone = [job_id for job_id in some if named and job_id not in known]
-            self.errors += [JobNotFound(job_id, _GONE) for job_id in gone]
-
-    def any_active(self) -> bool:
-        """Tell whether one of these jobs may still change."""
-        return any(not states.is_final(state) for state in self.states)
-
-    def any_bad(self) -> bool:
-        """Tell whether one of these jobs has ended badly."""
-        return any(
-            states.is_final(state) and state != states.COMPLETED
-            for state in self.states
-        )
 
 
 def find_job(ctx: Context, text: str, host: str | None = None) -> Job:
@@ -98,7 +32,7 @@ def find_job(ctx: Context, text: str, host: str | None = None) -> Job:
     raise JobNotFound(text, "no such job in this machine's record: see sshjobs list")
 
 
-def sites_of(ctx: Context, host: str) -> list[str]:
+def find_site_ids(ctx: Context, host: str) -> list[str]:
     """Return the connections that ``--host`` means, those of other times among them.
 
     They have that name; where flags of ssh say which of these is meant, it is the
@@ -132,7 +66,7 @@ def select_jobs(
     """Return the jobs that a call names; all that are active if it names none."""
     if key:
         names = [*names, f"key:{key}"]
-    sites = None if host is None else sites_of(ctx, host)
+    sites = None if host is None else find_site_ids(ctx, host)
     if not names:
         every = _all_active(ctx, host, sites)
         return Selection(every, every)
@@ -189,91 +123,11 @@ class UnfinishedJobs:
         return False
 
 
-def side_by_side(
-    ctx: Context, hosts: Iterable[str], work: Callable[[Context, str], T]
-) -> Iterator[tuple[str, T | SshJobsError]]:
-    """Do the same on several hosts at once.
-
-    Each host has a thread and a store of its own. The threads are daemons: an
-    interrupt in the main thread does not wait for a host that is silent.
-
-    Yields:
-        A host and what its work gave, or the error that it ended with, in the
-        order in which they are ready.
-    """
-    names = list(dict.fromkeys(hosts))
-    if len(names) == 1:
-        yield names[0], _try(ctx, names[0], work)
-    else:
-        yield from _in_threads(ctx, names, work)
-
-
-def _in_threads(
-    ctx: Context, names: list[str], work: Callable[[Context, str], T]
-) -> Iterator[tuple[str, T | SshJobsError]]:
-    import queue
-    import threading
-
-    ready: queue.SimpleQueue[tuple[str, T | BaseException]]
-    ready = queue.SimpleQueue()
-    waiting = iter(names)
-    lock = threading.Lock()
-
-    def worker() -> None:
-        while True:
-            with lock:
-                host = next(waiting, None)
-            if host is None:
-                return
-            ready.put((host, _try_apart(ctx, host, work)))
-
-    for _ in range(min(ctx.settings("").max_hosts, len(names))):
-        threading.Thread(target=worker, daemon=True).start()
-    for _ in names:
-        host, result = ready.get()
-        if isinstance(result, BaseException) and not isinstance(result, SshJobsError):
-            raise result
-        yield host, result
-
-
-def _try_apart(
-    ctx: Context, host: str, work: Callable[[Context, str], T]
-) -> T | BaseException:
-    """Work on a host in a thread of its own; a bug is for the main thread."""
-    try:
-        own = ctx.fork()
-        try:
-            return _try(own, host, work)
-        finally:
-            own.close()
-    except BaseException as error:
-        return error
-
-
-def ask_all(
-    ctx: Context,
-    jobs: Selection,
-    work: Callable[[Context, str], object],
-    show: Show | None,
-) -> HostResults:
-    """Do something about jobs, on all of their hosts side by side.
-
-    Args:
-        show: Takes the jobs of a host, as they are now, when that host is done.
-    """
-    answer = HostResults(show)
-    ctx.store.make_room()
-    for site_id, result in side_by_side(ctx, jobs.every, work):
-        if isinstance(result, SshJobsError):
-            answer.errors.append(result)
-        answer.take(ctx.store, jobs.every[site_id], jobs.named)
-    return answer
-
-
-def _try(
-    ctx: Context, host: str, work: Callable[[Context, str], T]
-) -> T | SshJobsError:
-    try:
-        return work(ctx, host)
-    except SshJobsError as error:
-        return error
+def select_recorded_jobs(
+    ctx: Context, *, host: str | None = None, state: str | None = None
+) -> Iterator[Job]:
+    """Yield the jobs of the record, oldest first; no host is asked."""
+    sites = None if host is None else find_site_ids(ctx, host)
+    for job in ctx.store.select(states=(state,) if state else ()):
+        if sites is None or job.site_id in sites:
+            yield job

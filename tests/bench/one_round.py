@@ -14,7 +14,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from sshjobs import transports, verbs
+from sshjobs import transports
+from sshjobs.verbs.context import Context
 
 
 def _cpu() -> float:
@@ -35,7 +36,7 @@ def _measure(once: Callable[[], object], times: int) -> tuple[float, float]:
 def main(kind: str, mux: str, times: int) -> None:
     """Measure, and print."""
     host = os.environ["BENCH_HOST"]
-    context = verbs.Context(flags={"mux": mux})
+    context = Context(flags={"mux": mux})
     with context.coordinator(host) as coordinator:
 
         def session() -> None:

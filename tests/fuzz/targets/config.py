@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from sshjobs import verbs
 from sshjobs.errors import SpecError
 from sshjobs.settings import SETTINGS
+from sshjobs.verbs.context import Context
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -74,7 +74,7 @@ class Configs:
         environ |= {"SSHJOBS_HOME": str(self._ground.work / "config.home")}
         for host in ("box", "other"):
             try:
-                settings = verbs.Context(environ).settings(host)
+                settings = Context(environ).settings(host)
             except SpecError as error:
                 if not str(error):
                     raise Broken("an error that says nothing") from error

@@ -6,9 +6,10 @@ import json
 import random
 from typing import Any
 
-from sshjobs import protocol, verbs
+from sshjobs import protocol
 from sshjobs.cli import handlers
 from sshjobs.model import new_job_id
+from sshjobs.verbs.context import Context
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -64,7 +65,7 @@ class JobFiles:
         self._ground = ground
         self._path = ground.work / "jobs"
         environ = {"SSHJOBS_HOME": str(ground.work / "from.home")}
-        self._ctx = verbs.Context(environ, {})
+        self._ctx = Context(environ, {})
 
     def make(self, rng: random.Random) -> Case:
         """Write lines; spoil their fields, their JSON, or their bytes."""

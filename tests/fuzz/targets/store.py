@@ -8,12 +8,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sshjobs import display, verbs
+from sshjobs import display
 from sshjobs.errors import SshJobsError
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.rounds.request import collect, expire
 from sshjobs.store import Store
 from sshjobs.transports.identity.identity import local_identity
+from sshjobs.verbs.context import Context
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -129,8 +130,8 @@ class Stores:
             spoil = mutate.cut if kind == "cut" else mutate.spoil
             path.write_bytes(spoil(rng, path.read_bytes()))
 
-    def _context(self) -> verbs.Context:
-        return verbs.Context({"SSHJOBS_HOME": str(self._home)}, {})
+    def _context(self) -> Context:
+        return Context({"SSHJOBS_HOME": str(self._home)}, {})
 
     def _read(self) -> None:
         store = Store(str(self._home))

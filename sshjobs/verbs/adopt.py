@@ -1,0 +1,96 @@
+"""Taking up jobs that stand on a host and are not in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import errors, protocol, states
+from ..model import Job
+from ..rounds import Coordinator
+from ..store import slices
+from .context import Context
+from .fanout import HostResults, Show
+
+
+def adopt_jobs(ctx: Context, host: str | None, show: Show | None) -> HostResults:
+    """Take up what stands on a host and is not in the store."""
+    if not host:
+        raise errors.SpecError("--adopt goes with --host")
+    answer = HostResults(show)
+    with ctx.coordinator(host) as coordinator:
+        ids, answer.notes = adopt_listed_jobs(coordinator, lambda listed: True)
+        answer.take(ctx.store, ids)
+    return answer
+
+
+def adopt_listed_jobs(
+    coordinator: Coordinator, wanted: Callable[[protocol.Listed], bool]
+) -> tuple[list[str], list[str]]:
+    """Give the store a row for each wanted directory that it does not know.
+
+    Returns:
+        The ids of those jobs, and what else there is to say.
+    """
+    listed = list_directories(coordinator)
+    new = [fact for fact in select_unknown_jobs(coordinator, listed) if wanted(fact)]
+    now = coordinator.clock()
+    with coordinator.store.write():
+        coordinator.store.add_jobs(
+            build_adopted_job(coordinator, fact, now) for fact in new
+        )
+    coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+    return [fact.job_id for fact in new], describe_odd_entries(coordinator, listed)
+
+
+def select_unknown_jobs(
+    coordinator: Coordinator, listed: list[protocol.Event]
+) -> list[protocol.Listed]:
+    """Return the directories of a listing that the store does not know."""
+    found = [fact for fact in listed if isinstance(fact, protocol.Listed)]
+    known = {
+        job_id
+        for some in slices(found)
+        for job_id in coordinator.store.jobs(fact.job_id for fact in some)
+    }
+    return [fact for fact in found if fact.job_id not in known]
+
+
+def describe_odd_entries(
+    coordinator: Coordinator, listed: list[protocol.Event]
+) -> list[str]:
+    """Return what to say of entries that are no jobs of ours."""
+    return [
+        f"{coordinator.identity.host}: {fact.entry}: {fact.reason}; left as it is"
+        for fact in listed
+        if isinstance(fact, protocol.ListedOdd)
+    ]
+
+
+def list_directories(coordinator: Coordinator) -> list[protocol.Event]:
+    """Have one round, led by this process, list what stands on the host."""
+    coordinator.listing, coordinator.listed = True, None
+
+    def need() -> float | None:
+        return 0.0 if coordinator.listed is None else None
+
+    try:
+        coordinator.wait_for(need)
+    finally:
+        coordinator.listing = False
+    return coordinator.listed or []
+
+
+def build_adopted_job(
+    coordinator: Coordinator, fact: protocol.Listed, now: float
+) -> Job:
+    """Return the row of a job that was found on a host."""
+    return Job(
+        id=fact.job_id,
+        host=coordinator.identity.host,
+        site_id=coordinator.site_id,
+        state=states.PENDING,
+        key=fact.key,
+        name=fact.name,
+        digest=fact.digest,
+        submitted_at=now - max(0.0, fact.age),
+    )

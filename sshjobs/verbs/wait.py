@@ -1,0 +1,49 @@
+"""Waiting until jobs have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from ..rounds import cause_of
+from .context import Context
+from .fanout import HostResults, Show, ask_all_hosts
+from .selection import UnfinishedJobs, select_jobs
+
+
+def wait_for_jobs(
+    ctx: Context,
+    names: Sequence[str] = (),
+    *,
+    host: str | None = None,
+    timeout: float | None = None,
+    show: Show | None = None,
+) -> HostResults:
+    """Wait until jobs have ended.
+
+    Args:
+        names: Ids, prefixes or ``key:K``; empty: all that are active.
+        timeout: Seconds; the jobs are not touched when they pass.
+        show: Takes the jobs of each host when those of that host have ended, some at
+            a time; they are not kept then.
+    """
+    jobs = select_jobs(ctx, names, host, None)
+    until = None if timeout is None else time.monotonic() + timeout
+    notes: list[str] = []  # why a host has not been asked of late
+
+    def work(own: Context, site_id: str) -> None:
+        if site_id in jobs.active:
+            pending = UnfinishedJobs(own.store, jobs.active[site_id])
+            with own.coordinator_at(site_id) as coordinator:
+                need = coordinator.paced(pending.any)
+                row = (
+                    None
+                    if coordinator.wait_for(need, until=until)
+                    else coordinator.row()
+                )
+                if row is not None and row.cause:
+                    notes.append(str(cause_of(row)))
+
+    answer = ask_all_hosts(ctx, jobs, work, show)
+    answer.notes.extend(notes)
+    return answer
