@@ -1,4 +1,4 @@
-"""The connection's life: look, start, verify, drain, end. One master a connection.
+"""Finds the live master of a connection, and the record of who owns it.
 
 Theory of operation: a master is an ``ssh -N -f`` that owns the connection and
 listens at a control socket. Whoever finds a live one uses it, without any lock.
@@ -84,24 +84,6 @@ def _probe_by_ssh(identity: Identity, hooks: CallerHooks) -> LiveMaster | None:
 
     found = re.search(rb"Master running \(pid=(\d+)\)", said)
     return LiveMaster(int(found[1]), None) if found else None
-
-
-def ensure(
-    identity: Identity, settings: Settings, hooks: CallerHooks, *, interactive: bool
-) -> LiveMaster:
-    """Return the one live master of ``identity``, made under the gate if need be.
-
-    Raises:
-        TransportError: there is none, and none can be made now.
-        StoreError: ``hooks.rundir`` cannot be used.
-    """
-    check_rundir(hooks.rundir)
-    live = look(identity, settings, hooks)
-    if live is not None:
-        return live
-    from .handshake import make  # most processes find a master and need none of it
-
-    return make(identity, settings, hooks, interactive=interactive)
 
 
 def look(

@@ -20,9 +20,9 @@ from ...startup.records import TYPE_CHECKING
 from ...startup.stdlib import signal
 from .. import process
 from ..base import CallerHooks, Completed, Sink, StdoutFile
-from ..identity.identity import Identity
+from ..identity.identity import Identity, check_rundir
 from ..pump import Pump, Silence
-from .master import PATIENCE, LiveMaster, ensure, probe
+from .master import PATIENCE, LiveMaster, look, probe
 from .mux import (
     S_EXIT_MESSAGE,
     S_FAILURE,
@@ -57,8 +57,18 @@ def connect_by_openssh(
     *,
     interactive: bool = False,
 ) -> OpenSSH:
-    """Return a transport over the live master of ``identity``; see :mod:`.master`."""
-    live = ensure(identity, settings, hooks, interactive=interactive)
+    """Return a transport over the one live master of ``identity``; see :mod:`.master`.
+
+    Raises:
+        TransportError: there is none, and none can be made now.
+        StoreError: ``hooks.rundir`` cannot be used.
+    """
+    check_rundir(hooks.rundir)
+    live = look(identity, settings, hooks)
+    if live is None:
+        from .handshake import make  # most processes find a master and need none of it
+
+        live = make(identity, settings, hooks, interactive=interactive)
     return OpenSSH(identity, settings, hooks, live)
 
 
