@@ -127,3 +127,20 @@ def test_jobs_of_one_name_and_two_ports_are_told_apart(cli: Cli) -> None:
     assert (other.status, other.out) == (64, ""), other
     assert cli("poll", "-p", "2").status == 64
     assert cli("disconnect", cli.host, *port).status == 0
+
+
+def test_a_second_name_of_a_connection_is_known(cli: Cli) -> None:
+    """The row of a connection has the name that was used first."""
+    assert cli.sshd is not None
+    text = cli.sshd.config.read_text()
+    cli.sshd.config.write_text(text.replace("Host box", "Host box other third"))
+    cli.submit("true")
+    job_id = cli.ok("submit", "other", "sleep 1000").id
+    assert len(cli.ok("hosts", "--json").objects) == 1
+    for words in (("poll",), ("list",), ("reap", "--dry-run")):
+        cli.ok(*words, "--host", "other")
+    (job,) = cli.ok("poll", "--host", "other", "--json").objects
+    assert job["id"] == job_id
+    cli.ok("kill", job_id)
+    assert cli("wait", "--host", "other").status == 0
+    assert cli("poll", "--host", "third").status == 64

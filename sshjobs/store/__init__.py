@@ -712,6 +712,14 @@ class Store:
         with _Seam(self.path):
             yield from self._db.execute(sql, args)
 
+    def sites_of_jobs(self, host: str) -> list[str]:
+        """Return the sites of the jobs that were submitted under a name of a host.
+
+        A connection has the name that was used first; others may lead to it too.
+        """
+        rows = self._rows("SELECT DISTINCT site_id FROM jobs WHERE host = ?", [host])
+        return [site_id for (site_id,) in rows]
+
     def any_active(self, site_id: str) -> bool:
         """Tell whether a job of a connection may still change."""
         sql = (

@@ -35,13 +35,18 @@ def find_job(ctx: Context, text: str, host: str | None = None) -> Job:
 def find_site_ids(ctx: Context, host: str) -> list[str]:
     """Return the connections that ``--host`` means, those of other times among them.
 
-    They have that name; where flags of ssh say which of these is meant, it is the
-    one that these lead to.
+    They have that name, or jobs that were submitted under it; where flags of ssh say
+    which of these is meant, it is the one that these lead to.
 
     Raises:
         SpecError: there is none: a name that was never used here is a slip.
     """
-    rows = [row for row in ctx.store.hosts() if row.host == host]
+    every = ctx.store.hosts()
+    known = {site_id for _, site_id in ctx.store.active_ids(host)}
+    rows = [row for row in every if row.host == host or row.site_id in known]
+    if not rows:  # asked last, since it reads all jobs
+        known = set(ctx.store.sites_of_jobs(host))
+        rows = [row for row in every if row.site_id in known]
     if rows and ctx.is_told_where:
         key = ctx.identity(host, ctx.settings(host)).key
         rows = [row for row in rows if Identity.from_bytes(row.identity).key == key]
