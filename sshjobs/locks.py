@@ -1,16 +1,19 @@
-"""The leader's lock, and the bell that wakes who waits for a round.
+"""Locks on files, the leader's lock, and the bell that wakes who waits for a round.
 
-Theory of operation: who holds an exclusive flock(2) on ``round.<conn>.<n>`` leads
-the rounds of that connection, where ``n`` is the generation that the store names.
-The kernel drops the lock of a process that dies. It does not drop that of one
-that is *stopped*, so the holder shows a beat, the file's modification time; once
-the beat is older than :data:`STALE`, a follower moves the store on to the next
-generation and locks that. A stopped leader that wakes up finds that the
-generation is no longer its own, and its reply is not applied.
+Theory of operation: every lock of ours is an exclusive or shared flock(2) on a file of
+its own, and :class:`FileLock` is the one that takes it. The kernel drops the lock of a
+process that dies. The kernel does not drop that of a process that is *stopped*, so a
+long holder shows a beat, the file's modification time, and counts as stopped once the
+beat is older than :data:`STALE`; a short holder is waited for :data:`BOUND` at most.
 
-Followers do not poll the store: each binds a datagram socket in a directory of
-the connection, and whoever applied a round sends a byte to each socket there. A
-bell is a hint. Followers look again now and then without one.
+Whoever holds ``round.<site>.<n>`` leads the rounds of that site, where ``n`` is the
+generation that the store names. Once the leader's beat is stale, a follower moves the
+store on to the next generation and locks that. A stopped leader that wakes up finds
+that the generation is no longer its own, and its reply is not applied.
+
+Followers do not poll the store: each binds a datagram socket in a directory of the
+site, and the process that applied a round sends a byte to each socket there. A bell is
+a hint. Followers look again now and then without one.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from .model import printable
 from .owned import check_dir, make_private, open_owned
 from .startup.stdlib import signal, socket
 
-#: Seconds without a beat after which a leader counts as stopped.
+#: Seconds without a beat after which the holder of a lock counts as stopped.
 STALE = 15.0
 _BEAT = 2.0
 
@@ -64,79 +67,132 @@ def drop(fd: int) -> None:
     os.close(fd)
 
 
-def take(fd: int, path: str, how: int) -> None:
-    """Take a lock by flock(2), and wait for :data:`BOUND` at most.
+class FileLock:
+    """A flock(2) on a file of ours, held or wanted.
 
-    Raises:
-        StoreError: it is busy still; the message names who holds it.
-        BlockingIOError: it is busy, and ``how`` says not to wait (``LOCK_NB``).
+    A forked child does not hold it. The file is opened only if it is ours.
+
+    Args:
+        path: The file; made when the lock is taken, unless ``create`` says otherwise.
     """
-    end = time.monotonic() + BOUND
-    while True:
-        try:
-            fcntl.flock(fd, how | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if how & fcntl.LOCK_NB:
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = -1
+
+    def __repr__(self) -> str:
+        return f"<FileLock {self.path}{' held' * self.is_held}>"
+
+    def __enter__(self) -> FileLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether this process holds it; see :meth:`names_its_file`."""
+        return self._fd >= 0
+
+    def try_to_hold(self, *, create: bool = True, shared: bool = False) -> bool:
+        """Try to hold it, without waiting; tell whether that succeeded.
+
+        It has shown a beat then, and its path names the file that is locked.
+
+        Raises:
+            StoreError: the file is not ours, or the system refuses it.
+        """
+        with _seam(self.path):
+            try:
+                fd = open_owned(self.path, os.O_RDWR | (os.O_CREAT if create else 0))
+            except FileNotFoundError:
+                if create:
+                    raise
+                return False
+            try:
+                kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(fd, kind | fcntl.LOCK_NB)
+                # The last beat may be an old one of the holder before: whoever looks
+                # at it from now on would take us for stopped.
+                os.utime(fd)
+            except BaseException as error:
+                os.close(fd)
+                if isinstance(error, BlockingIOError):
+                    return False
                 raise
+        self._fd = fd
+        _held.add(fd)
+        # The holder before may have removed the file between our open and our flock:
+        # the next process makes another file of that name, and locks that.
+        if self.names_its_file():
+            return True
+        self.release()
+        return False
+
+    def hold(self, *, shared: bool = False) -> None:
+        """Wait for it, for :data:`BOUND` at most.
+
+        Raises:
+            StoreError: it is busy still; the message names the process that holds it.
+        """
+        end = time.monotonic() + BOUND
+        while not self.try_to_hold(shared=shared):
             if time.monotonic() >= end:
-                who = holders(path)
-                text = (
-                    f"{path}: another process has held the lock for {BOUND:g} s: {who}"
+                raise StoreError(
+                    f"{self.path}: another process has held the lock for {BOUND:g} s: "
+                    f"{describe_holders(self.path)}"
                 )
-                raise StoreError(text) from error
-        time.sleep(0.02)
+            time.sleep(0.02)
+
+    def names_its_file(self) -> bool:
+        """Tell whether its path names the file that is locked, not a newer one."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def write_stamp(self, text: bytes) -> None:
+        """Say in the file who holds it, and show a beat.
+
+        The file is never cut shorter, so that a full disk suffices: a text that may
+        grow shorter is to be padded.
+        """
+        with _seam(self.path):
+            os.pwrite(self._fd, text, 0)
+
+    def show_beat(self) -> None:
+        """Show that this process is not stopped."""
+        with _seam(self.path):
+            os.utime(self._fd)
+
+    def has_stale_beat(self) -> bool:
+        """Tell whether the holder, if there is one, counts as stopped."""
+        try:
+            age = time.time() - os.stat(self.path).st_mtime
+        except FileNotFoundError:
+            return False
+        return abs(age) > STALE  # a clock that was set back must not lend a long life
+
+    def remove_file(self) -> None:
+        """Remove the file, if it is the one that is locked, and let go of the lock."""
+        if self.is_held and self.names_its_file():
+            unlink_if_there(self.path)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of it, if it is held; the file stays."""
+        if self._fd >= 0:
+            _held.discard(self._fd)
+            os.close(self._fd)
+            self._fd = -1
 
 
-def holders(*paths: str) -> str:
-    """Say who holds locks on files, and what to do about it.
-
-    Source: proc_locks(5); a line has the kind, the mode, the pid and, last but two,
-    device and inode. Elsewhere nobody is named.
-    """
-    inodes = {str(os.stat(path).st_ino) for path in paths if os.path.exists(path)}
-    pids: dict[str, None] = {}
-    for line in _read("/proc/locks").splitlines():
-        words = line.split()
-        if "->" in words or len(words) < 8 or int(words[4]) in (-1, os.getpid()):
-            continue
-        if words[3] == "WRITE" or words[1] == "FLOCK":
-            if words[5].rpartition(":")[2] in inodes:
-                pids[words[4]] = None
-    if not pids:
-        return (
-            f"another process (lsof {' '.join(paths[:1])} names it); nothing was done"
-        )
-    who = ", ".join(f"process {pid} ({_described(pid)})" for pid in pids)
-    some = " ".join(pids)
-    return (
-        f"{who}; nothing was done: if it is stopped, kill -CONT {some} lets it go on, "
-        f"and kill -KILL {some} ends it"
-    )
-
-
-def _described(pid: str) -> str:
-    """Return the words of a process and whether it is stopped."""
-    words = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()[:100]
-    state = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
-    text = printable(words) or "of another user"
-    return f"{text}, stopped" if state in (["T"], ["t"]) else text
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:  # no /proc, or it has ended
-        return ""
-
-
-class Lead:
-    """The lock of one connection's rounds.
+class LeaderLock:
+    """The lock of one site's rounds.
 
     Args:
         folder: Where the lock files are; exists, and is ours.
-        conn: The identity of the connection.
+        site_id: The site whose rounds they are.
         current: Asks the store for the generation in force.
         advance: Moves the store from a generation to the next, and tells whether
             it was this call that did.
@@ -152,127 +208,70 @@ class Lead:
         self._base = os.path.join(folder, f"round.{site_id}")
         self._current = current
         self._advance = advance
-        self._fd = -1
+        self._lock = FileLock("")
         self._beat_at = 0.0
         self._mask: set[int] = set()
         self.generation = -1
 
     def __repr__(self) -> str:
-        return f"<Lead {self._base}.{self.generation}>"
+        return f"<LeaderLock {self._base}.{self.generation}>"
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Tell whether this process leads."""
-        return self._fd >= 0
+        return self._lock.is_held
 
-    def acquire(self) -> bool:
+    def try_to_lead(self) -> bool:
         """Try to lead, without waiting; tell whether it succeeded."""
         generation = self._current()
-        if self._try(generation):
+        lock = self._lock_of(generation)
+        if self._try_to_hold(lock, generation):
             return True
-        if self._stopped(generation) and self._advance(generation):
-            _unlink(f"{self._base}.{generation}")
-            return self._try(generation + 1)
+        if lock.has_stale_beat() and self._advance(generation):
+            unlink_if_there(lock.path)
+            return self._try_to_hold(self._lock_of(generation + 1), generation + 1)
         return False
 
-    def _try(self, generation: int) -> bool:
-        path = f"{self._base}.{generation}"
-        with _seam(path):
-            fd = open_owned(path, os.O_RDWR | os.O_CREAT)
-            try:
-                won = _flock(fd) and self._in_force(fd, path, generation)
-            except BaseException:
-                os.close(fd)
-                raise
-        if not won:
-            os.close(fd)
+    def _lock_of(self, generation: int) -> FileLock:
+        return FileLock(f"{self._base}.{generation}")
+
+    def _try_to_hold(self, lock: FileLock, generation: int) -> bool:
+        if not lock.try_to_hold():
+            return False
+        try:
+            lock.write_stamp(f"{os.getpid():<15}\n".encode("ascii"))
+            # A follower advances the store before it removes the older file, so that
+            # a lock that is taken in between is one of a generation gone by.
+            in_force = self._current() == generation
+        except BaseException:
+            lock.release()
+            raise
+        if not in_force:
+            lock.release()
             return False
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-        self._fd, self.generation = fd, generation
+        self._lock, self.generation = lock, generation
         self._beat_at = time.monotonic()
-        hold(fd)
         return True
 
-    def _in_force(self, fd: int, path: str, generation: int) -> bool:
-        """Tell whether the lock that was just taken is the one that counts.
-
-        It is stamped first: the last beat of who led before may be old, and whoever
-        looks at it meanwhile would take us for stopped.
-        """
-        _stamp(fd)
-        return self._current() == generation and _same_file(fd, path)
-
-    def beat(self) -> None:
+    def show_beat(self) -> None:
         """Show that this process is not stopped; cheap enough for any loop."""
         now = time.monotonic()
-        if self._fd >= 0 and now - self._beat_at >= _BEAT:
-            os.utime(self._fd)
+        if self.is_held and now - self._beat_at >= _BEAT:
+            self._lock.show_beat()
             self._beat_at = now
 
-    def _stopped(self, generation: int) -> bool:
-        try:
-            age = time.time() - os.stat(f"{self._base}.{generation}").st_mtime
-        except FileNotFoundError:
-            return False
-        return abs(age) > STALE
-
-    def clear(self) -> None:
+    def remove_file(self) -> None:
         """Leave no file behind, unless somebody leads."""
-        if self.acquire():
-            _unlink(f"{self._base}.{self.generation}")
+        if self.try_to_lead():
+            unlink_if_there(self._lock.path)
             self.release()
 
     def release(self) -> None:
         """Stop leading."""
-        if self._fd >= 0:
-            drop(self._fd)
-            self._fd = -1
+        if self.is_held:
+            self._lock.release()
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-
-
-@contextmanager
-def _seam(path: str) -> Iterator[None]:
-    """Turn what the system says about our own files into a StoreError."""
-    try:
-        yield
-    except OSError as error:
-        raise of_system(path, error) from error
-
-
-def _flock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _stamp(fd: int) -> None:
-    """Say who leads, and beat; never shrink the file, so that a full disk suffices."""
-    os.pwrite(fd, f"{os.getpid():<15}\n".encode("ascii"), 0)
-
-
-def _same_file(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-
-
-def _rmdir(path: str) -> None:
-    """Remove a directory unless something is in it, or another was quicker."""
-    try:
-        os.rmdir(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise of_system(path, error) from error
 
 
 class Bell:
@@ -280,7 +279,7 @@ class Bell:
 
     Args:
         rundir: The short directory of sockets; exists, and is ours.
-        conn: The identity of the connection that is waited for.
+        site_id: The site that is waited for.
     """
 
     def __init__(self, rundir: str, site_id: str) -> None:
@@ -294,11 +293,11 @@ class Bell:
     def __exit__(self, *_: object) -> None:
         if self._socket is not None:
             self._socket.close()
-            _unlink(self._path)
+            unlink_if_there(self._path)
             self._socket = None
-            _rmdir(self._folder)
+            _remove_empty(self._folder)
 
-    def hang(self) -> None:
+    def be_reachable(self) -> None:
         """Be reachable from now on."""
         if self._socket is not None:
             return
@@ -306,10 +305,10 @@ class Bell:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         with _seam(self._folder):
-            while not self._bind(self._socket):
+            while not self._bind_socket(self._socket):
                 continue
 
-    def _bind(self, bell: socket.socket) -> bool:
+    def _bind_socket(self, bell: socket.socket) -> bool:
         """Take a place in the directory; False if that was taken away meanwhile."""
         try:
             if not make_private(self._folder):
@@ -319,14 +318,14 @@ class Bell:
             return False
         return True
 
-    def clear(self) -> None:
+    def remove_dead(self) -> None:
         """Take down what the dead have left, and the directory if nobody is there."""
-        self.ring()
-        _rmdir(self._folder)
+        self.ring_others()
+        _remove_empty(self._folder)
 
-    def wait(self, timeout: float) -> bool:
+    def wait_for_ring(self, timeout: float) -> bool:
         """Sleep until somebody rings or seconds have passed; tell which."""
-        self.hang()
+        self.be_reachable()
         assert self._socket is not None
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
@@ -339,12 +338,12 @@ class Bell:
         return rung
 
     def is_alone(self) -> bool:
-        """Tell whether nobody else waits for this connection."""
-        return not self._others()
+        """Tell whether nobody else waits for this site."""
+        return not self._list_others()
 
-    def ring(self) -> None:
-        """Wake everyone else who waits for this connection."""
-        names = self._others()
+    def ring_others(self) -> None:
+        """Wake all others that wait for this site."""
+        names = self._list_others()
         if not names:
             return
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
@@ -352,7 +351,7 @@ class Bell:
             for name in names:
                 self._ring_one(sender, os.path.join(self._folder, name))
 
-    def _others(self) -> list[str]:
+    def _list_others(self) -> list[str]:
         try:
             names = os.listdir(self._folder)
         except FileNotFoundError:
@@ -363,6 +362,75 @@ class Bell:
         try:
             sender.sendto(b"!", path)
         except ConnectionRefusedError:  # its process is gone
-            _unlink(path)
+            unlink_if_there(path)
         except OSError:  # a full queue holds a byte already; a missing one is gone
             return
+
+
+def describe_holders(*paths: str) -> str:
+    """Name the processes that hold locks on files, and say what to do about them.
+
+    Source: proc_locks(5); a line has the kind, the mode, the pid and, last but two,
+    device and inode. Elsewhere nobody is named.
+    """
+    inodes = {str(os.stat(path).st_ino) for path in paths if os.path.exists(path)}
+    pids: dict[str, None] = {}
+    for line in _read_text("/proc/locks").splitlines():
+        words = line.split()
+        if "->" in words or len(words) < 8 or int(words[4]) in (-1, os.getpid()):
+            continue
+        if words[3] == "WRITE" or words[1] == "FLOCK":
+            if words[5].rpartition(":")[2] in inodes:
+                pids[words[4]] = None
+    if not pids:
+        return (
+            f"another process (lsof {' '.join(paths[:1])} names it); nothing was done"
+        )
+    who = ", ".join(f"process {pid} ({_describe_process(pid)})" for pid in pids)
+    some = " ".join(pids)
+    return (
+        f"{who}; nothing was done: if it is stopped, kill -CONT {some} lets it go on, "
+        f"and kill -KILL {some} ends it"
+    )
+
+
+def _describe_process(pid: str) -> str:
+    """Return the words of a process and whether it is stopped."""
+    words = _read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()[:100]
+    state = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+    text = printable(words) or "of another user"
+    return f"{text}, stopped" if state in (["T"], ["t"]) else text
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:  # no /proc, or it has ended
+        return ""
+
+
+@contextmanager
+def _seam(path: str) -> Iterator[None]:
+    """Turn what the system says about our own files into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise of_system(path, error) from error
+
+
+def unlink_if_there(path: str) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _remove_empty(path: str) -> None:
+    """Remove a directory unless something is in it, or another was quicker."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise of_system(path, error) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sshjobs import states, transports
 from sshjobs.errors import SshJobsError
-from sshjobs.locks import Lead
+from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec
 from sshjobs.rounds import Coordinator
 from sshjobs.rounds.round import Round
@@ -181,13 +181,13 @@ class Client:
         settings = Settings()
         identity = transports.resolve_host("local", settings)
         self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
-        self.lead = Lead(
+        self.lead = LeaderLock(
             str(folder / "home" / "locks"),
             self.coordinator.site_id,
             self.coordinator.generation,
             lambda _: True,
         )
-        assert self.lead.acquire()
+        assert self.lead.try_to_lead()
 
     def close(self) -> None:
         """Have all of it in its directory."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from sshjobs import display, states, transports
 from sshjobs.errors import SshJobsError
-from sshjobs.locks import Lead
+from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec, is_job_id
 from sshjobs.rounds import Coordinator
 from sshjobs.rounds.apply import is_home
@@ -90,13 +90,13 @@ class Scene:
         settings = Settings()
         identity = transports.resolve_host("local", settings)
         self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
-        self.lead = Lead(
+        self.lead = LeaderLock(
             str(self.home / "locks"),
             self.coordinator.site_id,
             self.coordinator.generation,
             lambda _: True,
         )
-        assert self.lead.acquire()
+        assert self.lead.try_to_lead()
         self.store.know_host("other", "elsewhere")
         for name in ("specs", "logs"):
             (self.home / name / "x").write_text("a file that is no job's")

@@ -15,7 +15,7 @@ import pytest
 
 from sshjobs import protocol, states, transports
 from sshjobs.errors import ConnectionLost, ProtocolError, StoreError
-from sshjobs.locks import Bell, Lead
+from sshjobs.locks import Bell, LeaderLock
 from sshjobs.model import Job
 from sshjobs.rounds import Coordinator
 from sshjobs.rounds.log_transfer import LogTransfer
@@ -92,13 +92,13 @@ class Here:
         self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
         site_id = self.coordinator.site_id
         self.bell = Bell(str(rundir), site_id)
-        self.lead = Lead(
+        self.lead = LeaderLock(
             os.path.join(self.store.home, "locks"),
             site_id,
             lambda: self.coordinator.row().generation,
             lambda _: True,
         )
-        assert self.lead.acquire()
+        assert self.lead.try_to_lead()
         job = Job(
             id=ID,
             host="local",

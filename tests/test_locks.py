@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import locks
-from sshjobs.locks import Bell, Lead
+from sshjobs.locks import Bell, LeaderLock
 
 pytestmark = pytest.mark.quick
 
@@ -38,16 +38,16 @@ def generation() -> Generation:
     return Generation()
 
 
-def lead(folder: Path, generation: Generation) -> Lead:
-    return Lead(str(folder), "c", generation.current, generation.advance)
+def lead(folder: Path, generation: Generation) -> LeaderLock:
+    return LeaderLock(str(folder), "c", generation.current, generation.advance)
 
 
 def test_one_leads(tmp_path: Path, generation: Generation) -> None:
     one, two = lead(tmp_path, generation), lead(tmp_path, generation)
-    assert one.acquire() and one.held
-    assert not two.acquire()
+    assert one.try_to_lead() and one.is_held
+    assert not two.try_to_lead()
     one.release()
-    assert two.acquire()
+    assert two.try_to_lead()
     two.release()
 
 
@@ -55,11 +55,11 @@ def test_a_leader_without_a_beat_is_overtaken(
     tmp_path: Path, generation: Generation
 ) -> None:
     one, two, three = (lead(tmp_path, generation) for _ in range(3))
-    assert one.acquire()
+    assert one.try_to_lead()
     os.utime(tmp_path / "round.c.0", (0, 0))
-    assert two.acquire()
+    assert two.try_to_lead()
     assert (two.generation, generation.number) == (1, 1)
-    assert not three.acquire()
+    assert not three.try_to_lead()
     assert not (tmp_path / "round.c.0").exists()
     one.release()
     two.release()
@@ -67,9 +67,9 @@ def test_a_leader_without_a_beat_is_overtaken(
 
 def test_a_beat_from_the_future_is_none(tmp_path: Path, generation: Generation) -> None:
     one, two = lead(tmp_path, generation), lead(tmp_path, generation)
-    assert one.acquire()
+    assert one.try_to_lead()
     os.utime(tmp_path / "round.c.0", (4e9, 4e9))
-    assert two.acquire()
+    assert two.try_to_lead()
     one.release()
     two.release()
 
@@ -77,9 +77,9 @@ def test_a_beat_from_the_future_is_none(tmp_path: Path, generation: Generation) 
 def test_who_looked_too_early_does_not_lead(
     tmp_path: Path, generation: Generation
 ) -> None:
-    late = Lead(str(tmp_path), "c", lambda: next(answers), generation.advance)
+    late = LeaderLock(str(tmp_path), "c", lambda: next(answers), generation.advance)
     answers = iter([0, 1, 1])
-    assert not late.acquire()
+    assert not late.try_to_lead()
 
 
 def test_a_leader_cannot_be_stopped_from_the_terminal(
@@ -87,7 +87,7 @@ def test_a_leader_cannot_be_stopped_from_the_terminal(
 ) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     one = lead(tmp_path, generation)
-    assert one.acquire()
+    assert one.try_to_lead()
     assert signal.SIGTSTP in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     one.release()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
@@ -95,9 +95,9 @@ def test_a_leader_cannot_be_stopped_from_the_terminal(
 
 FORKS = """
 import os, sys, time
-from sshjobs.locks import Lead
-one = Lead(sys.argv[1], "c", lambda: 0, lambda seen: False)
-assert one.acquire()
+from sshjobs.locks import LeaderLock
+one = LeaderLock(sys.argv[1], "c", lambda: 0, lambda seen: False)
+assert one.try_to_lead()
 if os.fork() == 0:
     print("child", flush=True)
     time.sleep(600)
@@ -114,7 +114,7 @@ def test_a_lock_does_not_span_a_fork(tmp_path: Path, generation: Generation) -> 
     assert parent.stdout.readline() == b"child\n"
     parent.wait()
     one = lead(tmp_path, generation)
-    assert one.acquire()
+    assert one.try_to_lead()
     one.release()
     os.killpg(parent.pid, signal.SIGKILL)
     parent.stdout.close()
@@ -122,43 +122,43 @@ def test_a_lock_does_not_span_a_fork(tmp_path: Path, generation: Generation) -> 
 
 def test_a_bell_wakes_who_waits(tmp_path: Path) -> None:
     with Bell(str(tmp_path), "c") as one, Bell(str(tmp_path), "c") as two:
-        one.hang()
-        assert not one.wait(0)
-        two.ring()
-        two.ring()
-        assert one.wait(60)
-        assert not one.wait(0)
+        one.be_reachable()
+        assert not one.wait_for_ring(0)
+        two.ring_others()
+        two.ring_others()
+        assert one.wait_for_ring(60)
+        assert not one.wait_for_ring(0)
 
 
 def test_a_bell_is_deaf_to_itself_and_leaves_nothing(tmp_path: Path) -> None:
     with Bell(str(tmp_path), "c") as one:
-        one.hang()
-        one.ring()
-        assert not one.wait(0)
+        one.be_reachable()
+        one.ring_others()
+        assert not one.wait_for_ring(0)
     assert os.listdir(tmp_path) == []
 
 
 def test_the_bells_of_the_dead_are_taken_down(tmp_path: Path) -> None:
     script = (
         "import os, sys; from sshjobs.locks import Bell\n"
-        "bell = Bell(sys.argv[1], 'c'); bell.hang(); os._exit(0)"
+        "bell = Bell(sys.argv[1], 'c'); bell.be_reachable(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
     assert len(os.listdir(tmp_path / "w-c")) == 1
-    Bell(str(tmp_path), "c").ring()
+    Bell(str(tmp_path), "c").ring_others()
     assert os.listdir(tmp_path / "w-c") == []
-    Bell(str(tmp_path), "c").clear()
+    Bell(str(tmp_path), "c").remove_dead()
     assert os.listdir(tmp_path) == []
 
 
 def test_beats_are_rare(tmp_path: Path, generation: Generation) -> None:
     one = lead(tmp_path, generation)
-    assert one.acquire()
+    assert one.try_to_lead()
     os.utime(tmp_path / "round.c.0", (0, 0))
-    one.beat()
+    one.show_beat()
     assert os.stat(tmp_path / "round.c.0").st_mtime == 0
     one._beat_at -= locks._BEAT
-    one.beat()
+    one.show_beat()
     assert os.stat(tmp_path / "round.c.0").st_mtime > 0
     one.release()
 
@@ -169,7 +169,7 @@ def test_bells_come_and_go_at_once(tmp_path: Path) -> None:
     def come_and_go() -> None:
         for _ in range(100):
             with Bell(str(tmp_path), "c") as bell:
-                bell.hang()
+                bell.be_reachable()
 
     with ThreadPoolExecutor(6) as pool:
         for one in [pool.submit(come_and_go) for _ in range(6)]:
@@ -181,9 +181,9 @@ def test_a_lead_that_is_cleared_leaves_nothing(
     tmp_path: Path, generation: Generation
 ) -> None:
     one, two = lead(tmp_path, generation), lead(tmp_path, generation)
-    assert one.acquire()
-    two.clear()
+    assert one.try_to_lead()
+    two.remove_file()
     assert len(os.listdir(tmp_path)) == 1
     one.release()
-    two.clear()
+    two.remove_file()
     assert os.listdir(tmp_path) == []

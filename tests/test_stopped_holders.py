@@ -16,7 +16,7 @@ import pytest
 from sshjobs import locks
 from sshjobs import store as store_module
 from sshjobs.errors import StoreError
-from sshjobs.locks import holders
+from sshjobs.locks import describe_holders
 from sshjobs.store import Store
 
 _FLOCK = """
@@ -111,7 +111,7 @@ def test_who_waits_for_a_lock_is_not_named(tmp_path: Path) -> None:
         fcntl.flock(mine, fcntl.LOCK_EX)
         waiter = subprocess.Popen([sys.executable, "-c", _FLOCK, str(path)])
         try:
-            text = holders(str(path))
+            text = describe_holders(str(path))
         finally:
             waiter.send_signal(signal.SIGKILL)
             waiter.wait()

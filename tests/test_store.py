@@ -502,4 +502,4 @@ def test_a_disk_that_cannot_be_written_to_holds_no_locks(disk: Path) -> None:
         Gate(str(disk), "k").take()
     with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
         with Bell(str(disk), "c") as bell:
-            bell.hang()
+            bell.be_reachable()

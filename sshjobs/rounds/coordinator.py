@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError, TransportError
-from ..locks import Bell, Lead
+from ..locks import Bell, LeaderLock
 from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow, Store
@@ -69,7 +69,7 @@ class Coordinator(Site):
         self.eager = ""
         self.listed: list[protocol.Event] | None = None
         self._bell = Bell(rundir, self.site_id)
-        self._lead = Lead(
+        self._lead = LeaderLock(
             os.path.join(store.home, "locks"),
             self.site_id,
             self.generation,
@@ -131,7 +131,7 @@ class Coordinator(Site):
             if self.waits:
                 self._listen()
             limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
-            if self._bell.wait(limit):
+            if self._bell.wait_for_ring(limit):
                 self.turn = self._turn
 
     def _listen(self) -> None:
@@ -155,8 +155,8 @@ class Coordinator(Site):
 
         It is more than one where the connection ends with us: see :meth:`_go_on`.
         """
-        self._bell.hang()
-        if not self._lead.acquire():
+        self._bell.be_reachable()
+        if not self._lead.try_to_lead():
             self._contended = True
             return False
         try:
@@ -172,7 +172,7 @@ class Coordinator(Site):
             if self._stays:
                 self._hang_up()
             self._lead.release()
-            self._bell.ring()
+            self._bell.ring_others()
             self.store.count(self.site_id, {"sessions": self.take_sessions()})
         return True
 
@@ -195,7 +195,7 @@ class Coordinator(Site):
         For this process's own need that is as long as it takes, or ``until``; for what
         others want done, not more than :data:`_STAY`. Who wants a log can lead.
         """
-        self._bell.ring()
+        self._bell.ring_others()
         end = time.monotonic() + _STAY
         while self.generation() == self._lead.generation:
             mine, theirs = need(), self._asked()
@@ -208,11 +208,11 @@ class Coordinator(Site):
                 return
             if due > now:
                 time.sleep(min(_GLANCE, due - now))
-                self._lead.beat()
+                self._lead.show_beat()
             else:
                 self._serve_round()
                 self._tidy()
-                self._bell.ring()
+                self._bell.ring_others()
 
     def _asked(self) -> float | None:
         """Return from when on a round is wanted for what is open, if anything is."""
@@ -278,7 +278,7 @@ class Coordinator(Site):
         for _ in range(self.settings.cleanup_retries):
             if not self.store.unowned_intents(self.site_id):
                 return
-            self._bell.ring()
+            self._bell.ring_others()
             self._serve_round()
 
     def _gather(self) -> None:
@@ -325,7 +325,7 @@ class Coordinator(Site):
         )
 
     def _beat(self) -> None:
-        self._lead.beat()
+        self._lead.show_beat()
         self.check_time()
 
     def kill_unrecorded(self, ids: Sequence[str]) -> list[str]:
@@ -349,12 +349,12 @@ class Coordinator(Site):
         """Remove the files by which processes wait for each other, if none does."""
         from . import watch
 
-        self._bell.clear()
-        self._lead.clear()
+        self._bell.remove_dead()
+        self._lead.remove_file()
         watch.clear(self.store.home, self.site_id)
 
     def _note(self, name: str, count: int = 1) -> None:
-        if name == "sessions" and self._lead.held:
+        if name == "sessions" and self._lead.is_held:
             self.sessions += count  # with what the round comes to
         else:
             self.store.count(self.site_id, {name: count})

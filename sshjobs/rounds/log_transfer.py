@@ -17,7 +17,7 @@ import os
 import time
 
 from .. import protocol
-from ..locks import Bell, Lead
+from ..locks import Bell, LeaderLock
 from ..model import Job
 from ..protocol import LogWant
 from ..transports import StdoutFile, Transport
@@ -73,7 +73,7 @@ class LogTransfer:
     """
 
     def __init__(
-        self, site: Site, lead: Lead, job: Job, newest: int, bell: Bell
+        self, site: Site, lead: LeaderLock, job: Job, newest: int, bell: Bell
     ) -> None:
         self._site = site
         self._lead = lead
@@ -140,7 +140,7 @@ class LogTransfer:
         return self._want.offset + self._want.limit + _APART
 
     def _beat(self, _: bytes) -> None:
-        self._lead.beat()
+        self._lead.show_beat()
         self._site.check_time()
         self._bounds.check_time()
 
@@ -169,9 +169,9 @@ class LogTransfer:
         now = time.monotonic()
         if now - self._looked_at >= _TURN:
             self._looked_at = now
-            self._lead.beat()
+            self._lead.show_beat()
             self._count()
-            self._bell.ring()
+            self._bell.ring_others()
             self._called = self._is_called(now)
             if self._called:
                 raise _Enough

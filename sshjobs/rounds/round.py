@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import errors, protocol, states, transports
-from ..locks import Lead
+from ..locks import LeaderLock
 from .apply import ReplyApplier, settled
 from .asked import Asked
 from .bounds import Over, ReplyBounds
@@ -34,7 +34,7 @@ _WHOLE = {"failures": 0, "bad_rounds": 0, "cooldown_until": 0.0, "cause": ""}
 class Round:
     """One request and its reply."""
 
-    def __init__(self, site: Site, lead: Lead, *, listing: bool = False) -> None:
+    def __init__(self, site: Site, lead: LeaderLock, *, listing: bool = False) -> None:
         self._site = site
         self._lead = lead
         self._listing = listing
@@ -142,7 +142,7 @@ class Round:
         return not runs_programs
 
     def _beat(self) -> None:
-        self._lead.beat()
+        self._lead.show_beat()
         self._site.check_time()
 
     def _take_back(self, plan: Plan) -> None:

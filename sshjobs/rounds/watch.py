@@ -141,7 +141,7 @@ class Watch:
         self._stop.set()
         if self._thread is not None and self._thread.is_alive():
             store.set_host(self._site_id, watched_at=0.0)
-            Bell(self._rundir, self._site_id).ring()
+            Bell(self._rundir, self._site_id).ring_others()
 
     def _run(self) -> None:
         path = os.path.join(self._home, "locks", f"watch.{self._site_id}")
@@ -224,4 +224,4 @@ class Watch:
         row = store.know_host(self._site_id, self._identity.host)
         store.set_host(self._site_id, end_seen_at=time.time())
         if row.end_seen_at < row.round_started_at or store.few_active(self._site_id):
-            bell.ring()
+            bell.ring_others()

@@ -18,14 +18,13 @@ spec without a row is a left-over, and :meth:`Store.sweep` removes it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..errors import ELSEWHERE, ROOM, SpecError, StoreError, of_system
-from ..locks import holders, take
+from ..locks import FileLock, describe_holders
 from ..model import Job, Spec, is_job_id, printable
 from ..owned import (
     check_dir,
@@ -325,7 +324,7 @@ def _advice(text: str, path: str) -> str:
             "stays: run the command again with the newer one"
         )
     if "locked" in text:
-        who = holders(path, f"{path}-shm", f"{path}-wal")
+        who = describe_holders(path, f"{path}-shm", f"{path}-wal")
         return f"another process holds it for longer than {_BUSY:g} s: {who}"
     if "readonly" in text or "unable to open" in text:
         return ELSEWHERE
@@ -563,9 +562,8 @@ class Store:
         Changing the journal mode does not wait for a lock, so that this one step
         is behind a lock of our own.
         """
-        path = os.path.join(self.home, "locks", "schema")
-        with open(open_owned(path, os.O_RDWR | os.O_CREAT), "w") as lock:
-            take(lock.fileno(), path, fcntl.LOCK_EX)
+        with self._lock_of("schema") as lock:
+            lock.hold()
             db = self._connect()
             try:
                 version = _version(db)
@@ -939,7 +937,8 @@ class Store:
     @contextmanager
     def writing_specs(self) -> Iterator[None]:
         """Hold off :meth:`sweep` while specs have no rows yet."""
-        with self._specs_lock(fcntl.LOCK_SH):
+        with self._lock_of("specs") as lock:
+            lock.hold(shared=True)
             yield
 
     def sweep(self) -> int:
@@ -951,27 +950,18 @@ class Store:
         folder = os.path.join(self.home, "specs")
         if not os.listdir(folder):
             return 0
-        try:
-            with self._specs_lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                names = list(filter(is_job_id, os.listdir(folder)))
-                jobs = self.jobs(names) if names else {}
-                left = [n for n in names if n not in jobs or jobs[n].state != PENDING]
-                for name in left:
-                    self.drop_spec(name)
-        except BlockingIOError:
-            return 0
+        with self._lock_of("specs") as lock:
+            if not lock.try_to_hold():
+                return 0
+            names = list(filter(is_job_id, os.listdir(folder)))
+            jobs = self.jobs(names) if names else {}
+            left = [n for n in names if n not in jobs or jobs[n].state != PENDING]
+            for name in left:
+                self.drop_spec(name)
         return len(left)
 
-    @contextmanager
-    def _specs_lock(self, how: int) -> Iterator[None]:
-        path = os.path.join(self.home, "locks", "specs")
-        with _Seam(path):
-            fd = open_owned(path, os.O_RDWR | os.O_CREAT)
-        try:
-            take(fd, path, how)
-            yield
-        finally:
-            os.close(fd)
+    def _lock_of(self, name: str) -> FileLock:
+        return FileLock(os.path.join(self.home, "locks", name))
 
     # -- intents ---------------------------------------------------------------
 

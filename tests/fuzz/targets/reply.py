@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sshjobs import states, transports
 from sshjobs.errors import SshJobsError
-from sshjobs.locks import Lead
+from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec
 from sshjobs.rounds import Coordinator
 from sshjobs.rounds.apply import is_ended
@@ -229,13 +229,13 @@ class Replies:
         coordinator = Coordinator(
             store, self._identity, self._settings, str(self._rundir)
         )
-        lead = Lead(
+        lead = LeaderLock(
             os.path.join(store.home, "locks"),
             self._site_id,
             coordinator.generation,
             lambda _: True,
         )
-        if not lead.acquire():
+        if not lead.try_to_lead():
             raise Broken("the lock of a new record is taken")
         try:
             Round(coordinator, lead, listing=listing).run(_Host(case))
