@@ -18,7 +18,7 @@ from invoke.tasks import task
 from sshjobs import tasks as verbs
 
 _BIN = Path(sys.executable).parent
-_PYTHON = "sshjobs tests tasks.py setup.py docs/generate.py"
+_PYTHON = "sshjobs tests tasks.py setup.py docs/generate.py docs/draw_architecture.py"
 _PAGES = "README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs"
 _SHELL = "sshjobs/remote/posix.sh sshjobs/remote/watch.sh .ci/run"
 
@@ -156,7 +156,9 @@ def fuzz(context: Context, seconds: int = 60, seed: int = -1, target: str = "") 
 )
 def docs(context: Context, check: bool = False, html: bool = False) -> None:
     """Write the reference pages that are made from the code."""
-    good = _run(context, f"python docs/generate.py{' --check' if check else ''}")
+    how = " --check" if check else ""
+    good = _run(context, f"python docs/generate.py{how}")
+    good = _run(context, f"python docs/draw_architecture.py{how}") and good
     if good and html:
         config = r'site_name: sshjobs\ndocs_dir: docs\nexclude_docs: "*.py"\n'
         site = "mkdocs build --strict --config-file - --site-dir build/docs"

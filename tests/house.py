@@ -319,6 +319,16 @@ def measure_layers(house: House) -> list[Count]:
     return [at_most("folders without layers", len(bare), 0, bare)]
 
 
+def measure_named_files(house: House) -> list[Count]:
+    """Count the files that the page of the architecture names and are missing."""
+    page = house.root / "docs" / "explanation" / "architecture.md"
+    text = page.read_text("utf-8") if page.exists() else ""
+    named = sorted(set(re.findall(r"`([\w./]+(?:/|\.py|\.sh|\.awk))`", text)))
+    places = (house.root, house.root / "sshjobs")
+    gone = [name for name in named if not any((p / name).exists() for p in places)]
+    return [at_most("files named and not there", len(gone), 0, gone)]
+
+
 MEASURES: tuple[Callable[[House], list[Count]], ...] = (
     measure_words_in_names,
     measure_repeated_names,
@@ -329,6 +339,7 @@ MEASURES: tuple[Callable[[House], list[Count]], ...] = (
     measure_old_names,
     measure_circles,
     measure_layers,
+    measure_named_files,
 )
 
 

@@ -77,3 +77,59 @@ def reach_from(name: str, graph: dict[str, set[str]]) -> set[str]:
         seen |= targets
         ahead += targets
     return seen
+
+
+def read_rooms(modules: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return which room imports which; the package's own ``__init__`` is no room."""
+    rooms: dict[str, set[str]] = {}
+    for module, targets in modules.items():
+        if module != PACKAGE:
+            rooms.setdefault(name_room(module), set()).update(
+                name_room(target) for target in targets if target != PACKAGE
+            )
+    return {room: targets - {room} for room, targets in rooms.items()}
+
+
+def name_room(module: str) -> str:
+    """Return the room of a module: the first name below the package's."""
+    return module.split(".")[1]
+
+
+def order_rows(rooms: dict[str, set[str]]) -> list[list[str]]:
+    """Return the rooms in rows, each above all that it imports, entrances on top.
+
+    Raises:
+        ValueError: rooms import one another in a circle, so that none is above.
+    """
+    depths: dict[str, int] = {}
+    while len(depths) < len(rooms):
+        ready = [
+            room
+            for room, targets in rooms.items()
+            if room not in depths and targets <= depths.keys()
+        ]
+        if not ready:
+            raise ValueError(f"a circle of rooms: {sorted(rooms.keys() - depths)}")
+        floor = max(depths.values(), default=-1) + 1
+        depths.update(dict.fromkeys(ready, floor))
+    imported = set().union(*rooms.values())
+    top = max(depths.values())
+    depths |= {room: top for room in rooms if room not in imported}
+    return [
+        sorted(room for room in rooms if depths[room] == floor)
+        for floor in range(top, -1, -1)
+    ]
+
+
+def leave_out_implied(rooms: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the imports that no longer path of imports implies."""
+    return {
+        room: {
+            target
+            for target in targets
+            if not any(
+                target in reach_from(other, rooms) for other in targets - {target}
+            )
+        }
+        for room, targets in rooms.items()
+    }

@@ -92,3 +92,22 @@ def test_the_graph_has_each_import_of_a_function_too() -> None:
     graph = import_graph.read_imports()
     assert "sshjobs.cli.main" in graph["sshjobs.__main__"]
     assert "sshjobs.errors" in graph["sshjobs.cli.main"]
+
+
+def test_rooms_stand_above_all_that_they_import() -> None:
+    rooms = import_graph.read_rooms(import_graph.read_imports())
+    rows = import_graph.order_rows(rooms)
+    floor = {room: number for number, row in enumerate(rows) for room in row}
+    assert floor.keys() == rooms.keys()
+    for room, targets in rooms.items():
+        assert all(floor[room] < floor[target] for target in targets)
+
+
+def test_an_arrow_that_others_imply_is_left_out() -> None:
+    rooms: dict[str, set[str]] = {"a": {"b", "c"}, "b": {"c"}, "c": set()}
+    assert import_graph.leave_out_implied(rooms) == {"a": {"b"}, "b": {"c"}, "c": set()}
+
+
+def test_rooms_in_a_circle_stand_nowhere() -> None:
+    with pytest.raises(ValueError, match="circle"):
+        import_graph.order_rows({"a": {"b"}, "b": {"a"}})
