@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sshjobs import errors, settings, states
 from sshjobs.cli import manual
+from sshjobs.cli.arguments import Arg, Verb
 
 _REFERENCE = Path(__file__).parent / "reference"
 _MADE = "<!-- Made by `inv docs` from {source}; change it there. -->\n"
@@ -54,7 +55,7 @@ def _statuses(rows: Iterable[tuple[int | None, str]]) -> list[tuple[str, str]]:
     return [("any" if status is None else str(status), text) for status, text in rows]
 
 
-def _verb(verb: manual.Verb) -> str:
+def _verb(verb: Verb) -> str:
     places = [_place(arg) for arg in verb.args if arg.positional]
     usage = " ".join(["sshjobs", verb.name, *places, "[options]"])
     if verb.args and any(arg.kind == "rest" for arg in verb.args):
@@ -72,13 +73,13 @@ def _verb(verb: manual.Verb) -> str:
     )
 
 
-def _place(arg: manual.Arg) -> str:
+def _place(arg: Arg) -> str:
     if not arg.many:
         return arg.metavar
     return f"{arg.metavar}..." if arg.required else f"[{arg.metavar}...]"
 
 
-def _shape(arg: manual.Arg) -> str:
+def _shape(arg: Arg) -> str:
     if arg.positional:
         return _place(arg)
     if arg.kind == "choice":
@@ -86,7 +87,7 @@ def _shape(arg: manual.Arg) -> str:
     return f"{arg.name} {arg.metavar}".strip()
 
 
-def _repeats(arg: manual.Arg) -> str:
+def _repeats(arg: Arg) -> str:
     return "; may be repeated" if arg.repeat else ""
 
 

@@ -1,5 +1,5 @@
 """``python -m sshjobs``."""
 
-from .cli.main import script
+from .cli.main import run_as_process
 
-script()
+run_as_process()

@@ -30,15 +30,16 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from .cli import manual
+from .cli.arguments import Arg, Verb
 from .errors import SpecError
 
 
-def _parameter(arg: manual.Arg) -> str:
+def _parameter(arg: Arg) -> str:
     """Return a Python name for an argument; Invoke shows ``from_`` as ``--from``."""
     return f"{arg.dest}_" if keyword.iskeyword(arg.dest) else arg.dest
 
 
-def _signature(verb: manual.Verb) -> inspect.Signature:
+def _signature(verb: Verb) -> inspect.Signature:
     kind = inspect.Parameter.KEYWORD_ONLY
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_ONLY)
     # Invoke makes a list of what is named in Task(iterable=...) and wants None here.
@@ -51,8 +52,8 @@ def _signature(verb: manual.Verb) -> inspect.Signature:
     return inspect.Signature([context, *flags])
 
 
-def values(verb: manual.Verb, given: dict[str, Any]) -> dict[str, Any]:
-    """Return what Invoke parsed as the values that ``commands.run`` takes.
+def values(verb: Verb, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what Invoke parsed as the values that ``carry_out_verb`` takes.
 
     Raises:
         SpecError: a flag is missing, or has a value that its argument refuses.
@@ -60,7 +61,7 @@ def values(verb: manual.Verb, given: dict[str, Any]) -> dict[str, Any]:
     return {arg.dest: _value(arg, given.get(_parameter(arg))) for arg in verb.args}
 
 
-def _value(arg: manual.Arg, raw: Any) -> Any:
+def _value(arg: Arg, raw: Any) -> Any:
     if raw in (None, []):
         if arg.required or (arg.positional and not arg.many):
             raise SpecError(f"--{arg.dest} is missing")
@@ -73,7 +74,7 @@ def _value(arg: manual.Arg, raw: Any) -> Any:
         raise SpecError(f"--{arg.dest.replace('_', '-')}: {error}") from error
 
 
-def _body(verb: manual.Verb) -> Callable[..., None]:
+def _body(verb: Verb) -> Callable[..., None]:
     def body(context: Context, /, **given: Any) -> None:
         try:
             asked = values(verb, given)
@@ -89,18 +90,18 @@ def _body(verb: manual.Verb) -> Callable[..., None]:
     return body
 
 
-def _carry_out(verb: manual.Verb, asked: dict[str, Any]) -> int:
-    # Keep in sync with cli.py: the demonstration is a user of the verbs, no part.
+def _carry_out(verb: Verb, asked: dict[str, Any]) -> int:
+    # Keep in sync with cli/main.py: the demonstration is a user of the verbs, no part.
     if verb.name == "demo":
         from .cli.demo import main as demo
 
         return demo(asked)
-    from .cli.handlers import run
+    from .cli.handlers import carry_out_verb
 
-    return run(verb.name, asked)
+    return carry_out_verb(verb.name, asked)
 
 
-def _docstring(verb: manual.Verb) -> str:
+def _docstring(verb: Verb) -> str:
     examples = "\n".join(f"    {line}" for line in verb.examples)
     given = [f" --{arg.dest} {arg.dest.upper()}" for arg in verb.args if arg.positional]
     return (
@@ -109,7 +110,7 @@ def _docstring(verb: manual.Verb) -> str:
     )
 
 
-def _task(verb: manual.Verb) -> Task[Callable[..., None]]:
+def _task(verb: Verb) -> Task[Callable[..., None]]:
     return Task(
         _body(verb),
         name=verb.name,
@@ -121,7 +122,7 @@ def _task(verb: manual.Verb) -> Task[Callable[..., None]]:
     )
 
 
-def _flag_help(arg: manual.Arg) -> str:
+def _flag_help(arg: Arg) -> str:
     text = arg.help.removesuffix("; put -- before it")
     return f"{text} (may be repeated)" if arg.many else text
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from sshjobs.cli import main, manual
+from sshjobs.cli import main, manual, parser
 from sshjobs.cli.manual import BY_NAME
 from tests.cli import Cli
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.quick
 
 def read(text: str) -> dict[str, object]:
     verb, *words = text.split(" ")
-    return main.read(BY_NAME[verb], words)
+    return parser.read_arguments(BY_NAME[verb], words)
 
 
 def test_flags_and_words_come_in_any_order() -> None:
@@ -48,7 +48,7 @@ def test_every_argument_has_a_value() -> None:
     for verb in manual.VERBS:
         words = ["x" for arg in verb.args if arg.positional and not arg.many]
         words += ["x" for arg in verb.args if arg.required]
-        values = main.read(verb, words)
+        values = parser.read_arguments(verb, words)
         assert set(values) == {arg.dest for arg in verb.args}
 
 

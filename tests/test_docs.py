@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs.cli import main, manual
+from sshjobs.cli import manual, parser
+from sshjobs.cli.arguments import Verb
 
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")])
@@ -58,16 +59,16 @@ def test_the_examples_are_found() -> None:
 def test_the_commands_of_a_page_are_commands(page: Path) -> None:
     for command in commands(page):
         verb, *rest = words(command)[1:]
-        main.read(manual.BY_NAME[verb], rest)
+        parser.read_arguments(manual.BY_NAME[verb], rest)
 
 
 @pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
-def test_the_examples_of_the_manual_are_commands(verb: manual.Verb) -> None:
+def test_the_examples_of_the_manual_are_commands(verb: Verb) -> None:
     assert verb.examples
     for example in verb.examples:
         found = _COMMAND.search(example)
         assert found and found["verb"] == verb.name
-        main.read(verb, words(found[0])[2:])
+        parser.read_arguments(verb, words(found[0])[2:])
 
 
 def test_each_claim_about_security_names_tests_that_exist() -> None:

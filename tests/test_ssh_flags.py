@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs.cli import main, manual
+from sshjobs.cli import manual, parser
 from sshjobs.cli.manual import BY_NAME
 from tests.cli import Cli
 
@@ -19,7 +19,7 @@ _VERBS = [
 
 
 def read(*words: str) -> dict[str, object]:
-    return main.read(BY_NAME[words[0]], words[1:])
+    return parser.read_arguments(BY_NAME[words[0]], words[1:])
 
 
 def test_every_verb_with_a_host_has_them() -> None:

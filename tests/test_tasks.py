@@ -14,6 +14,7 @@ from invoke.parser import Parser
 
 from sshjobs import tasks
 from sshjobs.cli import manual
+from sshjobs.cli.arguments import Verb
 from sshjobs.errors import SpecError
 
 
@@ -30,7 +31,7 @@ def test_every_verb_is_a_task() -> None:
 
 
 @pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
-def test_a_task_has_the_flags_of_its_verb(verb: manual.Verb) -> None:
+def test_a_task_has_the_flags_of_its_verb(verb: Verb) -> None:
     arguments = tasks.ns[verb.name].get_arguments()
     flags = {name for argument in arguments for name in argument.names}
     assert flags == {arg.name.lstrip("-") for arg in verb.args}
@@ -38,7 +39,7 @@ def test_a_task_has_the_flags_of_its_verb(verb: manual.Verb) -> None:
 
 
 @pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
-def test_every_argument_of_a_verb_has_a_value(verb: manual.Verb) -> None:
+def test_every_argument_of_a_verb_has_a_value(verb: Verb) -> None:
     given = [f"--{a.dest}=x" for a in verb.args if a.positional and not a.many]
     given += [f"--{arg.dest}=x" for arg in verb.args if arg.required]
     values = parsed(verb.name, *given)

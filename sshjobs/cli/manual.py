@@ -1,113 +1,30 @@
 """Every verb and every flag, with its help: the one table of the command line.
 
-Pure data. The console script (``cli.py``), the Invoke tasks (``tasks.py``) and
+Pure data. The console script (``parser.py``), the Invoke tasks (``tasks.py``) and
 ``docs/reference/command-line.md`` are all made from :data:`VERBS`, so that the
-three cannot drift (docs/decisions/0001-one-manual.md). ``commands.py`` carries
+three cannot drift (docs/decisions/0001-one-manual.md). ``handlers.py`` carries
 out what they read: it is given the verb's name and a plain dict, in which every
 argument of the verb has an entry under :attr:`Arg.dest`.
 """
 
 from __future__ import annotations
 
-from ..errors import SpecError
-from ..model import CLEANUP, check_port, seconds
-from ..startup.records import TYPE_CHECKING, Record
 from ..states import STATES
-
-if TYPE_CHECKING:
-    from typing import Any
-
-
-class Arg(Record):
-    """One argument of a verb; a name that begins with ``-`` is a flag.
-
-    ``kind`` says what its value is: ``text``, ``path`` and ``choice`` are ``str``,
-    ``count`` and ``port`` are ``int``, ``seconds`` is ``float``; each of them
-    ``None`` if not given. ``flag`` is ``bool``. ``list`` (positional, any number)
-    and ``rest`` (positional, all that follows) are lists of ``str``, and so is
-    whatever may be repeated.
-    """
-
-    name: str
-    help: str
-    kind: str = "text"
-    metavar: str = ""
-    repeat: bool = False
-    required: bool = False
-    choices: tuple[str, ...] = ()
-
-    @property
-    def dest(self) -> str:
-        """The name of its value: ``--older-than`` is ``older_than``."""
-        return self.name.lstrip("-").replace("-", "_")
-
-    @property
-    def positional(self) -> bool:
-        """Tell whether it stands by its place, not behind a flag."""
-        return not self.name.startswith("-")
-
-    @property
-    def is_letter(self) -> bool:
-        """Tell whether it is a flag of one letter, one of ssh's own."""
-        return len(self.name) == 2
-
-    @property
-    def many(self) -> bool:
-        """Tell whether its value is a list."""
-        return self.repeat or self.kind in ("list", "rest")
-
-    @property
-    def default(self) -> Any:
-        """What its value is when the user does not give it."""
-        if self.many:
-            return []
-        return False if self.kind == "flag" else None
-
-    def read(self, text: str) -> Any:
-        """Turn one word that the user typed into a value.
-
-        Raises:
-            SpecError: the word is not what the argument takes.
-        """
-        if self.kind == "seconds":
-            return seconds(text)
-        if self.kind == "count":
-            return self._count(text)
-        if self.kind == "port":
-            return self._port(text)
-        return self._choice(text) if self.kind == "choice" else text
-
-    def _count(self, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise SpecError(f"not a count: {text[:40]!r}")
-        return int(text)
-
-    def _port(self, text: str) -> int:
-        try:
-            return check_port(text)
-        except ValueError as error:
-            raise SpecError(str(error)) from error
-
-    def _choice(self, text: str) -> str:
-        for choice in self.choices:
-            if text.lower() == choice.lower():
-                return choice
-        raise SpecError(f"{text!r} is not one of {', '.join(self.choices)}")
-
-
-class Verb(Record):
-    """One verb: the first line of ``help`` says what it does, the rest how."""
-
-    name: str
-    help: str
-    args: tuple[Arg, ...]
-    examples: tuple[str, ...] = ()
-
-    @property
-    def brief(self) -> str:
-        """The first line of the help."""
-        return self.help.partition("\n")[0]
-
+from .arguments import (
+    COMMAND,
+    CONTACT,
+    HOST,
+    JOB,
+    JOBS,
+    JSON,
+    JSON_ERR,
+    ONLY_HOST,
+    SPEC,
+    SSH,
+    WAIT_HOST,
+    Arg,
+    Verb,
+)
 
 SUMMARY = "Run long jobs on hosts that you reach with ssh, over one connection."
 
@@ -144,131 +61,6 @@ _HOST_FORMS = """\
 HOST is what you would type after ssh, ssh://USER@NAME:PORT among it, or local
 for this machine (ssh:local is the ssh_config alias of that name)."""
 
-_JSON = Arg(
-    "--json", "print one JSON object a line instead of what is for people", "flag"
-)
-_JSON_ERR = Arg(
-    "--json",
-    "print the job's record as a JSON object on standard error at the end; standard "
-    "output is the log itself",
-    "flag",
-)
-_WAIT_HOST = Arg(
-    "--wait-host",
-    "how long to wait for a host that cannot be reached now, cooldowns included, "
-    "before giving up with 69 (setting wait_host, default 60)",
-    "seconds",
-    "S",
-)
-#: Flags of ssh, named as there: they say where HOST is. Keep in sync with
-#: ``commands._ssh_words``.
-_SSH = (
-    Arg("-p", "as of ssh: the port of HOST", "port", "PORT"),
-    Arg("-l", "as of ssh: the user to log in as", metavar="USER"),
-    Arg(
-        "-i",
-        "as of ssh: a file with a key; may be a certificate's",
-        "path",
-        "KEY",
-        True,
-    ),
-    Arg("-J", "as of ssh: the jump hosts on the way", metavar="HOP,..."),
-    Arg("-F", "as of ssh: the ssh_config to read", "path", "FILE"),
-    Arg(
-        "-o",
-        "as of ssh: an option of ssh_config; what a job was submitted with is kept "
-        "for whatever asks about it later",
-        metavar="K=V",
-        repeat=True,
-    ),
-)
-_CONTACT = (_WAIT_HOST, _JSON)
-
-_HOST = Arg(
-    "host", "where to run: what you would type after ssh, or local", metavar="HOST"
-)
-_ONLY_HOST = Arg("--host", "only the jobs of this host", metavar="H")
-_JOB = Arg("job", "id, unique beginning of one, or key:K", metavar="JOB")
-_JOBS = Arg(
-    "job", "ids, unique beginnings, or key:K; none: all that are active", "list", "JOB"
-)
-
-_COMMAND = Arg(
-    "command",
-    "one argument is a shell line, several are an argument vector, none: the shell "
-    "line is read from standard input; put -- before it",
-    "rest",
-    "COMMAND",
-)
-
-_SPEC = (
-    Arg("--name", "a name for people, shown in lists", metavar="N"),
-    Arg(
-        "--key",
-        "your own name for this piece of work, claimed on the host: while a job of "
-        "this key is active or COMPLETED, that job is returned and nothing runs; "
-        "after a bad end there is a new attempt",
-        metavar="K",
-    ),
-    Arg("--once", "with --key: no new attempt after a bad end either", "flag"),
-    Arg(
-        "--env",
-        "set a variable for the job; it stands in the arguments of this command, "
-        "where ps on this machine shows it: pass secrets with --env-from",
-        metavar="K=V",
-        repeat=True,
-    ),
-    Arg(
-        "--env-from",
-        "pass a variable of this command's own environment on to the job, as "
-        "NAME=VARIABLE under another name; its value stands in no argument, neither "
-        "here nor on the host",
-        metavar="NAME",
-        repeat=True,
-    ),
-    Arg(
-        "--cwd",
-        "directory to run in; ~ is the login directory, which is also the default",
-        metavar="DIR",
-    ),
-    Arg(
-        "--timeout",
-        "end the whole job after this long (90, 15m, 12h, 7d), kept on the host "
-        "even when this machine is gone",
-        "seconds",
-        "S",
-    ),
-    Arg(
-        "--shell",
-        "shell that runs the shell line, as SHELL FILE, with flags if you like "
-        "('bash -l'); default: the login shell, in which bash reads ~/.bashrc as with "
-        "ssh (setting shell_startup)",
-        metavar="SH",
-    ),
-    Arg("--login", "run the shell line in a login shell (-l)", "flag"),
-    Arg(
-        "--stdin",
-        "file that becomes the job's standard input, - for this command's own; "
-        "default: /dev/null",
-        "path",
-        "FILE",
-    ),
-    Arg(
-        "--cleanup",
-        "when the job's directory on the host goes, once its log is home (setting "
-        "cleanup, default never)",
-        "choice",
-        "WHEN",
-        choices=CLEANUP,
-    ),
-    Arg(
-        "--max-log-bytes",
-        "bring home no more of the log than this; the rest stays on the host, and so "
-        "does the job's directory (setting max_log_bytes, default all)",
-        "count",
-        "BYTES",
-    ),
-)
 
 _SUBMIT = Verb(
     "submit",
@@ -297,12 +89,12 @@ Ends with 0 when the host has the job, 69 when the host could not be reached
 and nothing was or will be run, 75 (with the id printed) when it was sent and
 the answer is still out.""",
     (
-        _HOST,
-        _COMMAND,
+        HOST,
+        COMMAND,
         Arg("--from", "a job a line, - is standard input", "path", "FILE"),
-        *_SPEC,
-        *_SSH,
-        *_CONTACT,
+        *SPEC,
+        *SSH,
+        *CONTACT,
     ),
     (
         "sshjobs submit gpu1 -- 'cd run7 && ./train.sh >out.txt'",
@@ -330,17 +122,17 @@ Ends with the job's own exit status: 128+N after signal N, 124 after --timeout,
 143 when it was cancelled, 70 when it is LOST. A command that cannot go on
 asking says so and ends with 69, 75 or 77; the job goes on.""",
     (
-        _HOST,
-        _COMMAND,
+        HOST,
+        COMMAND,
         Arg(
             "--detach-on-signal",
             "on SIGINT and SIGTERM leave the job running instead of cancelling it",
             "flag",
         ),
-        *_SPEC,
-        *_SSH,
-        _WAIT_HOST,
-        _JSON_ERR,
+        *SPEC,
+        *SSH,
+        WAIT_HOST,
+        JSON_ERR,
     ),
     (
         "sshjobs run gpu1 -- ./train.sh --epochs 3",
@@ -362,8 +154,8 @@ error says why, and the exit status is 69 (75 with --sensor).
 With --sensor, for Airflow and cron: 0 when all are COMPLETED, 75 while one is
 not final, 1 when one ended badly.""",
     (
-        _JOBS,
-        _ONLY_HOST,
+        JOBS,
+        ONLY_HOST,
         Arg("--key", "the job that has this key", metavar="K"),
         Arg("--sensor", "0 completed, 75 not yet, 1 ended badly", "flag"),
         Arg(
@@ -372,8 +164,8 @@ not final, 1 when one ended badly.""",
             "(another machine's, or from before the record was lost)",
             "flag",
         ),
-        *_SSH,
-        *_CONTACT,
+        *SSH,
+        *CONTACT,
     ),
     ("sshjobs poll", "sshjobs poll key:night-2026-05-01 --sensor"),
 )
@@ -389,11 +181,11 @@ second (setting poll_interval).
 Ends with 0 when all are COMPLETED, 1 when one ended badly, 75 when --timeout
 came first; the jobs go on then.""",
     (
-        _JOBS,
-        _ONLY_HOST,
+        JOBS,
+        ONLY_HOST,
         Arg("--timeout", "how long to wait; the jobs are not touched", "seconds", "S"),
-        *_SSH,
-        *_CONTACT,
+        *SSH,
+        *CONTACT,
     ),
     ("sshjobs wait", "sshjobs wait k3j5 --timeout 1h"),
 )
@@ -411,13 +203,13 @@ With --follow it goes on until the job has ended and its last byte is here. A
 connection that breaks in between costs no byte and doubles none. It ends with
 1 if bytes are missing for good, since another machine has reaped the job.""",
     (
-        _JOB,
+        JOB,
         Arg("--follow", "go on until the job has ended", "flag"),
         Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
         Arg("--tail", "begin with the last N lines of what is there", "count", "N"),
         Arg("--whole", "bring also what --max-log-bytes has left on the host", "flag"),
-        _WAIT_HOST,
-        _JSON_ERR,
+        WAIT_HOST,
+        JSON_ERR,
     ),
     ("sshjobs logs k3j5 --follow", "sshjobs logs key:night-2026-05-01 --tail 20"),
 )
@@ -429,7 +221,7 @@ _SHOW = Verb(
 From the record on this machine; no host is asked. Values of the environment
 are not in it: they are gone from the record once the job has started.
 {_JOB_FORMS}""",
-    (_JOB, _JSON),
+    (JOB, JSON),
     ("sshjobs show k3j5 --json",),
 )
 
@@ -459,7 +251,7 @@ Ends with 0 when each has ended, whichever way.""",
             "end nothing, and declare LOST what you know to be gone",
             "flag",
         ),
-        *_CONTACT,
+        *CONTACT,
     ),
     ("sshjobs kill k3j5", "sshjobs kill --forget k3j5"),
 )
@@ -477,7 +269,7 @@ tidied away.
 With --orphans also job directories on the host of which this machine has no
 record, if they have ended and are older than --older-than.""",
     (
-        _ONLY_HOST,
+        ONLY_HOST,
         Arg("--older-than", "only what ended at least this long ago", "seconds", "7d"),
         Arg("--orphans", "also what this machine has no record of", "flag"),
         Arg("--dry-run", "say what would go, delete nothing", "flag"),
@@ -493,8 +285,8 @@ record, if they have ended and are older than --older-than.""",
             "what no client comes back for",
             "flag",
         ),
-        *_SSH,
-        *_CONTACT,
+        *SSH,
+        *CONTACT,
     ),
     ("sshjobs reap --older-than 7d", "sshjobs reap --host gpu1 --orphans --dry-run"),
 )
@@ -505,10 +297,10 @@ _LIST = Verb(
 
 No host is asked: the states are the last ones known. sshjobs poll asks.""",
     (
-        _ONLY_HOST,
+        ONLY_HOST,
         Arg("--state", "only jobs in this state", "choice", "S", choices=STATES),
-        *_SSH,
-        _JSON,
+        *SSH,
+        JSON,
     ),
     ("sshjobs list --state RUNNING",),
 )
@@ -521,7 +313,7 @@ For hosts that want a password or a one-time code: log in once here, and cron,
 Airflow and all other processes of yours ride on the connection until it has
 been idle for the setting persist (default 600 s) or is ended with disconnect.
 It also forgets a refused key or host key that was remembered, and a cooldown.""",
-    (_HOST, *_SSH, *_CONTACT),
+    (HOST, *SSH, *CONTACT),
     ("sshjobs connect cluster", "sshjobs connect -J gateway -p 2222 node7"),
 )
 
@@ -530,7 +322,7 @@ _DISCONNECT = Verb(
     """End the connection to a host, once its commands have ended.
 
 Jobs are not touched: they do not hang on the connection.""",
-    (_HOST, *_SSH, _JSON),
+    (HOST, *SSH, JSON),
     ("sshjobs disconnect cluster",),
 )
 
@@ -541,7 +333,7 @@ _HOSTS = Verb(
 Handshakes, drops, sessions, rounds, refusals and bytes since the record
 began, so that "one connection" is something that you can check. No host is
 asked.""",
-    (_JSON,),
+    (JSON,),
     ("sshjobs hosts",),
 )
 
@@ -552,7 +344,7 @@ _DOCTOR = Verb(
 Reads the ssh configuration, makes the connection (or uses the one that is
 there), and looks at the host's shell, tools, home directory, free space and
 limits. It opens no second connection and never pokes at the port.""",
-    (_HOST, *_SSH, *_CONTACT),
+    (HOST, *SSH, *CONTACT),
     ("sshjobs doctor gpu1",),
 )
 
@@ -565,7 +357,7 @@ there is no sshd, the host local is used), submits real jobs from many
 processes at once, follows them, shows their states, their logs and what sshd
 counted, reaps, and removes all that it made. Your own jobs, record and
 ~/.ssh are not touched.""",
-    (_JSON,),
+    (JSON,),
     ("sshjobs demo",),
 )
 

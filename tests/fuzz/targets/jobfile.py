@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from sshjobs import protocol
-from sshjobs.cli import handlers
+from sshjobs.cli.job_requests import read_job_requests
 from sshjobs.model import new_job_id
 from sshjobs.verbs.context import Context
 from tests.fuzz import mutate
@@ -104,7 +104,7 @@ class JobFiles:
                 job_request.once,
                 job_request.name,
             )
-            for job_request in handlers._job_requests(self._ctx, values)
+            for job_request in read_job_requests(self._ctx, values)
         ]
         program = protocol.build(protocol.Request(starts=tuple(job_requests)), "0" * 16)
         if b"\0" in program:

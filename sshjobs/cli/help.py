@@ -1,7 +1,7 @@
 """The help of the command line, and what is said of a call that is no verb.
 
-Apart from ``cli.py`` since argparse and what it imports cost every call of every verb
-4 ms (Python 3.11), of which only a call for help has any use.
+Apart from ``parser.py``, since argparse and its own imports cost every call of every
+verb 4 ms (CPython 3.11), and only a call for help has any use for them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from . import manual
+from .arguments import Arg, Verb
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -27,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(64, f"{self.prog}: {message}\nsee: {self.prog} --help\n")
 
 
-def show(verb: manual.Verb) -> NoReturn:
+def print_verb_help(verb: Verb) -> NoReturn:
     """Print the help of a verb and end."""
     lines = [f"  {example}" for example in verb.examples]
     parser = _Parser(
@@ -37,12 +38,12 @@ def show(verb: manual.Verb) -> NoReturn:
         formatter_class=_Formatter,
     )
     for arg in verb.args:
-        _add(parser, arg)
+        _add_argument(parser, arg)
     parser.parse_args(["--help"])
     raise AssertionError("argparse has printed the help and ended")
 
 
-def _add(parser: argparse.ArgumentParser, arg: manual.Arg) -> None:
+def _add_argument(parser: argparse.ArgumentParser, arg: Arg) -> None:
     options: dict[str, Any] = {"help": arg.help.replace("%", "%%")}
     if arg.kind == "flag":
         options["action"] = "store_true"
@@ -55,7 +56,7 @@ def _add(parser: argparse.ArgumentParser, arg: manual.Arg) -> None:
     parser.add_argument(arg.name, **options)
 
 
-def top() -> _Parser:
+def build_top_parser() -> _Parser:
     """Return the parser of what is no verb: ``--help``, ``--version``, mistakes."""
     width = max(len(verb.name) for verb in manual.VERBS)
     verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)

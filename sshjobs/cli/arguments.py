@@ -1,0 +1,245 @@
+"""What an argument of a verb is, and the arguments that several verbs share."""
+
+from __future__ import annotations
+
+from ..errors import SpecError
+from ..model import CLEANUP, check_port, seconds
+from ..startup.records import TYPE_CHECKING, Record
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Arg(Record):
+    """One argument of a verb; a name that begins with ``-`` is a flag.
+
+    ``kind`` says what its value is: ``text``, ``path`` and ``choice`` are ``str``,
+    ``count`` and ``port`` are ``int``, ``seconds`` is ``float``; each of them
+    ``None`` if not given. ``flag`` is ``bool``. ``list`` (positional, any number)
+    and ``rest`` (positional, all that follows) are lists of ``str``, and so is
+    whatever may be repeated.
+    """
+
+    name: str
+    help: str
+    kind: str = "text"
+    metavar: str = ""
+    repeat: bool = False
+    required: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def dest(self) -> str:
+        """The name of its value: ``--older-than`` is ``older_than``."""
+        return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def positional(self) -> bool:
+        """Tell whether it stands by its place, not behind a flag."""
+        return not self.name.startswith("-")
+
+    @property
+    def is_letter(self) -> bool:
+        """Tell whether it is a flag of one letter, one of ssh's own."""
+        return len(self.name) == 2
+
+    @property
+    def many(self) -> bool:
+        """Tell whether its value is a list."""
+        return self.repeat or self.kind in ("list", "rest")
+
+    @property
+    def default(self) -> Any:
+        """What its value is when the user does not give it."""
+        if self.many:
+            return []
+        return False if self.kind == "flag" else None
+
+    def read(self, text: str) -> Any:
+        """Turn one word that the user typed into a value.
+
+        Raises:
+            SpecError: the word is not what the argument takes.
+        """
+        if self.kind == "seconds":
+            return seconds(text)
+        if self.kind == "count":
+            return self._count(text)
+        if self.kind == "port":
+            return self._port(text)
+        return self._choice(text) if self.kind == "choice" else text
+
+    def _count(self, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise SpecError(f"not a count: {text[:40]!r}")
+        return int(text)
+
+    def _port(self, text: str) -> int:
+        try:
+            return check_port(text)
+        except ValueError as error:
+            raise SpecError(str(error)) from error
+
+    def _choice(self, text: str) -> str:
+        for choice in self.choices:
+            if text.lower() == choice.lower():
+                return choice
+        raise SpecError(f"{text!r} is not one of {', '.join(self.choices)}")
+
+
+class Verb(Record):
+    """One verb: the first line of ``help`` says what it does, the rest how."""
+
+    name: str
+    help: str
+    args: tuple[Arg, ...]
+    examples: tuple[str, ...] = ()
+
+    @property
+    def brief(self) -> str:
+        """The first line of the help."""
+        return self.help.partition("\n")[0]
+
+
+JSON = Arg(
+    "--json", "print one JSON object a line instead of what is for people", "flag"
+)
+
+
+JSON_ERR = Arg(
+    "--json",
+    "print the job's record as a JSON object on standard error at the end; standard "
+    "output is the log itself",
+    "flag",
+)
+
+
+WAIT_HOST = Arg(
+    "--wait-host",
+    "how long to wait for a host that cannot be reached now, cooldowns included, "
+    "before giving up with 69 (setting wait_host, default 60)",
+    "seconds",
+    "S",
+)
+
+
+#: Flags of ssh, named as there: they say where HOST is. Keep in sync with
+#: ``handlers._yield_ssh_options``.
+SSH = (
+    Arg("-p", "as of ssh: the port of HOST", "port", "PORT"),
+    Arg("-l", "as of ssh: the user to log in as", metavar="USER"),
+    Arg(
+        "-i",
+        "as of ssh: a file with a key; may be a certificate's",
+        "path",
+        "KEY",
+        True,
+    ),
+    Arg("-J", "as of ssh: the jump hosts on the way", metavar="HOP,..."),
+    Arg("-F", "as of ssh: the ssh_config to read", "path", "FILE"),
+    Arg(
+        "-o",
+        "as of ssh: an option of ssh_config; what a job was submitted with is kept "
+        "for whatever asks about it later",
+        metavar="K=V",
+        repeat=True,
+    ),
+)
+
+
+CONTACT = (WAIT_HOST, JSON)
+
+
+HOST = Arg(
+    "host", "where to run: what you would type after ssh, or local", metavar="HOST"
+)
+
+
+ONLY_HOST = Arg("--host", "only the jobs of this host", metavar="H")
+
+
+JOB = Arg("job", "id, unique beginning of one, or key:K", metavar="JOB")
+
+
+JOBS = Arg(
+    "job", "ids, unique beginnings, or key:K; none: all that are active", "list", "JOB"
+)
+
+
+COMMAND = Arg(
+    "command",
+    "one argument is a shell line, several are an argument vector, none: the shell "
+    "line is read from standard input; put -- before it",
+    "rest",
+    "COMMAND",
+)
+
+
+SPEC = (
+    Arg("--name", "a name for people, shown in lists", metavar="N"),
+    Arg(
+        "--key",
+        "your own name for this piece of work, claimed on the host: while a job of "
+        "this key is active or COMPLETED, that job is returned and nothing runs; "
+        "after a bad end there is a new attempt",
+        metavar="K",
+    ),
+    Arg("--once", "with --key: no new attempt after a bad end either", "flag"),
+    Arg(
+        "--env",
+        "set a variable for the job; it stands in the arguments of this command, "
+        "where ps on this machine shows it: pass secrets with --env-from",
+        metavar="K=V",
+        repeat=True,
+    ),
+    Arg(
+        "--env-from",
+        "pass a variable of this command's own environment on to the job, as "
+        "NAME=VARIABLE under another name; its value stands in no argument, neither "
+        "here nor on the host",
+        metavar="NAME",
+        repeat=True,
+    ),
+    Arg(
+        "--cwd",
+        "directory to run in; ~ is the login directory, which is also the default",
+        metavar="DIR",
+    ),
+    Arg(
+        "--timeout",
+        "end the whole job after this long (90, 15m, 12h, 7d), kept on the host "
+        "even when this machine is gone",
+        "seconds",
+        "S",
+    ),
+    Arg(
+        "--shell",
+        "shell that runs the shell line, as SHELL FILE, with flags if you like "
+        "('bash -l'); default: the login shell, in which bash reads ~/.bashrc as with "
+        "ssh (setting shell_startup)",
+        metavar="SH",
+    ),
+    Arg("--login", "run the shell line in a login shell (-l)", "flag"),
+    Arg(
+        "--stdin",
+        "file that becomes the job's standard input, - for this command's own; "
+        "default: /dev/null",
+        "path",
+        "FILE",
+    ),
+    Arg(
+        "--cleanup",
+        "when the job's directory on the host goes, once its log is home (setting "
+        "cleanup, default never)",
+        "choice",
+        "WHEN",
+        choices=CLEANUP,
+    ),
+    Arg(
+        "--max-log-bytes",
+        "bring home no more of the log than this; the rest stays on the host, and so "
+        "does the job's directory (setting max_log_bytes, default all)",
+        "count",
+        "BYTES",
+    ),
+)

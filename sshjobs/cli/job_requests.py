@@ -1,0 +1,275 @@
+"""Reading jobs to submit: from a command line, or a job a line from a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+
+from ..errors import SpecError
+from ..model import Spec
+from ..startup.records import TYPE_CHECKING
+from ..verbs.context import Context
+from ..verbs.submit import JobRequest, check_job_request
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    Values = Mapping[str, Any]
+
+
+#: What one line of ``--from`` may say of a job.
+_FIELDS = frozenset(
+    "command name key once env cwd timeout shell login cleanup stdin".split()
+)
+
+
+_SPECIAL = ("command", "env", "stdin", "timeout")
+
+
+def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
+    if values.get("from"):
+        if values.get("command"):
+            raise SpecError("give a COMMAND or --from FILE, not both")
+        if values.get("stdin"):
+            raise SpecError('--stdin goes with one COMMAND; a line has its own "stdin"')
+        return _read_job_file(ctx, values)
+    return [read_one_job_request(ctx, values)]
+
+
+def read_one_job_request(ctx: Context, values: Values) -> JobRequest:
+    stdin = _read_stdin_of_job(values)
+    command = _encode_words(values)
+    if command is None and values.get("stdin") == "-":
+        raise SpecError("standard input cannot be both the command and --stdin -")
+    if command is None:
+        command = _read_command_from_stdin()
+    return _build_job_request(ctx, values, command, stdin)
+
+
+def _encode_words(values: Values) -> bytes | tuple[bytes, ...] | None:
+    words = [os.fsencode(word) for word in values.get("command") or ()]
+    if not words:
+        return None
+    return words[0] if len(words) == 1 else tuple(words)
+
+
+def _read_command_from_stdin() -> bytes:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise SpecError("no COMMAND: give one after --, or on standard input")
+    return sys.stdin.buffer.read()
+
+
+def _read_stdin_of_job(values: Values) -> bytes | None:
+    path = values.get("stdin")
+    return _read_whole_file(path) if path else None
+
+
+def _read_whole_file(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror}") from error
+
+
+def _build_job_request(
+    ctx: Context,
+    values: Values,
+    command: bytes | tuple[bytes, ...],
+    stdin: bytes | None,
+) -> JobRequest:
+    settings = ctx.settings(values["host"])
+    spec = Spec(
+        command=command,
+        env=_build_environment(ctx, values),
+        cwd=values.get("cwd") or "",
+        timeout=values.get("timeout"),
+        shell=_choose_shell(values, settings.shell_startup),
+        stdin=stdin,
+        kill_grace=settings.kill_grace,
+    )
+    return JobRequest(
+        spec,
+        name=values.get("name") or "",
+        key=_check_key(values),
+        once=bool(values.get("once")),
+        cleanup=values.get("cleanup"),
+    )
+
+
+def _choose_shell(values: Values, startup: str) -> str:
+    """Return which shell is to run a line, with its flags."""
+    shell, login = values.get("shell") or "", values.get("login") or False
+    if not isinstance(login, bool):
+        raise SpecError(f"login is true or false, not {login!r}")
+    if login or (startup == "login" and not shell):
+        return f"{shell or '-'} -l"
+    return shell or ("-" if startup == "none" else "")
+
+
+def _check_key(values: Values) -> str:
+    """Return the key; an empty one is a variable that was not set, not no key."""
+    key = values.get("key")
+    if key == "":
+        raise SpecError("--key is empty")
+    return key or ""
+
+
+def _build_environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:
+    pairs = {}
+    for text in values.get("env") or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SpecError(f"--env takes K=V, not {text!r}: see --env-from")
+        if name in pairs:
+            raise SpecError(f"--env: {name} is given twice")
+        pairs[name] = os.fsencode(value)
+    for text in values.get("env_from") or ():
+        name, _, source = text.partition("=")
+        if name in pairs:
+            raise SpecError(f"--env-from: {name} is given twice")
+        if (source or name) not in ctx.environ:
+            raise SpecError(f"--env-from: {source or name} is not in the environment")
+        pairs[name] = os.fsencode(ctx.environ[source or name])
+    return tuple(pairs.items())
+
+
+def _yield_lines(path: str) -> Iterator[bytes]:
+    """Yield the lines of a file, or of standard input."""
+    try:
+        with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            for line in file:
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror}") from error
+
+
+def _read_job_file(ctx: Context, values: Values) -> Iterator[JobRequest]:
+    """Yield a job a line, and hold no more than that: a batch may be long."""
+    count = 0
+    for number, line in enumerate(_yield_lines(values["from"]), 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # of some editors
+        if not line.strip() or line.lstrip().startswith(b"#"):
+            continue
+        try:
+            job_request = check_job_request(_parse_line(ctx, values, line))
+        except SpecError as error:
+            raise SpecError(f"{values['from']}, line {number}: {error}") from error
+        count += 1
+        if values.get("key") and count > 1:
+            raise SpecError('--key names one job; each line may have its own "key"')
+        yield job_request
+
+
+def _parse_line(ctx: Context, values: Values, line: bytes) -> JobRequest:
+    plain = _parse_object(line)
+    if plain is None:
+        return _build_job_request(ctx, values, line, None)
+    once = plain.get("once")
+    if once is not None and not isinstance(once, bool):
+        raise SpecError(f'"once" is true or false, not {once!r:.60}')
+    unknown = sorted(set(plain) - _FIELDS)
+    if unknown:
+        raise SpecError(f"not fields of a job: {', '.join(map(repr, unknown))}")
+    own = {k: v for k, v in plain.items() if k not in _SPECIAL and v is not None}
+    merged = dict(values) | own
+    for name in ("name", "key", "cwd", "shell", "cleanup"):
+        if plain.get(name) is not None:
+            _encode_text(plain[name], name)
+    stdin = plain.get("stdin")
+    job_request = _build_job_request(
+        ctx,
+        merged | {"timeout": _read_timeout(plain, values)},
+        _encode_command(plain.get("command")),
+        None if stdin is None else _encode_text(stdin, "stdin"),
+    )
+    env = dict(job_request.spec.env) | _encode_environment(plain.get("env"))
+    return job_request._replace(spec=job_request.spec._replace(env=tuple(env.items())))
+
+
+def _parse_object(line: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a line is, None if it is a shell line.
+
+    ``{ echo hello; }`` is a shell line, and no JSON.
+    """
+    text = line.strip()
+    if not (text.startswith(b"{") and text[1:].lstrip()[:1] in (b'"', b"}")):
+        return None
+    import json
+
+    try:
+        value = json.loads(
+            text.decode("utf-8"),
+            object_pairs_hook=_refuse_double_names,
+            parse_constant=_refuse_constant,
+        )
+    except SpecError:
+        raise
+    except RecursionError as error:
+        raise SpecError("the JSON object is nested too deeply") from error
+    except ValueError as error:
+        raise SpecError(f"begins like a JSON object and is none: {error}") from error
+    if not isinstance(value, dict):
+        raise SpecError("not a JSON object")
+    return value
+
+
+def _refuse_double_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs; JSON leaves open which of two would count."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpecError(f"{twice!r} stands twice in one object")
+    return values
+
+
+def _refuse_constant(word: str) -> float:
+    raise SpecError(f"{word} is no number of JSON")
+
+
+def _encode_command(command: Any) -> bytes | tuple[bytes, ...]:
+    if isinstance(command, str):
+        return _encode_text(command, "command")
+    if isinstance(command, list) and command:
+        return tuple(_encode_text(word, "a word of command") for word in command)
+    raise SpecError('"command" is a text or a list of words')
+
+
+def _encode_environment(env: Any) -> dict[str, bytes]:
+    if env is None:
+        return {}
+    if not isinstance(env, dict):
+        raise SpecError('"env" is an object of names and values')
+    return {
+        name: _encode_text(value, f"the value of {name}") for name, value in env.items()
+    }
+
+
+def _encode_text(text: Any, what: str) -> bytes:
+    if not isinstance(text, str):
+        raise SpecError(f"{what} is not a text")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError(
+            f"{what} has half a surrogate pair, which is no text"
+        ) from error
+
+
+def _read_timeout(plain: Mapping[str, Any], values: Values) -> float | None:
+    from ..model import seconds
+
+    given = plain.get("timeout", values.get("timeout"))
+    if isinstance(given, str):
+        return seconds(given)
+    if given is None or (
+        isinstance(given, (int, float)) and not isinstance(given, bool)
+    ):
+        return given
+    raise SpecError(f"timeout is not a span of time: {given!r:.60}")

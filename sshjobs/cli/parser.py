@@ -1,0 +1,126 @@
+"""Reading a command line's words into values, by the table of ``manual.py``.
+
+argparse would cost each start some milliseconds; only ``help.py`` imports it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from ..errors import SpecError
+from ..startup.records import TYPE_CHECKING
+from .arguments import Arg, Verb
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+
+def read_arguments(verb: Verb, words: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a verb's arguments; see ``Arg``.
+
+    Flags and positional words may come in any order; what stands behind the first
+    ``--`` is never a flag. A call for help prints it and ends, and so does a mistake.
+    """
+    words = list(words)
+    rest: list[str] = []
+    if "--" in words:
+        at = words.index("--")
+        words, rest = words[:at], words[at + 1 :]
+    if {"-h", "--help"} & set(words):
+        from .help import print_verb_help
+
+        print_verb_help(verb)
+    values: dict[str, Any] = {arg.dest: arg.default for arg in verb.args}
+    left = _read_flags(verb, iter(words), values)
+    if rest and not left and verb.args[0].dest == "host":
+        _end_with_usage_error(verb, "HOST is missing: it stands before the --")
+    _assign_positionals(verb, left + rest, values)
+    return values
+
+
+def _end_with_usage_error(verb: Verb, message: str) -> NoReturn:
+    """Say what is wrong with a command line, and end as sysexits.h has it."""
+    name = f"sshjobs {verb.name}"
+    print(f"{name}: {message}\nsee: {name} --help", file=sys.stderr)
+    sys.exit(64)
+
+
+def _read_flags(verb: Verb, words: Iterator[str], values: dict[str, Any]) -> list[str]:
+    """Read ``--name``, ``--name VALUE``, ``--name=VALUE``; return the other words.
+
+    A flag of ssh, ``-x VALUE`` or ``-xVALUE``, is one up to the COMMAND only: what
+    begins with one letter behind it is the COMMAND's own.
+    """
+    flags = {arg.name: arg for arg in verb.args if not arg.positional}
+    given: set[str] = set()
+    left: list[str] = []
+    for word in words:
+        name, equals, text = word.partition("=")
+        if (
+            not word.startswith("--")
+            and word[:2] in flags
+            and not _advise_separator(verb, left)
+        ):
+            _read_flag_value(verb, flags[word[:2]], word[2:] or None, words, values)
+        elif name in flags and not flags[name].is_letter:
+            given.add(name)
+            _read_flag_value(verb, flags[name], text if equals else None, words, values)
+        elif word.startswith("-") and word != "-":
+            _end_with_usage_error(
+                verb, f"unrecognized arguments: {word}{_advise_separator(verb, left)}"
+            )
+        else:
+            left.append(word)
+    missing = [n for n, arg in flags.items() if arg.required and n not in given]
+    if missing:
+        _end_with_usage_error(
+            verb, f"the following arguments are required: {', '.join(missing)}"
+        )
+    return left
+
+
+def _advise_separator(verb: Verb, left: list[str]) -> str:
+    """Return what to do about a strange flag that may be one of the COMMAND's own."""
+    rest = [arg.metavar for arg in verb.args if arg.kind == "rest"]
+    return f" (put -- before {rest[0]})" if rest and len(left) > 1 else ""
+
+
+def _read_flag_value(
+    verb: Verb,
+    arg: Arg,
+    text: str | None,
+    words: Iterator[str],
+    values: dict[str, Any],
+) -> None:
+    """Read one flag; ``text`` is what stood behind its ``=``."""
+    if arg.kind == "flag":
+        if text is not None:
+            _end_with_usage_error(verb, f"argument {arg.name}: takes no value")
+        values[arg.dest] = True
+        return
+    if text is None:
+        text = next(words, "--")
+        if text.startswith("-") and text != "-":
+            _end_with_usage_error(verb, f"argument {arg.name}: expected one argument")
+    try:
+        value = arg.read(text)
+    except SpecError as error:
+        _end_with_usage_error(verb, f"argument {arg.name}: {error}")
+    if not arg.repeat and values[arg.dest] is not None:
+        _end_with_usage_error(verb, f"argument {arg.name}: given twice")
+    values[arg.dest] = [*values[arg.dest], value] if arg.repeat else value
+
+
+def _assign_positionals(verb: Verb, words: list[str], values: dict[str, Any]) -> None:
+    """Give the positional arguments their words, in order."""
+    for arg in (arg for arg in verb.args if arg.positional):
+        take = len(words) if arg.many else 1
+        values[arg.dest] = words[:take] if arg.many else "".join(words[:1])
+        if not words and (arg.required or not arg.many):
+            _end_with_usage_error(
+                verb, f"the following arguments are required: {arg.metavar}"
+            )
+        words = words[take:]
+    if words:
+        _end_with_usage_error(verb, f"unrecognized arguments: {' '.join(words)}")
