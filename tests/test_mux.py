@@ -17,11 +17,11 @@ _BODIES = st.binary(max_size=200)
 
 
 def test_hello_is_what_protocol_mux_says() -> None:
-    assert mux.hello() == bytes.fromhex("0000000800000001" "00000004")
+    assert mux.pack_hello() == bytes.fromhex("0000000800000001" "00000004")
 
 
 def test_new_session_asks_for_nothing_but_the_command() -> None:
-    packet = mux.new_session(7, "exec sh")
+    packet = mux.pack_new_session(7, "exec sh")
     (frame,) = mux.Frames().feed(packet)
     assert frame.type == mux.C_NEW_SESSION
     # request, reserved string, four flags as u32 (mux.c, not PROTOCOL.mux), no escape
@@ -33,7 +33,7 @@ def test_new_session_asks_for_nothing_but_the_command() -> None:
 
 def test_command_longer_than_a_packet_is_refused_here() -> None:
     with pytest.raises(mux.Unfit):
-        mux.new_session(1, "x" * mux.MAX_PACKET)
+        mux.pack_new_session(1, "x" * mux.MAX_PACKET)
 
 
 @given(
@@ -61,8 +61,8 @@ def test_any_bytes_are_packets_or_unfit(data: bytes) -> None:
     except mux.Unfit:
         return
     for packet in packets:
-        assert isinstance(packet.text(4), str)
-        assert packet.u32(0) >= -1
+        assert isinstance(packet.read_text(4), str)
+        assert packet.read_u32(0) >= -1
 
 
 @pytest.mark.parametrize("length", [0, 3, mux.MAX_PACKET + 1, 2**32 - 1])
@@ -73,6 +73,7 @@ def test_length_that_no_master_sends_is_unfit(length: int) -> None:
 
 def test_text_that_is_cut_off_is_what_there_is() -> None:
     assert (
-        mux.Packet(mux.S_FAILURE, struct.pack(">II", 1, 99) + b"why").text(4) == "why"
+        mux.Packet(mux.S_FAILURE, struct.pack(">II", 1, 99) + b"why").read_text(4)
+        == "why"
     )
-    assert mux.Packet(mux.S_FAILURE, b"").text(4) == ""
+    assert mux.Packet(mux.S_FAILURE, b"").read_text(4) == ""

@@ -135,7 +135,7 @@ def test_times_of_the_configuration_beat_our_defaults(
     assert values_of(argv, "ServerAliveInterval") == ["61"]
     assert values_of(argv, "ServerAliveCountMax") == ["7"]
     usual = settings.conn_timeout + settings.banner_timeout
-    assert handshake.patience(identity, settings) == usual + 80
+    assert handshake.bound_login_seconds(identity, settings) == usual + 80
 
     said = new_reach(sshd, conn_timeout=5, keepalive_interval=9)
     argv = command_lines.master_argv(said.identity, said.settings, "/r/s", "/r/l")

@@ -170,7 +170,8 @@ def words(text: str) -> str:
 
 
 #: The key was good, and no "Authenticated to" came of it: PAM looks at the account
-#: then (auth2.c, 9.2). The first line is there by LogVerbose, see :mod:`.dial`.
+#: then (auth2.c, 9.2). LogVerbose brings the first line,
+#: see :mod:`~.openssh.command_lines`.
 _ACCEPTED = re.compile(
     r"Server accepts key: (?s:(?!.*(?:Server accepts key|Authenticated to |"
     r"Permission denied \()).*?)^(.*(?:Connection (?:closed|reset) by|"

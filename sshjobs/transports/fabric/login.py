@@ -1,7 +1,7 @@
 """One login by Fabric: which keys, which host keys, through which hosts.
 
-What goes wrong is said in ssh's words, so that one table (:mod:`.causes`) knows what
-it means, whoever made the connection. Nobody is ever asked anything.
+A failure is told in ssh's words, so that one table (:mod:`~..ssh_errors`) explains it,
+whoever made the connection. Nobody is ever asked anything.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from paramiko import Channel, ChannelException, SSHException, Transport
 _PIECE = 1 << 17
 _FDS = 4
 
-#: Unanswered probes that end a connection; keep in sync with dial.py.
+#: Unanswered probes that end a connection; keep in sync with command_lines.py.
 _PROBES = 3
 
 

@@ -1,6 +1,6 @@
 """The fallback: a connection that Fabric makes, where there is no ssh to make it.
 
-Theory of operation: a process of ours (:mod:`.fabric_child`) owns the connection, as
+Theory of operation: a process of ours (:mod:`.owner`) owns the connection, as
 a master of ssh does, with this difference: it ends with the process that started it,
 the leader. The leader holds the gate for as long, since nobody else can use the
 connection, and its file names the process. So there are never two: who waits for the
@@ -34,11 +34,16 @@ from ..env import ssh_env
 from ..gate import Gate, GateLost, hop, pause, unlink
 from ..identity.identity import Identity, check_rundir
 from ..openssh.command_lines import connect_seconds
-from ..openssh.handshake import late, patience, read_log, streams
-from ..openssh.master import LiveMaster, probe
+from ..openssh.handshake import (
+    bound_login_seconds,
+    make_late_login_error,
+    open_streams_of_ssh,
+    read_end_of_log,
+)
+from ..openssh.master import LiveMaster, probe_master
 from ..openssh.mux import MuxError
 from ..openssh.session import AGAIN, SESSIONS, OpenSSH
-from ..openssh.shutdown import log_prefix, make_way
+from ..openssh.shutdown import end_for_unshared_connection, prefix_of_logs
 from ..process import Child, spawn
 from ..pump import Pump, Silence
 from ..ssh_errors import diagnose
@@ -74,13 +79,13 @@ def connect_by_fabric(
         )
     check_rundir(hooks.rundir)
     while True:
-        live = _live(identity, settings, hooks)
+        live = _find_master(identity, settings, hooks)
         if live is not None:
             return OpenSSH(identity, settings, hooks, live)
         gate = Gate(hooks.rundir, identity.key)
         try:
             if gate.take():
-                return _make(identity, settings, hooks, gate)
+                return _make_under_gate(identity, settings, hooks, gate)
         except GateLost:
             gate.release()
             continue
@@ -90,18 +95,18 @@ def connect_by_fabric(
         pause(hooks.on_wait)
 
 
-def _live(
+def _find_master(
     identity: Identity, settings: Settings, hooks: CallerHooks
 ) -> LiveMaster | None:
     if settings.transport == "fabric":
         return None
     try:
-        return probe(identity, "native", hooks)
+        return probe_master(identity, "native", hooks)
     except MuxError:  # it is of no use, and is ended under the gate
         return None
 
 
-def _make(
+def _make_under_gate(
     identity: Identity, settings: Settings, hooks: CallerHooks, gate: Gate
 ) -> Fabric:
     def on_wait() -> None:
@@ -109,8 +114,8 @@ def _make(
         hooks.on_wait()
 
     ours = hooks._replace(on_wait=on_wait)
-    make_way(identity, settings, ours)
-    log = f"{log_prefix(identity, hooks.rundir)}{gate.number}"
+    end_for_unshared_connection(identity, settings, ours)
+    log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.number}"
     with hop(ours, identity.first_hop) as inside:
         inside.on_wait()
         inside.before_handshake()
@@ -118,7 +123,7 @@ def _make(
         owner = _Owner(identity, settings, log)
         try:
             gate.stamp(owner.child.pid, owner.child.start)
-            _log_in(identity, settings, inside, owner)
+            _wait_for_login(identity, settings, inside, owner)
         except BaseException:
             owner.close()
             raise
@@ -131,11 +136,13 @@ class _Owner:
     def __init__(self, identity: Identity, settings: Settings, log: str) -> None:
         self.log = log
         self._host = identity.host
-        env = ssh_env(settings, identity.env) | {"PYTHONPATH": os.pathsep.join(_path())}
+        env = ssh_env(settings, identity.env) | {
+            "PYTHONPATH": os.pathsep.join(_list_import_folders())
+        }
         # "-E LOG" is how it is found where its leader has died; see process.carriers.
         argv = (sys.executable, "-m", _MODULE, "-E", log)
         self._line, theirs = socket.socketpair()
-        with theirs, streams(log, False) as (null, _, err):
+        with theirs, open_streams_of_ssh(log, False) as (null, _, err):
             try:
                 pid = spawn(argv, env, (theirs.fileno(), null, err), cwd="/")
             except OSError as error:
@@ -146,7 +153,7 @@ class _Owner:
         self.child = Child(pid)
         self._line.settimeout(_TAKE)
 
-    def say(self, what: Any, fds: tuple[int, ...] = ()) -> None:
+    def send_line(self, what: Any, fds: tuple[int, ...] = ()) -> None:
         """Send a line, and descriptors with it.
 
         Raises:
@@ -156,7 +163,7 @@ class _Owner:
         sent = socket.send_fds(self._line, [data], fds) if fds else 0
         self._line.sendall(data[sent:])
 
-    def hear(self, seconds: float) -> list[Any] | None:
+    def wait_for_line(self, seconds: float) -> list[Any] | None:
         """Return the next line; ``None`` if there is none yet, [] if none will be."""
         self._line.settimeout(seconds)
         try:
@@ -179,17 +186,17 @@ class _Owner:
         unlink(self.log)
 
 
-def _path() -> list[str]:
+def _list_import_folders() -> list[str]:
     """Return where Python finds what we have found, for a process that starts at /."""
     return [os.path.abspath(folder) for folder in sys.path]
 
 
-def _log_in(
+def _wait_for_login(
     identity: Identity, settings: Settings, hooks: CallerHooks, owner: _Owner
 ) -> None:
     """Have the connection made; return once it is, raise why it is not."""
-    limit = patience(identity, settings)
-    order = {
+    limit = bound_login_seconds(identity, settings)
+    login_request = {
         "host": identity.host,
         "target": identity.target,
         "config": identity.config,
@@ -200,19 +207,19 @@ def _log_in(
     }
     end = time.monotonic() + limit
     try:
-        owner.say(order)
+        owner.send_line(login_request)
     except OSError:  # it has ended; why is in its log
         pass
-    while (answer := owner.hear(0.5)) is None:
+    while (answer := owner.wait_for_line(0.5)) is None:
         hooks.on_wait()
         if time.monotonic() >= end:
-            raise late(identity, limit, read_log(owner.log))
+            raise make_late_login_error(identity, limit, read_end_of_log(owner.log))
     hooks.on_wait()
     if answer[:1] == ["open"]:
         return
     owner.child.wait(1.0)
     _, text, said = answer if len(answer) == 3 else ("", "", "")
-    text = f"{read_log(owner.log)}{text}"
+    text = f"{read_end_of_log(owner.log)}{text}"
     error = diagnose(identity.host, text, owner.child.status, said)
     if isinstance(error, Throttled):
         hooks.count_event("drops", 1)
@@ -259,7 +266,7 @@ class Fabric:
 
         beaten_at = [0.0]
 
-        def beating(piece: bytes) -> None:
+        def beat_and_sink(piece: bytes) -> None:
             now = time.monotonic()
             if now - beaten_at[0] >= _BEAT:
                 beaten_at[0] = now
@@ -268,28 +275,32 @@ class Fabric:
 
         try:
             session = _Session()
-            pump = session.pump(
+            pump = session.make_pump(
                 lambda: Pump(
-                    stdin, beating, timeout, into=into, keep_stdin_open=keep_stdin_open
+                    stdin,
+                    beat_and_sink,
+                    timeout,
+                    into=into,
+                    keep_stdin_open=keep_stdin_open,
                 )
             )
         except OSError as error:
             raise of_system("no pipes to be had here", error) from error
         try:
-            session.open(self._owner, script, pump)
-            pump.run(session.fileno(), session.ended)
+            session.ask_owner(self._owner, script, pump)
+            pump.run(session.fileno(), session.has_ended)
         except Silence as error:
-            raise self._silent(timeout) from error
+            raise self._explain_silence(timeout) from error
         except GateLost as error:
-            raise self._lost() from error
+            raise self._explain_lost_connection() from error
         finally:
             pump.close()
             session.close()
             if session.opened:
                 self._hooks.count_event("sessions", 1)
-        return self._conclude(session, pump)
+        return self._judge_outcome(session, pump)
 
-    def _conclude(self, session: _Session, pump: Pump) -> Completed:
+    def _judge_outcome(self, session: _Session, pump: Pump) -> Completed:
         kind, value = session.said
         if kind == "ended" and value != -1:
             return Completed(value, pump.stderr, pump.stdout_bytes)
@@ -300,16 +311,16 @@ class Fabric:
         if kind == "gone":
             text = f"the connection has ended ({value}); nothing ran there"
             raise SessionRefused(self._host, text, AGAIN)
-        raise self._lost()
+        raise self._explain_lost_connection()
 
-    def _silent(self, timeout: float) -> TransportError:
+    def _explain_silence(self, timeout: float) -> TransportError:
         return CommandTimeout(
             self._host,
             f"nothing came for {timeout:g} s; the command may go on there",
             f"the setting is command_timeout; {AGAIN}",
         )
 
-    def _lost(self) -> TransportError:
+    def _explain_lost_connection(self) -> TransportError:
         return ConnectionLost(
             self._host,
             "the connection ended in the middle of a session; the command may go on "
@@ -329,7 +340,7 @@ class _Session:
         #: What was said last: a word, and what goes with it.
         self.said: tuple[str, Any] = ("lost", None)
 
-    def pump(self, make: Callable[[], Pump]) -> Pump:
+    def make_pump(self, make: Callable[[], Pump]) -> Pump:
         """Return what moves the bytes; the session is closed if there is none."""
         try:
             return make()
@@ -341,16 +352,16 @@ class _Session:
         """Return the descriptor that is readable when there is news."""
         return self._ours.fileno()
 
-    def open(self, owner: _Owner, script: str, pump: Pump) -> None:
+    def ask_owner(self, owner: _Owner, script: str, pump: Pump) -> None:
         """Ask for the command; if nobody hears that, nothing runs."""
         try:
-            owner.say(script, (*pump.theirs, self._theirs.fileno()))
+            owner.send_line(script, (*pump.theirs, self._theirs.fileno()))
         except OSError as error:
             self.said = ("gone", error.strerror)
         self._theirs.close()
         pump.handed_over()
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Read the news; tell whether it is the last."""
         try:
             data = self._ours.recv(65536)

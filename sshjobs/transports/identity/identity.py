@@ -34,7 +34,7 @@ class Identity(Record):
     empty. ``files`` are (path, mtime_ns, size) of all that was read to find this
     out, of what would be read if it existed, and of ``ssh`` itself; where there is no
     ``ssh`` its path is empty. ``keys``, ``agents`` and ``gssapi`` (whether Kerberos
-    may be used) are what :func:`~.keys.credentials` looks at, those of jump hosts with
+    may be used) are what :mod:`.credentials` looks at, those of jump hosts with
     them. ``env`` names the variables of the environment that the configuration uses.
     ``times`` are what the configuration says of ConnectTimeout, that of the last jump
     host, ServerAliveInterval and ServerAliveCountMax, 0 where it says nothing.

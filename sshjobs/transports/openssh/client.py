@@ -27,30 +27,32 @@ _REFUSED = re.compile(r"session request failed: (.*)")
 _UNSURE = re.compile(r"mux_client_request_session: (read from master failed.*)")
 
 
-def argv(identity: Identity, socket: str, *words: str) -> list[str]:
+def build_client_argv(identity: Identity, socket: str, *words: str) -> list[str]:
     """Return an ssh command that can use the socket and nothing else."""
     path = socket.replace("%", "%%")
     bare = [identity.ssh, *_BARE, *_NEVER_DIAL, "-o", "BatchMode=yes", "-S", path]
     return [*bare, *words]
 
 
-def order(identity: Identity, socket: str, word: str, seconds: float) -> bytes:
+def send_order_by_ssh(
+    identity: Identity, socket: str, word: str, seconds: float
+) -> bytes:
     """Run ``ssh -O``; return what it says.
 
     Raises:
         Stuck: it says nothing for so long; a stopped master hangs it (9.2).
     """
     pieces: list[bytes] = []
-    command = argv(identity, socket, "-O", word, "--", identity.target)
+    command = build_client_argv(identity, socket, "-O", word, "--", identity.target)
     pump = Pump(b"", pieces.append, seconds)
     try:
-        _run(command, pump)
+        _run_ssh(command, pump)
     except Silence as error:
         raise Stuck("the master does not answer") from error
     return b"".join(pieces) + pump.stderr
 
 
-def _start(command: Sequence[str], pump: Pump) -> int:
+def _start_ssh(command: Sequence[str], pump: Pump) -> int:
     env = {"PATH": os.defpath}  # bare: what a session sends is its own, by SendEnv
     try:
         return process.spawn(command, env, pump.theirs, cwd="/")
@@ -58,10 +60,10 @@ def _start(command: Sequence[str], pump: Pump) -> int:
         raise Unfit(f"{command[0]}: {error.strerror}") from error
 
 
-def _run(command: Sequence[str], pump: Pump) -> None:
+def _run_ssh(command: Sequence[str], pump: Pump) -> None:
     child = None
     try:
-        child = process.Child(_start(command, pump))
+        child = process.Child(_start_ssh(command, pump))
         pump.handed_over()
         pump.run(child.fd, child.poll)
     finally:
@@ -94,17 +96,17 @@ class ByClient:
             script,
         )
         try:
-            _run(argv(self._identity, self._socket, *words), pump)
+            _run_ssh(build_client_argv(self._identity, self._socket, *words), pump)
         finally:
-            text = _take(log)
+            text = _take_log(log)
             self.opened = _OPENED in text
-        return _outcome(text)
+        return _read_outcome(text)
 
     def close(self) -> None:
         """Hold nothing."""
 
 
-def _take(log: str) -> str:
+def _take_log(log: str) -> str:
     """Return the text of a session's log and remove it."""
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
@@ -115,7 +117,7 @@ def _take(log: str) -> str:
     return text
 
 
-def _outcome(text: str) -> int | None:
+def _read_outcome(text: str) -> int | None:
     status = _STATUS.search(text)
     if status:
         return int(status[1])

@@ -17,8 +17,8 @@ from ..gate import Gate, GateLost, hop, passage, pause, seam, unlink
 from ..identity.identity import Identity
 from ..ssh_errors import diagnose, words
 from .command_lines import connect_seconds, master_argv
-from .master import LiveMaster, look, record
-from .shutdown import clear, log_prefix
+from .master import LiveMaster, find_usable_master, write_record
+from .shutdown import end_leftovers, prefix_of_logs
 
 #: A person who types a password; sshd itself gives 120 s (LoginGraceTime).
 _TYPING = 180.0
@@ -36,7 +36,7 @@ _ORPHAN = "already exists, disabling multiplexing"
 _LOGIN = "Authenticated to "
 
 
-def make(
+def make_master(
     identity: Identity, settings: Settings, hooks: CallerHooks, *, interactive: bool
 ) -> LiveMaster:
     """Wait for the gate, look again, and make the connection if it is still missing.
@@ -48,44 +48,50 @@ def make(
         with passage(hooks, identity.key) as held:
             try:
                 if held is not None:
-                    return _make(identity, settings, held[1], held[0], interactive)
+                    return _make_under_gate(
+                        identity, settings, held[1], held[0], interactive
+                    )
             except GateLost:
                 continue
         pause(hooks.on_wait)
-        live = look(identity, settings, hooks)
+        live = find_usable_master(identity, settings, hooks)
         if live is not None:
             return live
 
 
-def _make(
+def _make_under_gate(
     identity: Identity,
     settings: Settings,
     hooks: CallerHooks,
     gate: Gate,
     interactive: bool,
 ) -> LiveMaster:
-    live = look(identity, settings, hooks)
+    live = find_usable_master(identity, settings, hooks)
     if live is not None:
         return live
-    clear(identity, hooks)
-    log = f"{log_prefix(identity, hooks.rundir)}{gate.number}"
+    end_leftovers(identity, hooks)
+    log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.number}"
     try:
-        with hop(hooks, identity.first_hop, lambda: _LOGIN in read_log(log)) as inside:
+        with hop(
+            hooks, identity.first_hop, lambda: _LOGIN in read_end_of_log(log)
+        ) as inside:
             inside.on_wait()
             inside.before_handshake()
-            status = _handshake(identity, settings, inside, gate, log, interactive)
-        live = _conclude(identity, settings, hooks, status, log)
+            status = _run_ssh_until_login(
+                identity, settings, inside, gate, log, interactive
+            )
+        live = _judge_outcome(identity, settings, hooks, status, log)
     except BaseException as error:
         # A master that was made in time for who has overtaken us is theirs now.
-        if not isinstance(error, GateLost) or _ORPHAN in read_log(log):
-            _undo(log)
+        if not isinstance(error, GateLost) or _ORPHAN in read_end_of_log(log):
+            _end_processes_with(log)
         raise
     with seam(hooks.rundir):
-        record(identity, hooks.rundir, live.pid)
+        write_record(identity, hooks.rundir, live.pid)
     return live
 
 
-def check_socket(path: str) -> None:
+def check_socket_can_be_made(path: str) -> None:
     """Make a socket as ssh will, and remove it: what prevents that costs no login.
 
     ssh binds PATH.<16 random> only after the login, and links it to PATH (mux.c, 9.2).
@@ -106,7 +112,7 @@ def check_socket(path: str) -> None:
                 unlink(name)
 
 
-def _conclude(
+def _judge_outcome(
     identity: Identity,
     settings: Settings,
     hooks: CallerHooks,
@@ -118,8 +124,8 @@ def _conclude(
     Args:
         status: How ssh ended, None if that is not known; the socket tells then.
     """
-    text, said = read_log(log), _take_said(log)
-    live = None if status else look(identity, settings, hooks)
+    text, said = read_end_of_log(log), _take_host_words(log)
+    live = None if status else find_usable_master(identity, settings, hooks)
     if live is not None and _ORPHAN not in text:
         return live
     if status or (status is None and live is None):
@@ -136,10 +142,10 @@ def _conclude(
     )
 
 
-def _said_bytes(log: str) -> int:
+def _count_logged_bytes(log: str) -> int:
     """Return how much a host has had written into the logs of a handshake."""
     size = 0
-    for path in (log, _said_path(log)):
+    for path in (log, _locate_host_words(log)):
         try:
             size += os.stat(path).st_size
         except FileNotFoundError:
@@ -147,13 +153,13 @@ def _said_bytes(log: str) -> int:
     return size
 
 
-def _undo(log: str) -> None:
+def _end_processes_with(log: str) -> None:
     """End every process of a handshake that came to nothing."""
     for pid, start in process.carriers(log, whole=True):
         process.end(pid, start)
 
 
-def _handshake(
+def _run_ssh_until_login(
     identity: Identity,
     settings: Settings,
     hooks: CallerHooks,
@@ -162,12 +168,14 @@ def _handshake(
     interactive: bool,
 ) -> int | None:
     """Run ssh until it has authenticated or failed; return its status, if known."""
-    limit = _TYPING if interactive else patience(identity, settings)
+    limit = _TYPING if interactive else bound_login_seconds(identity, settings)
     path = identity.socket_path(hooks.rundir)
     argv = master_argv(identity, settings, path, log, interactive=interactive)
     env = ssh_env(settings, identity.env, interactive=interactive)
-    with streams(log, False), streams(_said_path(log), interactive) as fds:
-        check_socket(path)
+    with open_streams_of_ssh(log, False), open_streams_of_ssh(
+        _locate_host_words(log), interactive
+    ) as fds:
+        check_socket_can_be_made(path)
         hooks.count_event("handshakes", 1)
         hooks.on_wait()  # the last moment to find that another has taken over
         try:
@@ -180,7 +188,7 @@ def _handshake(
         end = time.monotonic() + limit
         while not child.wait(_GLANCE):
             hooks.on_wait()
-            if _said_bytes(log) > _MOST_SAID:
+            if _count_logged_bytes(log) > _MOST_SAID:
                 raise HostUnreachable(
                     identity.host,
                     f"it said more than {_MOST_SAID} bytes before the login was done; "
@@ -188,7 +196,7 @@ def _handshake(
                     "see what it says with: ssh HOST true",
                 )
             if time.monotonic() >= end:
-                raise late(identity, limit, read_log(log))
+                raise make_late_login_error(identity, limit, read_end_of_log(log))
         gate.stamp(0, "")
         hooks.on_wait()
     finally:
@@ -196,7 +204,7 @@ def _handshake(
     return child.status
 
 
-def _said_path(log: str) -> str:
+def _locate_host_words(log: str) -> str:
     """Return where the host's own words go (SSH_MSG_USERAUTH_BANNER): to stderr.
 
     What ssh itself says is in the log, so that no host can speak for it.
@@ -204,22 +212,24 @@ def _said_path(log: str) -> str:
     return f"{log}.said"
 
 
-def _take_said(log: str) -> str:
+def _take_host_words(log: str) -> str:
     """Return the host's own words, and remove them."""
-    said = read_log(_said_path(log))
+    said = read_end_of_log(_locate_host_words(log))
     with seam(log):
-        unlink(_said_path(log))
+        unlink(_locate_host_words(log))
     return said
 
 
-def patience(identity: Identity, settings: Settings) -> float:
+def bound_login_seconds(identity: Identity, settings: Settings) -> float:
     """Return how long all of a handshake may take; each hop connects once."""
     hops = len(identity.jump.split(",")) if identity.jump else 0
     own, hop_own = (connect_seconds(settings, one) for one in identity.times[:2])
     return own + hops * hop_own + settings.banner_timeout
 
 
-def late(identity: Identity, limit: float, text: str) -> HostUnreachable:
+def make_late_login_error(
+    identity: Identity, limit: float, text: str
+) -> HostUnreachable:
     said = words(text)
     return HostUnreachable(
         identity.host,
@@ -230,7 +240,7 @@ def late(identity: Identity, limit: float, text: str) -> HostUnreachable:
 
 
 @contextmanager
-def streams(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
+def open_streams_of_ssh(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
     """Lend what ssh gets as stdin, stdout and stderr; the log is made anew.
 
     Never a pipe: some versions keep it open for the life of the master (8.4 and
@@ -248,7 +258,7 @@ def streams(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
         os.close(err)
 
 
-def read_log(log: str) -> str:
+def read_end_of_log(log: str) -> str:
     """Return the end of a log; a long banner of the host may stand before it."""
     try:
         with open(log, "rb") as file:

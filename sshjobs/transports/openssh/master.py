@@ -44,7 +44,7 @@ class LiveMaster(Record):
     control: Control | None
 
 
-def probe(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster | None:
+def probe_master(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster | None:
     """Return the live master, or ``None`` if nobody answers at the socket.
 
     Args:
@@ -56,7 +56,7 @@ def probe(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster | None
     if mux == "ssh":
         return _probe_by_ssh(identity, hooks)
     try:
-        return _probe(identity, hooks)
+        return _probe_by_socket(identity, hooks)
     except (Gone, Foreign):
         return None
     except Unfit:
@@ -65,10 +65,10 @@ def probe(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster | None
         return _probe_by_ssh(identity, hooks)
 
 
-def _probe(identity: Identity, hooks: CallerHooks) -> LiveMaster:
+def _probe_by_socket(identity: Identity, hooks: CallerHooks) -> LiveMaster:
     control = Control(identity.socket_path(hooks.rundir), PATIENCE, hooks.on_wait)
     try:
-        return LiveMaster(control.alive(), control)
+        return LiveMaster(control.ask_for_pid(), control)
     except BaseException:
         control.close()
         raise
@@ -77,16 +77,18 @@ def _probe(identity: Identity, hooks: CallerHooks) -> LiveMaster:
 def _probe_by_ssh(identity: Identity, hooks: CallerHooks) -> LiveMaster | None:
     if not os.path.lexists(identity.socket_path(hooks.rundir)):
         return None
-    from .client import order
+    from .client import send_order_by_ssh
 
-    said = order(identity, identity.socket_path(hooks.rundir), "check", PATIENCE)
+    said = send_order_by_ssh(
+        identity, identity.socket_path(hooks.rundir), "check", PATIENCE
+    )
     import re
 
     found = re.search(rb"Master running \(pid=(\d+)\)", said)
     return LiveMaster(int(found[1]), None) if found else None
 
 
-def look(
+def find_usable_master(
     identity: Identity, settings: Settings, hooks: CallerHooks
 ) -> LiveMaster | None:
     """Return the live master if it answers; one that hangs counts as none.
@@ -95,7 +97,7 @@ def look(
         HostUnreachable: it answers and does not speak our protocol.
     """
     try:
-        return probe(identity, settings.mux, hooks)
+        return probe_master(identity, settings.mux, hooks)
     except Stuck:  # it is replaced under the gate, where this is asked once more
         return None
     except MuxError as error:
@@ -110,9 +112,9 @@ def read_master_state(identity: Identity, hooks: CallerHooks) -> ConnState:
     """Tell whether a master answers, and since when it is there."""
     check_rundir(hooks.rundir)
     path = identity.socket_path(hooks.rundir)
-    noted, _, since = recorded(identity, hooks.rundir)
+    noted, _, since = read_record(identity, hooks.rundir)
     try:
-        live = probe(identity, "auto", hooks)
+        live = probe_master(identity, "auto", hooks)
     except MuxError:  # it is there and of no use
         return ConnState(False, noted or None, None, path)
     if live is None:
@@ -122,14 +124,14 @@ def read_master_state(identity: Identity, hooks: CallerHooks) -> ConnState:
     return ConnState(True, live.pid, since if noted == live.pid else None, path)
 
 
-def record_path(identity: Identity, folder: str) -> str:
+def locate_record(identity: Identity, folder: str) -> str:
     """Return where it is written down who owns the connection."""
     return os.path.join(folder, f"master.{identity.key}")
 
 
-def record(identity: Identity, folder: str, pid: int) -> None:
+def write_record(identity: Identity, folder: str, pid: int) -> None:
     """Write down which process owns the connection, and since when."""
-    path = record_path(identity, folder)
+    path = locate_record(identity, folder)
     import json
 
     text = json.dumps([pid, process.start_of(pid) or "", time.time(), identity.host])
@@ -138,12 +140,12 @@ def record(identity: Identity, folder: str, pid: int) -> None:
     os.replace(f"{path}.new", path)
 
 
-def recorded(identity: Identity, folder: str) -> tuple[int, str, float]:
+def read_record(identity: Identity, folder: str) -> tuple[int, str, float]:
     """Return the pid, the start time and the since of the record; 0 without one."""
     import json
 
     try:
-        with open(record_path(identity, folder), encoding="utf-8") as file:
+        with open(locate_record(identity, folder), encoding="utf-8") as file:
             pid, start, since, _ = json.load(file)
     except (FileNotFoundError, ValueError):
         return 0, "", 0.0

@@ -80,18 +80,18 @@ class Packet(Record):
     type: int
     body: bytes
 
-    def u32(self, index: int) -> int:
+    def read_u32(self, index: int) -> int:
         """Return the ``index``-th number of the body, -1 if the body is too short."""
         piece = self.body[4 * index : 4 * index + 4]
         return int(struct.unpack(">I", piece)[0]) if len(piece) == 4 else -1
 
-    def text(self, offset: int) -> str:
+    def read_text(self, offset: int) -> str:
         """Return the string that begins at ``offset`` of the body."""
         (length,) = struct.unpack_from(">I", self.body.ljust(offset + 4, b"\0"), offset)
         return self.body[offset + 4 : offset + 4 + length].decode("utf-8", "replace")
 
 
-def pack(kind: int, *fields: int | str | bytes) -> bytes:
+def pack_packet(kind: int, *fields: int | str | bytes) -> bytes:
     """Return one packet, its length before it."""
     body = struct.pack(">I", kind)
     for field in fields:
@@ -103,12 +103,12 @@ def pack(kind: int, *fields: int | str | bytes) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
-def hello() -> bytes:
+def pack_hello() -> bytes:
     """Return what both sides say first."""
-    return pack(MSG_HELLO, VERSION)
+    return pack_packet(MSG_HELLO, VERSION)
 
 
-def new_session(request: int, command: str) -> bytes:
+def pack_new_session(request: int, command: str) -> bytes:
     """Return the packet that asks for one command without a terminal.
 
     No agent, no X11, no environment: whatever the user's configuration says.
@@ -117,7 +117,7 @@ def new_session(request: int, command: str) -> bytes:
         Unfit: the command is too long for a packet.
     """
     flags = (0, 0, 0, 0)  # terminal, X11, agent, subsystem
-    packet = pack(C_NEW_SESSION, request, b"", *flags, _NO_ESCAPE, b"", command)
+    packet = pack_packet(C_NEW_SESSION, request, b"", *flags, _NO_ESCAPE, b"", command)
     if len(packet) - 4 > MAX_PACKET:
         raise Unfit("the command line is longer than a packet")
     return packet
@@ -176,8 +176,8 @@ class Control:
         except OSError as error:
             raise Unfit(f"no socket to be had here: {error.strerror}") from error
         try:
-            self._dial()
-            self._greet()
+            self._connect_socket()
+            self._exchange_hello()
         except BaseException:
             self.close()
             raise
@@ -193,23 +193,23 @@ class Control:
         """Hang up; a session that is still open here ends, its command does not."""
         self._socket.close()
 
-    def _dial(self) -> None:
+    def _connect_socket(self) -> None:
         # Timeouts of the kernel, not of Python: with settimeout(), connect(2) on a full
         # backlog (64 in mux.c) raises BlockingIOError at once instead of waiting.
         span = struct.pack("@ll", int(_SLICE), int(_SLICE % 1 * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
-        self._patiently(lambda: self._socket.connect(self.path))
-        if peer_uid(self._socket, self.path) != os.geteuid():
+        self._repeat_until_timeout(lambda: self._socket.connect(self.path))
+        if read_peer_uid(self._socket, self.path) != os.geteuid():
             raise Foreign("the socket belongs to somebody else")
 
-    def _greet(self) -> None:
-        self._send(hello())
-        packet = self._next()
-        if packet.type != MSG_HELLO or packet.u32(0) != VERSION:
+    def _exchange_hello(self) -> None:
+        self._send_all(pack_hello())
+        packet = self._wait_for_packet()
+        if packet.type != MSG_HELLO or packet.read_u32(0) != VERSION:
             raise Unfit(f"the master speaks another protocol ({packet.body[:8].hex()})")
 
-    def _patiently(self, step: Callable[[], object]) -> None:
+    def _repeat_until_timeout(self, step: Callable[[], object]) -> None:
         """Repeat a step that the kernel's timeout cut short, until ours is over."""
         end = time.monotonic() + self._timeout
         while True:
@@ -223,7 +223,7 @@ class Control:
                 raise Gone(error.strerror or "no socket") from error
             self._on_wait()
 
-    def _send(self, data: bytes) -> None:
+    def _send_all(self, data: bytes) -> None:
         rest = memoryview(data)
 
         def step() -> None:
@@ -231,53 +231,53 @@ class Control:
             while rest:
                 rest = rest[self._socket.send(rest) :]
 
-        self._patiently(step)
+        self._repeat_until_timeout(step)
 
-    def _next(self) -> Packet:
+    def _wait_for_packet(self) -> Packet:
         while not self._packets:
             pieces: list[bytes] = []
-            self._patiently(lambda: pieces.append(self._socket.recv(65536)))
+            self._repeat_until_timeout(lambda: pieces.append(self._socket.recv(65536)))
             if not pieces[0]:
                 raise Gone("the master closed the connection")
             self._packets += self._frames.feed(pieces[0])
         return self._packets.pop(0)
 
-    def _ask(self, kind: int) -> Packet:
+    def _ask_master(self, kind: int) -> Packet:
         self._request += 1
-        self._send(pack(kind, self._request))
+        self._send_all(pack_packet(kind, self._request))
         while True:
-            packet = self._next()
-            if packet.u32(0) == self._request:
+            packet = self._wait_for_packet()
+            if packet.read_u32(0) == self._request:
                 return packet
 
-    def alive(self) -> int:
+    def ask_for_pid(self) -> int:
         """Return the process id of the master.
 
         SO_PEERCRED would give that of the process that has listened before the
         master went to the background.
         """
-        packet = self._ask(C_ALIVE_CHECK)
+        packet = self._ask_master(C_ALIVE_CHECK)
         if packet.type != S_ALIVE:
             raise Unfit("no answer to an alive check")
-        return packet.u32(1)
+        return packet.read_u32(1)
 
-    def stop_listening(self) -> None:
+    def order_to_drain(self) -> None:
         """Have the master take no more sessions and end with the last that it has."""
-        self._order(C_STOP_LISTENING)
+        self._order_master(C_STOP_LISTENING)
 
-    def terminate(self) -> None:
+    def order_to_terminate(self) -> None:
         """Have the master end now; sessions are cut."""
-        self._order(C_TERMINATE)
+        self._order_master(C_TERMINATE)
 
-    def _order(self, kind: int) -> None:
+    def _order_master(self, kind: int) -> None:
         try:
-            packet = self._ask(kind)
+            packet = self._ask_master(kind)
         except Gone:  # it may close before its S_OK is written (mux.c, 9.2)
             return
         if packet.type != S_OK:
-            raise Refused(packet.text(4))
+            raise Refused(packet.read_text(4))
 
-    def open(self, command: str, fds: Sequence[int]) -> None:
+    def ask_for_session(self, command: str, fds: Sequence[int]) -> None:
         """Ask for a session; the answer comes with :meth:`receive`.
 
         Raises:
@@ -285,21 +285,18 @@ class Control:
             Stuck: likewise.
         """
         self._request += 1
-        packet = new_session(self._request, command)
+        packet = pack_new_session(self._request, command)
         rights = [
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]).tobytes())]
             for fd in fds
         ]
         # Nothing may come between: from the packet to the third descriptor the master
         # waits for us alone, without a timeout (mm_receive_fd, 9.2 and 10.5).
-        self._send(packet)
+        self._send_all(packet)
         for right in rights:
-            self._pass(right)
+            self._repeat_until_timeout(lambda: self._socket.sendmsg([b"\0"], right))
 
-    def _pass(self, right: list[tuple[int, int, bytes]]) -> None:
-        self._patiently(lambda: self._socket.sendmsg([b"\0"], right))
-
-    def receive(self) -> list[Packet] | None:
+    def receive_packets(self) -> list[Packet] | None:
         """Return the packets that are there now, ``None`` at the end of all.
 
         Raises:
@@ -317,7 +314,7 @@ class Control:
         return packets + self._frames.feed(data)
 
 
-def peer_uid(connection: socket.socket, path: str) -> int:
+def read_peer_uid(connection: socket.socket, path: str) -> int:
     """Return who listens at the other end."""
     if hasattr(socket, "SO_PEERCRED"):
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)

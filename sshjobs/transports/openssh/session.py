@@ -22,7 +22,7 @@ from .. import process
 from ..base import CallerHooks, Completed, Sink, StdoutFile
 from ..identity.identity import Identity, check_rundir
 from ..pump import Pump, Silence
-from .master import PATIENCE, LiveMaster, look, probe
+from .master import PATIENCE, LiveMaster, find_usable_master, probe_master
 from .mux import (
     S_EXIT_MESSAGE,
     S_FAILURE,
@@ -64,11 +64,13 @@ def connect_by_openssh(
         StoreError: ``hooks.rundir`` cannot be used.
     """
     check_rundir(hooks.rundir)
-    live = look(identity, settings, hooks)
+    live = find_usable_master(identity, settings, hooks)
     if live is None:
-        from .handshake import make  # most processes find a master and need none of it
+        from .handshake import (  # most processes find a master and need none of it
+            make_master,
+        )
 
-        live = make(identity, settings, hooks, interactive=interactive)
+        live = make_master(identity, settings, hooks, interactive=interactive)
     return OpenSSH(identity, settings, hooks, live)
 
 
@@ -144,55 +146,55 @@ class OpenSSH:
             raise of_system("no pipes to be had here", error) from error
         session: Session | None = None
         try:
-            session = self._session()
+            session = self._choose_session()
             status = session.run(script, pump)
         except Silence as error:
-            raise self._silent(session, start, timeout) from error
+            raise self._explain_silence(session, start, timeout) from error
         except MuxError as error:
-            raise self._not_opened(error) from error
+            raise self._explain_no_session(error) from error
         except Cut as error:
-            if session is None or not session.opened or not self._still(start):
-                raise self._lost(session) from error
+            if session is None or not session.opened or not self._still_answers(start):
+                raise self._explain_lost_connection(session) from error
             status = None
         finally:
             pump.close()
             if session is not None:
-                self._count(session)
+                self._close_and_count(session)
         return Completed(status, pump.stderr, pump.stdout_bytes)
 
-    def _session(self) -> Session:
+    def _choose_session(self) -> Session:
         """Return a session that is not open yet."""
         control, self._control = self._control, None
         mux = self._settings.mux
         path = self._identity.socket_path(self._hooks.rundir)
         if mux == "ssh":
-            return _by_client(self._identity, path)
+            return _open_by_client(self._identity, path)
         try:
             control = control or Control(path, PATIENCE, self._hooks.on_wait)
         except Unfit:
             if mux == "native":
                 raise
-            return _by_client(self._identity, path)
+            return _open_by_client(self._identity, path)
         return Native(control)
 
-    def _count(self, session: Session) -> None:
+    def _close_and_count(self, session: Session) -> None:
         session.close()
         if session.opened:
             self._hooks.count_event("sessions", 1)
 
-    def _still(self, start: str) -> bool:
+    def _still_answers(self, start: str) -> bool:
         """Tell whether the master of before still answers."""
         if process.start_of(self._live.pid) != start:
             return False
         try:
-            live = probe(self._identity, self._settings.mux, self._hooks)
+            live = probe_master(self._identity, self._settings.mux, self._hooks)
         except MuxError:
             return False
         if live is not None and live.control is not None:
             live.control.close()
         return live is not None and live.pid == self._live.pid
 
-    def _silent(
+    def _explain_silence(
         self, session: Session | None, start: str, timeout: float
     ) -> CommandTimeout:
         if session is not None and session.opened:
@@ -209,7 +211,7 @@ class OpenSSH:
             self._identity.host, detail, f"the setting is command_timeout; {AGAIN}"
         )
 
-    def _not_opened(self, error: MuxError) -> SshJobsError:
+    def _explain_no_session(self, error: MuxError) -> SshJobsError:
         """Return what it means that no session was opened; nothing ran in any case."""
         host = self._identity.host
         if isinstance(error, Refused):
@@ -225,7 +227,7 @@ class OpenSSH:
             "setting mux=auto lets ssh itself talk to it",
         )
 
-    def _lost(self, session: Session | None) -> ConnectionLost:
+    def _explain_lost_connection(self, session: Session | None) -> ConnectionLost:
         opened = session is not None and session.opened
         when = "in the middle of a session" if opened else "as a session was asked for"
         return ConnectionLost(
@@ -245,33 +247,33 @@ class Native:
 
     def run(self, script: str, pump: Pump) -> int | None:
         """Run one command; see :class:`Session`."""
-        self._control.open(script, pump.theirs)
+        self._control.ask_for_session(script, pump.theirs)
         pump.handed_over()
-        pump.run(self._control.fileno(), self._ended)
+        pump.run(self._control.fileno(), self._has_ended)
         if self._status is None:
             raise Cut("the session ended without a status")
         return self._status
 
-    def _ended(self) -> bool:
-        packets = self._control.receive()
+    def _has_ended(self) -> bool:
+        packets = self._control.receive_packets()
         for packet in packets or ():
-            self._take(packet)
+            self._read_packet(packet)
         return packets is None
 
-    def _take(self, packet: Packet) -> None:
+    def _read_packet(self, packet: Packet) -> None:
         if packet.type == S_SESSION_OPENED:
             self.opened = True
         elif packet.type == S_EXIT_MESSAGE:
-            self._status = packet.u32(1)
+            self._status = packet.read_u32(1)
         elif packet.type in (S_FAILURE, S_PERMISSION_DENIED):
-            raise Refused(packet.text(4) or "the master refused it")
+            raise Refused(packet.read_text(4) or "the master refused it")
 
     def close(self) -> None:
         """Hang up."""
         self._control.close()
 
 
-def _by_client(identity: Identity, path: str) -> Session:
+def _open_by_client(identity: Identity, path: str) -> Session:
     from .client import ByClient
 
     return ByClient(identity, path)

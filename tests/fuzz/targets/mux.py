@@ -36,15 +36,15 @@ class Packets:
     def make(self, rng: random.Random) -> Case:
         """Spoil packets of a master, and cut the stream anywhere."""
         packets = [
-            mux.hello(),
-            mux.pack(mux.S_ALIVE, 1, 4711),
-            mux.pack(mux.S_SESSION_OPENED, 2, 1),
-            mux.pack(mux.S_EXIT_MESSAGE, 1, 3),
-            mux.pack(mux.S_FAILURE, 2, "Session open refused by peer"),
+            mux.pack_hello(),
+            mux.pack_packet(mux.S_ALIVE, 1, 4711),
+            mux.pack_packet(mux.S_SESSION_OPENED, 2, 1),
+            mux.pack_packet(mux.S_EXIT_MESSAGE, 1, 3),
+            mux.pack_packet(mux.S_FAILURE, 2, "Session open refused by peer"),
         ]
         for _ in range(rng.choice((1, 3, 9))):
             body = rng.randbytes(rng.choice((0, 3, 4, 8, 200)))
-            packets.append(mux.pack(rng.choice(_KINDS)) + b"")
+            packets.append(mux.pack_packet(rng.choice(_KINDS)) + b"")
             packets.append(struct.pack(">II", 4 + len(body), rng.choice(_KINDS)) + body)
         rng.shuffle(packets)
         if rng.random() < 0.7:
@@ -73,8 +73,8 @@ def _packets(pieces: list[bytes]) -> list[tuple[int, bytes, int, str]]:
     try:
         for piece in pieces:
             for packet in frames.feed(piece):
-                texts = packet.text(4)
-                found.append((packet.type, packet.body, packet.u32(0), texts))
+                texts = packet.read_text(4)
+                found.append((packet.type, packet.body, packet.read_u32(0), texts))
     except mux.Unfit as error:
         found.append((-1, b"", 0, str(error)))
     return found
