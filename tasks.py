@@ -20,7 +20,8 @@ from sshjobs import tasks as verbs
 _BIN = Path(sys.executable).parent
 _PYTHON = "sshjobs tests tasks.py setup.py docs/generate.py docs/draw_architecture.py"
 _PAGES = "README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs"
-_SHELL = "sshjobs/remote/posix.sh sshjobs/remote/watch.sh .ci/run"
+_PARTS = " ".join(map(str, sorted(Path("sshjobs/remote").glob("**/*.sh"))))
+_SHELL = f"{_PARTS} .ci/run"
 
 _CHECKS = (
     f"black --check --quiet {_PYTHON}",

@@ -85,7 +85,7 @@ _COREUTILS = (
 
 
 def test_readme_names_what_a_host_must_have() -> None:
-    program = (TOP / "sshjobs/remote/posix.sh").read_text("utf-8")
+    program = (TOP / "sshjobs/remote/directory.sh").read_text("utf-8")
     needed = re.search(r"for sj_i in ([a-z0-9 ]*\bawk\b[a-z0-9 ]*); do", program)
     assert needed
     others = [tool for tool in needed[1].split() if tool not in _COREUTILS]

@@ -1590,14 +1590,6 @@ def test_a_base_on_a_full_disk(small_disk: Path) -> None:
     assert of(protocol.Failed, said) or of(protocol.Refused, said)[0].code == "ENOSPC"
 
 
-def test_shellcheck() -> None:
-    if not shutil.which("shellcheck"):
-        pytest.skip("no shellcheck here")
-    script = Path(protocol.__file__).parent.parent / "remote" / "posix.sh"
-    ran = subprocess.run(["shellcheck", script], capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout) == (0, "")
-
-
 def test_a_launcher_that_ends_badly_takes_back_nothing_that_runs(host: Host) -> None:
     """As when it cannot fork on in the middle of a batch."""
     host.edit = lambda program: program.replace(

@@ -2,7 +2,7 @@
 
 Theory of operation: :func:`build` turns a :class:`Request` into a program for
 ``exec sh`` on the host, :class:`Reply` reads what that program writes. Nothing
-here does I/O, apart from one cached look at ``remote/posix.sh``.
+here does I/O, apart from one cached look at ``remote/``.
 
 The reply starts after a *fence*, a line that carries the nonce of this request;
 what a noisy rc file prints before it is skipped and kept for error texts. Then
@@ -13,7 +13,7 @@ can know; so a log that shrinks while it is read does no harm. A frame without
 its newline is no event. A long log has sessions of its own (:func:`build_fetch`).
 ``docs/reference/wire-format.md`` has the grammar.
 
-Keep in sync with ``remote/posix.sh``, which writes what is read here.
+Keep in sync with ``remote/``, which writes what is read here.
 """
 
 from __future__ import annotations

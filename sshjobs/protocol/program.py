@@ -37,6 +37,42 @@ GUARD = b"""[ "$?shell" = 1 ] && printf 'sshjobs-not-%s\\n' tcsh && exit 1
 printf 'sshjobs-not-%s\\n' zsh && exit 1
 [ -t 0 ] && printf 'sshjobs-not-%s\\n' terminal && exit 1
 """
+_REMOTE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "remote")
+
+#: The files of ``remote/`` by what they are sent for, in the order in which they stand.
+PARTS = {
+    "round": ("shell.sh", "base.sh", "tools.sh", "directory.sh"),
+    "judge": ("judge.awk", "lost.sh", "judge.sh"),
+    "runs": ("groups.sh", "detach.sh", "kill.sh", "start.sh", "keys.sh"),
+    "reap": ("reap.awk", "reap.sh"),
+    "logs": ("logs.sh",),
+    "list": ("list.sh",),
+    "frame": ("frame.sh",),
+    "watch": ("watch.sh",),
+    "runner": (
+        "runner/bashrc.sh",
+        "shell.sh",
+        "groups.sh",
+        "runner/head.sh",
+        "runner/record.sh",
+        "runner/job.sh",
+        "launch/process.sh",
+        "runner/end.sh",
+        "runner/tree.awk",
+        "runner/tree.sh",
+        "runner/main.sh",
+    ),
+}
+
+#: Those that sh is to pass on to another program are sent as one quoted word each, and
+#: consist of these files.
+AWK_AND_SH = {
+    "judge.awk": ("processes.awk", "records.awk", "judge.awk", "check.awk"),
+    "lost.sh": ("lost.sh",),
+    "reap.awk": ("reap.awk",),
+    "runner/tree.awk": ("processes.awk", "runner/tree.awk"),
+}
+
 #: Before a file is made.
 _UMASK = b"umask 077\n"
 
@@ -60,7 +96,7 @@ def build(request: Request, nonce: str) -> bytes:
         request: What is wanted.
         nonce: 16 or more hex digits that were never used before.
     """
-    remote, runner_hash = _remote()
+    runner, runner_hash = _render_runner()
     generation, offset = request.journal or ("-", 0)
     place = (nonce, request.base_dir, generation, offset)
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
@@ -84,10 +120,10 @@ def build(request: Request, nonce: str) -> bytes:
         "list": request.listing,
         "frame": True,
     }
-    functions = b"".join(remote[name] for name, is_on in wanted.items() if is_on)
+    functions = _join_parts(*(name for name, is_on in wanted.items() if is_on))
     parts = [GUARD + b"{", functions + prologue, opening]
     if runs:
-        parts += [b"sj_runner=" + quote(remote["runner"]), b"sj_prepare_runs"]
+        parts += [b"sj_runner=" + quote(runner), b"sj_prepare_runs"]
     if kills:
         parts.append(_call("sj_kill", *kills))
     parts += _starts(request.starts)
@@ -113,11 +149,11 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     Args:
         journal: Up to where rounds have read it, as (generation, offset).
     """
-    remote, runner_hash = _remote()
-    functions = remote["round"] + remote["frame"]
+    _, runner_hash = _render_runner()
+    functions = _join_parts("round", "frame")
     opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
     life = b"sj_life=%d" % WATCH_BEATS
-    return _listening(functions, opening, life, _watch())
+    return _listening(functions, opening, life, _join_parts("watch"))
 
 
 def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]:
@@ -127,8 +163,7 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
     offset on, in order, and nothing else. They are fewer than ``limit`` if the log
     holds no more. The program does not end the fence if there is no such log.
     """
-    remote, _ = _remote()
-    functions = remote["round"] + remote["logs"]
+    functions = _join_parts("round", "logs")
     call = _call("sj_fetch", nonce, base_dir, *want)
     fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
     return _listening(functions, call), fence.encode("ascii")
@@ -140,7 +175,7 @@ def build_examination(script: bytes, nonce: str) -> bytes:
     The tools there are read as those of a round are: in an environment of ours.
     """
     head = b"sj_tame\nprintf '\\n%s\\n' " + nonce.encode("ascii")
-    lines = [GUARD + b"{", _remote()[0]["round"] + head, script, b"}", b"exit 0", b""]
+    lines = [GUARD + b"{", _join_parts("round") + head, script, b"}", b"exit 0", b""]
     return b"\n".join(lines)
 
 
@@ -154,7 +189,7 @@ def _listening(functions: bytes, *parts: bytes) -> bytes:
 
 
 def _call(function: str, *words: object) -> bytes:
-    """Return a call of a function of ``posix.sh``; plain words stay readable."""
+    """Return a call of a function of ``remote/``; plain words stay readable."""
     encoded = (str(word).encode(*FS_CODEC) for word in words)
     return b" ".join([function.encode("ascii"), *map(quote, encoded)])
 
@@ -249,32 +284,30 @@ def _env_file(env: tuple[tuple[str, bytes], ...]) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _remote() -> tuple[dict[str, bytes], str]:
-    """Return the parts of ``posix.sh`` as they are sent, and the runner's hash."""
-    path = os.path.join(
-        os.path.dirname(os.path.dirname(__file__)), "remote", "posix.sh"
-    )
-    with open(path, "rb") as file:
-        text = file.read()
-    parts = {}
-    for part in text.split(b"\n#: ")[1:]:
-        title, _, lines = part.partition(b"\n")
-        parts[title.split()[0].decode("ascii").rstrip(",")] = strip_comments(lines)
-    parts["round"] = parts["shell"] + parts["round"]
-    parts["judge"] = parts["table"] + parts["judge"]
-    parts["runs"] = parts["groups"] + parts["runs"]
-    parts["runner"] = b"".join(
-        parts[name] for name in ("bashrc", "shell", "table", "groups", "runner")
-    )
-    return parts, f"{zlib.crc32(parts['runner']):08x}"
+def _render_runner() -> tuple[bytes, str]:
+    """Return the runner file of this version, and the hash that is in its name."""
+    text = _join_parts("runner")
+    return text, f"{zlib.crc32(text):08x}"
 
 
-@lru_cache(maxsize=1)
-def _watch() -> bytes:
-    path = os.path.join(
-        os.path.dirname(os.path.dirname(__file__)), "remote", "watch.sh"
-    )
-    with open(path, "rb") as file:
+def _join_parts(*groups: str) -> bytes:
+    """Return the files of these groups as they are sent, in order."""
+    return b"".join(_render_part(name) for one in groups for name in PARTS[one])
+
+
+@lru_cache(maxsize=None)
+def _render_part(name: str) -> bytes:
+    """Return a part as it is sent: as it is, or as ``sj_NAME_awk='...'``."""
+    if name not in AWK_AND_SH:
+        return read_part(name)
+    variable = os.path.basename(name).replace(".", "_").encode("ascii")
+    text = b"".join(map(read_part, AWK_AND_SH[name]))
+    return b"sj_%s=%s\n" % (variable, quote(b"\n" + text))
+
+
+@lru_cache(maxsize=None)
+def read_part(name: str) -> bytes:
+    with open(os.path.join(_REMOTE, name), "rb") as file:
         return strip_comments(file.read())
 
 

@@ -1,6 +1,5 @@
-#!/bin/sh
 # Listens to the journal and says each line of it at once, for who waits on the other
-# side; sent behind the functions of posix.sh, after its sj_open, in one compound. It
+# side; sent behind the functions of a round, after its sj_open, in one compound. It
 # begins where the last round stopped reading, so that no end falls in between; where
 # that place is not there any more, it says that there is news.
 #
@@ -10,13 +9,12 @@
 # the end of the input never come: printf fails then. It is a process of its own, so that
 # SIGPIPE ends it and not the shell, which has the tail to end; and ksh93's own does not
 # fail. The journal is followed by its descriptor, so that one that was put aside is left
-# alone; the watch ends after SJ_LIFE beats and is made anew.
+# alone; the watch ends after sj_life beats and is made anew.
+#
+# In: sj_from, sj_sweep, sj_machine, sj_life. Out: lines of the journal, and beats.
 #
 # GNU tail tells a line within a millisecond and sleeps in the kernel until then;
 # BusyBox tail looks once a second (coreutils 9.1, BusyBox 1.35).
-#
-# shellcheck shell=sh
-# shellcheck disable=SC2154,SC2034
 
 if [ "$sj_sweep" = 0 ]; then
     tail -c "+$((sj_from + 1))" -f "$sj_machine/journal" 2>/dev/null &

@@ -1,0 +1,50 @@
+# Hands jobs to processes that outlive the round: the runner file and what it is told.
+# In: sj_runner and sj_hash, tools and place. Out: runner-HASH, and the launcher's own exit.
+
+# What the tools must not see is set aside for the jobs, which are given it back.
+sj_keep() {
+    sj_had=''
+    case ${TMOUT-} in 0) unset TMOUT ;; esac # ksh93 has one by itself
+    for sj_i in $sj_names POSIXLY_CORRECT; do
+        eval "case \${$sj_i+x} in x) sj_was_$sj_i=\$$sj_i sj_had=\"\$sj_had $sj_i\" ;; esac"
+    done
+    # shellcheck disable=SC3044
+    case $sj_bash in
+    1)
+        case $(declare -p POSIXLY_CORRECT) in
+        'declare -'*x*' POSIXLY_CORRECT='*) ;;
+        *) sj_had=${sj_had% POSIXLY_CORRECT} ;;
+        esac
+        ;;
+    esac
+    export sj_had
+    for sj_i in $sj_had; do export "sj_was_$sj_i"; done
+}
+
+sj_is_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
+
+# Detached processes get what they need on stdin: tools, place, clock, then lines of ids.
+sj_detach() { # MODE LINES
+    sj_run=runner-$sj_hash
+    [ -d "$sj_run" ] && return 1
+    if [ "$sj_renew" ] || [ ! -s "$sj_run" ] || ! sj_regular "$sj_run"; then
+        sj_renew=
+        { printf '%s\n' "$sj_runner" >"$sj_tmp.run"; } 2>/dev/null &&
+            mv -f "$sj_tmp.run" "$sj_run" || {
+            rm -f "$sj_tmp.run"
+            [ -s "$sj_run" ] || return 1
+        }
+    fi
+    [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
+    sj_is_burst $2
+    case $1$sj_burst in
+    # Each runner holds on to stderr until its record stands: then there is an end of it.
+    s-) sj_l=$(sj_tell_all "$2" | ${3-} "$sj_sh" "./$sj_run" s 2>&1 >/dev/null) ;;
+    *) sj_tell_all "$2" | ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+sj_tell_all() { # LINES
+    printf '%s\n' "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_wc $sj_burst $sj_proc" \
+        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" "$sj_sh" $1
+}

@@ -1,0 +1,182 @@
+# Deletes ended jobs whose log is home, and leaves a tombstone of each.
+# In: ID:BYTES:CKSUM:SHA256. Out: frames reaped, unreaped, longer, differs; gone/ID.
+#
+# Whole jobs of ours that are final, and whose log is home: who asks says how many bytes of
+# it are, and their checksum. awk reads the records and, before them, one ls of the logs and
+# of which records are files, none too large to be one, and one cksum of the logs; the shell
+# looks once more at each and leaves the tombstone (and the key's last word) before one rm for
+# many.
+# rm -rf without a trailing slash removes a symbolic link, never what it points to.
+# A log is as long as the record of the end says, and as its file is where there is none;
+# what a process writes after the end is not the job's.
+
+sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these ...
+    sj_q='' sj_f='' sj_logs='' sj_total=0
+    sj_find_sums
+    for sj_l; do
+        sj_i=${sj_l%%:*}
+        if [ -h "jobs/$sj_i" ]; then
+            printf 'unreaped %s its directory is a symbolic link\n' "$sj_i"
+        elif [ ! -e "jobs/$sj_i" ]; then
+            printf 'reaped %s\n' "$sj_i"
+        elif [ ! -d "jobs/$sj_i" ] || [ ! -O "jobs/$sj_i" ]; then
+            printf 'unreaped %s not a directory of ours\n' "$sj_i"
+        else
+            case $sj_sums in
+            cksum) sj_l=${sj_l%:*} ;;
+            *) sj_w=${sj_l##*:} sj_l=${sj_l%:*:*}:$sj_w ;;
+            esac
+            sj_q="$sj_q $sj_l" sj_d=jobs/$sj_i
+            sj_f="$sj_f $sj_d/log $sj_d/lost $sj_d/exit $sj_d/run $sj_d/spec"
+            sj_l=${sj_l#*:}
+            [ -f "jobs/$sj_i/log" ] && [ ! -h "jobs/$sj_i/log" ] &&
+                sj_logs="$sj_logs jobs/$sj_i/log" sj_total=$((sj_total + ${sj_l%%:*}))
+        fi
+    done
+    [ "$sj_q" ] || return 0
+    [ "$sj_logs" ] && [ $sj_sums != none ] && sj_sum_up
+    {
+        LC_ALL=C ls -lnd $sj_f jobs 2>/dev/null
+        printf '%s\n' "$sj_logs"
+        printf '%s\n' $sj_q
+    } | awk -v now="${sj_now%.*}" -v ttl="$sj_gone_ttl" "$sj_reap_awk" | {
+        sj_rm='' sj_told=' '
+        while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_sha sj_a sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
+            sj_beat
+            sj_told="$sj_told$sj_id "
+            case $sj_state in
+            NO) printf 'unreaped %s it has not ended\n' "$sj_id" ;;
+            STANDS) printf 'unreaped %s it was declared lost less than a day ago, and is ended if its machine comes back\n' "$sj_id" ;;
+            FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
+            UNSEEN) printf 'unreaped %s the length of its log cannot be told\n' "$sj_id" ;;
+            *) sj_is_home && sj_bury ;;
+            esac
+        done
+        sj_remove $sj_rm
+        for sj_l in $sj_q; do
+            case $sj_told in
+            *" ${sj_l%%:*} "*) ;;
+            *) printf 'unreaped %s the awk there could not read its record\n' "${sj_l%%:*}" ;;
+            esac
+        done
+    }
+}
+
+# One that counts nothing as it should: to be found does not mean to be executable.
+sj_find_sums() { # sj_sums
+    sj_sums=none
+    case $(cksum </dev/null 2>/dev/null) in
+    '4294967295 0'*) sj_sums='cksum' ;;
+    *)
+        case $(sha256sum </dev/null 2>/dev/null) in
+        e3b0c44298fc1c149afbf4c8996fb924*) sj_sums='sha256sum' ;;
+        esac
+        ;;
+    esac
+}
+
+# The checksums of whole logs, as lines, to sj_logs (a BusyBox may have no cksum, but has
+# sha256sum); of long ones while beats tell that the
+# host is at work.
+sj_sum_up() {
+    sj_n=''
+    [ "$sj_total" -lt 67108864 ] || {
+        while sleep 5 >/dev/null; do printf 'beat\n'; done 2>/dev/null &
+        sj_n=$!
+    }
+    sj_logs=$($sj_sums $sj_logs 2>/dev/null </dev/null)
+    [ -z "$sj_n" ] || { kill "$sj_n" && wait "$sj_n"; } 2>/dev/null
+    return 0
+}
+
+# Bytes that nobody else has are not deleted, whoever believes to have them all.
+sj_is_home() {
+    if [ "$sj_bytes" = - ]; then # no log, or no ls
+        [ -s "jobs/$sj_id/log" ] || return 0
+        printf 'unreaped %s the length of its log cannot be told\n' "$sj_id"
+        return 1
+    fi
+    [ "$sj_bytes" -le "${sj_home:-0}" ] && {
+        sj_is_same
+        return
+    }
+    printf 'longer %s %s\n' "$sj_id" "$sj_bytes"
+    printf 'unreaped %s its log has %s bytes, of which %s are home\n' "$sj_id" "$sj_bytes" "${sj_home:-0}"
+    return 1
+}
+
+# What is home is what stands there, byte by byte; not what came after the end.
+sj_is_same() {
+    case $sj_same in
+    same) return ;;
+    longer)
+        set -- $(head -c "$sj_home" "jobs/$sj_id/log" 2>/dev/null </dev/null | $sj_sums 2>/dev/null)
+        [ "${1-}" = "$sj_sum" ] && return
+        ;;
+    esac
+    if [ $sj_sums = none ]; then
+        printf 'unreaped %s there is no cksum to compare its log with\n' "$sj_id"
+    else
+        printf 'differs %s\n' "$sj_id"
+        printf 'unreaped %s its log there and the one that is home differ (%s)\n' "$sj_id" "$sj_sums"
+    fi
+    return 1
+}
+
+sj_bury() { # the tombstone and the key's last word, then onto the list
+    sj_rec="cause=${sj_cause#-}
+status=${sj_status#-}
+signal=${sj_signal#-}
+started_at=${sj_t0#-}
+finished_at=${sj_t1#-}
+log_bytes=${sj_bytes#-}
+state=$sj_state"
+    sj_tombstone || { sj_strip; sj_tombstone; } || {
+        printf 'unreaped %s no room for its tombstone\n' "$sj_id"
+        return
+    }
+    sj_last_word || { sj_strip; sj_last_word; } || {
+        rm -f "$sj_tmp.key"
+        printf 'unreaped %s no room for the record of its key\n' "$sj_id"
+        return
+    }
+    sj_rm="$sj_rm $sj_id"
+}
+
+sj_tombstone() { # an empty one does
+    sj_regular "gone/$sj_id" && { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
+    [ -e "gone/$sj_id" ]
+}
+
+sj_last_word() { # of the key, if this job holds one
+    case $sj_sha$sj_a in *[!0-9a-f]*) return 0 ;; esac
+    if [ -e "keys/$sj_sha/$sj_a" ]; then
+        sj_l=$sj_tmp.key
+        { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_l"; } 2>/dev/null &&
+            mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null
+    fi
+}
+
+sj_strip() { # on a full disk: what has ended needs these no more, and makes room by them
+    [ -h "jobs/$sj_id" ] || rm -f -- "jobs/$sj_id/script" "jobs/$sj_id/stdin"
+}
+
+sj_remove() { # IDS
+    while [ $# -gt 0 ]; do
+        sj_few='' sj_fewer='' sj_n=0
+        while [ $# -gt 0 ] && [ $sj_n -lt 50 ]; do
+            [ -h "jobs/$1" ] || sj_few="$sj_few jobs/$1"
+            sj_fewer="$sj_fewer $1"
+            sj_n=$((sj_n + 1))
+            shift
+        done
+        rm -rf -- $sj_few 2>/dev/null
+        for sj_i in $sj_fewer; do
+            if [ -h "jobs/$sj_i" ] || [ -e "jobs/$sj_i" ]; then
+                printf 'unreaped %s its directory could not be removed whole\n' "$sj_i"
+            else
+                printf 'reaped %s\n' "$sj_i"
+            fi
+        done
+    done
+}

@@ -1,0 +1,54 @@
+# The end of the runner file: batches of jobs, and what each mode does.
+# In: sj_mode and lines of ids on standard input. Out: a process for each job.
+
+# The jobs of a batch share the instant of their start to a few milliseconds, and a line of
+# the journal: both are read and written once for sixteen.
+sj_batch() {
+    sj_n=0 sj_l='' sj_init=''
+    [ "$sj_proc" ] && sj_start_of 1 2>/dev/null && sj_init=$sj_started
+    while read -r sj_line; do
+        [ $((sj_n % 16)) -eq 0 ] && {
+            [ "$sj_l" ] && sj_note "S$sj_l"
+            sj_l=''
+            sj_w=$sj_line
+            sj_clock
+            sj_line=$sj_w
+        }
+        sj_n=$((sj_n + 1))
+        sj_l="$sj_l ${sj_line%%:*}"
+        sj_one "${sj_line%%:*}" "${sj_line#*:}" &
+    done
+    [ "$sj_l" ] && sj_note "S$sj_l"
+}
+
+# Who waits for a few starts listens to stderr: it ends once their records stand.
+case $sj_mode$sj_burst in
+s) exec >/dev/null ;;
+*) exec >/dev/null 2>&1 ;;
+esac
+case $sj_mode in
+s) sj_batch ;;
+k)
+    set --
+    while read -r sj_line; do set -- "$@" "$sj_line"; done
+    {
+        sj_self
+        sj_me=$sj_pid sj_stage=kill sj_scope=tree sj_left=$*
+        trap sj_unforked EXIT
+        for sj_i; do
+            [ -f "jobs/$sj_i/cancel" ] && printf 'killer=%s %s\n' "$sj_pid" "$sj_start" >>"jobs/$sj_i/cancel"
+        done
+        sj_end_trees tree "$@"
+        sj_stage=''
+    } &
+    ;;
+again)
+    trap sj_unforked EXIT
+    case $sj_stage in
+    kill) sj_end_trees tree $sj_left ;;
+    ended) sj_finish ;;
+    esac
+    sj_stage=''
+    ;;
+esac
+exit 0

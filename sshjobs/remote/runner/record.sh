@@ -1,0 +1,125 @@
+# The runner's records: the clock, the claim's identity, the end that is published.
+# In: sj_d, sj_record, sj_offset. Out: jobs/ID/exit, a line of the journal.
+
+# Without a fork: who am I, and what time is it.
+sj_self() { # sj_pid sj_start
+    if [ "$sj_proc" ]; then
+        read -r sj_line </proc/self/stat
+        sj_pid=${sj_line%% *}
+        sj_line=${sj_line##*') '}
+        set -- $sj_line
+        shift 19
+        sj_start=$1
+    else
+        sj_pid=$(sh -c 'echo $PPID')
+        sj_start=$(ps -o lstart= -p "$sj_pid" 2>/dev/null | tr -s ' ' _)
+        sj_start=${sj_start%_}
+    fi
+}
+
+sj_clock() { # sj_cs hundredths, sj_t seconds
+    if [ "$sj_offset" = none ]; then
+        sj_cs=$(date +%s)00
+    else
+        read -r sj_line </proc/uptime
+        sj_line=${sj_line%% *}
+        sj_cs=$((sj_offset + ${sj_line%.*}${sj_line#*.}))
+    fi
+    sj_t=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
+}
+
+# Publishes the end: the record is appended to `run`, in one write to a block that the file
+# has had since the claim, so that a full disk loses no end; from here on it counts. Then
+# `run` is linked to `exit`: link(2) is as atomic as rename, and ln starts faster than mv
+# (fewer libraries). In a burst of starts that process would be a quarter of what a short
+# job costs, so there `exit` is a copy, created exclusively and written at once.
+sj_publish() { # STATUS SIGNAL CAUSE REASON
+    sj_bytes=0
+    [ -s "$sj_d/log" ] && sj_regular "$sj_d/log" && sj_size "$sj_d/log"
+    sj_rec="id=$sj_id
+status=$1
+signal=$2
+cause=$3
+finished_at=$sj_t
+log_bytes=$sj_bytes
+reason=$4
+end="
+    if sj_regular "$sj_d/run"; then
+        printf '%s\n' "$sj_rec" >>"$sj_d/run"
+        sj_stage=published
+        [ "$sj_burst" ] && sj_copy || ln -f "$sj_d/run" "$sj_d/exit" || sj_copy
+    else
+        sj_copy
+    fi
+    sj_announce
+}
+
+sj_announce() {
+    sj_stage=''
+    sj_note "E $sj_id"
+}
+
+sj_note() { # TEXT: a line of the journal
+    sj_regular "$sj_machine/journal" && printf '\n%s .\n' "$1" >>"$sj_machine/journal"
+    return 0
+}
+
+# A shell that cannot fork ends (dash, BusyBox), bash after 15 s. What it then has to do, by
+# builtins alone, depends on how far it was. The end of a job, or of a tree, is seen to by the
+# same process in a new shell, again and again until it can: it counts for a pause, since
+# sleep would be a process.
+sj_unforked() {
+    case $sj_stage in
+    claimed)
+        [ "$sj_hasenv" ] && printf '' >"$sj_d/env"
+        sj_burst=1
+        sj_publish 126 '' '' 'could not be started: the host has no process left for its user (see ulimit -u)'
+        ;;
+    published)
+        sj_copy
+        sj_announce
+        ;;
+    ended | kill)
+        sj_clock
+        [ "$sj_left" ] && sj_unseen
+        [ "$sj_stage" = kill ] || [ -z "$sj_left" ] || [ "$sj_live" ] || sj_alone=1
+        ;;
+    esac
+    [ "$sj_s" ] && sj_stop_clock
+    case $sj_stage in ended | kill) sj_anew ;; esac
+}
+
+# Where the time was up, the sleep was waited for, and its number may be anybody's since.
+sj_stop_clock() {
+    [ -z "$sj_proc" ] || {
+        sj_start_of "$sj_s" && [ "$sj_started" = "$sj_s_born" ]
+    } && kill -9 "$sj_s"
+}
+
+sj_anew() {
+    sj_s='' sj_since=${sj_from:-$sj_since} sj_count=0
+    while [ $sj_count -lt 4000 ] && read -r sj_line </proc/uptime; do sj_count=$((sj_count + 1)); done
+    export sj_stage sj_machine sj_boot sj_offset sj_setsid sj_grepz sj_wc sj_burst sj_proc \
+        sj_posix sj_pid sj_me sj_told sj_since sj_left sj_scope sj_s sj_alone sj_id sj_d sj_j \
+        sj_record sj_status sj_signal sj_cause sj_why sj_t sj_gracecs
+    exec "$sj_posix" "$0" again
+}
+
+sj_copy() {
+    sj_regular "$sj_d/exit" || rm -rf "$sj_d/exit"
+    set -C
+    printf '%s\npgid=%s\n%s\n' "$sj_record" "${sj_j:-0}" "$sj_rec" >"$sj_d/exit"
+    sj_n=$?
+    set +C
+    return $sj_n
+}
+
+# BusyBox wc reads the whole file to count, its ls is the same binary.
+sj_size() {
+    if [ "$sj_wc" = 1 ]; then
+        sj_bytes=$(wc -c <"$1")
+    else
+        set -- $(ls -lnd "$1")
+        sj_bytes=$5
+    fi
+}

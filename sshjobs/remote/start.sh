@@ -1,0 +1,174 @@
+# Prepares jobs and has them started, some at a time.
+# In: sj_mkdir IDS, sj_job for each, sj_start. Out: jobs/ID whole, frames refused; sj_ask and
+# sj_due, the jobs to be asked about and waited for.
+
+# Starting, some at a time, so that the first run while the last are prepared: one mkdir
+# for their directories under a temporary name, a few builtin writes each, one mv that
+# renames them into place (it refuses to replace one that is there).
+sj_mkdir() { # IDS
+    sj_t=$sj_tmp.$1
+    sj_mk=$sj_t
+    for sj_i; do
+        if [ -d "jobs/$sj_i" ] && sj_can_start "$sj_i"; then
+            sj_old="$sj_old $sj_i"
+        elif [ -e "gone/$sj_i" ]; then
+            sj_reaped "$sj_i" || printf 'refused %s EGONE cancelled before\n' "$sj_i"
+        else
+            sj_mk="$sj_mk $sj_t/$sj_i"
+        fi
+    done
+    mkdir $sj_mk 2>/dev/null
+    return 0
+}
+
+# A directory that no runner has claimed, and none can, for its files were lost or spoilt as
+# by a loss of power, makes way for a new one; by a rename, since one may just have done so.
+sj_can_start() { # ID
+    [ -e "jobs/$1/run" ] || [ -h "jobs/$1" ] && return 0
+    sj_l=''
+    for sj_n in spec script; do [ -f "jobs/$1/$sj_n" ] && sj_regular "jobs/$1/$sj_n" || sj_l=1; done
+    for sj_n in env stdin claim; do sj_regular "jobs/$1/$sj_n" || sj_l=1; done
+    [ "$sj_l" ] || case $(tail -c 23 "jobs/$1/spec") in *sj_ok="$1") return 0 ;; esac
+    mv "jobs/$1" "$sj_tmp.odd.$1" 2>/dev/null || return 0
+    [ -e "$sj_tmp.odd.$1/run" ] && mv "$sj_tmp.odd.$1" "jobs/$1"
+    rm -rf "$sj_tmp.odd.$1"
+    [ -d "jobs/$1" ]
+}
+
+sj_reaped() { # ID: it ran and was reaped; the tombstone, which says how it ended, is asked
+    sj_l=''
+    [ -f "gone/$1" ] && sj_l=$(dd if="gone/$1" bs=300 count=1 2>/dev/null)
+    case $sj_l in
+    cause=*"
+status="*)
+        sj_ask="$sj_ask
+s $1 - -"
+        ;;
+    *) return 1 ;;
+    esac
+}
+
+sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
+    sj_beat
+    if [ ! -d "jobs/$1" ]; then
+        [ -e "gone/$1" ] && return
+        if ! sj_has_shell "$9"; then
+            printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
+            rm -rf "${sj_t:?}/$1"
+            return
+        fi
+        sj_write "$@" || {
+            sj_refuse "$1" "$sj_t"
+            rm -rf "${sj_t:?}/$1"
+            return
+        }
+    fi
+    if [ "$6" ]; then
+        sj_keyed="$sj_keyed $1:$6:$7:$8"
+        sj_shas="$sj_shas keys/$6"
+    else
+        sj_plain="$sj_plain $1"
+    fi
+}
+
+sj_has_shell() { # WORDS: a shell and its flags, - for the login shell
+    case $1 in '' | -*) return 0 ;; esac
+    command -v -- "$1" >/dev/null 2>&1 || command -v -- "${1%% *}" >/dev/null 2>&1
+}
+
+sj_write() { # the arguments of sj_job
+    sj_d=$sj_t/$1
+    {
+        printf '%s\n' "$3" >"$sj_d/script" || return
+        [ -z "$4" ] || printf '%s\n' "$4" >"$sj_d/env" || return
+        [ -z "$5" ] || printf "$5" >"$sj_d/stdin" || return
+        [ -z "$6" ] || printf 'id=%s\ndigest=%s\n' "$1" "$7" >"$sj_d/claim" || return
+        printf '%s\nsj_at=%s\nsj_ok=%s\n' "$2" "$sj_now" "$1" >"$sj_d/spec"
+    } 2>/dev/null
+}
+
+# Says of a job that it cannot be written, and why. The printf of dash only knows "I/O
+# error" (0.5.12), so dd is asked what is wrong with the place.
+sj_refuse() { # ID DIRECTORY
+    [ -d "$2" ] || set -- "$1" new
+    sj_err=$(dd if=/dev/zero of="$2/probe" bs=9000 count=1 2>&1) && sj_err=''
+    rm -f "$2/probe"
+    sj_err=${sj_err%%"
+"*}
+    sj_code "$sj_err"
+    sj_err=${sj_err##*: }
+    printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-its files cannot be written}"
+}
+
+sj_start() {
+    set -- "$sj_t"/*
+    [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
+    rm -rf "$sj_t" >/dev/null 2>&1 & # nobody need wait for that
+    sj_go=''
+    for sj_i in $sj_plain; do sj_ready "$sj_i" 1; done
+    [ "$sj_keyed" ] && {
+        mkdir -p $sj_shas 2>/dev/null
+        sj_keys
+    }
+    [ "$sj_go" ] && {
+        if sj_detach s "$sj_go"; then
+            sj_due="$sj_due$sj_go"
+        else
+            for sj_i in $sj_go; do sj_take_back "${sj_i%%:*}"; done
+        fi
+    }
+    sj_plain='' sj_keyed='' sj_shas='' sj_drop=''
+}
+
+# The launcher could not do its work, or not all of it. A job that nothing has claimed is
+# taken out of reach by one rename, which asks no disk for room; what was claimed after
+# all goes back and is asked about like any other.
+sj_take_back() { # ID
+    [ -e "jobs/$1/run" ] && return
+    if mv "jobs/$1" "$sj_tmp.$1" 2>/dev/null; then
+        if [ -e "$sj_tmp.$1/run" ]; then
+            mv "$sj_tmp.$1" "jobs/$1"
+            return
+        fi
+        rm -rf "$sj_tmp.$1"
+        sj_refuse "$1" new
+    fi
+}
+
+sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
+    if [ -d "jobs/$1" ]; then
+        [ -e "jobs/$1/run" ] || {
+            # Its grace begins anew: a claim whose record is still being written is not
+            # to be judged by the age of a directory that was prepared long ago.
+            case " $sj_old " in *" $1 "*)
+                sj_regular "jobs/$1/again" &&
+                    { printf 'sj_at=%s\n' "$sj_now" >"jobs/$1/again"; } 2>/dev/null
+                ;;
+            esac
+            sj_go="$sj_go $1:$2"
+        }
+        sj_ask="$sj_ask
+s $1 - -"
+    else
+        sj_refuse "$1" jobs
+    fi
+}
+
+# Runners claim within milliseconds; a short wait saves the next round.
+sj_await() { # ID:ATTEMPT ...
+    for sj_n in .001 .001 .002 .003 .005 .01 .02 .03 .04 .05 .05 .05 .05 .05; do
+        while [ $# -gt 0 ] && [ -s "jobs/${1%%:*}/run" ]; do shift; done
+        [ $# -eq 0 ] && return
+        sleep "$sj_n" 2>/dev/null || return
+    done
+}
+
+# Who follows a job wants to hear of its end: one that ends in 50 ms costs no further
+# session. Nobody else is kept waiting, since this is for a few jobs only.
+sj_await_ends() { # IDS
+    for sj_n in .002 .003 .005 .01 .01 .01 .01; do
+        while [ $# -gt 0 ] && { [ -e "jobs/$1/exit" ] || [ ! -d "jobs/$1" ]; }; do shift; done
+        [ $# -eq 0 ] && return
+        sleep "$sj_n" 2>/dev/null || return
+    done
+}
