@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from sshjobs import errors, locks, transports
+from sshjobs import errors, locks, processes, transports
 from sshjobs.model import pack
 from sshjobs.transports import gate, process
 from sshjobs.transports.identity.identity import local_identity
@@ -400,7 +400,7 @@ def test_stopped_master_is_ended_and_replaced(
     with stopped(old):
         assert caller.run("echo x") == (0, b"x\n")
         assert pid_of(caller) != old
-        assert process.start_of(old) is None
+        assert processes.read_start_time(old) is None
     assert sshd.connections == 2
 
 
@@ -457,7 +457,9 @@ def test_master_that_ended_before_the_session_ran_nothing(
     caller = new_reach(sshd, mux=way)
     transport = caller.connect()
     mark = caller.folder.parent / "mark"
-    process.end(pid_of(caller), process.start_of(pid_of(caller)) or "")
+    processes.end_process(
+        pid_of(caller), processes.read_start_time(pid_of(caller)) or ""
+    )
     with pytest.raises(errors.SessionRefused) as caught:
         transport.run(f"touch {mark}", stdin=b"", timeout=9, sink=sunk)
     assert "nothing ran" in str(caught.value)
@@ -598,7 +600,7 @@ def test_process_that_forks_while_all_are_listed_is_found(
     monkeypatch.setattr(os, "listdir", list_and_fork)
     found = process.carriers(log)
     for pid, start in found:
-        process.end(pid, start)
+        processes.end_process(pid, start)
     assert [pid != parent.pid for pid, _ in found] == [True]
 
 
@@ -606,7 +608,7 @@ def test_only_ssh_s_own_log_option_marks_a_process(place: Path) -> None:
     log = place / "log.k.0"
     log.touch()
     with subprocess.Popen(["tail", "-f", log]) as reader:
-        until(lambda: process.start_of(reader.pid))
+        until(lambda: processes.read_start_time(reader.pid))
         assert process.carriers(str(log)) == []
         reader.kill()
 
@@ -1042,7 +1044,7 @@ def test_drain_ends_a_master_that_nobody_wrote_down(
     master = pid_of(caller)
     (caller.folder / f"master.{caller.identity.key}").unlink()
     assert caller.disconnect(drain=True)
-    assert process.start_of(master) is None
+    assert processes.read_start_time(master) is None
     first.communicate(timeout=30)
     assert first.returncode == errors.ConnectionLost.exit_status
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sshjobs import processes
 from sshjobs.transports import process
 
 pytestmark = pytest.mark.quick
@@ -96,15 +97,17 @@ def test_which_takes_no_relative_path(
 
 def test_only_the_very_process_is_killed() -> None:
     with sleeper() as one:
-        start = process.start_of(one.pid)
-        assert start and process.start_of(one.pid) == start
-        assert not process.kill(one.pid, start + "1")
-        assert not process.kill(one.pid, "")
-        assert not process.kill(0, start) and not process.kill(1, start)
+        start = processes.read_start_time(one.pid)
+        assert start and processes.read_start_time(one.pid) == start
+        assert not processes.kill_process(one.pid, start + "1")
+        assert not processes.kill_process(one.pid, "")
+        assert not processes.kill_process(0, start) and not processes.kill_process(
+            1, start
+        )
         assert one.poll() is None
-        assert process.end(one.pid, start)
-        assert process.start_of(one.pid) is None  # a zombie counts as gone
-        assert not process.end(one.pid, start)
+        assert processes.end_process(one.pid, start)
+        assert processes.read_start_time(one.pid) is None  # a zombie counts as gone
+        assert not processes.end_process(one.pid, start)
 
 
 def test_child_is_killed_with_what_it_started(place: Path) -> None:
@@ -115,11 +118,11 @@ def test_child_is_killed_with_what_it_started(place: Path) -> None:
     while not (place / "pid").exists() or not (place / "pid").read_text().strip():
         assert not child.wait(0.05)
     pid = int((place / "pid").read_text())
-    start = process.start_of(pid)
+    start = processes.read_start_time(pid)
     assert start
     child.kill()
     assert child.status == -signal.SIGKILL
-    while process.start_of(pid) == start:
+    while processes.read_start_time(pid) == start:
         continue
 
 
@@ -130,12 +133,12 @@ def test_systems_without_proc_are_asked_through_ps(place: Path) -> None:
     code = "import time; time.sleep(60)"
     argv = [sys.executable, "-S", "-c", code, "-E", str(log), "box"]
     with subprocess.Popen(argv) as one:
-        start = process._start_by_ps(one.pid)
-        assert start and start == process._start_by_ps(one.pid)
+        start = processes._read_start_by_ps(one.pid)
+        assert start and start == processes._read_start_by_ps(one.pid)
         for words in ((str(log), True), (str(place / "log.k."), False)):
             found = process._carriers_by_ps(*words)
             assert [pid for pid, _ in found] == [one.pid]
         assert process._carriers_by_ps(str(place / "log"), True) == []
         one.kill()
         one.wait()
-        assert process._start_by_ps(one.pid) is None
+        assert processes._read_start_by_ps(one.pid) is None

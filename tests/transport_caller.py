@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sshjobs import transports
+from sshjobs import processes, transports
 from sshjobs.settings import Settings
-from sshjobs.transports import process
 from tests.sshd import Sshd
 
 _RUN = """
@@ -156,7 +155,7 @@ class TransportCaller:
                 b"ssh"
             ):
                 found.append(int(name))
-        return [pid for pid in found if process.start_of(pid) is not None]
+        return [pid for pid in found if processes.read_start_time(pid) is not None]
 
 
 def _cmdline(name: str) -> bytes:

@@ -34,6 +34,7 @@ from ..owned import (
     make_private,
     open_owned,
 )
+from ..processes import is_that_process, read_start_time
 from ..startup.records import TYPE_CHECKING, Record
 from ..startup.stdlib import sqlite3
 from ..states import PENDING, STATES
@@ -254,34 +255,6 @@ def slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield a long list in pieces, so that the rows of all are never held at once."""
     for at in range(0, len(values), SLICE):
         yield values[at : at + SLICE]
-
-
-def pid_start(pid: int) -> str:
-    """Return what tells this process from a later one of the same number.
-
-    It is the start time of proc_pid_stat(5) field 22; empty where there is no
-    such process or no /proc.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2].split()[19].decode("ascii")
-    except (OSError, IndexError):
-        return ""
-
-
-def _owner_lives(pid: int, start: str) -> bool:
-    """Tell whether the process that wrote an intent is still there."""
-    if pid == os.getpid():
-        return True
-    if start or os.path.isdir("/proc/self"):
-        return bool(start) and pid_start(pid) == start
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class _Seam:
@@ -974,7 +947,8 @@ class Store:
             owner: The process that wants it; None is this one, 0 is nobody.
         """
         pid = os.getpid() if owner is None else owner
-        start, now = pid_start(pid), time.time()
+        start = read_start_time(pid) or "" if pid else ""
+        now = time.time()
         numbers = []
         sql = (
             "INSERT INTO intents (site_id, kind, job_id, pid, pid_start, created_at) "
@@ -1159,7 +1133,7 @@ class Store:
         with self.write():
             for row in self._rows(sql, [site_id, now - ttl, now + ttl]):
                 intent = self._intent(row)
-                if not intent.pid or not _owner_lives(intent.pid, intent.pid_start):
+                if not intent.pid or not is_that_process(intent.pid, intent.pid_start):
                     stale.append(intent)
             self.drop_intents(intent.id for intent in stale if intent.kind == "log")
             stale = [intent for intent in stale if intent.kind != "log"]

@@ -22,10 +22,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from .. import locks
+from .. import locks, processes
 from ..errors import of_system
 from ..owned import open_owned
-from . import process
 from .base import CallerHooks
 
 #: Handshakes side by side through one jump host: below the 10 unauthenticated
@@ -114,7 +113,7 @@ class Gate:
         for number in self._numbers():
             if number < self.number and self._is_stale(number):
                 pid, start = _read_stamp(self._path(number))
-                process.end(pid, start)
+                processes.end_process(pid, start)
                 unlink(self._path(number))
 
     def _is_stale(self, number: int) -> bool:

@@ -1,8 +1,4 @@
-"""Processes: started clean, waited for without a thread, killed only if proven.
-
-A pid alone is never signalled: it is a number that the kernel gives to somebody
-else later. With its start time it names one process for good.
-"""
+"""Child processes: started clean, waited for without a thread, found by their log."""
 
 from __future__ import annotations
 
@@ -10,9 +6,9 @@ import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 from ..errors import HostUnreachable, SshJobsError, StoreError
+from ..processes import has_proc, list_by_ps, read_start_time
 from ..startup.stdlib import signal
 
 #: Enters the directory in $0 and becomes the command: posix_spawn(3) has no cwd.
@@ -123,7 +119,7 @@ class Child:
 
     Attributes:
         pid: Its number; ours to use until :meth:`poll` has told its end.
-        start: Its start time, see :func:`start_of`.
+        start: Its start time, see :func:`~sshjobs.processes.read_start_time`.
         status: As :func:`os.waitstatus_to_exitcode` says, ``None`` while it runs, and
             where nobody can know it: SIGCHLD is ignored in this process (a library's
             user may do that), or another thread has waited for it.
@@ -135,7 +131,7 @@ class Child:
         self, pid: int, *, group: bool = True, start: str | None = None
     ) -> None:
         self.pid = pid
-        self.start = (start_of(pid) or "") if start is None else start
+        self.start = (read_start_time(pid) or "") if start is None else start
         self.status: int | None = None
         self._ended = False
         self._group = group
@@ -199,71 +195,6 @@ def _signal_group(pid: int) -> None:
         return
 
 
-def start_of(pid: int) -> str | None:
-    """Return when ``pid`` started, as this system writes it; ``None`` if it is gone.
-
-    Linux: field 22 of ``/proc/PID/stat``, clock ticks since the boot, with the boot's
-    id before it. A zombie counts as gone.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            fields = file.read(4096).rpartition(b") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if os.path.exists("/proc/self/stat") else _start_by_ps(pid)
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return f"{_boot()}.{int(fields[19])}"
-
-
-@cache
-def _boot() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read()[:8]
-    except OSError:  # a /proc that shows processes only (subset=pid)
-        return ""
-
-
-def _start_by_ps(pid: int) -> str | None:
-    lines = _ps("-o", "stat=", "-o", "lstart=", "-p", str(pid))
-    if not lines and not _ps("-o", "pid=", "-p", str(os.getpid())):
-        # A ps that does not show ourselves shows nobody (Linux without /proc).
-        return "" if _is_there(pid) else None
-    if not lines or lines[0].startswith("Z"):
-        return None
-    return " ".join(lines[0].split()[1:])
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def kill(pid: int, start: str, number: int = signal.SIGKILL) -> bool:
-    """Send a signal to that very process; tell whether it was still there."""
-    if pid <= 1 or not start or start_of(pid) != start:
-        return False
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def end(pid: int, start: str, seconds: float = 2.0) -> bool:
-    """Kill that very process and wait until it is gone; tell whether it was there."""
-    found = kill(pid, start)
-    deadline = time.monotonic() + seconds
-    while found and start_of(pid) == start and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return found
-
-
 def carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
     """Return (pid, start) of our own processes that were started with ``-E log``.
 
@@ -277,7 +208,7 @@ def carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
         log: The path of a log, or what it begins with.
         whole: It is all of the path.
     """
-    if not os.path.exists("/proc/self/stat"):
+    if not has_proc():
         return _carriers_by_ps(log, whole)
     mark = b"\0-E\0" + os.fsencode(log) + b"\0" * whole
     return _marked(mark) or _marked(mark)
@@ -287,7 +218,7 @@ def _marked(mark: bytes) -> list[tuple[int, str]]:
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and mark in _cmdline(name):
-            start = start_of(int(name))
+            start = read_start_time(int(name))
             if start is not None and int(name) != os.getpid():
                 found.append((int(name), start))
     return found
@@ -305,29 +236,10 @@ def _cmdline(name: str) -> bytes:
 
 def _carriers_by_ps(log: str, whole: bool) -> list[tuple[int, str]]:
     found = []
-    for line in _ps("-U", str(os.geteuid()), "-o", "pid=", "-o", "args="):
+    for line in list_by_ps("-U", str(os.geteuid()), "-o", "pid=", "-o", "args="):
         number, _, args = line.strip().partition(" ")
         if f" -E {log}{' ' * whole}" in args and int(number) != os.getpid():
-            start = start_of(int(number))
+            start = read_start_time(int(number))
             if start is not None:
                 found.append((int(number), start))
     return found
-
-
-def _ps(*args: str) -> list[str]:
-    """Return the lines of ps(1), where there is no /proc (macOS, BSD)."""
-    read, write = os.pipe()
-    null = os.open(os.devnull, os.O_RDWR)
-    try:
-        argv = ("/bin/ps", *args)
-        child = Child(spawn(argv, {"LC_ALL": "C"}, (null, write, null)), start="")
-    except OSError:  # there is none
-        return []
-    finally:
-        os.close(write)
-        os.close(null)
-    with open(read, encoding="utf-8", errors="replace") as file:
-        lines = file.read().splitlines()
-    child.wait(5.0)
-    child.close()
-    return lines

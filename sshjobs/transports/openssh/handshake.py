@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ... import processes
 from ...errors import HostUnreachable, Throttled
 from ...settings import Settings
 from ...startup.stdlib import socket
@@ -156,7 +157,7 @@ def _count_logged_bytes(log: str) -> int:
 def _end_processes_with(log: str) -> None:
     """End every process of a handshake that came to nothing."""
     for pid, start in process.carriers(log, whole=True):
-        process.end(pid, start)
+        processes.end_process(pid, start)
 
 
 def _run_ssh_until_login(

@@ -19,10 +19,10 @@ from __future__ import annotations
 import os
 import time
 
+from ... import processes
 from ...errors import HostUnreachable
 from ...settings import Settings
 from ...startup.records import Record
-from .. import process
 from ..base import CallerHooks, ConnState
 from ..identity.identity import Identity, check_rundir
 from .mux import Control, Foreign, Gone, MuxError, Stuck, Unfit
@@ -134,7 +134,9 @@ def write_record(identity: Identity, folder: str, pid: int) -> None:
     path = locate_record(identity, folder)
     import json
 
-    text = json.dumps([pid, process.start_of(pid) or "", time.time(), identity.host])
+    text = json.dumps(
+        [pid, processes.read_start_time(pid) or "", time.time(), identity.host]
+    )
     with open(f"{path}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.replace(f"{path}.new", path)

@@ -7,6 +7,7 @@ Two ways to open one: the multiplexing protocol itself (:mod:`.mux`), or ``ssh -
 
 from __future__ import annotations
 
+from ... import processes
 from ...errors import (
     CommandTimeout,
     ConnectionLost,
@@ -18,7 +19,6 @@ from ...errors import (
 from ...settings import Settings
 from ...startup.records import TYPE_CHECKING
 from ...startup.stdlib import signal
-from .. import process
 from ..base import CallerHooks, Completed, Sink, StdoutFile
 from ..identity.identity import Identity, check_rundir
 from ..pump import Pump, Silence
@@ -138,7 +138,7 @@ class OpenSSH:
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
         try:
-            start = process.start_of(self._live.pid) or ""
+            start = processes.read_start_time(self._live.pid) or ""
             pump = Pump(
                 stdin, sink, timeout, into=into, keep_stdin_open=keep_stdin_open
             )
@@ -184,7 +184,7 @@ class OpenSSH:
 
     def _still_answers(self, start: str) -> bool:
         """Tell whether the master of before still answers."""
-        if process.start_of(self._live.pid) != start:
+        if processes.read_start_time(self._live.pid) != start:
             return False
         try:
             live = probe_master(self._identity, self._settings.mux, self._hooks)
@@ -202,7 +202,7 @@ class OpenSSH:
         else:
             # A live host opens a session within a round trip. The connection is dead
             # and its keepalives have not told yet: end it, so that the next is new.
-            process.kill(self._live.pid, start, signal.SIGTERM)
+            processes.kill_process(self._live.pid, start, signal.SIGTERM)
             detail = (
                 f"no session was opened within {timeout:g} s, the connection is given "
                 "up; the command may have started"

@@ -7,6 +7,7 @@ import stat
 import time
 from contextlib import closing
 
+from ... import processes
 from ...errors import StoreError
 from ...settings import Settings
 from .. import process
@@ -49,11 +50,11 @@ def end_leftovers(identity: Identity, hooks: CallerHooks) -> bool:
     """
     folder = hooks.rundir
     logs = prefix_of_logs(identity, folder)
-    found = [process.end(*read_record(identity, folder)[:2])]
+    found = [processes.end_process(*read_record(identity, folder)[:2])]
     # Again until there is none: one may have gone to the background meanwhile.
     for _ in range(_LOOKS):
         carriers = process.carriers(logs)
-        found += [process.end(pid, start) for pid, start in carriers]
+        found += [processes.end_process(pid, start) for pid, start in carriers]
         if not carriers:
             break
     note = locate_record(identity, folder)
@@ -112,7 +113,7 @@ def _remove_logs(identity: Identity, folder: str) -> None:
     for name in os.listdir(folder):
         pid = name.removeprefix(session).partition(".")[0]
         if name.startswith(session) and pid.isdigit():
-            if process.start_of(int(pid)) is None:
+            if processes.read_start_time(int(pid)) is None:
                 unlink(os.path.join(folder, name))
 
 
@@ -175,14 +176,14 @@ def _end_master(
         live = probe_master(identity, settings.mux, hooks)
         if live is None:
             return False
-        start = process.start_of(live.pid)
+        start = processes.read_start_time(live.pid)
         _ensure_record(identity, hooks.rundir, live.pid, start)
         _order_to_end(identity, live, hooks, drain)
     except MuxError:  # it does not answer: it is killed next
         return False
     deadline = time.monotonic() + (settings.command_timeout if drain else 2.0)
     while start is not None and time.monotonic() < deadline:
-        if process.start_of(live.pid) != start:
+        if processes.read_start_time(live.pid) != start:
             break
         pause(hooks.on_wait)
     return True
