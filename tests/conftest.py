@@ -121,7 +121,7 @@ def new_box(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Callable[...
 
 
 @pytest.fixture
-def new_reach(place: Path) -> Iterator[Callable[..., TransportCaller]]:
+def new_caller(place: Path) -> Iterator[Callable[..., TransportCaller]]:
     """Makes callers that share one directory; no ssh process of theirs may remain."""
     made: list[TransportCaller] = []
 
@@ -137,6 +137,6 @@ def new_reach(place: Path) -> Iterator[Callable[..., TransportCaller]]:
 
 
 @pytest.fixture
-def caller(sshd: Sshd, new_reach: Callable[..., TransportCaller]) -> TransportCaller:
+def caller(sshd: Sshd, new_caller: Callable[..., TransportCaller]) -> TransportCaller:
     """A caller of a stock server."""
-    return new_reach(sshd)
+    return new_caller(sshd)

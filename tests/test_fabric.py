@@ -25,13 +25,13 @@ from tests.test_master import behind, until
 from tests.transport_caller import TransportCaller
 
 NewSshd = Callable[..., Sshd]
-NewReach = Callable[..., TransportCaller]
+NewCaller = Callable[..., TransportCaller]
 
 
 @pytest.fixture
-def caller(sshd: Sshd, new_reach: NewReach) -> TransportCaller:
+def caller(sshd: Sshd, new_caller: NewCaller) -> TransportCaller:
     """A caller of a stock server, by Fabric."""
-    return new_reach(sshd, transport="fabric")
+    return new_caller(sshd, transport="fabric")
 
 
 def owners(caller: TransportCaller) -> list[int]:
@@ -97,7 +97,8 @@ def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
     config = place / "config"
     config.write_text(CONFIGS.replace("included/*", f"{place}/*"))
     settings = Settings(ssh_config=str(config))
-    theirs, ours = (m.resolve(host, settings) for m in (ssh_config, fabric_config))
+    theirs = ssh_config.ask_ssh_for_identity(host, settings)
+    ours = fabric_config.read_identity(host, settings)
     same = "key host target hostname user port jump first_hop proxied config".split()
     for name in (*same, "cacheable", "agents", "env", "times"):
         assert getattr(ours, name) == getattr(theirs, name), name
@@ -107,7 +108,10 @@ def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
 def test_refusal_counts_for_both(sshd: Sshd) -> None:
     """What is remembered of a login by ssh holds for one by Fabric."""
     settings = Settings(ssh_config=str(sshd.config))
-    both = [m.resolve("box", settings) for m in (ssh_config, fabric_config)]
+    both = [
+        ssh_config.ask_ssh_for_identity("box", settings),
+        fabric_config.read_identity("box", settings),
+    ]
     assert len({transports.digest_credentials(identity) for identity in both}) == 1
 
 
@@ -116,7 +120,8 @@ def test_key_is_that_of_ssh_with_the_files_of_this_machine(
     host: str, need_sshd: None
 ) -> None:
     settings = Settings(ssh_options="Port=2022 User=u")
-    theirs, ours = (m.resolve(host, settings) for m in (ssh_config, fabric_config))
+    theirs = ssh_config.ask_ssh_for_identity(host, settings)
+    ours = fabric_config.read_identity(host, settings)
     assert ours.key == theirs.key
     assert {f[0] for f in ours.files} >= {"/etc/ssh/ssh_config"}
 
@@ -148,17 +153,17 @@ def test_identity_found_without_an_ssh_is_not_kept_where_there_is_one(
 
 
 def test_without_ssh_on_path_it_is_fabric(
-    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, new_caller: NewCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     assert caller.connect().name == "fabric"
 
 
 def test_master_that_is_there_is_used_without_ssh(
-    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd, new_caller: NewCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     caller.run("true")
     monkeypatch.setenv("PATH", "/nowhere")
     assert caller.run("echo x") == (0, b"x\n")
@@ -166,16 +171,16 @@ def test_master_that_is_there_is_used_without_ssh(
 
 
 def test_master_makes_way_for_who_must_not_use_it(
-    sshd: Sshd, new_reach: NewReach, caller: TransportCaller
+    sshd: Sshd, new_caller: NewCaller, caller: TransportCaller
 ) -> None:
-    other = new_reach(sshd)
+    other = new_caller(sshd)
     other.run("true")
     assert caller.connect().name == "fabric"
     assert (other.ssh_pids(), caller.state().alive) == ([], False)
 
 
 def test_master_waits_for_the_end_of_it(
-    sshd: Sshd, new_reach: NewReach, caller: TransportCaller
+    sshd: Sshd, new_caller: NewCaller, caller: TransportCaller
 ) -> None:
     """One gate for both: ssh connects once Fabric has hung up."""
 
@@ -183,7 +188,7 @@ def test_master_waits_for_the_end_of_it(
         pass
 
     transport = caller.connect()
-    other = new_reach(sshd)
+    other = new_caller(sshd)
     ticks = iter(range(20))
 
     def on_wait() -> None:
@@ -376,18 +381,18 @@ def test_what_tick_raises_ends_the_handshake(
 # -- what the server says
 
 
-def test_max_sessions_is_a_refusal(new_sshd: NewSshd, new_reach: NewReach) -> None:
+def test_max_sessions_is_a_refusal(new_sshd: NewSshd, new_caller: NewCaller) -> None:
     sshd = new_sshd(MaxSessions=0)
     with pytest.raises(errors.SessionRefused, match="MaxSessions") as caught:
-        new_reach(sshd, transport="fabric").run("true")
+        new_caller(sshd, transport="fabric").run("true")
     assert "nothing ran" in str(caught.value)
 
 
 def test_server_that_drops_logins_is_throttled(
-    new_sshd: NewSshd, new_reach: NewReach
+    new_sshd: NewSshd, new_caller: NewCaller
 ) -> None:
     sshd = new_sshd(MaxStartups="1:100:1")
-    caller = new_reach(sshd, transport="fabric")
+    caller = new_caller(sshd, transport="fabric")
     with socket.create_connection(("127.0.0.1", sshd.port)):
         sshd.wait_for("Connection from ")
         with pytest.raises(errors.Throttled, match="MaxStartups"):
@@ -525,12 +530,12 @@ def test_host_key_that_is_known(sshd: Sshd, caller: TransportCaller, name: str) 
 @pytest.mark.parametrize("way", ["fabric", "openssh"])
 @pytest.mark.parametrize("strict", ["yes", "ask", "accept-new"])
 def test_changed_host_key_is_refused_in_the_same_words(
-    sshd: Sshd, new_reach: NewReach, way: str, strict: str
+    sshd: Sshd, new_caller: NewCaller, way: str, strict: str
 ) -> None:
     sshd.stop()
     sshd.new_host_key()
     sshd.start()
-    caller = new_reach(
+    caller = new_caller(
         sshd, transport=way, ssh_options=f"StrictHostKeyChecking={strict}"
     )
     with pytest.raises(errors.AuthenticationError) as caught:
@@ -542,10 +547,10 @@ def test_changed_host_key_is_refused_in_the_same_words(
 @pytest.mark.parametrize("way", ["fabric", "openssh"])
 @pytest.mark.parametrize("strict", ["yes", "ask"])
 def test_unknown_host_key_is_refused(
-    sshd: Sshd, new_reach: NewReach, way: str, strict: str
+    sshd: Sshd, new_caller: NewCaller, way: str, strict: str
 ) -> None:
     sshd.known_hosts.write_text("")
-    caller = new_reach(
+    caller = new_caller(
         sshd, transport=way, ssh_options=f"StrictHostKeyChecking={strict}"
     )
     with pytest.raises(errors.AuthenticationError, match="(?i)host key"):
@@ -556,14 +561,18 @@ def test_unknown_host_key_is_refused(
 @pytest.mark.parametrize("strict", ["accept-new", "no"])
 @pytest.mark.parametrize("hash_it", ["yes", "no"])
 def test_new_host_key_is_learnt_so_that_ssh_knows_it(
-    sshd: Sshd, new_reach: NewReach, caller: TransportCaller, strict: str, hash_it: str
+    sshd: Sshd,
+    new_caller: NewCaller,
+    caller: TransportCaller,
+    strict: str,
+    hash_it: str,
 ) -> None:
     sshd.known_hosts.write_text("")
     options = f"StrictHostKeyChecking={strict} HashKnownHosts={hash_it}"
     assert caller.again(ssh_options=options).run("echo x") == (0, b"x\n")
     text = sshd.known_hosts.read_text()
     assert text.startswith("|1|") == (hash_it == "yes")
-    assert new_reach(sshd).run("echo y") == (0, b"y\n")
+    assert new_caller(sshd).run("echo y") == (0, b"y\n")
 
 
 def test_revoked_host_key(sshd: Sshd, caller: TransportCaller) -> None:
@@ -575,7 +584,7 @@ def test_revoked_host_key(sshd: Sshd, caller: TransportCaller) -> None:
 
 
 def test_host_is_asked_for_the_kind_of_key_that_is_known(
-    new_sshd: NewSshd, new_reach: NewReach, place: Path
+    new_sshd: NewSshd, new_caller: NewCaller, place: Path
 ) -> None:
     """It has an ECDSA key too, which paramiko and ssh like less by themselves."""
     path = place / "ecdsa"
@@ -584,39 +593,39 @@ def test_host_is_asked_for_the_kind_of_key_that_is_known(
     sshd = new_sshd(HostKey=f"{path}\nHostKey {place}/sshd0/host")
     name = f"[127.0.0.1]:{sshd.port}"
     sshd.known_hosts.write_text(f"{name} {path.with_suffix('.pub').read_text()}")
-    assert new_reach(sshd, transport="fabric").run("echo x") == (0, b"x\n")
+    assert new_caller(sshd, transport="fabric").run("echo x") == (0, b"x\n")
 
 
 # -- ways in
 
 
-def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> None:
+def test_session_through_a_jump_host(new_sshd: NewSshd, new_caller: NewCaller) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
-    caller = new_reach(target, transport="fabric")
+    caller = new_caller(target, transport="fabric")
     assert caller.run("echo x") == (0, b"x\n")
     assert (jump.connections, target.connections) == (1, 1)
     assert owners(caller) == []
 
 
 def test_refusal_by_the_jump_host_is_said(
-    new_sshd: NewSshd, new_reach: NewReach
+    new_sshd: NewSshd, new_caller: NewCaller
 ) -> None:
     jump, target = new_sshd(AllowTcpForwarding="no"), new_sshd()
     behind(jump, target)
     with pytest.raises(errors.HostUnreachable, match="AllowTcpForwarding"):
-        new_reach(target, transport="fabric").run("true")
+        new_caller(target, transport="fabric").run("true")
     assert target.connections == 0
 
 
 def test_unknown_key_of_the_jump_host_is_refused(
-    new_sshd: NewSshd, new_reach: NewReach
+    new_sshd: NewSshd, new_caller: NewCaller
 ) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
     jump.known_hosts.write_text("")
     with pytest.raises(errors.AuthenticationError):
-        new_reach(target, transport="fabric").run("true")
+        new_caller(target, transport="fabric").run("true")
     assert (jump.logins, target.connections) == (0, 0)
 
 

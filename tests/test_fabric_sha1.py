@@ -66,13 +66,13 @@ def new_rsa_sshd(
 )
 def test_no_signature_by_sha1(
     new_rsa_sshd: Callable[[str, str], Sshd],
-    new_reach: Callable[..., TransportCaller],
+    new_caller: Callable[..., TransportCaller],
     host: str,
     login: str,
     said: str,
 ) -> None:
     sshd = new_rsa_sshd(host, login)
-    caller = new_reach(sshd, transport="fabric")
+    caller = new_caller(sshd, transport="fabric")
     if not said:
         assert caller.run("echo x") == (0, b"x\n")
         return
@@ -121,7 +121,7 @@ def liar(rsa: Path) -> Iterator[socket.socket]:
 def test_host_that_signs_by_another_algorithm_than_agreed(
     liar: socket.socket,
     rsa: Path,
-    new_reach: Callable[..., TransportCaller],
+    new_caller: Callable[..., TransportCaller],
     place: Path,
 ) -> None:
     port = liar.getsockname()[1]
@@ -136,7 +136,7 @@ def test_host_that_signs_by_another_algorithm_than_agreed(
     UserKnownHostsFile {place}/known
     StrictHostKeyChecking yes
 """)
-    caller = new_reach(None, transport="fabric", ssh_config=str(config))
+    caller = new_caller(None, transport="fabric", ssh_config=str(config))
     caller.host = "box"
     with pytest.raises(errors.AuthenticationError, match="signed by ssh-rsa"):
         caller.run("echo x")

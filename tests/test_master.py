@@ -28,7 +28,7 @@ from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
 
 NewSshd = Callable[..., Sshd]
-NewReach = Callable[..., TransportCaller]
+NewCaller = Callable[..., TransportCaller]
 
 
 def until(true: Callable[[], object], seconds: float = 15.0) -> None:
@@ -67,10 +67,10 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def test_racing_processes_make_one_connection(
-    new_sshd: NewSshd, new_reach: NewReach
+    new_sshd: NewSshd, new_caller: NewCaller
 ) -> None:
     sshd = new_sshd(MaxSessions=100)
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     crowd = [caller.process(f"echo {number}") for number in range(24)]
     for number, one in enumerate(crowd):
         out, err = one.communicate(timeout=60)
@@ -79,13 +79,13 @@ def test_racing_processes_make_one_connection(
 
 
 def test_two_names_of_one_host_share_it_and_two_configurations_do_not(
-    sshd: Sshd, new_reach: NewReach
+    sshd: Sshd, new_caller: NewCaller
 ) -> None:
     with open(sshd.config, "a", encoding="utf-8") as config:
         lines = sshd.config.read_text().replace("Host box", "Host other")
         config.write(lines)
         config.write(lines.replace("Host other", "Host third") + "    HostKeyAlias h\n")
-    caller, other, third = (new_reach(sshd) for _ in range(3))
+    caller, other, third = (new_caller(sshd) for _ in range(3))
     other.host, third.host = "other", "third"
     assert caller.identity.key == other.identity.key
     assert caller.identity.key != third.identity.key
@@ -225,9 +225,9 @@ def test_other_protocol_is_left_to_ssh(sshd: Sshd, caller: TransportCaller) -> N
 
 
 def test_other_protocol_is_an_error_if_ssh_may_not_help(
-    sshd: Sshd, new_reach: NewReach
+    sshd: Sshd, new_caller: NewCaller
 ) -> None:
-    caller = new_reach(sshd, mux="native")
+    caller = new_caller(sshd, mux="native")
     with other_protocol(caller):
         with pytest.raises(errors.HostUnreachable, match="mux=auto"):
             caller.run("true")
@@ -374,9 +374,9 @@ def test_directory_is_near_the_store_where_a_socket_fits() -> None:
 
 
 def test_connection_from_a_store_with_a_long_path(
-    sshd: Sshd, place: Path, new_reach: NewReach
+    sshd: Sshd, place: Path, new_caller: NewCaller
 ) -> None:
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     caller.folder = Path(transports.choose_rundir(str(place / ("x" * 90))))
     assert caller.run("echo x") == (0, b"x\n")
     assert str(caller.socket).startswith("/tmp/sshjobs-")
@@ -391,10 +391,10 @@ def test_connection_from_a_store_with_a_long_path(
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_stopped_master_is_ended_and_replaced(
-    sshd: Sshd, new_reach: NewReach, monkeypatch: pytest.MonkeyPatch, way: str
+    sshd: Sshd, new_caller: NewCaller, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(master, "PATIENCE", 0.3)
-    caller = new_reach(sshd, mux=way)
+    caller = new_caller(sshd, mux=way)
     caller.run("true")
     old = pid_of(caller)
     with stopped(old):
@@ -417,9 +417,9 @@ def test_stopped_master_is_no_bound_to_disconnect(
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_master_killed_in_the_middle_of_a_session(
-    sshd: Sshd, new_reach: NewReach, way: str
+    sshd: Sshd, new_caller: NewCaller, way: str
 ) -> None:
-    caller = new_reach(sshd, mux=way)
+    caller = new_caller(sshd, mux=way)
     transport = caller.connect()
     pid = pid_of(caller)
 
@@ -435,9 +435,9 @@ def test_master_killed_in_the_middle_of_a_session(
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_server_s_process_killed_in_the_middle_of_a_session(
-    sshd: Sshd, new_reach: NewReach, way: str
+    sshd: Sshd, new_caller: NewCaller, way: str
 ) -> None:
-    caller = new_reach(sshd, mux=way)
+    caller = new_caller(sshd, mux=way)
     transport = caller.connect()
 
     def sink(piece: bytes) -> None:
@@ -452,9 +452,9 @@ def test_server_s_process_killed_in_the_middle_of_a_session(
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_master_that_ended_before_the_session_ran_nothing(
-    sshd: Sshd, new_reach: NewReach, way: str
+    sshd: Sshd, new_caller: NewCaller, way: str
 ) -> None:
-    caller = new_reach(sshd, mux=way)
+    caller = new_caller(sshd, mux=way)
     transport = caller.connect()
     mark = caller.folder.parent / "mark"
     processes.end_process(
@@ -469,11 +469,11 @@ def test_master_that_ended_before_the_session_ran_nothing(
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_black_hole_ends_in_time_and_the_next_recovers(
-    sshd: Sshd, new_reach: NewReach, way: str
+    sshd: Sshd, new_caller: NewCaller, way: str
 ) -> None:
     relay = sshd.folder / "relay"
     through_a_script(sshd, f"echo $$ >{relay}")
-    caller = new_reach(sshd, mux=way)
+    caller = new_caller(sshd, mux=way)
     transport = caller.connect()
     hole = int(relay.read_text())
     with stopped(hole), pytest.raises(errors.CommandTimeout) as caught:
@@ -484,10 +484,10 @@ def test_black_hole_ends_in_time_and_the_next_recovers(
 
 
 def test_connection_stays_up_while_its_finder_is_at_work(
-    sshd: Sshd, new_reach: NewReach
+    sshd: Sshd, new_caller: NewCaller
 ) -> None:
     """The idle time of ControlPersist does not run out between finding and using."""
-    caller = new_reach(sshd, persist=1)
+    caller = new_caller(sshd, persist=1)
     caller.connect().close()
     transport = caller.connect()
     end = time.monotonic() + 4.0
@@ -775,10 +775,10 @@ def test_stopped_holders_of_all_places_do_not_bar_the_way(place: Path) -> None:
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_max_sessions_is_a_refusal_and_never_a_second_connection(
-    new_sshd: NewSshd, new_reach: NewReach, way: str
+    new_sshd: NewSshd, new_caller: NewCaller, way: str
 ) -> None:
     sshd = new_sshd(MaxSessions=1)
-    caller = new_reach(sshd, mux=way)
+    caller = new_caller(sshd, mux=way)
     go = caller.folder.parent / "go"
     first = caller.process(f"until test -e {go}; do sleep 0.05; done; echo x")
     until(lambda: sshd.sessions)
@@ -795,10 +795,10 @@ def test_max_sessions_is_a_refusal_and_never_a_second_connection(
 
 
 def test_server_that_drops_logins_is_throttled(
-    new_sshd: NewSshd, new_reach: NewReach
+    new_sshd: NewSshd, new_caller: NewCaller
 ) -> None:
     sshd = new_sshd(MaxStartups="1:100:1")
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     with socket.create_connection(("127.0.0.1", sshd.port)):
         sshd.wait_for("Connection from ")
         with pytest.raises(errors.Throttled) as caught:
@@ -832,23 +832,23 @@ def test_nobody_listens(sshd: Sshd, caller: TransportCaller) -> None:
         caller.run("true")
 
 
-def test_port_that_is_silent(sshd: Sshd, new_reach: NewReach) -> None:
+def test_port_that_is_silent(sshd: Sshd, new_caller: NewCaller) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(5)
         port = silent.getsockname()[1]
-        caller = new_reach(sshd, ssh_options=f"Port={port}", conn_timeout=1)
+        caller = new_caller(sshd, ssh_options=f"Port={port}", conn_timeout=1)
         with pytest.raises(errors.HostUnreachable, match="banner"):
             caller.run("true")
 
 
-def test_server_that_greets_and_goes_silent(sshd: Sshd, new_reach: NewReach) -> None:
+def test_server_that_greets_and_goes_silent(sshd: Sshd, new_caller: NewCaller) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(5)
         port = silent.getsockname()[1]
         options = {"ssh_options": f"Port={port}", "conn_timeout": 1}
-        caller = new_reach(sshd, banner_timeout=1, **options)
+        caller = new_caller(sshd, banner_timeout=1, **options)
         thread = threading.Thread(target=_greet, args=(silent,), daemon=True)
         thread.start()
         with pytest.raises(errors.HostUnreachable) as caught:
@@ -875,16 +875,16 @@ def test_bad_configuration_is_said_in_ssh_s_words(
         caller.run("true")
 
 
-def test_missing_configuration_file(new_reach: NewReach, sshd: Sshd) -> None:
-    caller = new_reach(sshd).again(ssh_config="/no/such/file")
+def test_missing_configuration_file(new_caller: NewCaller, sshd: Sshd) -> None:
+    caller = new_caller(sshd).again(ssh_config="/no/such/file")
     with pytest.raises(errors.SpecError, match="/no/such/file"):
         caller.run("true")
 
 
 def test_ssh_that_must_be_used_and_is_not_here(
-    monkeypatch: pytest.MonkeyPatch, sshd: Sshd, new_reach: NewReach
+    monkeypatch: pytest.MonkeyPatch, sshd: Sshd, new_caller: NewCaller
 ) -> None:
-    caller = new_reach(sshd, transport="openssh")
+    caller = new_caller(sshd, transport="openssh")
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(errors.HostUnreachable, match="no ssh client"):
@@ -921,14 +921,14 @@ VisualHostKey yes
 """
 
 
-def test_a_configuration_that_forks_is_read(sshd: Sshd, new_reach: NewReach) -> None:
+def test_a_configuration_that_forks_is_read(sshd: Sshd, new_caller: NewCaller) -> None:
     sshd.write_client_config("ForkAfterAuthentication yes")
-    assert new_reach(sshd).run("echo hi") == (0, b"hi\n")
+    assert new_caller(sshd).run("echo hi") == (0, b"hi\n")
 
 
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_hostile_configuration_breaks_no_session(
-    sshd: Sshd, new_reach: NewReach, way: str
+    sshd: Sshd, new_caller: NewCaller, way: str
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -936,7 +936,7 @@ def test_hostile_configuration_breaks_no_session(
         port = taken.getsockname()[1]
         text = HOSTILE.format(folder=sshd.folder, port=port)
         sshd.write_client_config(*text.strip().splitlines())
-        caller = new_reach(sshd, mux=way)
+        caller = new_caller(sshd, mux=way)
         assert caller.run("cat; exit 3", b"in") == (3, b"in")
         status, out = caller.run("tty; env; exit 4")
         assert status == 4
@@ -947,9 +947,9 @@ def test_hostile_configuration_breaks_no_session(
 
 
 def test_percent_and_space_in_the_path(
-    sshd: Sshd, place: Path, new_reach: NewReach
+    sshd: Sshd, place: Path, new_caller: NewCaller
 ) -> None:
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     caller.folder = place / "a %h b"
     assert caller.run("echo x") == (0, b"x\n")
     assert caller.again(mux="ssh").run("echo y") == (0, b"y\n")
@@ -965,10 +965,10 @@ def behind(jump: Sshd, target: Sshd, *lines: str) -> None:
     target.write_client_config("ProxyJump hop", before=hop)
 
 
-def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> None:
+def test_session_through_a_jump_host(new_sshd: NewSshd, new_caller: NewCaller) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
-    caller = new_reach(target)
+    caller = new_caller(target)
     assert caller.identity.first_hop
     assert caller.run("echo x") == (0, b"x\n")
     assert caller.again(mux="ssh").run("echo y") == (0, b"y\n")
@@ -978,27 +978,27 @@ def test_session_through_a_jump_host(new_sshd: NewSshd, new_reach: NewReach) -> 
 
 
 def test_ended_master_takes_its_way_through_the_jump_host_with_it(
-    new_sshd: NewSshd, new_reach: NewReach
+    new_sshd: NewSshd, new_caller: NewCaller
 ) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
-    caller = new_reach(target)
+    caller = new_caller(target)
     caller.run("true")
     os.kill(pid_of(caller), signal.SIGKILL)
     until(lambda: caller.ssh_pids() == [])
 
 
 def test_refusal_by_the_jump_host_is_said(
-    new_sshd: NewSshd, new_reach: NewReach
+    new_sshd: NewSshd, new_caller: NewCaller
 ) -> None:
     jump, target = new_sshd(), new_sshd()
     behind(jump, target)
     (jump.folder / "authorized_keys").write_text("")
     with pytest.raises(errors.AuthenticationError, match="Permission denied"):
-        new_reach(target).run("true")
+        new_caller(target).run("true")
     jump.stop()
     with pytest.raises(errors.HostUnreachable, match=f"port {jump.port}: Connection"):
-        new_reach(target).run("true")
+        new_caller(target).run("true")
 
 
 # -- ending
@@ -1024,8 +1024,8 @@ def test_drain_lets_a_session_come_to_its_end(
     assert caller.ssh_pids() == []
 
 
-def test_drain_is_bounded(sshd: Sshd, new_reach: NewReach) -> None:
-    caller = new_reach(sshd, command_timeout=1)
+def test_drain_is_bounded(sshd: Sshd, new_caller: NewCaller) -> None:
+    caller = new_caller(sshd, command_timeout=1)
     first = caller.process("sleep 8")
     until(lambda: sshd.sessions)
     assert caller.disconnect(drain=True)
@@ -1035,10 +1035,10 @@ def test_drain_is_bounded(sshd: Sshd, new_reach: NewReach) -> None:
 
 
 def test_drain_ends_a_master_that_nobody_wrote_down(
-    sshd: Sshd, new_reach: NewReach
+    sshd: Sshd, new_caller: NewCaller
 ) -> None:
     """Its starter was killed right after the login; draining, it hides its log."""
-    caller = new_reach(sshd, command_timeout=1)
+    caller = new_caller(sshd, command_timeout=1)
     first = caller.process("sleep 8")
     until(lambda: sshd.sessions)
     master = pid_of(caller)
@@ -1198,9 +1198,10 @@ def at_a_terminal(
 ) -> tuple[int, bytes]:
     """Connect in a process with a terminal of its own and answer what is asked."""
     code = (
-        "import sys; from pathlib import Path; from tests.reach import Reach; "
-        "reach = Reach(Path(sys.argv[1]), None, ssh_config=sys.argv[2]); "
-        "reach.host = 'box'; reach.connect(interactive=True).close()"
+        "import sys; from pathlib import Path; "
+        "from tests.transport_caller import TransportCaller; "
+        "caller = TransportCaller(Path(sys.argv[1]), None, ssh_config=sys.argv[2]); "
+        "caller.host = 'box'; caller.connect(interactive=True).close()"
     )
     words = [str(caller.folder), caller.values["ssh_config"]]
     pid, terminal = pty.fork()

@@ -14,7 +14,7 @@ from tests.cli import Cli
 from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
 
-NewReach = Callable[..., TransportCaller]
+NewCaller = Callable[..., TransportCaller]
 
 _RELAY = """
 import os, select, socket, sys
@@ -62,7 +62,7 @@ def test_a_proxy_command_has_what_proxies_read(
 )
 def test_what_the_configuration_names_is_there(
     sshd: Sshd,
-    new_reach: NewReach,
+    new_caller: NewCaller,
     line: str,
     where: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -96,7 +96,7 @@ def test_what_the_configuration_names_is_there(
     if "Match" in line:
         text = text.replace("    Port 1\n", "", 1) + "    Port 1\n"
     sshd.config.write_text(text)
-    caller = new_reach(sshd, ssh_options=more)
+    caller = new_caller(sshd, ssh_options=more)
     assert caller.run("exit 3")[0] == 3
     assert caller.identity.key == caller.identity.key
 
@@ -120,9 +120,9 @@ def values_of(argv: list[str], name: str) -> list[str]:
 
 
 def test_times_of_the_configuration_beat_our_defaults(
-    sshd: Sshd, new_reach: NewReach
+    sshd: Sshd, new_caller: NewCaller
 ) -> None:
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     sshd.write_client_config(
         "ConnectTimeout 90",
         "ServerAliveInterval 61",
@@ -137,7 +137,7 @@ def test_times_of_the_configuration_beat_our_defaults(
     usual = settings.conn_timeout + settings.banner_timeout
     assert handshake.bound_login_seconds(identity, settings) == usual + 80
 
-    said = new_reach(sshd, conn_timeout=5, keepalive_interval=9)
+    said = new_caller(sshd, conn_timeout=5, keepalive_interval=9)
     argv = command_lines.master_argv(said.identity, said.settings, "/r/s", "/r/l")
     assert values_of(argv, "ConnectTimeout") == ["5"]
     assert values_of(argv, "ServerAliveInterval") == ["9"]
@@ -145,9 +145,9 @@ def test_times_of_the_configuration_beat_our_defaults(
 
 
 def test_a_jump_host_has_its_own_connect_timeout(
-    sshd: Sshd, new_reach: NewReach
+    sshd: Sshd, new_caller: NewCaller
 ) -> None:
-    caller = new_reach(sshd)
+    caller = new_caller(sshd)
     sshd.write_client_config(
         "ProxyJump other,hop", before="Host hop\n    ConnectTimeout 40\n"
     )
@@ -155,7 +155,7 @@ def test_a_jump_host_has_its_own_connect_timeout(
         caller.identity, caller.settings, "/r/l", False
     )
     assert "'ConnectTimeout=40'" in command
-    explicit = new_reach(sshd, conn_timeout=5)
+    explicit = new_caller(sshd, conn_timeout=5)
     command = command_lines.jump_command(
         explicit.identity, explicit.settings, "/r/l", False
     )

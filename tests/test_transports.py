@@ -21,17 +21,17 @@ ALL_BYTES = bytes(range(256)) * 40
 
 @pytest.fixture(params=WAYS)
 def way(
-    request: pytest.FixtureRequest, new_reach: Callable[..., TransportCaller]
+    request: pytest.FixtureRequest, new_caller: Callable[..., TransportCaller]
 ) -> Callable[..., TransportCaller]:
     """Makes a caller by one of the ways, with the settings that are given."""
 
     def make(**values: object) -> TransportCaller:
         if request.param == "local":
-            return new_reach(None, **values)
+            return new_caller(None, **values)
         server = request.getfixturevalue("sshd")
         if request.param == "fabric":
-            return new_reach(server, transport="fabric", **values)
-        return new_reach(server, mux=request.param, **values)
+            return new_caller(server, transport="fabric", **values)
+        return new_caller(server, mux=request.param, **values)
 
     return make
 
