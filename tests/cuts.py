@@ -103,7 +103,10 @@ class Cut(Shell):
         into: StdoutFile | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
-        """Say it again, to who asks now."""
+        """Say it again, to who asks now; a host that was cut off did run programs."""
+        probe = re.fullmatch(rb"\{ exit (\d+); \}\n", stdin)
+        if probe:  # see rounds.obstacles.echoes
+            return Completed(int(probe[1]), b"", 0)
         data = self.said.replace(_NONCE, _nonce(stdin))
         for at in range(0, len(data), 4096):
             sink(data[at : at + 4096])

@@ -14,7 +14,7 @@ from sshjobs.errors import SshJobsError
 from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec, is_job_id
 from sshjobs.rounds import Coordinator
-from sshjobs.rounds.apply import is_home
+from sshjobs.rounds.log_state import is_log_home
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
@@ -233,4 +233,8 @@ def check_job(job: Job) -> None:
     if job.state in (states.COMPLETED, states.FAILED) and not job.reason:
         assert job.exit_status is not None or job.signal is not None, job
     assert job.exit_status is None or 0 <= job.exit_status <= 255
-    assert is_home(job) or job.reaped_at is None or job.log_local_bytes <= job.log_bytes
+    assert (
+        is_log_home(job)
+        or job.reaped_at is None
+        or job.log_local_bytes <= job.log_bytes
+    )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sshjobs import errors, protocol, states
 from sshjobs.model import Job, Spec, new_job_id
-from sshjobs.rounds.apply import ReplyApplier, is_home
+from sshjobs.rounds.apply import ReplyApplier
+from sshjobs.rounds.log_state import is_log_home
 from sshjobs.store import SLICE, Store
 
 pytestmark = pytest.mark.quick
@@ -138,9 +139,9 @@ def test_a_job_that_is_only_prepared_is_still_wanted(store: Store) -> None:
 
 def test_an_ended_job_is_home_with_its_last_byte(store: Store) -> None:
     begin(store)
-    assert not is_home(tell(store, STARTED, GOOD))
-    assert not is_home(tell(store, protocol.LogEnd(ID, 0, 2, 3)))
-    assert is_home(tell(store, protocol.LogEnd(ID, 2, 1, 3)))
+    assert not is_log_home(tell(store, STARTED, GOOD))
+    assert not is_log_home(tell(store, protocol.LogEnd(ID, 0, 2, 3)))
+    assert is_log_home(tell(store, protocol.LogEnd(ID, 2, 1, 3)))
 
 
 def test_a_gap_in_a_log_does_not_count(store: Store) -> None:

@@ -123,9 +123,9 @@ def report_host_errors(answer: HostResults) -> int:
 
 def report_missing_bytes(job: Job) -> int:
     """Say if bytes of a log are not here; return 1 if they are gone for good."""
-    from ..rounds.apply import is_cut
+    from ..rounds.log_state import is_log_cut
 
-    if is_cut(job):
+    if is_log_cut(job):
         print_error(
             f"job {job.id}: its log was cut at {job.log_local_bytes} bytes (the "
             f"setting max_log_bytes); the rest stands on {job.host}, in "

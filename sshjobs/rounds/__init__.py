@@ -9,12 +9,12 @@ and applies everything else in one transaction, if the lock's generation is stil
 its own. No transaction is open during a session. Then it rings the bell, and
 those whose need is met go home.
 
-A reply that breaks off is not thrown away: each whole frame is a fact, apart from
-those that mean something only with a later one (``facts.settled``). A round whose
-outcome is unknown is run again, since every effect on the host is idempotent under
-the job's id. What was refused is told apart from what is
-unknown: the first costs a cooldown, kept in the store for all processes, the
-second counts against ``max_reconnect_attempts``.
+A reply that breaks off is not thrown away: each whole event counts, apart from those
+that mean something only with a later one (``apply.keep_settled_events``). A round
+whose outcome is unknown is run again, since every effect on the host is idempotent
+under the job's id. What was refused is told apart from what is unknown: the first
+costs a cooldown, kept in the store for all processes, the second counts against
+``max_reconnect_attempts``.
 """
 
 from __future__ import annotations

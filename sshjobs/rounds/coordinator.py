@@ -12,9 +12,9 @@ from ..locks import Bell, LeaderLock
 from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow, Store
-from .apply import is_ended, log_left
 from .bounds import Collector
 from .cooldown import cause_of, cooldown_end
+from .log_state import count_bytes_left, is_end_known
 from .request import LONG
 from .retry import RetryBudget
 from .round import Round
@@ -243,9 +243,9 @@ class Coordinator(Site):
     def _fetch_first(self, transport: transports.Transport) -> bool:
         """Bring home the long log of an ended job, of which a round knows no more."""
         job = self.store.job(self.eager) if self.eager else None
-        if job is None or not is_ended(job) or job.id in self.unfetched:
+        if job is None or not is_end_known(job) or job.id in self.unfetched:
             return False
-        if min(log_left(job), self.room()) < LONG or not self._bell.is_alone():
+        if min(count_bytes_left(job), self.room()) < LONG or not self._bell.is_alone():
             return False
         self._fetch(transport, [job.id], self.store.newest_intent(self.site_id))
         return True
@@ -260,7 +260,7 @@ class Coordinator(Site):
             job = self.store.job(job_id)
             if job is None or job.site_id != self.site_id or job_id in self.unfetched:
                 continue
-            if min(log_left(job), self.room()) < LONG:
+            if min(count_bytes_left(job), self.room()) < LONG:
                 continue
             try:
                 fetch = LogTransfer(self, self._lead, job, newest, self._bell)

@@ -21,8 +21,9 @@ from ..locks import Bell, LeaderLock
 from ..model import Job
 from ..protocol import LogWant
 from ..transports import StdoutFile, Transport
-from .apply import ReplyApplier, log_left
+from .apply import ReplyApplier
 from .bounds import Bounds
+from .log_state import count_bytes_left
 from .reply_sink import not_written, open_log
 from .request import LONG
 from .site import Site
@@ -80,8 +81,8 @@ class LogTransfer:
         self._newest = newest
         self._bell = bell
         self._job_id = job.id
-        most = site.portion or log_left(job)
-        most = min(most, log_left(job), site.room())
+        most = site.portion or count_bytes_left(job)
+        most = min(most, count_bytes_left(job), site.room())
         self._want = LogWant(job.id, job.log_local_bytes, most)
         self._path = site.store.log_path(job.id)
         self._fence = b""

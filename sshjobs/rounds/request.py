@@ -6,7 +6,13 @@ from .. import errors, protocol, states
 from ..model import Job
 from ..startup.records import Record
 from ..store import Intent, Store
-from .apply import is_ended, is_given_up, is_home, log_left, wants_log
+from .log_state import (
+    count_bytes_left,
+    is_end_known,
+    is_log_home,
+    is_log_wanted,
+    is_rest_given_up,
+)
 from .site import Site
 
 #: Bounds of one request (docs/reference/wire-format.md); the rest waits for the next.
@@ -106,7 +112,7 @@ def _check(job: Job) -> protocol.Check:
 
 def _home(job: Job) -> int:
     """Return how long a log may be on the host if it is to be deleted there."""
-    return protocol.ANY_LOG if is_given_up(job) else job.log_local_bytes
+    return protocol.ANY_LOG if is_rest_given_up(job) else job.log_local_bytes
 
 
 #: For the ends of so many jobs at most a round of starts waits a moment.
@@ -131,7 +137,7 @@ def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[In
     reaps: list[Intent] = []
     size = 0
     for intent in intents:
-        if intent.kind != "reap" or not is_home(jobs.get(intent.job_id)):
+        if intent.kind != "reap" or not is_log_home(jobs.get(intent.job_id)):
             continue
         size += jobs[intent.job_id].log_local_bytes
         if len(reaps) == MAX_REAPS or (reaps and size > MAX_REAP_BYTES):
@@ -184,7 +190,7 @@ def _logs(
     wanted = {}
     for intent in intents:
         job = jobs.get(intent.job_id)
-        if intent.kind in ("log", "reap") and job and wants_log(job):
+        if intent.kind in ("log", "reap") and job and is_log_wanted(job):
             wanted[job.id] = job
     chosen = list(wanted.values())
     turn = rounds * MAX_LOGS % max(1, len(chosen))
@@ -206,6 +212,6 @@ def _limit(site: Site, job: Job, piece: int, room: int) -> int:
     """Return how many bytes of a log to ask for; an ended job's has a last byte."""
     if job.max_log_bytes:
         piece = min(piece, job.max_log_bytes - job.log_local_bytes)
-    if min(log_left(job), room) >= LONG and job.id not in site.unfetched:
+    if min(count_bytes_left(job), room) >= LONG and job.id not in site.unfetched:
         return min(piece, LONG_PIECE_BYTES)
-    return min(piece, log_left(job)) if is_ended(job) else piece
+    return min(piece, count_bytes_left(job)) if is_end_known(job) else piece

@@ -6,7 +6,7 @@ import os
 
 from .. import errors, protocol, states, transports
 from ..locks import LeaderLock
-from .apply import ReplyApplier, settled
+from .apply import ReplyApplier, keep_settled_events
 from .asked import Asked
 from .bounds import Over, ReplyBounds
 from .reply_sink import ReplySink
@@ -228,7 +228,9 @@ class Round:
             ledger = ReplyApplier(
                 store, site.site_id, host, intents, self._skew, site.clock()
             )
-            useless = ledger.apply(self._facts if whole else settled(self._facts))
+            useless = ledger.apply(
+                self._facts if whole else keep_settled_events(self._facts)
+            )
             if self._failed is not None and not self._had_begun():
                 self._fail(plan, self._failed)
             columns = ledger.columns

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .. import errors, states
 from ..errors import NotYet, SshJobsError, StoreError
 from ..rounds import Coordinator
-from ..rounds.apply import runs_elsewhere
+from ..rounds.log_state import runs_elsewhere
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Selection, UnfinishedJobs, select_jobs

@@ -12,7 +12,7 @@ from ..errors import SshJobsError
 from ..model import Job
 from ..owned import open_owned
 from ..rounds import LONG, Coordinator
-from ..rounds.apply import is_cut, is_ended, is_full, wants_log
+from ..rounds.log_state import is_end_known, is_log_cut, is_log_full, is_log_wanted
 from ..store import Store
 from .context import Context
 
@@ -115,7 +115,7 @@ def copy_log(
     if whole and job.max_log_bytes:
         ctx.store.update(job.id, max_log_bytes=0)
         job = job._replace(max_log_bytes=0)
-    if job.log_final or job.reaped_at is not None or is_cut(job):
+    if job.log_final or job.reaped_at is not None or is_log_cut(job):
         _give(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
         return job
     with ctx.coordinator_at(job.site_id) as coordinator, _wanting_log(
@@ -220,16 +220,16 @@ def _bring(coordinator: Coordinator, job_id: str, rest: _Rest) -> SshJobsError |
 
     def need() -> float | None:
         known = coordinator.store.job(job_id)
-        due = None if known is not None and is_ended(known) else fresh()
+        due = None if known is not None and is_end_known(known) else fresh()
         if due is not None:
             return due
         job = coordinator.store.job(job_id)
         if job is None or job.reaped_at is not None:
             return None
-        if is_full(job):
+        if is_log_full(job):
             return None
         if job.log_local_bytes >= job.log_bytes and (
-            is_ended(job) or coordinator.room()
+            is_end_known(job) or coordinator.room()
         ):
             return None
         return rest.due(job)
@@ -259,10 +259,10 @@ def _follow(
         if job is None:
             return None
         tap.copy(job.log_local_bytes)
-        if states.is_final(job.state) and not wants_log(job):
+        if states.is_final(job.state) and not is_log_wanted(job):
             return None
-        full = not coordinator.room() or is_full(job)
-        if full and not said and not is_full(job):
+        full = not coordinator.room() or is_log_full(job)
+        if full and not said and not is_log_full(job):
             error = coordinator.no_room(job_id, job.log_local_bytes, job.log_bytes)
             said.append(str(error))
             say(said[0])

@@ -10,7 +10,7 @@ from .. import errors, protocol, states
 from ..errors import SshJobsError
 from ..model import Job
 from ..rounds import Coordinator
-from ..rounds.apply import is_cut, wants_cleanup, wants_log
+from ..rounds.log_state import is_log_cut, is_log_wanted, wants_cleanup
 from ..store import Store, slices
 from .adopt import (
     adopt_listed_jobs,
@@ -195,7 +195,7 @@ def _bring_cut_logs(coordinator: Coordinator, ids: list[str]) -> None:
         job.id
         for some in slices(ids)
         for job in store.jobs(some).values()
-        if job.max_log_bytes and wants_log(job)
+        if job.max_log_bytes and is_log_wanted(job)
     ]
     if not short:
         return
@@ -203,7 +203,7 @@ def _bring_cut_logs(coordinator: Coordinator, ids: list[str]) -> None:
 
     def need() -> float | None:
         for some in slices(short):
-            if any(wants_log(job) for job in store.jobs(some).values()):
+            if any(is_log_wanted(job) for job in store.jobs(some).values()):
                 return 0.0
         return None
 
@@ -219,7 +219,7 @@ def _cut(store: Store, ids: list[str]) -> set[str]:
         job.id
         for some in slices(ids)
         for job in store.jobs(some).values()
-        if is_cut(job)
+        if is_log_cut(job)
     }
 
 

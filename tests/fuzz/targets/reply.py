@@ -14,7 +14,7 @@ from sshjobs.errors import SshJobsError
 from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec
 from sshjobs.rounds import Coordinator
-from sshjobs.rounds.apply import is_ended
+from sshjobs.rounds.log_state import is_end_known
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
@@ -261,7 +261,7 @@ class Replies:
                 raise Broken(f"a job of nobody's: {name}")
             ends_now = known is None or not states.is_final(known.state)
             told = re.search(rb"ended %s [^\n]*\n" % name.encode(), said)
-            if is_ended(job) and ends_now and not told and not _was_refused(job):
+            if is_end_known(job) and ends_now and not told and not _was_refused(job):
                 raise Broken(f"a final state without an end: {job}")
         self._judge_files(before, after)
 

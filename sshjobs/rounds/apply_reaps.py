@@ -1,0 +1,115 @@
+"""What a host says of logs and of directories, brought into the store."""
+
+from __future__ import annotations
+
+from .. import errors, protocol, states
+from ..startup.records import TYPE_CHECKING
+from .changes import JobChanges
+from .log_state import is_log_home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_ANEW = (
+    "its log there and the one that is home differ, and it could not be brought anew"
+)
+
+
+def apply_reaped(changes: JobChanges, event: protocol.Reaped) -> None:
+    """Know that a directory is gone; an end that is known was said before."""
+    job = changes.jobs.get(event.job_id)
+    if job is not None and not states.is_final(job.state):
+        reason = "another machine has reaped it, and no record of its end is left"
+        changes.change(event.job_id, "lost", finished_at=changes.now, reason=reason)
+    changes.change(event.job_id, reaped_at=changes.now)
+    changes.serve_intents("reap", event.job_id)
+    changes.serve_intents("forget", event.job_id)
+
+
+def apply_reap_refused(changes: JobChanges, event: protocol.ReapRefused) -> None:
+    reason = f"not reaped: {event.reason}"
+    if event.job_id in changes.brought_anew:
+        reason += ", though it was brought anew"
+    note = errors.dump(errors.JobError(event.job_id, reason))
+    changes.serve_intents("reap", event.job_id, note)
+
+
+def apply_unforgotten(changes: JobChanges, event: protocol.Unforgotten) -> None:
+    """Tell that a job runs which was to be forgotten; if it is by now, end it."""
+    job = changes.jobs.get(event.job_id)
+    note = ""
+    if job is not None and states.is_final(job.state):
+        changes.store.add_intents(changes.site_id, "kill", [job.id], owner=0)
+    else:
+        text = f"not declared lost: {event.reason}; sshjobs kill ends it"
+        note = errors.dump(errors.JobError(event.job_id, text))
+    changes.serve_intents("forget", event.job_id, note)
+
+
+def apply_longer(changes: JobChanges, event: protocol.Longer) -> None:
+    """Want the rest of a log that was thought to be home; it is reaped after."""
+    job = changes.jobs.get(event.job_id)
+    if job is None or not is_log_home(job) or job.reaped_at is not None:
+        return
+    if event.log_bytes > job.log_local_bytes:
+        changes.change(event.job_id, log_bytes=event.log_bytes, log_final=False)
+        changes.intents.pop(("reap", event.job_id), None)
+
+
+def apply_differs(changes: JobChanges, event: protocol.Differs) -> None:
+    """Want a whole log once more, if this was not tried yet; it is reaped after."""
+    job = changes.jobs.get(event.job_id)
+    if job is None or not is_log_home(job) or job.reaped_at is not None:
+        return
+    numbers = changes.intents.get(("reap", event.job_id))
+    if numbers and event.job_id not in changes.brought_anew:
+        del changes.intents["reap", event.job_id]
+        error = errors.JobError(event.job_id, f"not reaped: {_ANEW}")
+        changes.store.note(numbers, errors.dump(error))
+        changes.change(event.job_id, log_local_bytes=0, log_final=False)
+
+
+def apply_no_log(changes: JobChanges, event: protocol.NoLog) -> None:
+    """Tell who wants the log of an ended job that none is left to bring.
+
+    Of one that has not ended, the checks of the same request say more.
+    """
+    job = changes.jobs.get(event.job_id)
+    if job is None or not states.is_final(job.state):
+        return
+    if event.reason == "gone":
+        changes.change(event.job_id, reaped_at=changes.now, log_final=True)
+        changes.serve_intents("reap", event.job_id)
+        return
+    for kind, what in (("reap", "not reaped"), ("log", "its log cannot be read")):
+        error = errors.JobError(event.job_id, f"{what}: {event.reason}")
+        changes.serve_intents(kind, event.job_id, errors.dump(error))
+
+
+def apply_log_end(changes: JobChanges, event: protocol.LogEnd) -> None:
+    job = changes.jobs.get(event.job_id)
+    if job is None or event.offset > job.log_local_bytes:
+        return
+    home = max(job.log_local_bytes, event.offset + event.length)
+    final = states.is_final(job.state)
+    known = job.log_bytes if final else 0
+    if job.state == states.LOST or not final:
+        known = max(job.log_bytes, event.size, home)
+    changes.change(
+        event.job_id,
+        log_local_bytes=home,
+        log_bytes=known,
+        log_final=final and home >= known,
+    )
+
+
+HANDLERS: dict[type, Callable[[JobChanges, Any], None]] = {
+    protocol.Reaped: apply_reaped,
+    protocol.ReapRefused: apply_reap_refused,
+    protocol.Unforgotten: apply_unforgotten,
+    protocol.Longer: apply_longer,
+    protocol.Differs: apply_differs,
+    protocol.NoLog: apply_no_log,
+    protocol.LogEnd: apply_log_end,
+}

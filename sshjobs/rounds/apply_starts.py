@@ -1,0 +1,123 @@
+"""What a host says of starts, brought into the store: started, claimed, refused."""
+
+from __future__ import annotations
+
+from .. import errors, protocol, states
+from ..model import Job
+from ..startup.records import TYPE_CHECKING
+from .changes import JobChanges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_HINTS = {
+    "ENOSPC": "make room on the host's file system, or set remote_base_dir",
+    "EACCES": "the base directory on the host must be writable, see remote_base_dir",
+    "ESHELL": "name one that the host has with --shell",
+    "EOTHER": "",
+}
+
+
+def apply_started(changes: JobChanges, event: protocol.Started) -> None:
+    changes.change(
+        event.job_id,
+        "started",
+        pid=event.pid,
+        start=event.start,
+        node=event.node,
+        started_at=event.started_at + changes.skew,
+        reason="",
+    )
+    changes.serve_intents("start", event.job_id)
+
+
+def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
+    job = changes.jobs.get(event.job_id)
+    if event.winner_id == event.job_id:
+        changes.change(event.job_id, attempt=event.attempt)
+        return
+    if job is None or job.state != states.PENDING:  # it has started: it holds it
+        return
+    other = changes.foreign.get(event.winner_id)
+    if other is None:
+        adopt_winner(changes, event, job)
+    elif (other.host, other.key) != (job.host, job.key):
+        refuse_holder(changes, event.job_id, other)
+        return
+    if is_id_promised(changes, event.job_id):
+        reason = f"never ran: job {event.winner_id} holds its key"
+        changes.end_unstarted(event.job_id, "cancelled", reason, key="")
+        return
+    note = "" if event.same else '["Differs", []]'
+    changes.serve_intents("start", event.job_id, note)
+    changes.store.redirect(event.job_id, event.winner_id)
+    del changes.jobs[event.job_id]
+    changes.store.forget([event.job_id])
+
+
+def adopt_winner(changes: JobChanges, event: protocol.Claimed, loser: Job) -> None:
+    """Know the job that holds the key; how it does is said by facts of its own."""
+    if event.winner_id in changes.jobs:
+        return
+    changes.jobs[event.winner_id] = loser._replace(
+        id=event.winner_id,
+        state=states.PENDING,
+        attempt=event.attempt,
+        command=loser.command if event.same else "",
+        digest=loser.digest if event.same else "",
+        cleanup="never",
+        reason="",
+    )
+
+
+def refuse_holder(changes: JobChanges, job_id: str, holder: Job) -> None:
+    """Take no job of another host in place of ours: it would be killed for it.
+
+    The same host under another configuration is another site, and keeps its keys.
+    """
+    detail = (
+        f"it says that job {holder.id} holds the key, which this machine knows as "
+        f"a job of {holder.host}"
+    )
+    hint = "nothing ran; if both names lead to one host, use that one for this key"
+    give_up_start(changes, job_id, detail, hint)
+
+
+def apply_refused(changes: JobChanges, event: protocol.Refused) -> None:
+    job = changes.jobs.get(event.job_id)
+    if job is not None and job.state != states.PENDING:  # it has started, or more
+        changes.serve_intents("start", event.job_id)
+        return
+    if event.code == "EGONE":
+        changes.end_unstarted(event.job_id)
+        return
+    detail = f"the job could not be started: {event.text}"
+    give_up_start(changes, event.job_id, detail, _HINTS.get(event.code, ""))
+
+
+def give_up_start(changes: JobChanges, job_id: str, detail: str, hint: str) -> None:
+    """Tell who wanted a job started that nothing of it ran, or will."""
+    if is_id_promised(changes, job_id):
+        changes.end_unstarted(job_id, "failed", detail)
+        return
+    error = errors.HostError(changes.host, detail, hint)
+    changes.serve_intents("start", job_id, errors.dump(error))
+    changes.jobs.pop(job_id, None)
+    changes.store.forget_job(job_id)
+
+
+def is_id_promised(changes: JobChanges, job_id: str) -> bool:
+    """Tell whether a user has the id of a job that was not answered in time.
+
+    It is asked of the store: a verb may have given up since the request was made.
+    """
+    intent = changes.store.start_intent(job_id)
+    return intent is not None and not intent.pid
+
+
+HANDLERS: dict[type, Callable[[JobChanges, Any], None]] = {
+    protocol.Started: apply_started,
+    protocol.Claimed: apply_claimed,
+    protocol.Refused: apply_refused,
+}

@@ -1,0 +1,141 @@
+"""The rows and intents that one reply touches, until they are written.
+
+Handlers of events (:mod:`.apply_starts`, :mod:`.apply_ends`, :mod:`.apply_reaps`) look
+at :class:`JobChanges` and say there how a job changes; nothing is written before a
+slice of the reply is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from .. import states
+from ..model import Job
+from ..startup.records import TYPE_CHECKING
+from ..store import Intent, Store
+from .log_state import wants_cleanup
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class JobChanges:
+    """The jobs that a reply is about, and the intents that it closes.
+
+    Args:
+        store: The store, inside the caller's transaction.
+        site_id: The site whose host replied.
+        host: Its name, for error texts.
+        intents: What stood in the request.
+        skew: What to add to the host's instants to make them ours, in seconds.
+        now: The instant of the application.
+
+    Attributes:
+        jobs: The rows of the site's jobs in this slice; handlers change them here.
+        foreign: The rows of other sites' jobs that the slice names.
+        intents: The numbers of the request's intents, by kind and job, that no event
+            has closed yet.
+        brought_anew: Whose logs are being brought anew, see ``apply_differs``.
+        node: Which machine replied, once it has said so.
+        columns: What is known of the host itself by now, for its row.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        site_id: str,
+        host: str,
+        intents: list[Intent],
+        skew: float,
+        now: float,
+    ) -> None:
+        self.store = store
+        self.site_id = site_id
+        self.host = host
+        self.skew = skew
+        self.now = now
+        self.node = ""
+        self.columns: dict[str, Any] = {}
+        self.jobs: dict[str, Job] = {}
+        self.foreign: dict[str, Job] = {}
+        self.brought_anew = {i.job_id for i in intents if i.kind == "reap" and i.note}
+        self.intents: dict[tuple[str, str], list[int]] = {}
+        for intent in intents:
+            numbers = self.intents.setdefault((intent.kind, intent.job_id), [])
+            numbers.append(intent.id)
+        self._served: dict[str, list[int]] = {}  # by note
+        self._started_ids: set[str] = set()  # jobs that need no spec any more
+
+    @contextmanager
+    def holding(self, ids: Iterable[str]) -> Iterator[None]:
+        """Have the rows of some jobs in memory, and write those that change.
+
+        Those of other sites are kept apart: this host has no say in them.
+        """
+        known = self.store.jobs(ids) if ids else {}
+        self.jobs = {k: job for k, job in known.items() if job.site_id == self.site_id}
+        self.foreign = {
+            k: job for k, job in known.items() if job.site_id != self.site_id
+        }
+        before = dict(self.jobs)
+        yield
+        changed = [job for key, job in self.jobs.items() if before.get(key) != job]
+        self.store.put(changed)
+        self._request_cleanup(changed, before)
+        waiting = {key for key, job in self.jobs.items() if job.state == "PENDING"}
+        self._started_ids |= before.keys() | self.jobs.keys()
+        self._started_ids -= waiting
+
+    def change(self, job_id: str, event: str = "", **columns: Any) -> None:
+        """Advance a job; what is final keeps all but what is said of its log."""
+        job = self.jobs.get(job_id)
+        if job is None or (states.is_final(job.state) and event):
+            return
+        state = states.advance(job.state, event) if event else job.state
+        self.jobs[job_id] = job._replace(state=state, **columns)
+
+    def serve_intents(self, kind: str, job_id: str, note: str = "") -> None:
+        """Close intents, once all facts are known; what is said first of one counts."""
+        numbers = self.intents.pop((kind, job_id), ())
+        self._served.setdefault(note, []).extend(numbers)
+
+    def _request_cleanup(self, changed: list[Job], before: dict[str, Job]) -> None:
+        """Want the directories gone of jobs that have just ended, if they say so."""
+        ended = [
+            job.id
+            for job in changed
+            if states.is_final(job.state)
+            and (job.id not in before or not states.is_final(before[job.id].state))
+            and wants_cleanup(job)
+        ]
+        if ended:
+            self.store.add_intents(self.site_id, "reap", ended, owner=0)
+
+    def end_unstarted(
+        self,
+        job_id: str,
+        event: str = "cancelled",
+        reason: str = "cancelled before it started",
+        **columns: Any,
+    ) -> None:
+        """End a job that will never start."""
+        self.change(
+            job_id,
+            event,
+            finished_at=self.now,
+            reason=reason,
+            log_final=True,
+            **columns,
+        )
+        self.serve_intents("start", job_id)
+
+    def close_intents(self) -> list[str]:
+        """Close what the reply served, in the store.
+
+        Returns:
+            The ids of jobs whose specs are not needed any more.
+        """
+        for note, numbers in self._served.items():
+            self.store.serve(numbers, note)
+        return sorted(self._started_ids)
