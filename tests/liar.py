@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sshjobs import display, states, transports
+from sshjobs import states, transports
+from sshjobs.display.rows import yield_host_lines
+from sshjobs.display.text import format_job_line, yield_record_lines
 from sshjobs.errors import SshJobsError
 from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec, is_job_id
@@ -211,7 +213,7 @@ class Scene:
                     assert not job.log_final and job.reaped_at is None
                 else:
                     assert job.log_local_bytes >= len(HOME)
-        for text in display.host_lines([], 0.0):
+        for text in yield_host_lines([], 0.0):
             assert text.isprintable()
         row = self.coordinator.row()
         assert row.node.isprintable() and row.journal_gen.isprintable()
@@ -226,8 +228,8 @@ def check_job(job: Job) -> None:
     assert is_job_id(job.id)
     for text in (job.reason, job.node, job.name, job.start, job.digest):
         assert text.isprintable() and len(text) <= 1200, job
-    assert display.job_line(job).isprintable()
-    assert all(line.isprintable() for line in display.record(job))
+    assert format_job_line(job).isprintable()
+    assert all(line.isprintable() for line in yield_record_lines(job))
     assert json.loads(json.dumps(job.public()))["id"] == job.id
     assert job.log_local_bytes >= 0 and 0 <= job.log_bytes < 10**15
     if job.state in (states.COMPLETED, states.FAILED) and not job.reason:

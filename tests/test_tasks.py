@@ -99,7 +99,9 @@ def test_importing_the_tasks_imports_nothing_but_invoke() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=-1, check=True)
     loaded = json.loads(done.stdout)
-    ground = "cli cli.manual errors model startup startup.records states tasks"
+    ground = (
+        "cli cli.arguments cli.manual errors model startup startup.records states tasks"
+    )
     ours = {"sshjobs"} | {f"sshjobs.{room}" for room in ground.split()}
     assert {name for name in loaded if name.startswith("sshjobs")} == ours
     heavy = {"fabric", "paramiko", "rich", "asyncio", "backoff", "sqlite3"}

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
-import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
+
+from .demo_sshd import Sshd, start_demo_sshd
+from .demo_stage import COMMAND_BOUND, DemoFailed, Stage
 
 #: How many processes submit at once: as many as a stock sshd (MaxStartups 10:30:100)
 #: would answer with dropped connections.
@@ -49,166 +48,6 @@ kill "$(cat "$0/sshd.pid")"
 rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }
 """
 
-#: A command of ours that takes longer than this has failed, whatever it waits for.
-_PATIENCE = 90.0
-
-_SSHD_CONFIG = """\
-ListenAddress 127.0.0.1
-Port {port}
-HostKey {top}/host_key
-PidFile {top}/sshd.pid
-AuthorizedKeysFile {top}/user_key.pub
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin yes
-LogLevel DEBUG1
-"""
-
-_SSH_CONFIG = """\
-Host demo
-    HostName 127.0.0.1
-    Port {port}
-    User {user}
-    IdentityFile {top}/user_key
-    IdentitiesOnly yes
-    IdentityAgent none
-    UserKnownHostsFile {top}/known_hosts
-    GlobalKnownHostsFile /dev/null
-    StrictHostKeyChecking yes
-"""
-
-#: What is counted in sshd's log, and the text that each line of it begins with.
-_COUNTED = {
-    "connections": "Connection from ",
-    "drops": "drop connection ",
-    "sessions": "Starting session: ",
-}
-
-
-class Failed(Exception):
-    """The demonstration could not show what it wanted to; the text says what."""
-
-
-class Sshd(NamedTuple):
-    """A running sshd of ours, and where its log stood before sshjobs came."""
-
-    version: str
-    port: int
-    log: str
-    offset: int
-
-    def counts(self) -> dict[str, int]:
-        """Return what sshd itself has counted since then."""
-        with open(self.log, encoding="utf-8", errors="replace") as file:
-            file.seek(self.offset)
-            lines = file.read().splitlines()
-        return {
-            name: sum(line.startswith(text) for line in lines)
-            for name, text in _COUNTED.items()
-        }
-
-
-class Stage:
-    """Where the demonstration plays: a directory, a host, and a way to speak."""
-
-    def __init__(self, top: str, quiet: bool) -> None:
-        self.top = top
-        self.quiet = quiet
-        self.host = "local"
-        self.processes = 0
-        self.bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("SSHJOBS_")}
-        self.env["SSHJOBS_HOME"] = f"{top}/record"
-        self.env["SSHJOBS_REMOTE_BASE_DIR"] = f"{top}/host"
-        self.env["SSHJOBS_SSH_CONFIG"] = f"{top}/ssh_config"
-        self.env["SSHJOBS_CONFIG"] = os.devnull
-        self.env["PYTHONPATH"] = _import_path(self.env.get("PYTHONPATH", ""))
-
-    def say(self, text: str) -> None:
-        """Tell the audience something."""
-        if not self.quiet:
-            print(f"\n\x1b[1m{text}\x1b[0m" if self.bold else f"\n{text}", flush=True)
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start ``sshjobs WORDS`` and return at once."""
-        self.processes += 1
-        return subprocess.Popen(
-            [sys.executable, "-m", "sshjobs", *words],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, *words: str, show: int = 10**9, good: tuple[int, ...] = (0,)) -> str:
-        """Run ``sshjobs WORDS`` as a user would, show it, and return its output.
-
-        Args:
-            show: How many lines of its output to show, as they come; 0 hides it all.
-            good: The exit statuses that it may have.
-
-        Raises:
-            Failed: it ended with another one.
-        """
-        show = 0 if self.quiet else show
-        if show:
-            print(f"$ sshjobs {shlex.join(words)}", flush=True)
-        process = self.start(*words)
-        with _bounded(process):
-            text = _listen(process, show)
-        if process.returncode not in good:
-            raise Failed(f"sshjobs {words[0]}: {_ending(process)}")
-        return text
-
-    def objects(
-        self, *words: str, good: tuple[int, ...] = (0,)
-    ) -> list[dict[str, Any]]:
-        """Run ``sshjobs WORDS --json``, unseen, and return what it printed."""
-        text = self.run(*words, "--json", show=0, good=good)
-        return [json.loads(line) for line in text.splitlines()]
-
-
-def _import_path(before: str) -> str:
-    """Make ``python -m sshjobs`` find this very package, wherever it is run."""
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(filter(None, (here, before)))
-
-
-@contextmanager
-def _bounded(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End a command that takes longer than it may, whatever happens in between."""
-    timer = threading.Timer(_PATIENCE, process.kill)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _listen(process: subprocess.Popen[bytes], show: int) -> str:
-    """Return what a command prints, showing so many lines of it as they come."""
-    assert process.stdout
-    lines = []
-    for line in process.stdout:
-        lines.append(line.decode("utf-8", "replace"))
-        if len(lines) <= show:
-            print(lines[-1], end="", flush=True)
-    if 0 < show < len(lines):
-        print(f"... and {len(lines) - show} more", flush=True)
-    process.wait()
-    return "".join(lines)
-
-
-def _ending(process: subprocess.Popen[bytes]) -> str:
-    assert process.stderr
-    said = process.stderr.read().decode("utf-8", "replace").strip()
-    return f"status {process.returncode}: {said}"
-
 
 def main(values: Mapping[str, Any]) -> int:
     """Play the demonstration; return its exit status.
@@ -222,9 +61,9 @@ def main(values: Mapping[str, Any]) -> int:
     """
     quiet, began = bool(values.get("json")), time.monotonic()
     try:
-        with _ended_by_signals(), ExitStack() as stack:
-            outcome = _play(_stage(stack, quiet), stack)
-    except Failed as error:
+        with _end_on_signals(), ExitStack() as stack:
+            outcome = _play_all_scenes(_set_stage(stack, quiet), stack)
+    except DemoFailed as error:
         print(f"sshjobs: demo: {error}", file=sys.stderr)
         return 1
     outcome["seconds"] = round(time.monotonic() - began, 1)
@@ -236,7 +75,7 @@ def main(values: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def _end_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the demonstration in order, as Ctrl-C does."""
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -250,7 +89,7 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stage(stack: ExitStack, quiet: bool) -> Stage:
+def _set_stage(stack: ExitStack, quiet: bool) -> Stage:
     # /tmp, whatever TMPDIR says: a control socket's path ends at 90 bytes.
     top = tempfile.mkdtemp(prefix="sshjobs-demo-", dir="/tmp")
     guard = subprocess.Popen(
@@ -265,109 +104,8 @@ def _stage(stack: ExitStack, quiet: bool) -> Stage:
     return Stage(top, quiet)
 
 
-# -- the throwaway sshd --------------------------------------------------------------
-
-
-def _sshd(stage: Stage, stack: ExitStack) -> Sshd | None:
-    """Start an sshd that this user can log in to; None where that cannot be."""
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin:/sbin"
-    programs = [shutil.which(name, path=path) for name in ("sshd", "ssh", "ssh-keygen")]
-    sshd, ssh, keygen = programs
-    user = _user()
-    if not (sshd and ssh and keygen and user):
-        return None
-    for name in ("host_key", "user_key"):
-        key = f"{stage.top}/{name}"
-        words = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", key]
-        subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-    port = _configure(stage, user)
-    log = f"{stage.top}/sshd.log"
-    process = _start_sshd(stage, stack, sshd, log)
-    if not _listening(process, log) or not _login(stage, ssh):
-        return None
-    version = subprocess.run([ssh, "-V"], stderr=subprocess.PIPE, check=False).stderr
-    name = version.decode().partition(",")[0]
-    return Sshd(name, port, log, os.path.getsize(log))
-
-
-def _user() -> str:
-    """Return the name that ssh knows us by; "" if it will not run for such a user."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's made-up uid
-        return ""
-
-
-def _configure(stage: Stage, user: str) -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    values = {"top": stage.top, "port": port, "user": user}
-    _write(f"{stage.top}/sshd_config", _SSHD_CONFIG.format(**values))
-    _write(f"{stage.top}/ssh_config", _SSH_CONFIG.format(**values))
-    with open(f"{stage.top}/host_key.pub", encoding="ascii") as file:
-        _write(f"{stage.top}/known_hosts", f"[127.0.0.1]:{port} {file.read()}")
-    return port
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _start_sshd(
-    stage: Stage, stack: ExitStack, sshd: str, log: str
-) -> subprocess.Popen[bytes]:
-    if os.geteuid() == 0 and not os.path.isdir("/run/sshd"):
-        # Where sshd has never run as a service, its privilege separation lacks this.
-        # It stays: by the time we end, another sshd may rest on it.
-        os.makedirs("/run/sshd", 0o755, exist_ok=True)
-    process = subprocess.Popen(
-        [sshd, "-D", "-E", log, "-f", f"{stage.top}/sshd_config"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    stack.callback(process.wait, 10)
-    stack.callback(process.terminate)
-    return process
-
-
-def _listening(process: subprocess.Popen[bytes], log: str) -> bool:
-    """Wait until sshd says that it listens; its port is not poked."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end and process.poll() is None:
-        if os.path.exists(log):
-            with open(log, encoding="utf-8", errors="replace") as file:
-                if "Server listening on" in file.read():
-                    return True
-        time.sleep(0.02)
-    return False
-
-
-def _login(stage: Stage, ssh: str) -> bool:
-    """Tell whether plain ssh gets in; a machine can have reasons to refuse."""
-    words = [
-        ssh,
-        "-F",
-        f"{stage.top}/ssh_config",
-        "-o",
-        "BatchMode=yes",
-        "demo",
-        "true",
-    ]
-    done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
-    )
-    return done.returncode == 0
-
-
-# -- the play --------------------------------------------------------------------------
-
-
-def _play(stage: Stage, stack: ExitStack) -> dict[str, Any]:
-    sshd = _sshd(stage, stack)
+def _play_all_scenes(stage: Stage, stack: ExitStack) -> dict[str, Any]:
+    sshd = start_demo_sshd(stage, stack)
     if sshd:
         stage.host = "demo"
         stage.say(
@@ -376,30 +114,30 @@ def _play(stage: Stage, stack: ExitStack) -> dict[str, Any]:
         )
     else:
         stage.say("No sshd can be used here, so the host is local: this machine.")
-    stack.callback(_leave, stage)
-    parts = _crowd(stage)
-    _follow(stage, parts[_SLOWEST])
-    ids = _others(stage)
-    _ends(stage, parts, ids)
-    outcome = _ledger(stage, sshd, parts, ids)
-    _reap(stage)
+    stack.callback(_end_what_runs, stage)
+    parts = _submit_crowd(stage)
+    _follow_one_log(stage, parts[_SLOWEST])
+    ids = _submit_bad_ends(stage)
+    _show_ends(stage, parts, ids)
+    outcome = _show_ledger(stage, sshd, parts, ids)
+    _reap_all(stage)
     return outcome
 
 
-def _leave(stage: Stage) -> None:
+def _end_what_runs(stage: Stage) -> None:
     """End what may still run; each step on its own, since any may be needless."""
-    for words in (("kill", *_active(stage)), ("disconnect", stage.host)):
+    for words in (("kill", *_find_active_jobs(stage)), ("disconnect", stage.host)):
         if len(words) > 1:
             process = stage.start(*words)
-            process.communicate(timeout=_PATIENCE)
+            process.communicate(timeout=COMMAND_BOUND)
 
 
-def _active(stage: Stage) -> list[str]:
+def _find_active_jobs(stage: Stage) -> list[str]:
     listed = stage.objects("list")
     return [job["id"] for job in listed if job["state"] in ("PENDING", "RUNNING")]
 
 
-def _crowd(stage: Stage) -> list[str]:
+def _submit_crowd(stage: Stage) -> list[str]:
     """Have many processes submit a job each at the same time; return the ids."""
     stage.say(f"{CROWD} processes submit a job each, all at once:")
     if not stage.quiet:
@@ -413,17 +151,17 @@ def _crowd(stage: Stage) -> list[str]:
         )
         for number in range(1, CROWD + 1)
     ]
-    ends = [process.communicate(timeout=_PATIENCE) for process in crowd]
+    ends = [process.communicate(timeout=COMMAND_BOUND) for process in crowd]
     bad = [err for process, (_, err) in zip(crowd, ends) if process.returncode]
     if bad:
-        raise Failed(f"{len(bad)} of {CROWD} submits failed: {bad[0].decode()}")
+        raise DemoFailed(f"{len(bad)} of {CROWD} submits failed: {bad[0].decode()}")
     if not stage.quiet:
         took = time.monotonic() - began
         print(f"{CROWD} of {CROWD} have their id, after {took:.1f} s.")
     return [out.decode().split()[0] for out, _ in ends]
 
 
-def _others(stage: Stage) -> dict[str, str]:
+def _submit_bad_ends(stage: Stage) -> dict[str, str]:
     """Submit jobs that do not end well; return their ids by what becomes of them."""
     stage.say("Three that will not end well, and one that is asked for twice:")
     submit = ("submit", stage.host, "--name")
@@ -435,20 +173,20 @@ def _others(stage: Stage) -> dict[str, str]:
     first = stage.run("submit", stage.host, "--key", "nightly", "--", "echo once")
     again = stage.run("submit", stage.host, "--key", "nightly", "--", "echo once")
     if first != again:
-        raise Failed(f"one key, two jobs: {first} {again}")
+        raise DemoFailed(f"one key, two jobs: {first} {again}")
     jobs["COMPLETED"] = first
     return {state: text.split()[0] for state, text in jobs.items()}
 
 
-def _follow(stage: Stage, job: str) -> None:
+def _follow_one_log(stage: Stage, job: str) -> None:
     stage.say("The log of one of them, as it is written:")
     text = stage.run("logs", job, "--follow")
     want = "".join(f"part {_SLOWEST + 1}, step {step}\n" for step in range(1, 6))
     if not text.endswith(want):  # before it, a login shell's own noise may stand
-        raise Failed(f"the log is not whole: {text!r}")
+        raise DemoFailed(f"the log is not whole: {text!r}")
 
 
-def _ends(stage: Stage, parts: list[str], ids: dict[str, str]) -> None:
+def _show_ends(stage: Stage, parts: list[str], ids: dict[str, str]) -> None:
     stage.say("One is killed, with the two processes that it has; then all have ended:")
     stage.run("kill", ids["CANCELLED"], good=(0, 1))
     stage.run("wait", show=0, good=(0, 1))
@@ -460,10 +198,10 @@ def _ends(stage: Stage, parts: list[str], ids: dict[str, str]) -> None:
     wrong += [job for state, job in ids.items() if states.get(job) != state]
     if wrong:
         told = ", ".join(f"{job} is {states.get(job)}" for job in wrong)
-        raise Failed(f"not as it should be: {told}")
+        raise DemoFailed(f"not as it should be: {told}")
 
 
-def _ledger(
+def _show_ledger(
     stage: Stage, sshd: Sshd | None, parts: list[str], ids: dict[str, str]
 ) -> dict[str, Any]:
     stage.say("What it cost, by our own ledger:")
@@ -483,13 +221,13 @@ def _ledger(
         )
         outcome |= counts
         if counts["connections"] != 1 or counts["drops"]:
-            raise Failed(f"not one connection: {counts}")
+            raise DemoFailed(f"not one connection: {counts}")
     return outcome
 
 
-def _reap(stage: Stage) -> None:
+def _reap_all(stage: Stage) -> None:
     stage.say("The records and logs are here; on the host, all of it goes:")
     stage.run("reap", show=4)
     left = os.listdir(f"{stage.top}/host/jobs")
     if left:
-        raise Failed(f"left on the host: {', '.join(left)}")
+        raise DemoFailed(f"left on the host: {', '.join(left)}")

@@ -226,9 +226,9 @@ def _handle_run(ctx: Context, values: Values) -> int:
     if values.get("json"):
         print_line(format_json(job.public()), sys.stderr)
     elif job.state != states.COMPLETED:
-        from .. import display
+        from ..display.text import format_job_line
 
-        print_error(display.job_line(job))
+        print_error(format_job_line(job))
     return exit_status_of(job)
 
 
@@ -310,9 +310,9 @@ def _handle_show(ctx: Context, values: Values) -> int:
     if values.get("json"):
         print(format_json(job._asdict()))
     else:
-        from .. import display
+        from ..display.text import yield_record_lines
 
-        print("\n".join(display.record(job)))
+        print("\n".join(yield_record_lines(job)))
     return 0
 
 
@@ -389,15 +389,15 @@ def _handle_disconnect(ctx: Context, values: Values) -> int:
 def _handle_hosts(ctx: Context, values: Values) -> int:
     import time
 
-    from .. import display
+    from ..display.rows import build_host_object, yield_host_lines
     from ..verbs.hosts import list_hosts
 
     hosts = list_hosts(ctx)
     if values.get("json"):
         for host in hosts:
-            print(format_json(display.host_public(host)))
+            print(format_json(build_host_object(host)))
     else:
-        print("\n".join(display.host_lines(hosts, time.time())))
+        print("\n".join(yield_host_lines(hosts, time.time())))
     return 0
 
 

@@ -100,9 +100,9 @@ def print_job(values: Values, job: Job) -> None:
     if values.get("json"):
         print_line(format_json(job.public()))
     else:
-        from .. import display
+        from ..display.text import format_job_line
 
-        print_line(display.job_line(job, colour=sys.stdout.isatty()))
+        print_line(format_job_line(job, colour=sys.stdout.isatty()))
 
 
 def write_to_stdout(data: bytes | memoryview) -> None:

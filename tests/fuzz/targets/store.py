@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sshjobs import display
+from sshjobs.display.text import format_job_line
 from sshjobs.errors import SshJobsError
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.rounds.request import collect, expire
@@ -157,7 +157,7 @@ class Stores:
         ctx = self._context()
         try:
             for job in ctx.store.select():
-                text = display.job_line(job)
+                text = format_job_line(job)
                 if not text.isprintable():
                     raise Broken(f"a control character is shown: {text!r}")
         finally:
