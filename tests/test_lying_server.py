@@ -12,7 +12,7 @@ from pathlib import Path
 
 import paramiko
 import pytest
-from paramiko.common import cMSG_USERAUTH_BANNER
+from paramiko.common import cMSG_CHANNEL_REQUEST, cMSG_USERAUTH_BANNER
 
 from tests.cli import Cli
 from tests.sshd import Sshd
@@ -47,7 +47,56 @@ def end_one_way(channel: paramiko.Channel) -> None:
     drip(channel.sendall_stderr)
 
 
+def end_without_eof(channel: paramiko.Channel) -> None:
+    channel.send_exit_status(0)
+
+
+def eof_without_end(channel: paramiko.Channel) -> None:
+    channel.shutdown_write()
+
+
+def flood(channel: paramiko.Channel) -> None:
+    try:
+        while True:
+            channel.sendall(b"L" * 32768)
+    except OSError:
+        return
+
+
+def flood_stderr(channel: paramiko.Channel) -> None:
+    try:
+        while True:
+            channel.sendall_stderr(b"E" * 32768)
+    except OSError:
+        return
+
+
+def end_then_flood(channel: paramiko.Channel) -> None:
+    channel.send_exit_status(0)
+    flood(channel)
+
+
+def die_of_a_signal(channel: paramiko.Channel) -> None:
+    message = paramiko.Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)  # type: ignore[attr-defined]
+    message.add_string("exit-signal")
+    message.add_boolean(False)
+    message.add_string("KILL\x1b[2J" * 1000)
+    message.add_boolean(True)
+    message.add_string("\x1b[2J" * 1000)
+    message.add_string("")
+    channel.transport._send_user_message(message)  # type: ignore[attr-defined]
+    channel.close()
+
+
 ACTS: dict[str, Act] = {
+    "end without eof": end_without_eof,
+    "eof without end": eof_without_end,
+    "flood": flood,
+    "flood on stderr": flood_stderr,
+    "end, then flood": end_then_flood,
+    "signal": die_of_a_signal,
     "nothing": lambda channel: None,
     "close": lambda channel: channel.close(),
     "stderr": lambda channel: drip(channel.sendall_stderr),

@@ -101,7 +101,7 @@ function judge(id, pid, start,  d, new, p, s, at) {
     state = ""
     AP[id] = pid
     AS[id] = start
-    if (rd(d "run") < 0) { unstarted(id, d, new); return }
+    if (rd(d "run") < 0) { unstarted(id, d, new, pid, start); return }
     if (new || sweep || (id in J) || F["pid"] != pid) {
         if (finish(id, d, new)) return
         rd(d "run")
@@ -152,7 +152,8 @@ function buried(id) {
     }
     return 1
 }
-function unstarted(id, d, new) {
+function marked(id) { look(); return !blind && (id in MK) }
+function unstarted(id, d, new, pid, start) {
     if (finish(id, d, 0)) return
     if (rd(d "spec") >= 0) {
         # Nobody takes back a claim that the asker has heard of: a disk that lost its power
@@ -163,6 +164,14 @@ function unstarted(id, d, new) {
         return
     }
     if (buried(id)) return
+    # Who removes a directory ends no process: the runner that the asker knows is looked for,
+    # and the mark of the job.
+    if (!new && (alive(pid, start) || marked(id))) {
+        state = "RUNNING"
+        if (!quiet) say("unseen " id " its directory on the host has vanished; its processes run on")
+        if (!quiet && (id in FG)) say("unforgotten " id " processes of it run there")
+        return
+    }
     if (id in FG) { say("lost " id " declared lost by a person; the host has no directory of it"); return }
     state = "MISSING"
     if (!quiet) say("missing " id)

@@ -5,7 +5,7 @@
 # by one that finds the marker and publishes the end. What does not exist gets a
 # tombstone, and then one more look, since a slower round may just be making it.
 sj_kill() { # IDS
-    sj_k='' sj_claim=''
+    sj_k='' sj_claim='' sj_unlisted=''
     for sj_i; do
         sj_d=jobs/$sj_i
         sj_beat
@@ -16,6 +16,8 @@ sj_kill() { # IDS
             }
             sj_cancelled "$sj_i"
             [ -d "$sj_d" ] || {
+                # Somebody may have removed the directory of a job that runs: marks find it.
+                sj_unlisted="$sj_unlisted $sj_i"
                 [ -e "gone/$sj_i" ] && printf 'killmissing %s\n' "$sj_i"
                 continue
             }
@@ -48,6 +50,7 @@ s $sj_i - -"
         sj_kill_bare
     fi
     sj_to_kill=''
+    [ -z "$sj_unlisted" ] || sj_detach k "$sj_unlisted"
     [ "$sj_claim" ] || return 0
     sj_detach s "$sj_claim"
     sj_await $sj_claim

@@ -39,7 +39,7 @@ function sure(g, id) { return led(g) && (GB[g] != "" || UID != 0 || (up[id] && P
     ids[n] = id
     rd("jobs/" id "/spec")
     gsub(/\047/, "", F["sj_grace"])
-    grace[id] = F["sj_grace"] + 0
+    grace[id] = F["sj_grace"] == "" ? 10 : F["sj_grace"] + 0
     rd("jobs/" id "/run")
     if (!ours()) { n--; delete want[id]; next }
     known[id] = ("pgid" in F) # before it is asked for, which makes it be there
