@@ -191,7 +191,14 @@ def test_a_directory_that_is_gone(cli: Cli) -> None:
     eventually(lambda: gone(group))
     lone = cli.submit("sleep 1000")
     group = pid_of(cli, lone)
+    run = (cli.directory(lone) / "run").read_text().splitlines()
+    runner = int(dict(line.partition("=")[::2] for line in run)["pid"])
     shutil.move(str(cli.directory(lone)), str(cli.base / "aside"))
+    seen = cli("kill", "--forget", lone)  # its processes are seen to run here
+    assert seen.status == 1 and "not declared lost" in seen.err, seen
+    assert cli.state(lone) == "RUNNING"
+    os.kill(runner, signal.SIGKILL)
+    os.killpg(group, signal.SIGKILL)
+    eventually(lambda: gone(group) and gone(runner))
     given = cli.ok("kill", "--forget", lone, "--json")
     assert given.objects[0]["state"] == "LOST", given
-    os.killpg(group, signal.SIGKILL)
