@@ -79,14 +79,15 @@ def end_then_flood(channel: paramiko.Channel) -> None:
 def die_of_a_signal(channel: paramiko.Channel) -> None:
     message = paramiko.Message()
     message.add_byte(cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)  # type: ignore[attr-defined]
+    message.add_int(channel.remote_chanid)
     message.add_string("exit-signal")
     message.add_boolean(False)
     message.add_string("KILL\x1b[2J" * 1000)
     message.add_boolean(True)
     message.add_string("\x1b[2J" * 1000)
     message.add_string("")
-    channel.transport._send_user_message(message)  # type: ignore[attr-defined]
+    transport = channel.get_transport()
+    transport._send_user_message(message)  # type: ignore[attr-defined]
     channel.close()
 
 
