@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -449,6 +450,11 @@ def test_cleanup_retries_bounds_the_rounds_of_a_reap(cli: Cli) -> None:
     assert ended.status == 1 and "could not be brought home" in ended.err, ended
     assert cli.hosts()["rounds"] - before <= 5
     assert cli.directory(job).is_dir()
+    # The error says what is here, and the way out.
+    assert "0 of its 999 bytes are here" in ended.err, ended
+    assert f"remove {cli.directory(job)} on the host" in ended.err, ended
+    shutil.rmtree(cli.directory(job))
+    assert cli("reap").status == 0
 
 
 def test_wait_host_bounds_the_wait_for_a_session(new_box: NewBox) -> None:

@@ -25,6 +25,13 @@ from .selection import find_site_ids
 
 _NOT_HOME = "not reaped: its log could not be brought home"
 
+#: What more there is to say of it where there is room for the log here.
+_SHORT = (
+    ": {0} of its {1} bytes are here, and the host gave no more of them (its file was "
+    "made shorter there, or cannot be read); to let go of the rest, remove "
+    "{2}/jobs/{3} on the host and reap again"
+)
+
 _CUT = (
     "not reaped: the setting max_log_bytes has left a part of its log on the host: "
     "bring that with sshjobs logs JOB --whole, or give it up with sshjobs reap "
@@ -177,12 +184,7 @@ def _reap_jobs(
             coordinator.wait_for(
                 _progress(coordinator, coordinator.served(numbers), ids)
             )
-            why = _NOT_HOME
-            if not coordinator.room():
-                why += (
-                    ": no room on this machine's disk, see the setting min_free_bytes"
-                )
-            refused += _refusals(coordinator.store, numbers, why)
+            refused += _refusals(coordinator, numbers)
         finally:
             coordinator.store.drop_intents(numbers)
         return list(_gone(coordinator.store, ids))
@@ -223,14 +225,26 @@ def _cut(store: Store, ids: list[str]) -> set[str]:
     }
 
 
-def _refusals(store: Store, numbers: list[int], why: str) -> Iterator[SshJobsError]:
+def _refusals(coordinator: Coordinator, numbers: list[int]) -> Iterator[SshJobsError]:
     """Yield why jobs were not reaped."""
     for some in slices(numbers):
-        for intent in store.outcomes(some).values():
+        for intent in coordinator.store.outcomes(some).values():
             if intent.note:
                 yield errors.load(intent.note)
             elif not intent.done:
+                why = _NOT_HOME + _describe_rest(coordinator, intent.job_id)
                 yield errors.JobError(intent.job_id, why)
+
+
+def _describe_rest(coordinator: Coordinator, job_id: str) -> str:
+    """Return why a log is not home, and the way out."""
+    job = coordinator.store.job(job_id)
+    if not coordinator.room():
+        return ": no room on this machine's disk, see the setting min_free_bytes"
+    if job is None or job.log_local_bytes >= job.log_bytes:
+        return ""
+    base = coordinator.settings.remote_base_dir
+    return _SHORT.format(job.log_local_bytes, job.log_bytes, base, job_id)
 
 
 def _gone(store: Store, ids: list[str]) -> Iterator[str]:
