@@ -159,7 +159,7 @@ class JobFailed(JobError):
 
 
 class NotYet(SshJobsError):
-    """What was asked is accepted and not finished; asking again is right.
+    """The request is accepted and not finished; asking again is right.
 
     Args:
         detail: What is still open.

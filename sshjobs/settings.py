@@ -37,8 +37,8 @@ SETTINGS = (
         "poll_interval",
         "seconds",
         1.0,
-        "the age at which what is known of a host is too old for those who wait; "
-        "one session serves all of them",
+        "how old the last round may be before a waiting command asks the host again; "
+        "one session serves all that wait",
         _AIRFLOW,
         0.05,
     ),
@@ -46,7 +46,7 @@ SETTINGS = (
         "log_chunk_size",
         "bytes",
         65536,
-        "one piece of a log; while bytes remain the next round follows at once",
+        "size of one piece of a log; while bytes remain the next round follows at once",
         _AIRFLOW,
         1,
     ),
@@ -58,30 +58,38 @@ SETTINGS = (
         "its log is home",
         _AIRFLOW,
     ),
-    Setting("cleanup_retries", "count", 3, "tries to reap after a job", _AIRFLOW),
+    Setting(
+        "cleanup_retries", "count", 3, "rounds that try to reap an ended job", _AIRFLOW
+    ),
     Setting(
         "conn_timeout",
         "seconds",
         10.0,
-        "TCP connect; ConnectTimeout of ssh_config beats the default",
+        "how long the TCP connection may take; ConnectTimeout of ssh_config beats the "
+        "default",
         "ssh_config(5) ConnectTimeout",
     ),
     Setting(
         "banner_timeout",
         "seconds",
         30.0,
-        "from the connection to the end of authentication",
+        "how long the login may take, once the TCP connection is there",
         _AIRFLOW,
         1,
     ),
     Setting(
-        "conn_retry_attempts", "count", 5, "handshakes before giving up", _AIRFLOW, 1
+        "conn_retry_attempts",
+        "count",
+        5,
+        "handshakes that fail before a verb gives up",
+        _AIRFLOW,
+        1,
     ),
     Setting(
         "command_timeout",
         "seconds",
         30.0,
-        "without a byte from the host before a round is given up",
+        "how long a host may be silent in a round before the round is given up",
         _AIRFLOW,
         1,
     ),
@@ -120,7 +128,7 @@ SETTINGS = (
         "max_reconnect_attempts",
         "count",
         5,
-        "consecutive rounds that failed before a verb gives up; a whole one resets it",
+        "rounds in a row that fail before a verb gives up; a whole one ends the row",
         _AIRFLOW,
         1,
     ),
@@ -128,7 +136,7 @@ SETTINGS = (
         "keepalive_interval",
         "seconds",
         15.0,
-        "between probes of a silent connection; three unanswered ones end it. "
+        "time between probes of a silent connection; three unanswered ones end it. "
         "ServerAliveInterval and ServerAliveCountMax of ssh_config beat the default",
         "ssh_config(5) ServerAliveInterval",
         1,
@@ -151,12 +159,12 @@ SETTINGS = (
         "refused_retry",
         "seconds",
         600.0,
-        "how long a refused login is not tried again by itself: as long as the longest "
-        "penalty of sshd. Then one process tries once",
+        "how long no process tries a refused login again by itself: as long as the "
+        "longest penalty of sshd. Then one process tries once",
         "sshd_config(5) PerSourcePenalties",
         1,
     ),
-    Setting("kill_grace", "seconds", 10.0, "between TERM and KILL"),
+    Setting("kill_grace", "seconds", 10.0, "time from TERM to KILL"),
     Setting(
         "start_grace",
         "seconds",
@@ -167,7 +175,7 @@ SETTINGS = (
         "intent_ttl",
         "seconds",
         3600.0,
-        "how long what a dead process asked for is still done",
+        "how long a request stays valid after the process that made it has died",
         "",
         1,
     ),
@@ -189,22 +197,24 @@ SETTINGS = (
     Setting(
         "remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW
     ),
-    Setting("ssh_config", "text", "", "an ssh_config to use, as in ssh -F"),
+    Setting("ssh_config", "text", "", "the ssh_config to use, as in ssh -F"),
     Setting(
         "shell_startup",
         "choice",
         "ssh",
-        "what the login shell reads before a shell line. ssh: what it reads before "
-        "ssh HOST LINE, which is ~/.bashrc in bash; login: what it reads at a login; "
-        "none: what it reads before any script",
+        "start-up files that the login shell reads before a shell line. ssh: those of "
+        "ssh HOST LINE, which is ~/.bashrc in bash; login: those of a login; "
+        "none: those of any script",
     ),
     Setting(
         "watch",
         "choice",
         "auto",
-        "auto: while somebody waits, one more session hears of ends; off: only polls",
+        "auto: while a command waits, one more session hears of ends; off: polls only",
     ),
-    Setting("transport", "choice", "auto", "auto, openssh or fabric"),
+    Setting(
+        "transport", "choice", "auto", "which library connects: auto, openssh or fabric"
+    ),
     Setting("mux", "choice", "auto", "how sessions are opened: auto, native or ssh"),
     Setting(
         "master_env",
@@ -214,7 +224,9 @@ SETTINGS = (
         "those of the agent, of Kerberos, of proxies, and those that ssh_config names",
     ),
     Setting("ssh_options", "words", "", "further ssh options for the connection, k=v"),
-    Setting("max_hosts", "count", 100, "hosts worked on side by side", "", 1),
+    Setting(
+        "max_hosts", "count", 100, "how many hosts a verb works on side by side", "", 1
+    ),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -230,7 +242,7 @@ _CHOICES = {
 class Settings:
     """The values in force for one host; attributes are named as in :data:`SETTINGS`.
 
-    They never change: who wants others makes a copy, see :meth:`replace`.
+    They never change; :meth:`replace` makes a copy with other values.
 
     ``given`` has the names of those that somebody has set; a default of ours does not
     beat what the user's ssh_config says.
@@ -355,7 +367,7 @@ def _meant(name: str) -> str:
 
 
 def _read(setting: Setting, given: Any) -> Any:
-    """Turn what the user gave into the setting's own type, or say what is wrong."""
+    """Turn the user's value into the setting's own type, or raise the reason."""
     try:
         value = _convert(setting, given)
     except (ValueError, TypeError, OverflowError) as error:
