@@ -156,8 +156,8 @@ def errors_page() -> str:
             "# Errors\n",
             _MADE.format(source="sshjobs/errors.py"),
             "All of them are in `sshjobs.errors`, and all are an `SshJobsError`: one "
-            "class for each distinct reaction. A subclass is all that its parent is. The "
-            "exit status is that of a command that ends with the error. "
+            "class for each distinct reaction. A subclass is all that its parent is. "
+            "The exit status is that of a command that ends with the error. "
             "Facts are attributes (`.host`, `.detail`, `.hint`, `.job_id`), and an "
             "error survives pickling.\n",
             _table(("error", "exit status", "meaning"), _tree(errors.SshJobsError, 0)),
