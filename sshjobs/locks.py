@@ -102,7 +102,7 @@ class FileLock:
         Raises:
             StoreError: the file is not ours, or the system refuses it.
         """
-        with _seam(self.path):
+        with translate_os_errors(self.path):
             try:
                 fd = open_owned(self.path, os.O_RDWR | (os.O_CREAT if create else 0))
             except FileNotFoundError:
@@ -157,12 +157,12 @@ class FileLock:
         The file is never cut shorter, so that a full disk suffices: a text that may
         grow shorter is to be padded.
         """
-        with _seam(self.path):
+        with translate_os_errors(self.path):
             os.pwrite(self._fd, text, 0)
 
     def show_beat(self) -> None:
         """Show that this process is not stopped."""
-        with _seam(self.path):
+        with translate_os_errors(self.path):
             os.utime(self._fd)
 
     def has_stale_beat(self) -> bool:
@@ -304,7 +304,7 @@ class Bell:
         self._path = os.path.join(self._folder, os.urandom(6).hex())
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        with _seam(self._folder):
+        with translate_os_errors(self._folder):
             while not self._bind_socket(self._socket):
                 continue
 
@@ -411,7 +411,7 @@ def _read_text(path: str) -> str:
 
 
 @contextmanager
-def _seam(path: str) -> Iterator[None]:
+def translate_os_errors(path: str) -> Iterator[None]:
     """Turn what the system says about our own files into a StoreError."""
     try:
         yield

@@ -655,7 +655,7 @@ def test_ssh_has_no_part_in_our_ctrl_c(sshd: Sshd, caller: TransportCaller) -> N
 
 def test_gate_is_not_inherited_by_a_fork(place: Path) -> None:
     one, other = gate.Gate(str(place), "k"), gate.Gate(str(place), "k")
-    assert one.take() and not other.take()
+    assert one.try_to_hold() and not other.try_to_hold()
     here, there = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -666,7 +666,7 @@ def test_gate_is_not_inherited_by_a_fork(place: Path) -> None:
     there.close()
     here.recv(1)
     one.release()
-    assert other.take()
+    assert other.try_to_hold()
     other.release()
     here.close()
     os.waitpid(child, 0)
@@ -674,17 +674,17 @@ def test_gate_is_not_inherited_by_a_fork(place: Path) -> None:
 
 def test_gate_of_a_stopped_holder_goes_to_exactly_one(place: Path) -> None:
     old = gate.Gate(str(place), "k")
-    assert old.take()
+    assert old.try_to_hold()
     os.utime(place / "gate.k.0", (0, 0))
     crowd = [gate.Gate(str(place), "k") for _ in range(20)]
-    taken = [one for one in crowd if one.take()]
+    taken = [one for one in crowd if one.try_to_hold()]
     assert len(taken) == 1
-    assert taken[0].mine() and not old.mine()
+    assert taken[0].is_ours() and not old.is_ours()
     with pytest.raises(gate.GateLost):
-        old.beat()
+        old.show_beat()
     taken[0].release()
     old.release()
-    assert crowd[0].take()
+    assert crowd[0].try_to_hold()
     crowd[0].release()
     assert sorted(os.listdir(place)) == ["gate.k.1"]
 
@@ -693,18 +693,18 @@ def test_usurper_steps_back_if_the_old_holder_woke_up(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, late = gate.Gate(str(place), "k"), gate.Gate(str(place), "k")
-    assert old.take()
+    assert old.try_to_hold()
     os.utime(place / "gate.k.0", (0, 0))
-    stale = late._is_stale
+    stale = late._has_stale_beat
 
     def look_and_wake(number: int) -> bool:
         found = stale(number)
-        old.stamp(0, "")
+        old.stamp_ssh(0, "")
         return found
 
-    monkeypatch.setattr(late, "_is_stale", look_and_wake)
-    assert not late.take()
-    assert old.mine()
+    monkeypatch.setattr(late, "_has_stale_beat", look_and_wake)
+    assert not late.try_to_hold()
+    assert old.is_ours()
     old.release()
 
 
@@ -715,16 +715,16 @@ def test_gate_that_is_cleared_away_lets_in_one_at_a_time(place: Path) -> None:
         nonlocal inside, most
         for turn in range(60):
             one = gate.Gate(str(place), "k")
-            while not one.take():
+            while not one.try_to_hold():
                 time.sleep(0.001)
             with lock:
                 inside += 1
                 most = max(most, inside)
-            assert one.mine()
+            assert one.is_ours()
             with lock:
                 inside -= 1
             if turn % 2:
-                one.clear()
+                one.remove_files()
             one.release()
 
     with ThreadPoolExecutor(6) as pool:
@@ -732,8 +732,8 @@ def test_gate_that_is_cleared_away_lets_in_one_at_a_time(place: Path) -> None:
             done.result()
     assert most == 1
     last = gate.Gate(str(place), "k")
-    assert last.take()
-    last.clear()
+    assert last.try_to_hold()
+    last.remove_files()
     last.release()
     assert [n for n in os.listdir(place) if n.startswith("gate.")] == []
 
@@ -743,7 +743,7 @@ def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
 
     def pass_through() -> None:
         nonlocal inside, most
-        with gate.hop(transports.CallerHooks(str(place)), "bastion"):
+        with gate.hold_jump_slot(transports.CallerHooks(str(place)), "bastion"):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -756,17 +756,17 @@ def test_few_handshakes_at_a_time_through_one_jump_host(place: Path) -> None:
         one.start()
     for one in crowd:
         one.join()
-    assert most == gate.HOP_SLOTS
+    assert most == gate.JUMP_SLOTS
 
 
 def test_stopped_holders_of_all_places_do_not_bar_the_way(place: Path) -> None:
     hooks = transports.CallerHooks(str(place))
     with ExitStack() as stack:
-        for _ in range(gate.HOP_SLOTS):
-            stack.enter_context(gate.hop(hooks, "bastion"))
+        for _ in range(gate.JUMP_SLOTS):
+            stack.enter_context(gate.hold_jump_slot(hooks, "bastion"))
         for name in os.listdir(place):
             os.utime(place / name, (0, 0))
-        with gate.hop(hooks, "bastion") as inside:
+        with gate.hold_jump_slot(hooks, "bastion") as inside:
             inside.on_wait()
 
 
@@ -960,9 +960,11 @@ def test_percent_and_space_in_the_path(
 
 
 def behind(jump: Sshd, target: Sshd, *lines: str) -> None:
-    """Write a configuration in which ``box`` is reached through ``hop``."""
-    hop = jump.write_client_config(*lines).read_text().replace("Host box", "Host hop")
-    target.write_client_config("ProxyJump hop", before=hop)
+    """Write a configuration in which ``box`` is reached through ``hold_jump_slot``."""
+    hold_jump_slot = (
+        jump.write_client_config(*lines).read_text().replace("Host box", "Host hop")
+    )
+    target.write_client_config("ProxyJump hop", before=hold_jump_slot)
 
 
 def test_session_through_a_jump_host(new_sshd: NewSshd, new_caller: NewCaller) -> None:

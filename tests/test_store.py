@@ -499,7 +499,7 @@ def test_a_disk_that_cannot_be_written_to_holds_no_locks(disk: Path) -> None:
     """What is said of a lock or a socket says what to do too."""
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
-        Gate(str(disk), "k").take()
+        Gate(str(disk), "k").try_to_hold()
     with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
         with Bell(str(disk), "c") as bell:
             bell.be_reachable()

@@ -28,10 +28,11 @@ from ...errors import (
     TransportError,
     of_system,
 )
+from ...locks import unlink_if_there
 from ...settings import Settings
 from ..base import CallerHooks, Completed, Sink, StdoutFile
 from ..env import ssh_env
-from ..gate import Gate, GateLost, hop, pause, unlink
+from ..gate import Gate, GateLost, hold_jump_slot, pause_before_next_try
 from ..identity.identity import Identity, check_rundir
 from ..openssh.command_lines import connect_seconds
 from ..openssh.handshake import (
@@ -84,7 +85,7 @@ def connect_by_fabric(
             return OpenSSH(identity, settings, hooks, live)
         gate = Gate(hooks.rundir, identity.key)
         try:
-            if gate.take():
+            if gate.try_to_hold():
                 return _make_under_gate(identity, settings, hooks, gate)
         except GateLost:
             gate.release()
@@ -92,7 +93,7 @@ def connect_by_fabric(
         except BaseException:
             gate.release()
             raise
-        pause(hooks.on_wait)
+        pause_before_next_try(hooks.on_wait)
 
 
 def _find_master(
@@ -110,19 +111,19 @@ def _make_under_gate(
     identity: Identity, settings: Settings, hooks: CallerHooks, gate: Gate
 ) -> Fabric:
     def on_wait() -> None:
-        gate.beat()
+        gate.show_beat()
         hooks.on_wait()
 
     ours = hooks._replace(on_wait=on_wait)
     end_for_unshared_connection(identity, settings, ours)
-    log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.number}"
-    with hop(ours, identity.first_hop) as inside:
+    log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.generation}"
+    with hold_jump_slot(ours, identity.first_hop) as inside:
         inside.on_wait()
         inside.before_handshake()
         inside.count_event("handshakes", 1)
         owner = _Owner(identity, settings, log)
         try:
-            gate.stamp(owner.child.pid, owner.child.start)
+            gate.stamp_ssh(owner.child.pid, owner.child.start)
             _wait_for_login(identity, settings, inside, owner)
         except BaseException:
             owner.close()
@@ -183,7 +184,7 @@ class _Owner:
         """End the process, and so the connection."""
         self._line.close()
         self.child.kill()
-        unlink(self.log)
+        unlink_if_there(self.log)
 
 
 def _list_import_folders() -> list[str]:
@@ -270,7 +271,7 @@ class Fabric:
             now = time.monotonic()
             if now - beaten_at[0] >= _BEAT:
                 beaten_at[0] = now
-                self._gate.beat()
+                self._gate.show_beat()
             sink(piece)
 
         try:

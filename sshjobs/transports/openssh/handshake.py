@@ -9,12 +9,19 @@ from contextlib import contextmanager
 
 from ... import processes
 from ...errors import HostUnreachable, Throttled
+from ...locks import translate_os_errors, unlink_if_there
 from ...settings import Settings
 from ...startup.stdlib import socket
 from .. import process
 from ..base import CallerHooks
 from ..env import ssh_env
-from ..gate import Gate, GateLost, hop, passage, pause, seam, unlink
+from ..gate import (
+    Gate,
+    GateLost,
+    hold_jump_slot,
+    pause_before_next_try,
+    try_to_hold_gate,
+)
 from ..identity.identity import Identity
 from ..ssh_errors import diagnose, words
 from .command_lines import connect_seconds, master_argv
@@ -46,7 +53,7 @@ def make_master(
         TransportError: there is none, and none can be made now.
     """
     while True:
-        with passage(hooks, identity.key) as held:
+        with try_to_hold_gate(hooks, identity.key) as held:
             try:
                 if held is not None:
                     return _make_under_gate(
@@ -54,7 +61,7 @@ def make_master(
                     )
             except GateLost:
                 continue
-        pause(hooks.on_wait)
+        pause_before_next_try(hooks.on_wait)
         live = find_usable_master(identity, settings, hooks)
         if live is not None:
             return live
@@ -71,9 +78,9 @@ def _make_under_gate(
     if live is not None:
         return live
     end_leftovers(identity, hooks)
-    log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.number}"
+    log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.generation}"
     try:
-        with hop(
+        with hold_jump_slot(
             hooks, identity.first_hop, lambda: _LOGIN in read_end_of_log(log)
         ) as inside:
             inside.on_wait()
@@ -87,7 +94,7 @@ def _make_under_gate(
         if not isinstance(error, GateLost) or _ORPHAN in read_end_of_log(log):
             _end_processes_with(log)
         raise
-    with seam(hooks.rundir):
+    with translate_os_errors(hooks.rundir):
         write_record(identity, hooks.rundir, live.pid)
     return live
 
@@ -103,14 +110,14 @@ def check_socket_can_be_made(path: str) -> None:
     """
     names = [f"{path}.{os.urandom(8).hex()}" for _ in range(2)]
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with seam(f"{path}: the control socket cannot be made"):
+    with translate_os_errors(f"{path}: the control socket cannot be made"):
         try:
             one.bind(names[0])
             os.link(*names)
         finally:
             one.close()
             for name in names:
-                unlink(name)
+                unlink_if_there(name)
 
 
 def _judge_outcome(
@@ -185,7 +192,7 @@ def _run_ssh_until_login(
             raise process.not_started(identity.host, identity.ssh, error) from error
     child = process.Child(pid, group=not interactive)
     try:
-        gate.stamp(child.pid, child.start)
+        gate.stamp_ssh(child.pid, child.start)
         end = time.monotonic() + limit
         while not child.wait(_GLANCE):
             hooks.on_wait()
@@ -198,7 +205,7 @@ def _run_ssh_until_login(
                 )
             if time.monotonic() >= end:
                 raise make_late_login_error(identity, limit, read_end_of_log(log))
-        gate.stamp(0, "")
+        gate.stamp_ssh(0, "")
         hooks.on_wait()
     finally:
         child.kill()
@@ -216,8 +223,8 @@ def _locate_host_words(log: str) -> str:
 def _take_host_words(log: str) -> str:
     """Return the host's own words, and remove them."""
     said = read_end_of_log(_locate_host_words(log))
-    with seam(log):
-        unlink(_locate_host_words(log))
+    with translate_os_errors(log):
+        unlink_if_there(_locate_host_words(log))
     return said
 
 
@@ -248,8 +255,8 @@ def open_streams_of_ssh(log: str, interactive: bool) -> Iterator[tuple[int, int,
     older), and who waits for its end waits for ever.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-    with seam(log):
-        unlink(log)
+    with translate_os_errors(log):
+        unlink_if_there(log)
         err = os.open(log, flags, 0o600)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:

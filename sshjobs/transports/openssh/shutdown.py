@@ -9,10 +9,11 @@ from contextlib import closing
 
 from ... import processes
 from ...errors import StoreError
+from ...locks import translate_os_errors, unlink_if_there
 from ...settings import Settings
 from .. import process
 from ..base import CallerHooks
-from ..gate import GateLost, clear_hop, passage, pause, seam, unlink
+from ..gate import GateLost, pause_before_next_try, remove_dead_slots, try_to_hold_gate
 from ..identity.identity import Identity, check_rundir
 from .client import send_order_by_ssh
 from .master import (
@@ -75,7 +76,7 @@ def _remove_unnamed_sockets(prefix: str) -> None:
     with os.scandir(os.path.dirname(prefix)) as entries:
         for entry in entries:
             if entry.path.startswith(prefix) and _is_socket_file(entry):
-                unlink(entry.path)
+                unlink_if_there(entry.path)
 
 
 def _is_socket_file(entry: os.DirEntry[str]) -> bool:
@@ -87,7 +88,7 @@ def _is_socket_file(entry: os.DirEntry[str]) -> bool:
 
 def _remove_obstacle(path: str) -> None:
     try:
-        unlink(path)
+        unlink_if_there(path)
     except OSError as error:
         raise StoreError(
             f"{path}: in the way of the control socket, and cannot be removed: "
@@ -100,7 +101,7 @@ def _remove_older_than(folder: str, prefixes: tuple[str, ...], *, age: float) ->
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.path.startswith(prefixes) and _seconds_since_write(entry) >= age:
-                unlink(entry.path)
+                unlink_if_there(entry.path)
 
 
 def _remove_logs(identity: Identity, folder: str) -> None:
@@ -114,7 +115,7 @@ def _remove_logs(identity: Identity, folder: str) -> None:
         pid = name.removeprefix(session).partition(".")[0]
         if name.startswith(session) and pid.isdigit():
             if processes.read_start_time(int(pid)) is None:
-                unlink(os.path.join(folder, name))
+                unlink_if_there(os.path.join(folder, name))
 
 
 def _seconds_since_write(entry: os.DirEntry[str]) -> float:
@@ -140,20 +141,20 @@ def end_connection(
     """
     check_rundir(hooks.rundir)
     while True:
-        with passage(hooks, identity.key) as held:
+        with try_to_hold_gate(hooks, identity.key) as held:
             try:
                 if held is not None:
                     ended = _end_master(identity, settings, held[1], drain)
                     ended = end_leftovers(identity, held[1]) or ended
                     _remove_logs(identity, hooks.rundir)
-                    clear_hop(hooks.rundir, identity.first_hop)
-                    held[0].clear()
+                    remove_dead_slots(hooks.rundir, identity.first_hop)
+                    held[0].remove_files()
                     return ended
             except GateLost:
                 continue
         if not wait:
             return False
-        pause(hooks.on_wait)
+        pause_before_next_try(hooks.on_wait)
 
 
 def end_for_unshared_connection(
@@ -185,7 +186,7 @@ def _end_master(
     while start is not None and time.monotonic() < deadline:
         if processes.read_start_time(live.pid) != start:
             break
-        pause(hooks.on_wait)
+        pause_before_next_try(hooks.on_wait)
     return True
 
 
@@ -198,7 +199,7 @@ def _ensure_record(
     where its log stood, is "[stopped mux]" by then (OpenSSH 9.2, clientloop.c).
     """
     if read_record(identity, folder)[:2] != (pid, start):
-        with seam(locate_record(identity, folder)):
+        with translate_os_errors(locate_record(identity, folder)):
             write_record(identity, folder, pid)
 
 
