@@ -119,7 +119,7 @@ def test_jobs_of_one_name_and_two_ports_are_told_apart(cli: Cli) -> None:
     cli.sshd.config.write_text(
         cli.sshd.config.read_text().replace(f"Port {cli.sshd.port}", "Port 1")
     )
-    job = cli.ok("submit", cli.host, *port, "--", "true").id
+    job = cli.ok("submit", cli.host, *port, "--", "sleep 2").id
     assert [o["id"] for o in cli.ok("list", "--json").objects] == [job]
     assert cli.ok("list", "--host", cli.host, *port).lines
     assert cli.ok("wait", "--host", cli.host, *port).lines

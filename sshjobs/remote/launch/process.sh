@@ -54,7 +54,8 @@ sj_choose_shell() {
 sj_child() {
     sj_regular "$sj_d/log" || exit 126
     exec >>"$sj_d/log" 2>&1
-    [ "$sj_hasin" ] && exec <"$sj_d/stdin"
+    # bash leaves the pipe of the runner where the job is forked behind a trap (5.2).
+    if [ "$sj_hasin" ]; then exec <"$sj_d/stdin"; else exec </dev/null; fi
     sj_give_back
     PATH=$sj_path
     CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
