@@ -121,6 +121,13 @@ def test_what_is_said_by_name_is_not_for_bashrc_to_change(rc_box: Cli) -> None:
     assert "|rc|/tmp|/rc\n" in ran(rc_box, "--", line).out
 
 
+def test_a_name_of_ours_that_a_login_exports(rc_box: Cli) -> None:
+    """As from a job in which somebody logs in to the same host."""
+    write(rc_box, ".bashrc", "export SSHJOBS_BASH_ENV=/x SSHJOBS_BASH_CWD=1\n")
+    assert ran(rc_box, "--", "echo $SSHJOBS_BASH_ENV").out == "/x\n"
+    assert ran(rc_box, "--", "echo", "ok").out == "ok\n"
+
+
 def test_its_status_is_that_of_ssh(rc_box: Cli) -> None:
     write(rc_box, ".bashrc", FILES["rich"])
     assert ran(rc_box, "--", "exit 7").status == 7
