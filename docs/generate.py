@@ -56,7 +56,7 @@ def _statuses(rows: Iterable[tuple[int | None, str]]) -> list[tuple[str, str]]:
 
 
 def _verb(verb: Verb) -> str:
-    places = [_place(arg) for arg in verb.args if arg.positional]
+    places = [_place(arg) for arg in verb.args if arg.is_positional]
     usage = " ".join(["sshjobs", verb.name, *places, "[options]"])
     if verb.args and any(arg.kind == "rest" for arg in verb.args):
         usage = f"sshjobs {verb.name} HOST [options] -- COMMAND..."
@@ -74,13 +74,13 @@ def _verb(verb: Verb) -> str:
 
 
 def _place(arg: Arg) -> str:
-    if not arg.many:
+    if not arg.takes_many:
         return arg.metavar
     return f"{arg.metavar}..." if arg.required else f"[{arg.metavar}...]"
 
 
 def _shape(arg: Arg) -> str:
-    if arg.positional:
+    if arg.is_positional:
         return _place(arg)
     if arg.kind == "choice":
         return f"{arg.name} {'|'.join(arg.choices)}"

@@ -34,63 +34,65 @@ from .cli.arguments import Arg, Verb
 from .errors import SpecError
 
 
-def _parameter(arg: Arg) -> str:
+def _name_parameter(arg: Arg) -> str:
     """Return a Python name for an argument; Invoke shows ``from_`` as ``--from``."""
     return f"{arg.dest}_" if keyword.iskeyword(arg.dest) else arg.dest
 
 
-def _signature(verb: Verb) -> inspect.Signature:
+def _build_signature(verb: Verb) -> inspect.Signature:
     kind = inspect.Parameter.KEYWORD_ONLY
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_ONLY)
     # Invoke makes a list of what is named in Task(iterable=...) and wants None here.
     flags = [
         inspect.Parameter(
-            _parameter(arg), kind, default=None if arg.many else arg.default
+            _name_parameter(arg), kind, default=None if arg.takes_many else arg.default
         )
         for arg in verb.args
     ]
     return inspect.Signature([context, *flags])
 
 
-def values(verb: Verb, given: dict[str, Any]) -> dict[str, Any]:
+def read_values(verb: Verb, given: dict[str, Any]) -> dict[str, Any]:
     """Return what Invoke parsed as the values that ``carry_out_verb`` takes.
 
     Raises:
         SpecError: a flag is missing, or has a value that its argument refuses.
     """
-    return {arg.dest: _value(arg, given.get(_parameter(arg))) for arg in verb.args}
+    return {
+        arg.dest: _read_value(arg, given.get(_name_parameter(arg))) for arg in verb.args
+    }
 
 
-def _value(arg: Arg, raw: Any) -> Any:
+def _read_value(arg: Arg, raw: Any) -> Any:
     if raw in (None, []):
-        if arg.required or (arg.positional and not arg.many):
+        if arg.required or (arg.is_positional and not arg.takes_many):
             raise SpecError(f"--{arg.dest} is missing")
         return arg.default
     if arg.kind == "flag":
         return raw
     try:
-        return [arg.read(word) for word in raw] if arg.many else arg.read(raw)
+        return [arg.read(word) for word in raw] if arg.takes_many else arg.read(raw)
     except SpecError as error:
         raise SpecError(f"--{arg.dest.replace('_', '-')}: {error}") from error
 
 
-def _body(verb: Verb) -> Callable[..., None]:
+def _build_body(verb: Verb) -> Callable[..., None]:
     def body(context: Context, /, **given: Any) -> None:
         try:
-            asked = values(verb, given)
+            asked = read_values(verb, given)
         except SpecError as error:
             raise Exit(f"sshjobs: {error}", code=error.exit_status) from error
-        status = _carry_out(verb, asked)
+        status = _carry_out_verb(verb, asked)
         if status:
             raise Exit(code=status)
 
     body.__name__ = verb.name
-    body.__doc__ = _docstring(verb)
-    body.__signature__ = _signature(verb)  # type: ignore[attr-defined]
+    body.__doc__ = _build_docstring(verb)
+    body.__signature__ = _build_signature(verb)  # type: ignore[attr-defined]
     return body
 
 
-def _carry_out(verb: Verb, asked: dict[str, Any]) -> int:
+def _carry_out_verb(verb: Verb, asked: dict[str, Any]) -> int:
     # Keep in sync with cli/main.py: the demonstration is a user of the verbs, no part.
     if verb.name == "demo":
         from .cli.demo import main as demo
@@ -101,34 +103,36 @@ def _carry_out(verb: Verb, asked: dict[str, Any]) -> int:
     return carry_out_verb(verb.name, asked)
 
 
-def _docstring(verb: Verb) -> str:
+def _build_docstring(verb: Verb) -> str:
     examples = "\n".join(f"    {line}" for line in verb.examples)
-    given = [f" --{arg.dest} {arg.dest.upper()}" for arg in verb.args if arg.positional]
+    given = [
+        f" --{arg.dest} {arg.dest.upper()}" for arg in verb.args if arg.is_positional
+    ]
     return (
         f"{verb.help}\n\nAs a task:\n\n    inv {verb.name}{''.join(given)}\n\n"
         f"As a command:\n\n{examples}\n"
     )
 
 
-def _task(verb: Verb) -> Task[Callable[..., None]]:
+def _build_task(verb: Verb) -> Task[Callable[..., None]]:
     return Task(
-        _body(verb),
+        _build_body(verb),
         name=verb.name,
         positional=[],
-        iterable=[_parameter(arg) for arg in verb.args if arg.many],
+        iterable=[_name_parameter(arg) for arg in verb.args if arg.takes_many],
         # Without this Invoke adds one-letter flags of its own that the CLI has not.
         auto_shortflags=False,
-        help={_parameter(arg): _flag_help(arg) for arg in verb.args},
+        help={_name_parameter(arg): _flag_help(arg) for arg in verb.args},
     )
 
 
 def _flag_help(arg: Arg) -> str:
     text = arg.help.removesuffix("; put -- before it")
-    return f"{text} (may be repeated)" if arg.many else text
+    return f"{text} (may be repeated)" if arg.takes_many else text
 
 
 #: One task a verb, in the order of the manual.
-TASKS = tuple(_task(verb) for verb in manual.VERBS)
+TASKS = tuple(_build_task(verb) for verb in manual.VERBS)
 
 #: What ``Collection.from_module(sshjobs.tasks)`` takes.
 ns = Collection()

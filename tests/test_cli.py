@@ -46,7 +46,7 @@ def test_a_value_stands_behind_its_flag_or_behind_an_equals_sign() -> None:
 
 def test_every_argument_has_a_value() -> None:
     for verb in manual.VERBS:
-        words = ["x" for arg in verb.args if arg.positional and not arg.many]
+        words = ["x" for arg in verb.args if arg.is_positional and not arg.takes_many]
         words += ["x" for arg in verb.args if arg.required]
         values = parser.read_arguments(verb, words)
         assert set(values) == {arg.dest for arg in verb.args}
@@ -90,7 +90,7 @@ def test_help_reads_like_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main.main([verb.name, "--help"])
         out = capsys.readouterr().out
-        assert all(arg.name in out for arg in verb.args if not arg.positional)
+        assert all(arg.name in out for arg in verb.args if not arg.is_positional)
         assert max(map(len, out.splitlines())) <= 90
 
 

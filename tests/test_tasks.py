@@ -23,7 +23,7 @@ def parsed(*words: str) -> dict[str, Any]:
     parser = Parser(contexts=tasks.ns.to_contexts())
     result = parser.parse_argv(list(words))[0]
     verb = manual.BY_NAME[words[0]]
-    return tasks.values(verb, result.as_kwargs)
+    return tasks.read_values(verb, result.as_kwargs)
 
 
 def test_every_verb_is_a_task() -> None:
@@ -40,7 +40,7 @@ def test_a_task_has_the_flags_of_its_verb(verb: Verb) -> None:
 
 @pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
 def test_every_argument_of_a_verb_has_a_value(verb: Verb) -> None:
-    given = [f"--{a.dest}=x" for a in verb.args if a.positional and not a.many]
+    given = [f"--{a.dest}=x" for a in verb.args if a.is_positional and not a.takes_many]
     given += [f"--{arg.dest}=x" for arg in verb.args if arg.required]
     values = parsed(verb.name, *given)
     assert list(values) == [arg.dest for arg in verb.args]

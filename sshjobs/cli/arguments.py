@@ -34,7 +34,7 @@ class Arg(Record):
         return self.name.lstrip("-").replace("-", "_")
 
     @property
-    def positional(self) -> bool:
+    def is_positional(self) -> bool:
         """Tell whether it stands by its place, not behind a flag."""
         return not self.name.startswith("-")
 
@@ -44,14 +44,14 @@ class Arg(Record):
         return len(self.name) == 2
 
     @property
-    def many(self) -> bool:
+    def takes_many(self) -> bool:
         """Tell whether its value is a list."""
         return self.repeat or self.kind in ("list", "rest")
 
     @property
     def default(self) -> Any:
         """What its value is when the user does not give it."""
-        if self.many:
+        if self.takes_many:
             return []
         return False if self.kind == "flag" else None
 
@@ -64,23 +64,23 @@ class Arg(Record):
         if self.kind == "seconds":
             return seconds(text)
         if self.kind == "count":
-            return self._count(text)
+            return self._read_count(text)
         if self.kind == "port":
-            return self._port(text)
-        return self._choice(text) if self.kind == "choice" else text
+            return self._read_port(text)
+        return self._read_choice(text) if self.kind == "choice" else text
 
-    def _count(self, text: str) -> int:
+    def _read_count(self, text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise SpecError(f"not a count: {text[:40]!r}")
         return int(text)
 
-    def _port(self, text: str) -> int:
+    def _read_port(self, text: str) -> int:
         try:
             return check_port(text)
         except ValueError as error:
             raise SpecError(str(error)) from error
 
-    def _choice(self, text: str) -> str:
+    def _read_choice(self, text: str) -> str:
         for choice in self.choices:
             if text.lower() == choice.lower():
                 return choice

@@ -248,7 +248,7 @@ def _handle_poll(ctx: Context, values: Values) -> int:
     from ..verbs.poll import poll_jobs
 
     sensor = bool(values.get("sensor"))
-    answer = poll_jobs(
+    results = poll_jobs(
         ctx,
         values.get("job") or (),
         host=values.get("host"),
@@ -257,30 +257,30 @@ def _handle_poll(ctx: Context, values: Values) -> int:
         sensor=sensor,
         show=build_job_printer(values),
     )
-    status = report_host_errors(answer)
-    if answer.any_bad():
+    status = report_host_errors(results)
+    if results.any_bad():
         return 1
     if sensor and status != errors.AuthenticationError.exit_status:
-        return 75 if status or answer.any_active() else 0
+        return 75 if status or results.any_active() else 0
     return status
 
 
 def _handle_wait(ctx: Context, values: Values) -> int:
     from ..verbs.wait import wait_for_jobs
 
-    answer = wait_for_jobs(
+    results = wait_for_jobs(
         ctx,
         values.get("job") or (),
         host=values.get("host"),
         timeout=values.get("timeout"),
         show=build_job_printer(values),
     )
-    status = report_host_errors(answer)
+    status = report_host_errors(results)
     if status:
         return status
-    if answer.any_active():
+    if results.any_active():
         return 75
-    return 1 if answer.any_bad() else 0
+    return 1 if results.any_bad() else 0
 
 
 def _handle_logs(ctx: Context, values: Values) -> int:
@@ -320,10 +320,10 @@ def _handle_kill(ctx: Context, values: Values) -> int:
     from ..verbs.kill import kill_jobs
 
     forget = bool(values.get("forget"))
-    answer = kill_jobs(
+    results = kill_jobs(
         ctx, values["job"], show=build_job_printer(values), forget=forget
     )
-    return report_host_errors(answer)
+    return report_host_errors(results)
 
 
 def _handle_reap(ctx: Context, values: Values) -> int:
@@ -332,7 +332,7 @@ def _handle_reap(ctx: Context, values: Values) -> int:
     if values.get("tmpfiles"):
         print(_build_tmpfiles_line(ctx, values))
         return 0
-    answer = reap_jobs(
+    results = reap_jobs(
         ctx,
         host=values.get("host"),
         older_than=values.get("older_than") or 0.0,
@@ -341,7 +341,7 @@ def _handle_reap(ctx: Context, values: Values) -> int:
         cut_logs=bool(values.get("cut_logs")),
         show=build_job_printer(values),
     )
-    return report_host_errors(answer)
+    return report_host_errors(results)
 
 
 def _build_tmpfiles_line(ctx: Context, values: Values) -> str:

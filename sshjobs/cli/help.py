@@ -49,9 +49,9 @@ def _add_argument(parser: argparse.ArgumentParser, arg: Arg) -> None:
         options["action"] = "store_true"
     else:
         options["metavar"] = arg.metavar or arg.dest.upper()
-    if arg.positional and arg.many:
+    if arg.is_positional and arg.takes_many:
         options["nargs"] = "*"
-    if not arg.positional:
+    if not arg.is_positional:
         options |= {"dest": arg.dest, "required": arg.required}
     parser.add_argument(arg.name, **options)
 

@@ -54,14 +54,14 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in manual.BY_NAME:
         verb = manual.BY_NAME[words[0]]
-        return _carry_out(verb, read_arguments(verb, words[1:]), last)
+        return _carry_out_verb(verb, read_arguments(verb, words[1:]), last)
     from .help import build_top_parser
 
     build_top_parser().parse_args(words)
     return 64
 
 
-def _carry_out(verb: Verb, values: dict[str, Any], last: bool) -> int:
+def _carry_out_verb(verb: Verb, values: dict[str, Any], last: bool) -> int:
     if verb.name == "demo":
         from .demo import main as demo
 

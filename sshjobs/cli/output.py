@@ -112,13 +112,13 @@ def write_to_stdout(data: bytes | memoryview) -> None:
         view = view[os.write(1, view) :]
 
 
-def report_host_errors(answer: HostResults) -> int:
+def report_host_errors(results: HostResults) -> int:
     """Print what went wrong; return the status of the first of it."""
-    for note in answer.notes:
+    for note in results.notes:
         print_error(note)
-    for error in answer.errors:
+    for error in results.errors:
         print_error(str(error))
-    return answer.errors[0].exit_status if answer.errors else 0
+    return results.errors[0].exit_status if results.errors else 0
 
 
 def report_missing_bytes(job: Job) -> int:

@@ -52,7 +52,7 @@ def _read_flags(verb: Verb, words: Iterator[str], values: dict[str, Any]) -> lis
     A flag of ssh, ``-x VALUE`` or ``-xVALUE``, is one up to the COMMAND only: what
     begins with one letter behind it is the COMMAND's own.
     """
-    flags = {arg.name: arg for arg in verb.args if not arg.positional}
+    flags = {arg.name: arg for arg in verb.args if not arg.is_positional}
     given: set[str] = set()
     left: list[str] = []
     for word in words:
@@ -114,10 +114,10 @@ def _read_flag_value(
 
 def _assign_positionals(verb: Verb, words: list[str], values: dict[str, Any]) -> None:
     """Give the positional arguments their words, in order."""
-    for arg in (arg for arg in verb.args if arg.positional):
-        take = len(words) if arg.many else 1
-        values[arg.dest] = words[:take] if arg.many else "".join(words[:1])
-        if not words and (arg.required or not arg.many):
+    for arg in (arg for arg in verb.args if arg.is_positional):
+        take = len(words) if arg.takes_many else 1
+        values[arg.dest] = words[:take] if arg.takes_many else "".join(words[:1])
+        if not words and (arg.required or not arg.takes_many):
             _end_with_usage_error(
                 verb, f"the following arguments are required: {arg.metavar}"
             )

@@ -13,14 +13,14 @@ from .fanout import HostResults, Show
 
 
 def adopt_jobs(ctx: Context, host: str | None, show: Show | None) -> HostResults:
-    """Take up what stands on a host and is not in the store."""
+    """Take up the jobs that stand on a host and are not in the store."""
     if not host:
         raise errors.SpecError("--adopt goes with --host")
-    answer = HostResults(show)
+    results = HostResults(show)
     with ctx.coordinator(host) as coordinator:
-        ids, answer.notes = adopt_listed_jobs(coordinator, lambda listed: True)
-        answer.take(ctx.store, ids)
-    return answer
+        ids, results.notes = adopt_listed_jobs(coordinator, lambda listed: True)
+        results.take(ctx.store, ids)
+    return results
 
 
 def adopt_listed_jobs(
@@ -29,7 +29,7 @@ def adopt_listed_jobs(
     """Give the store a row for each wanted directory that it does not know.
 
     Returns:
-        The ids of those jobs, and what else there is to say.
+        The ids of those jobs, and remarks on odd entries.
     """
     listed = list_directories(coordinator)
     new = [fact for fact in select_unknown_jobs(coordinator, listed) if wanted(fact)]
@@ -58,7 +58,7 @@ def select_unknown_jobs(
 def describe_odd_entries(
     coordinator: Coordinator, listed: list[protocol.Event]
 ) -> list[str]:
-    """Return what to say of entries that are no jobs of ours."""
+    """Return a remark on each entry that is no job of ours."""
     return [
         f"{coordinator.identity.host}: {fact.entry}: {fact.reason}; left as it is"
         for fact in listed
@@ -67,7 +67,7 @@ def describe_odd_entries(
 
 
 def list_directories(coordinator: Coordinator) -> list[protocol.Event]:
-    """Have one round, led by this process, list what stands on the host."""
+    """Have one round, led by this process, list the job directories of the host."""
     coordinator.listing, coordinator.listed = True, None
 
     def need() -> float | None:

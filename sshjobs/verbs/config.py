@@ -20,7 +20,7 @@ def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
 
     Source: ``SSHJOBS_CONFIG``, else ``~/.config/sshjobs/config.toml``.
     """
-    path = environ.get("SSHJOBS_CONFIG") or _config_path()
+    path = environ.get("SSHJOBS_CONFIG") or _find_config_path()
     if not path:
         return {}
     try:
@@ -34,12 +34,12 @@ def read_config(environ: Mapping[str, str]) -> Mapping[str, Any]:
     except OSError as error:
         raise errors.SpecError(f"{path}: {error.strerror}") from error
     try:
-        return _toml(text.decode("utf-8"))
+        return _parse_toml(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise errors.SpecError(f"{path}: {error}") from error
 
 
-def _toml(text: str) -> dict[str, Any]:
+def _parse_toml(text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -48,6 +48,6 @@ def _toml(text: str) -> dict[str, Any]:
     return values
 
 
-def _config_path() -> str:
+def _find_config_path() -> str:
     home = login_home()
     return os.path.join(home, ".config", "sshjobs", "config.toml") if home else ""

@@ -40,13 +40,13 @@ class Context:
         check_environ(self.environ)
         check_config(self.config)
         self.home = default_home(self.environ)
-        #: Told at once what a person should know while a verb goes on.
+        #: Takes a text that a person should read while a verb goes on.
         self.say: Callable[[str], object] = lambda text: None
-        self.remark = ""  # what there is to say of a record that was just begun
+        self.remark = ""  # of the store, about a record that was just begun
         self._store: Store | None = None
         self._rundir = ""
         self._settings: dict[str, Settings] = {}
-        self.settings("")  # what is wrong is said by every verb
+        self.settings("")  # so that every verb refuses a wrong setting
 
     def __repr__(self) -> str:
         return f"<Context {self.home}>"
@@ -65,7 +65,7 @@ class Context:
             self._store.close()
             self._store = None
 
-    def fork(self) -> Context:
+    def open_for_thread(self) -> Context:
         """Return a context for another thread, with a store of its own."""
         return Context(self.environ, self.config, self.flags)
 
@@ -118,9 +118,9 @@ class Context:
 
     @contextmanager
     def coordinator_at(self, site_id: str) -> Iterator[Coordinator]:
-        """Yield the party of jobs that are known, wherever they were submitted to.
+        """Yield the coordinator of a site of the record.
 
-        They are asked for as they were submitted: by that name, with that
+        Its jobs are asked about as they were submitted: by that name, with that
         configuration and below that base directory, whatever these are by now.
         """
         row = self.store.host(site_id)

@@ -37,7 +37,7 @@ class HostResults:
         jobs: The jobs; empty if somebody was shown them.
         states: How many jobs there are of each state.
         errors: Of hosts that could not be asked, and of jobs that are gone.
-        notes: What else there is to say.
+        notes: Other remarks, a text each.
     """
 
     def __init__(self, show: Show | None = None) -> None:
@@ -48,7 +48,7 @@ class HostResults:
         self._show = self.jobs.extend if show is None else show
 
     def __repr__(self) -> str:
-        return f"<Answer {self.states} {self.errors}>"
+        return f"<HostResults {self.states} {self.errors}>"
 
     def add(self, jobs: list[Job]) -> None:
         """Take some more jobs."""
@@ -60,7 +60,7 @@ class HostResults:
         """Take jobs as the record has them now.
 
         Args:
-            named: Whoever asks has named each of them, and is told if one is gone (its
+            named: The caller has named each of them, and is told if one is gone (its
                 submit gave up before it was sent, say).
         """
         for some in slices(ids):
@@ -90,17 +90,17 @@ def work_side_by_side(
     interrupt in the main thread does not wait for a host that is silent.
 
     Yields:
-        A host and what its work gave, or the error that it ended with, in the
-        order in which they are ready.
+        A host and the result of its work, or the error that ended it, in the order in
+        which they are ready.
     """
     names = list(dict.fromkeys(hosts))
     if len(names) == 1:
-        yield names[0], _try(ctx, names[0], work)
+        yield names[0], _return_error_of(ctx, names[0], work)
     else:
-        yield from _in_threads(ctx, names, work)
+        yield from _work_in_threads(ctx, names, work)
 
 
-def _in_threads(
+def _work_in_threads(
     ctx: Context, names: list[str], work: Callable[[Context, str], T]
 ) -> Iterator[tuple[str, T | SshJobsError]]:
     import queue
@@ -111,16 +111,16 @@ def _in_threads(
     waiting = iter(names)
     lock = threading.Lock()
 
-    def worker() -> None:
+    def take_hosts_in_turn() -> None:
         while True:
             with lock:
                 host = next(waiting, None)
             if host is None:
                 return
-            ready.put((host, _try_apart(ctx, host, work)))
+            ready.put((host, _work_in_own_context(ctx, host, work)))
 
     for _ in range(min(ctx.settings("").max_hosts, len(names))):
-        threading.Thread(target=worker, daemon=True).start()
+        threading.Thread(target=take_hosts_in_turn, daemon=True).start()
     for _ in names:
         host, result = ready.get()
         if isinstance(result, BaseException) and not isinstance(result, SshJobsError):
@@ -128,14 +128,14 @@ def _in_threads(
         yield host, result
 
 
-def _try_apart(
+def _work_in_own_context(
     ctx: Context, host: str, work: Callable[[Context, str], T]
 ) -> T | BaseException:
     """Work on a host in a thread of its own; a bug is for the main thread."""
     try:
-        own = ctx.fork()
+        own = ctx.open_for_thread()
         try:
-            return _try(own, host, work)
+            return _return_error_of(own, host, work)
         finally:
             own.close()
     except BaseException as error:
@@ -153,16 +153,16 @@ def ask_all_hosts(
     Args:
         show: Takes the jobs of a host, as they are now, when that host is done.
     """
-    answer = HostResults(show)
+    results = HostResults(show)
     ctx.store.make_room()
     for site_id, result in work_side_by_side(ctx, jobs.every, work):
         if isinstance(result, SshJobsError):
-            answer.errors.append(result)
-        answer.take(ctx.store, jobs.every[site_id], jobs.named)
-    return answer
+            results.errors.append(result)
+        results.take(ctx.store, jobs.every[site_id], jobs.named)
+    return results
 
 
-def _try(
+def _return_error_of(
     ctx: Context, host: str, work: Callable[[Context, str], T]
 ) -> T | SshJobsError:
     try:

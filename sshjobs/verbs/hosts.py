@@ -34,7 +34,7 @@ def list_hosts(ctx: Context) -> list[HostState]:
     found = []
     before = time.time() - _FORGOTTEN
     for row in ctx.store.hosts():
-        state = _state(ctx, row)
+        state = _read_host_state(ctx, row)
         alive = state.connection is not None and state.connection.alive
         if (
             row.round_ended_at
@@ -45,7 +45,7 @@ def list_hosts(ctx: Context) -> list[HostState]:
     return found
 
 
-def _state(ctx: Context, row: SiteRow) -> HostState:
+def _read_host_state(ctx: Context, row: SiteRow) -> HostState:
     try:
         with ctx.coordinator_at(row.site_id) as coordinator:
             refused = coordinator.refused(row) if row.refused != "{}" else None

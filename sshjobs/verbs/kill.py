@@ -32,7 +32,7 @@ def kill_jobs(
 
     Args:
         show: Takes the jobs of each host when that host is done.
-        keep: Leave it written down for later where a host cannot be asked now.
+        keep: Leave the intent in the store where a host cannot be asked now.
         forget: Declare jobs LOST that nobody can see, since they are known to be
             gone, and end none that runs.
 
@@ -48,17 +48,17 @@ def kill_jobs(
         if site_id in jobs.active:
             with own.coordinator_at(site_id) as coordinator:
                 if forget:
-                    _forget_on(coordinator, jobs.active[site_id], notes, refused)
+                    _forget_on_site(coordinator, jobs.active[site_id], notes, refused)
                 else:
-                    _kill_on(coordinator, jobs.active[site_id], keep)
+                    _kill_on_site(coordinator, jobs.active[site_id], keep)
 
-    answer = ask_all_hosts(ctx, jobs, work, show)
-    answer.notes += notes
-    answer.errors += refused
-    return answer
+    results = ask_all_hosts(ctx, jobs, work, show)
+    results.notes += notes
+    results.errors += refused
+    return results
 
 
-def _forget_on(
+def _forget_on_site(
     coordinator: Coordinator,
     ids: list[str],
     notes: list[str],
@@ -74,9 +74,9 @@ def _forget_on(
     try:
         coordinator.wait_for(coordinator.served(numbers))
     except (errors.HostUnreachable, errors.AuthenticationError) as error:
-        notes.append(_forget_here(coordinator, numbers, error))
+        notes.append(_forget_in_record(coordinator, numbers, error))
     except SshJobsError:
-        store.drop_intents(numbers)  # what was done there is told by the next round
+        store.drop_intents(numbers)  # the next round tells what was done there
         raise
     else:
         intents = store.outcomes(numbers).values()
@@ -84,7 +84,7 @@ def _forget_on(
         store.drop_intents(numbers)
 
 
-def _forget_here(
+def _forget_in_record(
     coordinator: Coordinator, numbers: list[int], error: SshJobsError
 ) -> str:
     """Declare jobs LOST of a host that cannot be asked; return a warning.
@@ -108,9 +108,9 @@ def _forget_here(
     )
 
 
-def _kill_on(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
+def _kill_on_site(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
     store = coordinator.store
-    sent, numbers = _write_down(coordinator, ids)
+    sent, numbers = _want_jobs_ended(coordinator, ids)
     if not sent:
         return
     try:
@@ -131,10 +131,10 @@ def _kill_on(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
     if near and not coordinator.wait_for(active, until=time.monotonic() + grace):
         raise NotYet("told to end, and not ended yet", tuple(sent))
     if away:
-        raise _away(coordinator, sorted(away))
+        raise _describe_unreachable_machine(coordinator, sorted(away))
 
 
-def _away(coordinator: Coordinator, ids: list[str]) -> NotYet:
+def _describe_unreachable_machine(coordinator: Coordinator, ids: list[str]) -> NotYet:
     """Name the machines of a host that this connection does not reach."""
     jobs = coordinator.store.jobs(ids)
     where = "; ".join(f"job {job_id} {jobs[job_id].reason}" for job_id in ids)
@@ -147,13 +147,13 @@ def _away(coordinator: Coordinator, ids: list[str]) -> NotYet:
     )
 
 
-def _write_down(
+def _want_jobs_ended(
     coordinator: Coordinator, ids: list[str]
 ) -> tuple[list[str], list[int]]:
-    """Want jobs ended; return those that a host is to be asked for, and the intents.
+    """Write intents to kill; return the jobs that their host is asked about, and them.
 
     Raises:
-        NotYet: nothing can be written down here; the host was told all the same.
+        NotYet: the store cannot be written; the host was told all the same.
     """
     store = coordinator.store
     try:

@@ -1,4 +1,4 @@
-"""The bytes that a job writes, brought here in order, none lost, none twice."""
+"""A job's log, brought to this machine in order, no byte lost, none twice."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..rounds.log_state import is_end_known, is_log_cut, is_log_full, is_log_wan
 from ..store import Store
 from .context import Context
 
-#: What is copied at a time. A larger one is memory that malloc takes anew each time.
+#: Bytes copied at a time. malloc takes a larger block anew from the kernel each time.
 _PIECE = 1 << 18
 
-#: What is copied inside the kernel at a time, so that Ctrl-C is heard.
+#: Bytes copied inside the kernel at a time, so that Ctrl-C is heard in between.
 _MOST = 1 << 24
 
-#: What sendfile(2) says where it cannot serve: not to a file (macOS, BSD), not to its
-#: end (Linux, O_APPEND), not of this file system.
+#: Errors of sendfile(2) where it cannot serve: not to a file (macOS, BSD), not to its
+#: end (Linux, O_APPEND), not from this file system.
 _NO_SENDFILE = frozenset(
     (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EBADF)
 )
@@ -53,11 +53,11 @@ class LogCopier:
         self.at = offset
 
     def copy(self, upto: int) -> None:
-        """Hand over what lies between the last byte given and ``upto``."""
+        """Hand over the bytes between the last one given and ``upto``."""
         if upto <= self.at:
             return
         with open(open_owned(self.path, os.O_RDONLY), "rb", buffering=0) as log:
-            while self.at < upto and self._send(log.fileno(), upto - self.at):
+            while self.at < upto and self._send_in_kernel(log.fileno(), upto - self.at):
                 continue
             log.seek(self.at)
             while self.at < upto:
@@ -67,7 +67,7 @@ class LogCopier:
                 self._write(data)
                 self.at += len(data)
 
-    def _send(self, log: int, count: int) -> int:
+    def _send_in_kernel(self, log: int, count: int) -> int:
         """Copy bytes inside the kernel, which costs half; return how many."""
         if self._file < 0:
             return 0
@@ -80,8 +80,8 @@ class LogCopier:
         self.at += done
         return done
 
-    def heard(self, job_id: str, offset: int, end: int) -> None:
-        """Hand over what has just come, if it is the next."""
+    def hand_over_next(self, job_id: str, offset: int, end: int) -> None:
+        """Hand over bytes that have just come, if they are the next ones."""
         if job_id == self._job_id and offset <= self.at:
             self.copy(end)
 
@@ -106,44 +106,46 @@ def copy_log(
         follow: Go on until the job has ended and its last byte was given.
         offset: Begin at this byte.
         tail: Begin with the last so many lines of what there is now.
-        whole: Bring also what ``max_log_bytes`` would leave on the host.
+        whole: Bring also the bytes that ``max_log_bytes`` would leave on the host.
 
     Raises:
-        HostUnreachable: after what is here already was given.
+        HostUnreachable: after the bytes on this machine were given.
     """
     job = ctx.store.check_log(job)
     if whole and job.max_log_bytes:
         ctx.store.update(job.id, max_log_bytes=0)
         job = job._replace(max_log_bytes=0)
     if job.log_final or job.reaped_at is not None or is_log_cut(job):
-        _give(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
+        _give_local_bytes(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
         return job
-    with ctx.coordinator_at(job.site_id) as coordinator, _wanting_log(
+    with ctx.coordinator_at(job.site_id) as coordinator, _want_log(
         coordinator, job.id
-    ) as rest:
-        tap = LogCopier(coordinator.store, job.id, write, offset, file)
+    ) as missing:
+        copier = LogCopier(coordinator.store, job.id, write, offset, file)
         if tail is not None or not follow:
             if file >= 0 and tail is None:
-                tap.copy(job.log_local_bytes)
-                coordinator.on_log = tap.heard
-            error = _bring(coordinator, job.id, rest)
+                copier.copy(job.log_local_bytes)
+                coordinator.on_log = copier.hand_over_next
+            error = _bring_log_home(coordinator, job.id, missing)
             job = coordinator.store.job(job.id) or job
-            _give(tap, job, tail)
+            _give_local_bytes(copier, job, tail)
             if error is not None:
                 raise error
             if not follow:
                 return job
-        return _follow(coordinator, job.id, tap, rest, ctx.say)
+        return _follow_log(coordinator, job.id, copier, missing, ctx.say)
 
 
-def _give(tap: LogCopier, job: Job, tail: int | None) -> None:
-    """Hand over what is here."""
+def _give_local_bytes(copier: LogCopier, job: Job, tail: int | None) -> None:
+    """Hand over the bytes that are on this machine."""
     if tail is not None:
-        tap.at = max(tap.at, _tail_offset(tap.path, job.log_local_bytes, tail))
-    tap.copy(job.log_local_bytes)
+        copier.at = max(
+            copier.at, _find_tail_offset(copier.path, job.log_local_bytes, tail)
+        )
+    copier.copy(job.log_local_bytes)
 
 
-def _tail_offset(path: str, size: int, lines: int) -> int:
+def _find_tail_offset(path: str, size: int, lines: int) -> int:
     """Return where the last ``lines`` lines of the first ``size`` bytes begin."""
     if lines <= 0 or not size:
         return size
@@ -162,8 +164,8 @@ def _tail_offset(path: str, size: int, lines: int) -> int:
     return 0
 
 
-class _Rest:
-    """The bytes of one log that are on the host and not here."""
+class _MissingBytes:
+    """The bytes of one log that are on the host and not yet on this machine."""
 
     def __init__(
         self, coordinator: Coordinator, job_id: str, numbers: list[int]
@@ -204,17 +206,19 @@ class _Rest:
 
 
 @contextmanager
-def _wanting_log(coordinator: Coordinator, job_id: str) -> Iterator[_Rest]:
+def _want_log(coordinator: Coordinator, job_id: str) -> Iterator[_MissingBytes]:
     """Have every round bring this job's log, as long as this lasts."""
     numbers = coordinator.store.add_intents(coordinator.site_id, "log", [job_id])
     try:
-        yield _Rest(coordinator, job_id, numbers)
+        yield _MissingBytes(coordinator, job_id, numbers)
     finally:
         coordinator.store.drop_intents(numbers)
 
 
-def _bring(coordinator: Coordinator, job_id: str, rest: _Rest) -> SshJobsError | None:
-    """Bring home all of a log that there is now; return what prevented it."""
+def _bring_log_home(
+    coordinator: Coordinator, job_id: str, missing: _MissingBytes
+) -> SshJobsError | None:
+    """Bring home all of a log that there is now; return the error that prevented it."""
     fresh = coordinator.fresh(coordinator.clock())
     coordinator.eager = job_id
 
@@ -232,7 +236,7 @@ def _bring(coordinator: Coordinator, job_id: str, rest: _Rest) -> SshJobsError |
             is_end_known(job) or coordinator.room()
         ):
             return None
-        return rest.due(job)
+        return missing.due(job)
 
     try:
         coordinator.wait_for(need)
@@ -241,11 +245,11 @@ def _bring(coordinator: Coordinator, job_id: str, rest: _Rest) -> SshJobsError |
     return None
 
 
-def _follow(
+def _follow_log(
     coordinator: Coordinator,
     job_id: str,
-    tap: LogCopier,
-    rest: _Rest,
+    copier: LogCopier,
+    missing: _MissingBytes,
     say: Callable[[str], object],
 ) -> Job:
     """Copy a log until its job has ended and its last byte is given.
@@ -258,7 +262,7 @@ def _follow(
         job = coordinator.store.job(job_id)
         if job is None:
             return None
-        tap.copy(job.log_local_bytes)
+        copier.copy(job.log_local_bytes)
         if states.is_final(job.state) and not is_log_wanted(job):
             return None
         full = not coordinator.room() or is_log_full(job)
@@ -269,7 +273,7 @@ def _follow(
         if job.log_bytes > job.log_local_bytes and (
             states.is_final(job.state) or not full
         ):
-            return rest.due(job)
+            return missing.due(job)
         return pace()
 
     coordinator.portion = LONG

@@ -51,20 +51,20 @@ def reap_jobs(
 ) -> HostResults:
     """Bring ended jobs home and delete their directories on the hosts.
 
-    What was reaped longer than ``record_ttl`` ago is dropped from the record here,
-    whether its host can be asked or not.
+    Jobs reaped longer than ``record_ttl`` ago are dropped from this machine's record,
+    whether their host can be asked or not.
 
     Args:
         older_than: Only what ended at least so many seconds ago.
         orphans: Also directories that the store does not know.
-        dry_run: Return what would go, delete nothing.
+        dry_run: Return the jobs that would go, delete nothing.
         cut_logs: Also jobs of whose logs ``max_log_bytes`` has left a part there, which
             is lost then.
         show: Takes the jobs of each host when that host is done, some at a time; they
             are not kept then.
     """
     before = time.time() - older_than if older_than else float("inf")
-    answer = HostResults(show)
+    results = HostResults(show)
     refused: list[SshJobsError] = []
 
     def work(own: Context, site_id: str) -> tuple[list[str], list[Job]]:
@@ -74,27 +74,29 @@ def reap_jobs(
             ids = own.store.unreaped(coordinator.site_id, before)
             strange: list[Job] = []
             if orphans:
-                more, strange = _orphans(coordinator, older_than, answer.notes, dry_run)
+                more, strange = _take_up_orphans(
+                    coordinator, older_than, results.notes, dry_run
+                )
                 ids = list(dict.fromkeys([*ids, *more]))
         if not dry_run and ids:
-            ids = _reap_jobs(own, site_id, ids, refused, cut_logs=cut_logs)
+            ids = _reap_on_site(own, site_id, ids, refused, cut_logs=cut_logs)
         return ids, strange
 
-    site_ids = _site_ids(ctx, host)
+    site_ids = _choose_site_ids(ctx, host)
     if not dry_run:
-        _prune(ctx, site_ids, answer.notes)
+        _prune_old_records(ctx, site_ids, results.notes)
     for _, result in work_side_by_side(ctx, site_ids, work):
         if isinstance(result, SshJobsError):
-            answer.errors.append(result)
+            results.errors.append(result)
             continue
-        answer.take(ctx.store, result[0])
-        answer.add(result[1])
-    answer.errors.extend(refused)
+        results.take(ctx.store, result[0])
+        results.add(result[1])
+    results.errors.extend(refused)
     ctx.store.sweep()
-    return answer
+    return results
 
 
-def _site_ids(ctx: Context, host: str | None) -> list[str]:
+def _choose_site_ids(ctx: Context, host: str | None) -> list[str]:
     """Return the connections of a host, the present one among them; or all."""
     if host is None:
         return [row.site_id for row in ctx.store.hosts()]
@@ -103,8 +105,8 @@ def _site_ids(ctx: Context, host: str | None) -> list[str]:
     return list(dict.fromkeys([present, *find_site_ids(ctx, host)]))
 
 
-def _prune(ctx: Context, site_ids: list[str], notes: list[str]) -> None:
-    """Drop from the record what was reaped long ago, and say so."""
+def _prune_old_records(ctx: Context, site_ids: list[str], notes: list[str]) -> None:
+    """Drop jobs that were reaped long ago from the record, and say so."""
     for row in ctx.store.hosts():
         if row.site_id in site_ids:
             ttl = ctx.settings(row.host).record_ttl
@@ -121,23 +123,23 @@ def _is_old(fact: protocol.Listed, older_than: float) -> bool:
     return states.is_final(fact.state) and fact.age >= older_than
 
 
-def _orphans(
+def _take_up_orphans(
     coordinator: Coordinator, older_than: float, notes: list[str], dry_run: bool
 ) -> tuple[list[str], list[Job]]:
-    """Return ended jobs that stand on the host and were unknown here.
+    """Return ended jobs that stand on the host and not in the record.
 
     Returns:
         The ids of those that are known now, and rows of those that are not to be.
     """
     if dry_run:
-        return [], _strange(coordinator, older_than, notes)
-    return list(_adopt(coordinator, older_than, notes)), []
+        return [], _list_unrecorded_jobs(coordinator, older_than, notes)
+    return list(_adopt_ended_jobs(coordinator, older_than, notes)), []
 
 
-def _adopt(
+def _adopt_ended_jobs(
     coordinator: Coordinator, older_than: float, notes: list[str]
 ) -> Iterator[str]:
-    """Take up ended jobs that stand on the host and were unknown here."""
+    """Take up ended jobs that stand on the host and not in the record."""
     ids, odd = adopt_listed_jobs(coordinator, lambda fact: _is_old(fact, older_than))
     notes += odd
     for some in slices(ids):
@@ -146,7 +148,7 @@ def _adopt(
                 yield job.id
 
 
-def _strange(
+def _list_unrecorded_jobs(
     coordinator: Coordinator, older_than: float, notes: list[str]
 ) -> list[Job]:
     """Return those jobs as rows that nobody has written down."""
@@ -160,7 +162,7 @@ def _strange(
     ]
 
 
-def _reap_jobs(
+def _reap_on_site(
     ctx: Context,
     site_id: str,
     ids: list[str],
@@ -171,7 +173,7 @@ def _reap_jobs(
     """Reap these ended jobs of one host; return those that are gone there."""
     with ctx.coordinator_at(site_id) as coordinator:
         _bring_cut_logs(coordinator, ids)
-        keep = _cut(coordinator.store, ids)
+        keep = _find_cut_logs(coordinator.store, ids)
         if cut_logs:
             with coordinator.store.write():
                 for job_id in keep:
@@ -182,16 +184,16 @@ def _reap_jobs(
         numbers = coordinator.store.add_intents(coordinator.site_id, "reap", ids)
         try:
             coordinator.wait_for(
-                _progress(coordinator, coordinator.served(numbers), ids)
+                _end_without_progress(coordinator, coordinator.served(numbers), ids)
             )
-            refused += _refusals(coordinator, numbers)
+            refused += _yield_refusals(coordinator, numbers)
         finally:
             coordinator.store.drop_intents(numbers)
-        return list(_gone(coordinator.store, ids))
+        return list(_yield_gone_ids(coordinator.store, ids))
 
 
 def _bring_cut_logs(coordinator: Coordinator, ids: list[str]) -> None:
-    """Bring what is to come home of logs that will be cut, so that they are."""
+    """Bring logs home up to ``max_log_bytes``, so that they are cut there."""
     store = coordinator.store
     short = [
         job.id
@@ -210,13 +212,13 @@ def _bring_cut_logs(coordinator: Coordinator, ids: list[str]) -> None:
         return None
 
     try:
-        coordinator.wait_for(_progress(coordinator, need, short))
+        coordinator.wait_for(_end_without_progress(coordinator, need, short))
     finally:
         store.drop_intents(numbers)
 
 
-def _cut(store: Store, ids: list[str]) -> set[str]:
-    """Return those of these jobs whose logs are not here whole, by their own wish."""
+def _find_cut_logs(store: Store, ids: list[str]) -> set[str]:
+    """Return the jobs whose logs ``max_log_bytes`` has cut."""
     return {
         job.id
         for some in slices(ids)
@@ -225,8 +227,10 @@ def _cut(store: Store, ids: list[str]) -> set[str]:
     }
 
 
-def _refusals(coordinator: Coordinator, numbers: list[int]) -> Iterator[SshJobsError]:
-    """Yield why jobs were not reaped."""
+def _yield_refusals(
+    coordinator: Coordinator, numbers: list[int]
+) -> Iterator[SshJobsError]:
+    """Yield an error for each job that was not reaped."""
     for some in slices(numbers):
         for intent in coordinator.store.outcomes(some).values():
             if intent.note:
@@ -247,7 +251,7 @@ def _describe_rest(coordinator: Coordinator, job_id: str) -> str:
     return _SHORT.format(job.log_local_bytes, job.log_bytes, base, job_id)
 
 
-def _gone(store: Store, ids: list[str]) -> Iterator[str]:
+def _yield_gone_ids(store: Store, ids: list[str]) -> Iterator[str]:
     """Yield those of these jobs whose directories are gone."""
     for some in slices(ids):
         known = store.jobs(some)
@@ -256,12 +260,12 @@ def _gone(store: Store, ids: list[str]) -> Iterator[str]:
                 yield job_id
 
 
-def _progress(
+def _end_without_progress(
     coordinator: Coordinator, need: Callable[[], float | None], ids: Sequence[str]
 ) -> Callable[[], float | None]:
     """Give a need up once ``cleanup_retries`` rounds have brought it no further.
 
-    That is: no more of these jobs are gone, and no more bytes of their logs are here.
+    A round is a step if more of these jobs are gone, or more bytes of their logs home.
     """
     store = coordinator.store
     marks: list[tuple[int, tuple[int, int]]] = []
@@ -269,7 +273,10 @@ def _progress(
     def watched() -> float | None:
         rounds = coordinator.row().rounds
         if not marks or rounds > marks[-1][0]:
-            now = (store.home_bytes(ids), sum(1 for _ in _gone(store, list(ids))))
+            now = (
+                store.home_bytes(ids),
+                sum(1 for _ in _yield_gone_ids(store, list(ids))),
+            )
             if not marks or now != marks[-1][1]:
                 marks[:] = [(rounds, now)]
         if rounds - marks[-1][0] > coordinator.settings.cleanup_retries:
@@ -280,9 +287,9 @@ def _progress(
 
 
 def reap_if_wanted(ctx: Context, job: Job) -> Job:
-    """Have the directory of an ended job gone, if it is to go; never fail for it."""
+    """Delete the directory of an ended job if it is to go; never fail for it."""
     if not wants_cleanup(job) or job.reaped_at is not None:
         return job
     with suppress(SshJobsError):
-        _reap_jobs(ctx, job.site_id, [job.id], [])
+        _reap_on_site(ctx, job.site_id, [job.id], [])
     return ctx.store.job(job.id) or job

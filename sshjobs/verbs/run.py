@@ -46,7 +46,7 @@ def run_job(
         write(data)
         given += len(data)
 
-    with _signals():
+    with _raise_on_signals():
         try:
             done = submit_jobs(ctx, host, [job_request], follow=True)[0]
             if done.error is not None:
@@ -55,36 +55,36 @@ def run_job(
             on_start(done)
             ended = copy_log(ctx, done.job, count, follow=True)
         except Interrupted:
-            job = None if detach_on_signal else _asked_for(ctx, job_request)
+            job = None if detach_on_signal else _find_submitted_job(ctx, job_request)
             if job is None:
                 raise
-            ended = _cancel(ctx, job)
+            ended = _cancel_job(ctx, job)
             copy_log(ctx, ended, count, offset=given)
         return reap_if_wanted(ctx, ended)
 
 
-def _cancel(ctx: Context, job: Job) -> Job:
+def _cancel_job(ctx: Context, job: Job) -> Job:
     """End a job, now or as soon as its host can be asked.
 
     Raises:
-        NotYet: the host has not said that it has ended; that it is to end is
-            written down, and seen to by any later verb of this machine.
+        NotYet: the host has not said that the job has ended; the intent to kill it
+            stays in the store, and any later verb of this machine carries it out.
     """
-    answer = kill_jobs(ctx, [job.id], keep=True)
-    if answer.errors:
+    results = kill_jobs(ctx, [job.id], keep=True)
+    if results.errors:
         raise NotYet(
-            f"{answer.errors[0]}: job {job.id} is NOT cancelled yet; the next sshjobs "
+            f"{results.errors[0]}: job {job.id} is NOT cancelled yet; the next sshjobs "
             "poll that reaches the host does it",
             (job.id,),
         )
-    return answer.jobs[0]
+    return results.jobs[0]
 
 
-def _asked_for(ctx: Context, job_request: JobRequest) -> Job | None:
-    """Return what became of an order, wherever its submission was cut short.
+def _find_submitted_job(ctx: Context, job_request: JobRequest) -> Job | None:
+    """Return the job of a request, wherever its submission was cut short.
 
-    There is no row of its id if it was withdrawn, and nothing ran; or if another
-    job holds its key.
+    The record has no row of the request's id if it was withdrawn, so that nothing ran,
+    or if another job holds its key.
     """
     job = ctx.store.job(job_request.id)
     if job is None and job_request.key:
@@ -93,7 +93,7 @@ def _asked_for(ctx: Context, job_request: JobRequest) -> Job | None:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _raise_on_signals() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into :class:`Interrupted`, in the main thread."""
     import threading
 
@@ -101,13 +101,13 @@ def _signals() -> Iterator[None]:
         yield
         return
 
-    def handler(signum: int, _frame: object) -> None:
+    def raise_interrupted(signum: int, _frame: object) -> None:
         raise Interrupted(signum)
 
     old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         for signum in old:
-            signal.signal(signum, handler)
+            signal.signal(signum, raise_interrupted)
         yield
     finally:
         for signum, before in old.items():

@@ -73,12 +73,12 @@ def select_jobs(
         names = [*names, f"key:{key}"]
     sites = None if host is None else find_site_ids(ctx, host)
     if not names:
-        every = _all_active(ctx, host, sites)
+        every = _select_all_active(ctx, host, sites)
         return Selection(every, every)
-    return _named(ctx, names, host, sites)
+    return _select_named_jobs(ctx, names, host, sites)
 
 
-def _all_active(
+def _select_all_active(
     ctx: Context, host: str | None, sites: list[str] | None
 ) -> dict[str, list[str]]:
     active: dict[str, list[str]] = {}
@@ -88,7 +88,7 @@ def _all_active(
     return active
 
 
-def _named(
+def _select_named_jobs(
     ctx: Context, names: Sequence[str], host: str | None, sites: list[str] | None
 ) -> Selection:
     every: dict[str, dict[str, bool]] = {}

@@ -1,4 +1,4 @@
-"""Starting jobs: written down here, then run there exactly once."""
+"""Starting jobs: written into the store first, then run on the host exactly once."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class JobRequest(Record):
 
 
 class Submitted(Record):
-    """What became of an order; either ``job`` or ``error`` is set.
+    """The outcome of a job request; either ``job`` or ``error`` is set.
 
-    ``differs`` says that the job holds the order's key with another command.
+    ``differs`` says that the job holds the request's key with another command.
     """
 
     job: Job | None
@@ -42,7 +42,7 @@ class Submitted(Record):
 
 
 class _Held(Record):
-    """A COMPLETED job that holds an order's key, so that nothing is to run."""
+    """A COMPLETED job that holds a request's key, so that nothing is to run."""
 
     job_id: str
     differs: bool
@@ -54,21 +54,21 @@ def submit_jobs(
     """Start jobs on a host.
 
     Args:
-        follow: Their logs are wanted at once, and their ends, if these come soon: a
-            short job is one session then.
+        follow: Bring their logs at once, and their ends, if these come soon: a short
+            job is one session then.
 
     After return, each job has started there, exactly once, or its error says why
     it never will. After an error, nothing of the batch is left here or there.
 
     Returns:
-        One entry an order, in their order.
+        One entry a request, in the order of the requests.
 
     Raises:
-        SpecError: an order is wrong; nothing was done.
+        SpecError: a request is wrong; nothing was done.
         HostUnreachable: nothing ran, nothing will.
         NotYet: sent, and unanswered, at least one of them; ``job_ids`` name, in the
-            order of the orders, what has started or any later verb of this machine
-            will see to.
+            order of the requests, the jobs that have started or that any later verb of
+            this machine will see to.
     """
     return list(submit_each_job(ctx, host, job_requests, follow=follow))
 
@@ -76,28 +76,28 @@ def submit_jobs(
 def submit_each_job(
     ctx: Context, host: str, job_requests: Iterable[JobRequest], *, follow: bool = False
 ) -> Generator[Submitted, None, None]:
-    """Do the same for a batch of any length: neither orders nor results pile up.
+    """Start a batch of any length: neither requests nor results pile up in memory.
 
-    Nothing is asked of the host before the last order was read and found right. The
-    first result comes when each job has started. Who does not take all of them closes
-    it before the context.
+    The host is asked after the last request was read and found right. The first result
+    comes when each job has started. A caller that does not take all of them closes the
+    generator before the context.
     """
     check_host(host)
     with ctx.coordinator(host) as coordinator:
-        numbers, logs, held = _write_down(coordinator, job_requests, follow)
+        numbers, logs, held = _write_jobs_down(coordinator, job_requests, follow)
         try:
             if numbers:
-                _wait_for(coordinator, numbers, logs)
+                _wait_until_started(coordinator, numbers, logs)
         except NotYet as error:
-            raise _in_step(error, held) from error
+            raise _fill_in_held_ids(error, held) from error
         try:
-            yield from _in_job_request(coordinator.store, numbers, held)
+            yield from _yield_in_input_order(coordinator.store, numbers, held)
         finally:
             coordinator.store.drop_intents(numbers)
 
 
-def _in_step(error: NotYet, held: dict[int, _Held]) -> NotYet:
-    """Return the error with the ids of what needed no host in their places."""
+def _fill_in_held_ids(error: NotYet, held: dict[int, _Held]) -> NotYet:
+    """Return the error with the ids of jobs that needed no host in their places."""
     ids = iter(error.job_ids)
     places = range(len(error.job_ids) + len(held))
     return NotYet(
@@ -107,17 +107,17 @@ def _in_step(error: NotYet, held: dict[int, _Held]) -> NotYet:
 
 
 def check_job_request(job_request: JobRequest) -> JobRequest:
-    """Return the order if it can be carried out.
+    """Return the request if it can be carried out.
 
     Raises:
-        SpecError: it cannot, and why.
+        SpecError: it cannot; the text says why.
     """
     check_spec(job_request.spec)
     if job_request.id and not is_job_id(job_request.id):
         raise errors.SpecError(f"not the id of a job: {job_request.id[:80]!a}")
     for text in (job_request.name, job_request.key):
         # Stray bytes of an argument, or half a surrogate pair of JSON, are no text.
-        if "\0" in text or len(text) > 1024 or _storable(text) != text:
+        if "\0" in text or len(text) > 1024 or _escape_for_store(text) != text:
             raise errors.SpecError(f"not a name or key: {text[:60]!r}")
     if job_request.cleanup not in (None, *CLEANUP):
         raise errors.SpecError(
@@ -128,8 +128,10 @@ def check_job_request(job_request: JobRequest) -> JobRequest:
     return job_request
 
 
-def _completed(coordinator: Coordinator, job_request: JobRequest) -> _Held | None:
-    """Return the COMPLETED job of the order's key, if it is known here.
+def _find_completed_job(
+    coordinator: Coordinator, job_request: JobRequest
+) -> _Held | None:
+    """Return the COMPLETED job of the request's key, if the record has one.
 
     A final state never changes, so that the host need not be asked.
     """
@@ -141,13 +143,13 @@ def _completed(coordinator: Coordinator, job_request: JobRequest) -> _Held | Non
     return None
 
 
-def _wait_for(
+def _wait_until_started(
     coordinator: Coordinator, numbers: Sequence[int], logs: Sequence[int]
 ) -> None:
     try:
         coordinator.wait_for(coordinator.served(numbers))
     except SshJobsError as error:
-        _take_back(coordinator, numbers, error)
+        _take_back_unsent(coordinator, numbers, error)
     except BaseException:
         coordinator.store.withdraw(numbers)
         raise
@@ -156,25 +158,25 @@ def _wait_for(
             coordinator.store.drop_intents(logs)
 
 
-def _write_down(
+def _write_jobs_down(
     coordinator: Coordinator, job_requests: Iterable[JobRequest], follow: bool
 ) -> tuple[list[int], list[int], dict[int, _Held]]:
-    """Write jobs and what is wanted of them into the store, all or none.
+    """Write jobs and their intents into the store, all or none.
 
     Returns:
         The numbers of the intents to start, those of the intents for logs, and by its
-        place in the batch each order that needs none.
+        place in the batch each request that needs none.
     """
     store, now = coordinator.store, coordinator.clock()
     held: dict[int, _Held] = {}
     with store.writing_specs(), store.batch() as batch:
         for place, job_request in enumerate(job_requests):
-            known = _completed(coordinator, check_job_request(job_request))
+            known = _find_completed_job(coordinator, check_job_request(job_request))
             if known is not None:
                 held[place] = known
                 continue
             # A microsecond apart, so that lists keep the order of a batch.
-            job = _job_of(coordinator, job_request, now + place * 1e-6)
+            job = _build_job(coordinator, job_request, now + place * 1e-6)
             batch.add(job)
             store.save_spec(job.id, job_request.spec)
         with store.write():
@@ -188,7 +190,7 @@ def _write_down(
             return starts, logs, held
 
 
-def _job_of(coordinator: Coordinator, job_request: JobRequest, now: float) -> Job:
+def _build_job(coordinator: Coordinator, job_request: JobRequest, now: float) -> Job:
     spec = job_request.spec
     return Job(
         id=job_request.id or new_job_id(),
@@ -198,9 +200,9 @@ def _job_of(coordinator: Coordinator, job_request: JobRequest, now: float) -> Jo
         key=job_request.key,
         name=job_request.name,
         once=job_request.once,
-        command=_storable(spec.text()[:_COMMAND_SHOWN]),
+        command=_escape_for_store(spec.text()[:_COMMAND_SHOWN]),
         digest=spec.digest() if job_request.key else "",
-        cwd=_storable(spec.cwd),
+        cwd=_escape_for_store(spec.cwd),
         shell=spec.shell,
         env_names=" ".join(name for name, _ in spec.env),
         timeout=spec.timeout,
@@ -210,15 +212,15 @@ def _job_of(coordinator: Coordinator, job_request: JobRequest, now: float) -> Jo
     )
 
 
-def _storable(text: str) -> str:
+def _escape_for_store(text: str) -> str:
     """Return text that SQLite takes: stray bytes become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _take_back(
+def _take_back_unsent(
     coordinator: Coordinator, numbers: Sequence[int], error: SshJobsError
 ) -> None:
-    """Withdraw what was not sent; keep, durably, what was; raise what to say."""
+    """Withdraw unsent intents, keep the others durably, and raise an error."""
     store = coordinator.store
     waiting: list[int] = []
     answered: list[int] = []
@@ -227,7 +229,7 @@ def _take_back(
     with store.write(durable=True):  # all at once: others may be serving it right now
         for some in slices(numbers):
             for number, intent in store.outcomes(some).items():
-                good = not intent.done or _is_good(intent)
+                good = not intent.done or _is_no_failure(intent)
                 ids.append(intent.job_id if good else "")
                 (answered if intent.done else waiting).append(number)
                 refused += [] if good else [intent.note]
@@ -259,46 +261,46 @@ def _take_back(
     ) from error
 
 
-def _is_good(intent: Intent) -> bool:
+def _is_no_failure(intent: Intent) -> bool:
     """Tell whether a served intent is not an error."""
     return intent.note in ("", _DIFFERS)
 
 
-def _in_job_request(
+def _yield_in_input_order(
     store: Store, numbers: Sequence[int], held: dict[int, _Held]
 ) -> Iterator[Submitted]:
-    """Yield what became of each order."""
-    results = _outcomes(store, numbers)
+    """Yield the outcome of each request, in the order of the batch."""
+    results = _yield_outcomes(store, numbers)
     for place in range(len(numbers) + len(held)):
         known = held.get(place)
         if known is None:
             yield next(results)
         else:
             job = store.job(known.job_id)
-            yield _submitted(known.job_id, job, known.differs)
+            yield _build_submitted(known.job_id, job, known.differs)
 
 
-def _outcomes(store: Store, numbers: Sequence[int]) -> Iterator[Submitted]:
-    """Yield what became of those that were written down."""
+def _yield_outcomes(store: Store, numbers: Sequence[int]) -> Iterator[Submitted]:
+    """Yield the outcomes of jobs that were written down."""
     for some in slices(numbers):
-        yield from _some_outcomes(store, some)
+        yield from _read_outcomes(store, some)
 
 
-def _some_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
+def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
     intents = store.outcomes(numbers)
     jobs = store.jobs({intent.job_id for intent in intents.values()})
     results = []
     for number in numbers:
         intent = intents[number]
-        if not _is_good(intent):
+        if not _is_no_failure(intent):
             results.append(Submitted(None, errors.load(intent.note)))
             continue
         job = jobs.get(intent.job_id)
-        results.append(_submitted(intent.job_id, job, intent.note == _DIFFERS))
+        results.append(_build_submitted(intent.job_id, job, intent.note == _DIFFERS))
     return results
 
 
-def _submitted(job_id: str, job: Job | None, differs: bool) -> Submitted:
+def _build_submitted(job_id: str, job: Job | None, differs: bool) -> Submitted:
     if job is None:  # another process has pruned the record meanwhile
         return Submitted(None, errors.JobError(job_id, "is no longer in the record"))
     return Submitted(job, None, differs)

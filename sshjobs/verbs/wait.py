@@ -44,6 +44,6 @@ def wait_for_jobs(
                 if row is not None and row.cause:
                     notes.append(str(cause_of(row)))
 
-    answer = ask_all_hosts(ctx, jobs, work, show)
-    answer.notes.extend(notes)
-    return answer
+    results = ask_all_hosts(ctx, jobs, work, show)
+    results.notes.extend(notes)
+    return results
