@@ -22,13 +22,13 @@ from tests.transport_caller import TransportCaller
 def closed_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close what a test leaves open of its stores: from 3.13 on Python warns of it."""
     opened: list[Any] = []
-    opening = Store._open
+    opening = Store._open_current
 
     def open_and_note(store: Store) -> Any:
         opened.append(opening(store))
         return opened[-1]
 
-    monkeypatch.setattr(Store, "_open", open_and_note)
+    monkeypatch.setattr(Store, "_open_current", open_and_note)
     yield
     for database in opened:
         database.close()

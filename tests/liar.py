@@ -116,8 +116,8 @@ class Scene:
         """Have all jobs of ours, and all that is wanted of them, as at the start."""
         store, site_id = self.store, self.coordinator.site_id
         with store.write():
-            store._do("DELETE FROM intents WHERE site_id = ?", [site_id])
-            store._do("DELETE FROM jobs WHERE site_id = ?", [site_id])
+            store._execute("DELETE FROM intents WHERE site_id = ?", [site_id])
+            store._execute("DELETE FROM jobs WHERE site_id = ?", [site_id])
         for job in self._ours():
             self._add(job, HOME if job.log_local_bytes else b"")
         for kind, job_id in [

@@ -215,7 +215,7 @@ def test_no_program_of_a_record_is_run(cli: Cli, place: Path) -> None:
             values = list(Identity.from_bytes(row.identity))
             values[Identity._fields.index("ssh")] = str(planted)
             store.set_host(row.site_id, identity=pack(tuple(values)))
-        store._do("UPDATE identities SET data = ?", [pack(tuple(values))])
+        store._execute("UPDATE identities SET data = ?", [pack(tuple(values))])
     finally:
         store.close()
     assert cli("wait", job).status == 0

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs import store as store_module
 from sshjobs.errors import StoreError
-from sshjobs.store import Store
+from sshjobs.store import Store, schema
 
 pytestmark = pytest.mark.quick
 
@@ -34,14 +33,14 @@ def test_who_is_at_work_hears_of_a_step_that_renames(
 ) -> None:
     store.know_host("c", "h")
     numbers = store.add_intents("c", "start", ["x"])
-    version = store_module.VERSION
+    version = schema.VERSION
     with monkeypatch.context() as patch:
         rename = "ALTER TABLE intents RENAME COLUMN sent TO sent_at"
-        patch.setitem(store_module.MIGRATIONS, version, rename)
-        patch.setattr(store_module, "VERSION", version + 1)
+        patch.setitem(schema.MIGRATIONS, version, (version + 1, rename))
+        patch.setattr(schema, "VERSION", version + 1)
         Store(store.home).close()
     with pytest.raises(StoreError, match=f"newer sshjobs .* version {version + 1}"):
         store.mark_sent(numbers)
     with closing(store):
-        rows = store._rows("SELECT job_id, sent_at FROM intents")
+        rows = store._fetch_rows("SELECT job_id, sent_at FROM intents")
     assert rows == [("x", 0)]

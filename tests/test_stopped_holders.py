@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from sshjobs import locks
-from sshjobs import store as store_module
 from sshjobs.errors import StoreError
 from sshjobs.locks import describe_holders
-from sshjobs.store import Store
+from sshjobs.store import Store, database
 
 _FLOCK = """
 import fcntl, os, signal, sys
@@ -56,12 +55,12 @@ def stopped(program: str, path: Path) -> Iterator[int]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BOUND", 0.3)
-    monkeypatch.setattr(store_module, "_BUSY", 0.3)
+    monkeypatch.setattr(database, "BUSY", 0.3)
 
 
 def test_a_lock_has_a_bound_by_default() -> None:
     assert 5 <= locks.BOUND <= 60
-    assert store_module._BUSY <= 60
+    assert database.BUSY <= 60
 
 
 def test_specs_and_schema_are_not_waited_for_for_ever(

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from sshjobs import states
-from sshjobs import store as store_module
 from sshjobs.errors import StoreError
 from sshjobs.locks import Bell
 from sshjobs.model import Job, Spec, new_job_id
-from sshjobs.store import SLICE, Intent, Store, default_home, slices
+from sshjobs.store import SLICE, Intent, Store, database, default_home
+from sshjobs.store import home as where
+from sshjobs.store import schema, slices
 from sshjobs.transports.gate import Gate
 
 pytestmark = pytest.mark.quick
@@ -266,8 +267,10 @@ def test_of_very_many_intents_each_has_its_turn(store: Store) -> None:
 def step_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this the next version of sshjobs, whose jobs have one column more."""
     one_more = "ALTER TABLE sites ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'"
-    monkeypatch.setitem(store_module.MIGRATIONS, store_module.VERSION, one_more)
-    monkeypatch.setattr(store_module, "VERSION", store_module.VERSION + 1)
+    monkeypatch.setitem(
+        schema.MIGRATIONS, schema.VERSION, (schema.VERSION + 1, one_more)
+    )
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
 
 
 def test_an_older_store_is_brought_up(
@@ -279,7 +282,7 @@ def test_an_older_store_is_brought_up(
     step_up(monkeypatch)
     newer = Store(store.home)
     assert newer.job(one.id) == one
-    assert newer._rows("SELECT mood FROM sites") == [("calm",)]
+    assert newer._fetch_rows("SELECT mood FROM sites") == [("calm",)]
     assert Store(store.home).job(one.id) == one
 
 
@@ -302,7 +305,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
     with monkeypatch.context() as patch:
         step_up(patch)
         broken = "UPDATE jobs SET state = 'x'; SELECT * FROM nowhere"
-        patch.setitem(store_module.MIGRATIONS, store_module.VERSION - 1, broken)
+        patch.setitem(schema.MIGRATIONS, schema.VERSION - 1, (schema.VERSION, broken))
         with pytest.raises(StoreError, match="nowhere"):
             Store(store.home)
     assert Store(store.home).job(one.id) == one
@@ -310,10 +313,11 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
 
 MIGRATOR = """
 import sys
-from sshjobs import store
-store.MIGRATIONS[store.VERSION] = "ALTER TABLE sites ADD COLUMN mood TEXT"
-store.VERSION += 1
-store.Store(sys.argv[1]).add_intents("c", "start", ["x"])
+from sshjobs.store import Store, schema
+step = "ALTER TABLE sites ADD COLUMN mood TEXT"
+schema.MIGRATIONS[schema.VERSION] = (schema.VERSION + 1, step)
+schema.VERSION += 1
+Store(sys.argv[1]).add_intents("c", "start", ["x"])
 """
 
 
@@ -378,7 +382,7 @@ def test_directories_that_were_deleted_come_back(store: Store) -> None:
 def test_who_holds_it_for_too_long_is_an_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_BUSY", 0.2)
+    monkeypatch.setattr(database, "BUSY", 0.2)
     other = Store(store.home)
     with store.write():
         with pytest.raises(StoreError, match="another process holds it") as caught:
@@ -427,17 +431,17 @@ def test_network_file_systems_are_known(tmp_path: Path) -> None:
         f"/dev/sda1 / ext4 rw 0 0\nserver:/x {inner} nfs4 rw 0 0\n"
         f"none {tmp_path}/a tmpfs rw 0 0\n"
     )
-    assert store_module.mount_type(str(home), str(mounts)) == "nfs4"
-    assert store_module.mount_type(str(tmp_path), str(mounts)) == "ext4"
-    assert store_module.mount_type("/", str(tmp_path / "none")) == ""
+    assert where.mount_type(str(home), str(mounts)) == "nfs4"
+    assert where.mount_type(str(tmp_path), str(mounts)) == "ext4"
+    assert where.mount_type("/", str(tmp_path / "none")) == ""
 
 
 def test_a_network_file_system_is_remarked_on_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = str(tmp_path / "home")
-    here = store_module.mount_type(str(tmp_path))
-    monkeypatch.setattr(store_module, "_NETWORK", frozenset([here]))
+    here = where.mount_type(str(tmp_path))
+    monkeypatch.setattr(where, "_NETWORK", frozenset([here]))
     assert "want a local disk" in Store(home).remark
     assert Store(home).remark == ""
 

@@ -1,0 +1,346 @@
+"""The database: opened as ours, written in transactions, its errors in our words.
+
+Theory of operation: WAL lets readers go on while one process writes. Every writing
+transaction is ``BEGIN IMMEDIATE``: a deferred one that turns into a writer fails at
+once with "database is locked", whatever the timeout (SQLite 3.40, 89 of 120 processes).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ..errors import ELSEWHERE, ROOM, StoreError, of_system
+from ..locks import FileLock, describe_holders
+from ..model import printable
+from ..owned import check_dir, check_file, check_way, open_owned
+from ..startup.records import TYPE_CHECKING, Record
+from ..startup.stdlib import sqlite3
+from . import schema
+from .home import describe_network, make_home, own_folder
+
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+#: Seconds that a writer waits for others; a transaction here lasts milliseconds.
+BUSY = 60.0
+
+#: A WAL of more pages than this is folded into the database by whoever commits. It is
+#: read by the next process that finds nobody else at work, so it is kept short.
+_WAL_PAGES = 200
+
+#: So many rows of a long batch are held in memory at a time.
+SLICE = 500
+
+#: Said of a record that was just begun where there was one: it was moved aside, or is
+#: of no bytes (which SQLite takes for a new one, and drops the WAL with it).
+_LOST = (
+    "{} was empty or gone, and is begun anew beside the logs of an older one; bring "
+    "back what the hosts know with: sshjobs poll --host HOST --adopt"
+)
+
+#: What SQLite gives for a field; a column takes anything, whatever its type says.
+_TYPES = {
+    "str": (str,),
+    "bytes": (bytes,),
+    "bool": (int,),
+    "int": (int,),
+    "float": (float, int),
+    "int | None": (int, type(None)),
+    "float | None": (float, int, type(None)),
+}
+
+
+def describe_damage(path: str, what: str, key: object, value: object) -> StoreError:
+    """Return the error of a value that no sshjobs has written."""
+    return StoreError(
+        f"{path}: the {what} {key!r} is damaged: {value!r:.60}; move the file aside, "
+        "then bring back what the hosts know with: sshjobs poll --host HOST --adopt"
+    )
+
+
+class RowCheck:
+    """Refuses rows that are no record of a kind; a shape is looked at once."""
+
+    def __init__(self, record: type[Record]) -> None:
+        self._name = record.__name__.lower().removesuffix("row")
+        self._fields = record._fields
+        self._kinds = [_TYPES[record.__annotations__[name]] for name in self._fields]
+        self._good: set[tuple[type, ...]] = set()
+
+    def check_row(self, path: str, row: Sequence[Any]) -> None:
+        """Raise a StoreError for a row of which a field has another type."""
+        shape = tuple(map(type, row))
+        if shape in self._good:
+            return
+        for name, kinds, value in zip(self._fields, self._kinds, row):
+            if type(value) not in kinds:
+                raise describe_damage(path, f"{name} of {self._name}", row[0], value)
+        self._good.add(shape)
+
+
+def slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield a long list in pieces, so that the rows of all are never held at once."""
+    for at in range(0, len(values), SLICE):
+        yield values[at : at + SLICE]
+
+
+def quote_array(values: Iterable[str] | Iterable[int]) -> str:
+    """Return the JSON array of numbers, or of words, that json_each() takes apart.
+
+    Ids and states are letters and digits; anything else can be in no row, and is left
+    out. (``json`` brings ``re``: 3 ms.)
+    """
+    words = (str(v) if isinstance(v, int) else f'"{v}"' * v.isalnum() for v in values)
+    return f"[{','.join(filter(None, words))}]"
+
+
+class Seam:
+    """Lets no error of SQLite or of the file system cross in another form.
+
+    A class, since that costs a fifth of what a generator does; a round crosses here
+    forty times.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        if isinstance(error, sqlite3.OperationalError):
+            said = printable(str(error))
+            text = f"{self._path}: {said}; {_advise(said, self._path)}"
+            raise StoreError(text) from error
+        # The module cannot tell of a schema that is damaged into no text (Python 3.11).
+        if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
+            raise StoreError(
+                f"{self._path}: {printable(str(error))}; move it aside, then bring "
+                "back what the hosts know with: sshjobs poll --host HOST --adopt"
+            ) from error
+        if isinstance(error, OSError):
+            raise of_system(str(error.filename or self._path), error) from error
+
+
+def _advise(text: str, path: str) -> str:
+    if "full" in text:
+        return ROOM
+    if "no such" in text and (found := _read_version_of_file(path)) > schema.VERSION:
+        return (
+            f"a newer sshjobs has brought it to version {found} while this command, "
+            f"which knows {schema.VERSION}, was at work; what had been asked for by "
+            "then stays: run the command again with the newer one"
+        )
+    if "locked" in text:
+        who = describe_holders(path, f"{path}-shm", f"{path}-wal")
+        return f"another process holds it for longer than {BUSY:g} s: {who}"
+    if "readonly" in text or "unable to open" in text:
+        return ELSEWHERE
+    return "SSHJOBS_HOME names another place"
+
+
+def _read_version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _read_version_of_file(path: str) -> int:
+    """Return the version of a store as its file has it, 0 if that cannot be read."""
+    try:
+        db = sqlite3.connect(path)
+        try:
+            return _read_version(db)
+        finally:
+            db.close()
+    except sqlite3.Error:
+        return 0
+
+
+def sync_file(path: str) -> None:
+    """Have a file on the disk, if there is one."""
+    with Seam(path):
+        try:
+            fd = open_owned(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _unlink_if_there(path: str) -> None:
+    with Seam(path):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+
+
+class Database:
+    """The database of one home directory, as one thread of one process sees it.
+
+    After construction the directory (0700), the database and its schema exist.
+
+    Args:
+        home: The directory; created if missing.
+
+    Attributes:
+        remark: A hint for the user, where a store was just made in the directory.
+
+    Raises:
+        StoreError: it cannot be made, is not ours, or is of a newer version.
+    """
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+        self.path = os.path.join(home, "store.db")
+        self.remark = ""
+        self._depth = 0
+        self._doomed: list[str] = []
+        with Seam(self.path):
+            self._prepare_home()
+            self._db = self._open_current()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.home}>"
+
+    def close(self) -> None:
+        """Close the database; further use is an error."""
+        with Seam(self.path):
+            self._db.close()
+
+    def _prepare_home(self) -> None:
+        fresh = not os.path.lexists(self.path)
+        if fresh:
+            make_home(self.home)
+            self.remark = describe_network(self.home)
+        check_way(self.home)
+        check_dir(self.home)
+        for name in ("specs", "logs", "locks"):
+            own_folder(os.path.join(self.home, name))
+        for end in ("", "-wal", "-shm", "-journal"):
+            check_file(f"{self.path}{end}")
+        if not os.path.lexists(os.path.join(self.home, "reserve")):
+            from ..reserve import keep_reserve
+
+            keep_reserve(self.home)
+
+    def _open_current(self) -> sqlite3.Connection:
+        db = self._connect()
+        try:
+            version = _read_version(db)
+            if version < 0:
+                raise describe_damage(self.path, "version of", "the store", version)
+            if version < schema.VERSION:
+                db.close()
+                self._migrate()
+                if not version and os.listdir(os.path.join(self.home, "logs")):
+                    self.remark = _LOST.format(self.path)
+                db = self._connect()
+                version = _read_version(db)
+            if version > schema.VERSION:
+                raise StoreError(
+                    f"{self.path} is of version {version}, this sshjobs knows "
+                    f"{schema.VERSION}: a newer sshjobs has used it; upgrade this one"
+                )
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _connect(self) -> sqlite3.Connection:
+        old = os.umask(0o077)
+        try:
+            db = sqlite3.connect(
+                self.path, timeout=BUSY, isolation_level=None, check_same_thread=False
+            )
+            try:
+                db.execute("PRAGMA synchronous=NORMAL")
+                db.execute("PRAGMA secure_delete=ON")
+                db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+            except BaseException:
+                db.close()
+                raise
+        finally:
+            os.umask(old)
+        return db
+
+    def _migrate(self) -> None:
+        """Bring the schema up to ours once, however many processes want to.
+
+        Changing the journal mode does not wait for a lock, so that this one step
+        is behind a lock of our own.
+        """
+        with self._lock_of("schema") as lock:
+            lock.hold()
+            db = self._connect()
+            try:
+                version = _read_version(db)
+                if not version:
+                    db.execute("PRAGMA journal_mode=WAL")
+                while version < schema.VERSION:
+                    version, step = schema.MIGRATIONS[version]
+                    db.executescript(
+                        f"BEGIN IMMEDIATE; {step};"
+                        f"PRAGMA user_version={version}; COMMIT;"
+                    )
+            finally:
+                db.close()
+
+    def _lock_of(self, name: str) -> FileLock:
+        return FileLock(os.path.join(self.home, "locks", name))
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[None]:
+        """Make all that is written inside one transaction; nests.
+
+        Args:
+            durable: Survive a power failure, not only a crash of processes.
+        """
+        with Seam(self.path):
+            if self._depth:
+                yield
+                return
+            if durable:
+                self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._doomed.clear()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+                if durable:
+                    self._db.execute("PRAGMA synchronous=NORMAL")
+            while self._doomed:
+                _unlink_if_there(self._doomed.pop())
+
+    def _delete_file(self, path: str) -> None:
+        """Delete a file; inside a transaction, once that has been committed."""
+        if self._depth:
+            self._doomed.append(path)
+        else:
+            _unlink_if_there(path)
+
+    def _execute(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
+        with Seam(self.path):
+            return self._db.execute(sql, args)
+
+    def _execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        with Seam(self.path):
+            self._db.executemany(sql, rows)
+
+    def _fetch_rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with Seam(self.path):
+            return self._db.execute(sql, args).fetchall()

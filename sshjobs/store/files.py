@@ -1,0 +1,99 @@
+"""Specs and logs: files beside the database, never in it.
+
+A spec may hold secrets, and a WAL keeps old frames until it is overwritten, whereas a
+file of its own is gone once the job has started (docs/decisions/0002). The order of
+writing is spec file, then row; the order of deleting is row, then file; so a spec
+without a row is a left-over, and :meth:`~sshjobs.store.Store.sweep` removes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from ..errors import StoreError
+from ..model import Spec, is_job_id
+from ..owned import open_owned
+from .database import Database, Seam, sync_file
+
+
+class JobFiles(Database):
+    """The files of jobs, named by their ids."""
+
+    def log_path(self, job_id: str) -> str:
+        """Return where the brought-home bytes of a job's log are."""
+        return self._locate_file("logs", job_id)
+
+    def _spec_path(self, job_id: str) -> str:
+        return self._locate_file("specs", job_id)
+
+    def _locate_file(self, folder: str, job_id: str) -> str:
+        """Return the path of a job's file, which is named by a job's id or not at all.
+
+        Ids from a host are checked as they are read; this is the second wall, so that
+        no text from anywhere else names a file that is not ours.
+        """
+        if not is_job_id(job_id):
+            raise StoreError(f"{self.home}: not the id of a job: {job_id[:80]!a}")
+        return os.path.join(self.home, folder, job_id)
+
+    def save_spec(self, job_id: str, spec: Spec, *, durable: bool = False) -> None:
+        """Keep a spec until its job has started; before its row is written."""
+        path = self._spec_path(job_id)
+        with Seam(path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with open(os.open(path, flags, 0o600), "wb") as file:
+                file.write(spec.dumps())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+
+    def sync_specs(self, ids: Iterable[str]) -> None:
+        """Make specs survive a power failure."""
+        for job_id in ids:
+            sync_file(self._spec_path(job_id))
+
+    def spec(self, job_id: str) -> Spec | None:
+        """Return the spec of a job that has not started, None if it is no use."""
+        path = self._spec_path(job_id)
+        with Seam(path):
+            try:
+                with open(open_owned(path, os.O_RDONLY), "rb") as file:
+                    return Spec.loads(file.read())
+            except (FileNotFoundError, ValueError):  # gone, or damaged
+                return None
+
+    def drop_spec(self, job_id: str) -> None:
+        """Delete a spec; nothing of it is left in the store."""
+        self._delete_file(self._spec_path(job_id))
+
+    @contextmanager
+    def writing_specs(self) -> Iterator[None]:
+        """Hold off :meth:`sweep` while specs have no rows yet."""
+        with self._lock_of("specs") as lock:
+            lock.hold(shared=True)
+            yield
+
+    def room(self, floor: int) -> int:
+        """Return how many bytes of logs may be written before space gets scarce.
+
+        Args:
+            floor: So many bytes are to stay free; of a small disk, a tenth.
+        """
+        with Seam(self.home):
+            disk = os.statvfs(self.home)
+        free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+        if not total:  # a file system that does not tell
+            return 1 << 62
+        return max(0, free - min(floor, total // 10))
+
+    def make_room(self) -> bool:
+        """Let a verb that ends jobs, or asks about them, have what room is kept.
+
+        Returns:
+            Whether there is more of it now.
+        """
+        from ..reserve import give_up_reserve
+
+        return give_up_reserve(self.home)

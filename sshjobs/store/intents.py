@@ -1,0 +1,259 @@
+"""Intents: a row for each thing that is asked of a host and not yet served."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+
+from ..processes import is_that_process, read_start_time
+from ..startup.records import TYPE_CHECKING, Record
+from .database import RowCheck, quote_array, slices
+from .jobs import JobTable
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Intent(Record):
+    """Something asked of a host and not yet served; kinds: start kill reap log."""
+
+    id: int
+    site_id: str
+    kind: str
+    job_id: str
+    pid: int
+    pid_start: str
+    created_at: float
+    sent: int
+    done: int
+    note: str
+
+
+_INTENT_CHECK = RowCheck(Intent)
+
+# Named, so that a process of this version goes on while a newer one adds columns.
+_INTENTS = f"SELECT {', '.join(Intent._fields)} FROM intents WHERE "
+
+
+class IntentTable(JobTable):
+    """The intents of all processes of this user on this machine."""
+
+    def _read_intent(self, row: Sequence[Any]) -> Intent:
+        _INTENT_CHECK.check_row(self.path, row)
+        return Intent(*row)
+
+    def add_intents(
+        self, site_id: str, kind: str, ids: Iterable[str], owner: int | None = None
+    ) -> list[int]:
+        """Write down what is wanted; return the intents' numbers.
+
+        Args:
+            owner: The process that wants it; None is this one, 0 is nobody.
+        """
+        pid = os.getpid() if owner is None else owner
+        start = read_start_time(pid) or "" if pid else ""
+        now = time.time()
+        numbers = []
+        sql = (
+            "INSERT INTO intents (site_id, kind, job_id, pid, pid_start, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        with self.write():
+            for job_id in ids:
+                cursor = self._execute(sql, [site_id, kind, job_id, pid, start, now])
+                numbers.append(int(cursor.lastrowid or 0))
+        return numbers
+
+    def intents(self, site_id: str, most: int = 1000, turn: int = 0) -> list[Intent]:
+        """Return the open intents of a connection, oldest first.
+
+        Args:
+            most: How many of a kind, since there may be very many.
+            turn: Of more than that, others with each number; but starts keep their
+                order.
+        """
+        count = (
+            "SELECT kind, count(*) FROM intents WHERE site_id = ? AND done = 0 "
+            "GROUP BY kind"
+        )
+        sql = _INTENTS + (
+            "site_id = ? AND done = 0 AND kind = ? ORDER BY id LIMIT ? OFFSET ?"
+        )
+        rows: list[tuple[Any, ...]] = []
+        for kind, number in self._fetch_rows(count, [site_id]):
+            pages = -(-number // most)
+            skip = 0 if kind == "start" else turn % pages * most
+            rows += self._fetch_rows(sql, [site_id, kind, most, skip])
+        return [self._read_intent(row) for row in sorted(rows, key=_read_number)]
+
+    def crowd(self, site_id: str) -> bool:
+        """Tell whether other processes than this one have intents there that wait."""
+        sql = (
+            "SELECT 1 FROM intents WHERE site_id = ? AND done = 0 AND pid <> ? "
+            "AND kind <> 'log' LIMIT 1"
+        )
+        return bool(self._fetch_rows(sql, [site_id, os.getpid()]))
+
+    def waiting(self, site_id: str) -> tuple[int, int]:
+        """Return how many intents wait, logs apart, and how many were never sent."""
+        sql = (
+            "SELECT count(*), coalesce(sum(sent = 0), 0) FROM intents "
+            "WHERE site_id = ? AND done = 0 AND kind <> 'log'"
+        )
+        ((every, unsent),) = self._fetch_rows(sql, [site_id])
+        return int(every), int(unsent)
+
+    def unserved(self, numbers: Sequence[int]) -> tuple[int, int]:
+        """Return how many of these are open, and how many of those were never sent."""
+        sql = (
+            "SELECT count(*), coalesce(sum(sent = 0), 0) FROM intents "
+            "WHERE done = 0 AND id IN (SELECT value FROM json_each(?))"
+        )
+        ((every, unsent),) = self._fetch_rows(sql, [quote_array(numbers)])
+        return int(every), int(unsent)
+
+    def start_intent(self, job_id: str) -> Intent | None:
+        """Return the open intent to start a job, if there is one."""
+        sql = _INTENTS + "job_id = ? AND kind = 'start' AND done = 0"
+        rows = self._fetch_rows(sql, [job_id])
+        return self._read_intent(rows[0]) if rows else None
+
+    def has_intent(self, kind: str, job_id: str) -> bool:
+        """Tell whether an intent about a job is open."""
+        sql = "SELECT 1 FROM intents WHERE job_id = ? AND kind = ? AND done = 0"
+        return bool(self._fetch_rows(sql, [job_id, kind]))
+
+    def leave_open(self, numbers: Iterable[int]) -> None:
+        """Have intents of this process stay when it has ended."""
+        sql = "UPDATE intents SET pid = 0, pid_start = '' WHERE id = ? AND done = 0"
+        self._execute_many(sql, [[number] for number in numbers])
+
+    def unowned_intents(self, site_id: str) -> bool:
+        """Tell whether something is open that no process waits for.
+
+        A job to start is not meant: whoever has its id will ask.
+        """
+        sql = (
+            "SELECT 1 FROM intents WHERE site_id = ? AND done = 0 AND pid = 0 "
+            "AND kind <> 'start' LIMIT 1"
+        )
+        return bool(self._fetch_rows(sql, [site_id]))
+
+    def newest_intent(self, site_id: str) -> int:
+        """Return the number of the newest open intent, 0 if there is none."""
+        sql = "SELECT coalesce(max(id), 0) FROM intents WHERE site_id = ? AND done = 0"
+        return int(self._fetch_rows(sql, [site_id])[0][0])
+
+    def outcomes(self, numbers: Sequence[int]) -> dict[int, Intent]:
+        """Return these intents as they stand now; see :func:`slices`."""
+        sql = _INTENTS + "id IN (SELECT value FROM json_each(?))"
+        rows = self._fetch_rows(sql, [quote_array(numbers)])
+        return {row[0]: self._read_intent(row) for row in rows}
+
+    def mark_sent(self, numbers: Iterable[int]) -> None:
+        """Note that intents stand in a request from now on."""
+        self._execute_many(
+            "UPDATE intents SET sent = 1 WHERE id = ?", [[n] for n in numbers]
+        )
+
+    def mark_unsent(self, numbers: Iterable[int]) -> None:
+        """Note that the request in which intents stood has reached nobody."""
+        self._execute_many(
+            "UPDATE intents SET sent = 0 WHERE id = ?", [[n] for n in numbers]
+        )
+
+    def disown(self, ids: Iterable[str]) -> None:
+        """Note that users have the ids of jobs that are to start, and wait no more.
+
+        Such a job is never forgotten, whatever becomes of it.
+        """
+        self._execute_many(
+            "UPDATE intents SET pid = 0, pid_start = '' "
+            "WHERE job_id = ? AND kind = 'start' AND done = 0",
+            [[job_id] for job_id in ids],
+        )
+
+    def serve(self, numbers: Iterable[int], note: str = "") -> None:
+        """Close intents; ``note`` is an error, dumped, or empty."""
+        self._execute_many(
+            "UPDATE intents SET done = 1, note = ? WHERE id = ? AND done = 0",
+            [[note, number] for number in numbers],
+        )
+
+    def note(self, numbers: Iterable[int], note: str) -> None:
+        """Keep an error for who gives up on intents that stay open."""
+        sql = "UPDATE intents SET note = ? WHERE id = ?"
+        self._execute_many(sql, [[note, number] for number in numbers])
+
+    def redirect(self, job_id: str, winner: str) -> None:
+        """Let who wanted a job started hear of another, which holds its key.
+
+        Who wanted it killed did not mean the other.
+        """
+        self._execute(
+            "UPDATE intents SET job_id = ? WHERE job_id = ? AND kind = 'start'",
+            [winner, job_id],
+        )
+
+    def drop_intents(self, numbers: Iterable[int]) -> None:
+        """Delete intents, served or not."""
+        self._execute_many("DELETE FROM intents WHERE id = ?", [[n] for n in numbers])
+
+    def withdraw(self, numbers: Sequence[int]) -> tuple[list[str], list[str]]:
+        """Take back what was never sent.
+
+        Returns:
+            The ids of the jobs that are as if never asked for, and of those whose
+            intent has gone into a request and stays.
+        """
+        gone: list[str] = []
+        kept: list[str] = []
+        with self.write():
+            for some in slices(numbers):
+                self._withdraw_some(some, gone, kept)
+            self.forget(gone)
+        return gone, kept
+
+    def _withdraw_some(
+        self, numbers: Sequence[int], gone: list[str], kept: list[str]
+    ) -> None:
+        for intent in self.outcomes(numbers).values():
+            if intent.sent and not intent.done:
+                kept.append(intent.job_id)
+                continue
+            self.drop_intents([intent.id])
+            if intent.kind == "start" and not (intent.sent or intent.done):
+                gone.append(intent.job_id)
+
+    def expire(self, site_id: str, ttl: float, now: float) -> list[Intent]:
+        """Close what dead processes asked for too long ago, and return it.
+
+        A ``log`` intent ends with its process. Others of a dead process stay for
+        ``ttl`` seconds; one that is dated further ahead than the clock allows is
+        void as well. What was declared lost while its host could not be asked is told
+        there whenever that can be.
+        """
+        sql = _INTENTS + (
+            "site_id = ? AND done = 0 AND NOT (kind = 'forget' AND pid = 0) "
+            "AND (kind = 'log' OR created_at NOT BETWEEN ? AND ?)"
+        )
+        stale = []
+        with self.write():
+            for row in self._fetch_rows(sql, [site_id, now - ttl, now + ttl]):
+                intent = self._read_intent(row)
+                if not intent.pid or not is_that_process(intent.pid, intent.pid_start):
+                    stale.append(intent)
+            self.drop_intents(intent.id for intent in stale if intent.kind == "log")
+            stale = [intent for intent in stale if intent.kind != "log"]
+            self.serve(
+                (intent.id for intent in stale), '["JobError", ["?", "expired"]]'
+            )
+            self._execute(
+                "DELETE FROM intents WHERE done = 1 AND created_at < ?", [now - ttl]
+            )
+        return stale
+
+
+def _read_number(row: tuple[Any, ...]) -> int:
+    return int(row[0])

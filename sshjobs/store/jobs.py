@@ -1,0 +1,290 @@
+"""Jobs: a row each, active until it is final, kept until it is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ..model import Job
+from ..startup.records import TYPE_CHECKING
+from ..startup.stdlib import sqlite3
+from ..states import STATES
+from .database import SLICE, RowCheck, Seam, describe_damage, quote_array, slices
+from .files import JobFiles
+from .schema import IS_ACTIVE, IS_FINAL
+
+if TYPE_CHECKING:
+    from typing import Any
+
+#: What :meth:`JobTable.few_active` calls few.
+_FEW = 4
+
+_JOB_COLUMNS = ", ".join(Job._fields)
+_JOB_MARKS = ", ".join("?" * len(Job._fields))
+_JOB_CHECK = RowCheck(Job)
+_STATE, _ONCE, _LOG_FINAL = map(Job._fields.index, ("state", "once", "log_final"))
+
+
+class Batch:
+    """Jobs that are on their way into the store, however many.
+
+    The first few are held in memory, the rest in a table that only this process sees
+    and that SQLite keeps in a file of its own once it grows.
+    """
+
+    def __init__(
+        self,
+        do: Callable[[str], sqlite3.Cursor],
+        many: Callable[[str, Iterable[Job]], None],
+    ) -> None:
+        self._do = do
+        self._many = many
+        self._jobs: list[Job] = []
+        self._is_long = False
+
+    def add(self, job: Job) -> None:
+        """Take one more."""
+        self._jobs.append(job)
+        if len(self._jobs) >= SLICE:
+            if not self._is_long:
+                self._do(
+                    "CREATE TEMP TABLE batch AS "
+                    f"SELECT {_JOB_COLUMNS} FROM main.jobs WHERE 0"
+                )
+                self._is_long = True
+            self._insert_into("temp.batch")
+            self._jobs.clear()
+
+    def _insert_into(self, table: str) -> None:
+        sql = f"INSERT OR IGNORE INTO {table} ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._many(sql, self._jobs)
+
+    def ids(self) -> Iterator[str]:
+        """Yield their ids, in the order in which they came."""
+        if self._is_long:
+            for (job_id,) in self._do("SELECT id FROM temp.batch ORDER BY rowid"):
+                yield job_id
+        for job in self._jobs:
+            yield job.id
+
+    def store(self) -> None:
+        """Add them to the jobs that all processes see."""
+        if self._is_long:
+            self._do(
+                f"INSERT OR IGNORE INTO main.jobs ({_JOB_COLUMNS}) "
+                f"SELECT {_JOB_COLUMNS} FROM temp.batch"
+            )
+        self._insert_into("main.jobs")
+
+    def close(self) -> None:
+        """Let go of them."""
+        if self._is_long:
+            self._do("DROP TABLE temp.batch")
+
+
+class JobTable(JobFiles):
+    """The jobs that this machine knows."""
+
+    def _read_job(self, row: Sequence[Any]) -> Job:
+        values = list(row)
+        _JOB_CHECK.check_row(self.path, values)
+        if values[_STATE] not in STATES:
+            raise describe_damage(self.path, "state of job", values[0], values[_STATE])
+        for place in (_ONCE, _LOG_FINAL):
+            values[place] = bool(values[place])
+        return Job(*values)
+
+    def add_jobs(self, jobs: Iterable[Job]) -> None:
+        """Add jobs that are not known yet; a known id is left as it is."""
+        sql = f"INSERT OR IGNORE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._execute_many(sql, jobs)
+
+    def jobs(self, ids: Iterable[str]) -> dict[str, Job]:
+        """Return the jobs of these ids that are known, by id."""
+        sql = (
+            f"SELECT {_JOB_COLUMNS} FROM jobs "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        ids = list(ids)
+        if not ids:
+            return {}
+        return {
+            row[0]: self._read_job(row)
+            for row in self._fetch_rows(sql, [quote_array(ids)])
+        }
+
+    def job(self, job_id: str) -> Job | None:
+        """Return one job, or None."""
+        rows = self._fetch_rows(
+            f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id = ?", [job_id]
+        )
+        return self._read_job(rows[0]) if rows else None
+
+    def find(self, prefix: str) -> list[Job]:
+        """Return the jobs whose id begins with ``prefix``; two at the most."""
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ? LIMIT 2"
+        return [
+            self._read_job(row) for row in self._fetch_rows(sql, [prefix, prefix + "{"])
+        ]
+
+    def by_key(self, key: str, host: str | None = None) -> list[Job]:
+        """Return the jobs of a key, newest attempt first."""
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE key = ?"
+        args = [key]
+        if host is not None:
+            sql, args = sql + " AND host = ?", [key, host]
+        sql += " ORDER BY attempt DESC, submitted_at DESC"
+        return [self._read_job(row) for row in self._fetch_rows(sql, args)]
+
+    def select(
+        self, site_id: str | None = None, states: Sequence[str] = ()
+    ) -> Iterator[Job]:
+        """Yield jobs, oldest first, without holding them all."""
+        where, args = ["1"], []
+        if site_id is not None:
+            where.append("site_id = ?")
+            args.append(site_id)
+        if states:
+            where.append("state IN (SELECT value FROM json_each(?))")
+            args.append(quote_array(states))
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"
+        with Seam(self.path):
+            for row in self._db.execute(sql + " ORDER BY submitted_at, id", args):
+                yield self._read_job(row)
+
+    def active_ids(self, host: str | None = None) -> Iterator[tuple[str, str]]:
+        """Yield the id and the connection of each job that may still change.
+
+        Oldest first; of one host, or of all.
+        """
+        where, args = IS_ACTIVE, []
+        if host is not None:
+            where, args = where + " AND host = ?", [host]
+        sql = f"SELECT id, site_id FROM jobs WHERE {where} ORDER BY submitted_at, id"
+        with Seam(self.path):
+            yield from self._db.execute(sql, args)
+
+    def sites_of_jobs(self, host: str) -> list[str]:
+        """Return the sites of the jobs that were submitted under a name of a host.
+
+        A connection has the name that was used first; others may lead to it too.
+        """
+        rows = self._fetch_rows(
+            "SELECT DISTINCT site_id FROM jobs WHERE host = ?", [host]
+        )
+        return [site_id for (site_id,) in rows]
+
+    def any_active(self, site_id: str) -> bool:
+        """Tell whether a job of a connection may still change."""
+        sql = f"SELECT 1 FROM jobs WHERE site_id = ? AND {IS_ACTIVE} LIMIT 1"
+        return bool(self._fetch_rows(sql, [site_id]))
+
+    def asked_to_start(self, site_id: str) -> list[tuple[str, int | None, str]]:
+        """Return (id, pid, start) of jobs that may still change, but for what waits.
+
+        What waits are those whose start is still to be asked for.
+        """
+        sql = (
+            "SELECT id, pid, start FROM jobs "
+            f"WHERE site_id = ? AND {IS_ACTIVE} AND NOT EXISTS ("
+            "SELECT 1 FROM intents WHERE job_id = jobs.id AND kind = 'start' "
+            "AND done = 0)"
+        )
+        return [(i, pid, start) for i, pid, start in self._fetch_rows(sql, [site_id])]
+
+    def count_active(self, ids: Sequence[str]) -> int:
+        """Return how many of these jobs may still change."""
+        sql = (
+            f"SELECT count(*) FROM jobs WHERE {IS_ACTIVE} "
+            "AND id IN (SELECT value FROM json_each(?))"
+        )
+        return int(self._fetch_rows(sql, [quote_array(ids)])[0][0])
+
+    def home_bytes(self, ids: Sequence[str]) -> int:
+        """Return how many bytes of the logs of these jobs are here."""
+        sql = (
+            "SELECT coalesce(sum(log_local_bytes), 0) FROM jobs "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return sum(
+            int(self._fetch_rows(sql, [quote_array(some)])[0][0])
+            for some in slices(ids)
+        )
+
+    def few_active(self, site_id: str) -> bool:
+        """Tell whether so few jobs of a connection may change that each end counts.
+
+        Its end is asked about almost at once then; those of many share usual rounds.
+        """
+        sql = (
+            "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE site_id = ? "
+            f"AND {IS_ACTIVE} LIMIT ?)"
+        )
+        return int(self._fetch_rows(sql, [site_id, _FEW + 1])[0][0]) <= _FEW
+
+    def unreaped(self, site_id: str, before: float) -> list[str]:
+        """Return the ids of final jobs that ended before an instant, not reaped."""
+        sql = (
+            "SELECT id FROM jobs WHERE site_id = ? AND reaped_at IS NULL "
+            f"AND {IS_FINAL} "
+            "AND coalesce(finished_at, submitted_at) <= ? ORDER BY submitted_at, id"
+        )
+        return [job_id for (job_id,) in self._fetch_rows(sql, [site_id, before])]
+
+    def update(self, job_id: str, **columns: Any) -> None:
+        """Set columns of a job."""
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self._execute(
+            f"UPDATE jobs SET {names} WHERE id = ?", [*columns.values(), job_id]
+        )
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Write jobs whole, whether they are known or not."""
+        sql = f"INSERT OR REPLACE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._execute_many(sql, jobs)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Delete jobs, their intents, specs and logs."""
+        ids = list(ids)
+        text = quote_array(ids)
+        with self.write():
+            for table, column in (("jobs", "id"), ("intents", "job_id")):
+                self._execute(
+                    f"DELETE FROM {table} WHERE {column} IN "
+                    "(SELECT value FROM json_each(?))",
+                    [text],
+                )
+        for job_id in ids:
+            self.drop_spec(job_id)
+            self._delete_file(self.log_path(job_id))
+
+    def prune(self, site_id: str, before: float) -> int:
+        """Forget jobs that were reaped before an instant, with their logs here.
+
+        Returns:
+            How many there were.
+        """
+        sql = "SELECT id FROM jobs WHERE site_id = ? AND reaped_at < ?"
+        ids = [job_id for (job_id,) in self._fetch_rows(sql, [site_id, before])]
+        for some in slices(ids):
+            self.forget(some)
+        return len(ids)
+
+    def forget_job(self, job_id: str) -> None:
+        """Delete a job, its spec and its log; its intents stay for their owners."""
+        self._execute("DELETE FROM jobs WHERE id = ?", [job_id])
+        self.drop_spec(job_id)
+        self._delete_file(self.log_path(job_id))
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Collect jobs that come into the store together, or not at all."""
+        batch = Batch(self._execute, self._execute_many)
+        try:
+            yield batch
+        except BaseException:
+            for job_id in batch.ids():
+                self.drop_spec(job_id)
+            raise
+        finally:
+            batch.close()

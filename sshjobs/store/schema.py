@@ -1,0 +1,79 @@
+"""The columns of the store, and the steps from each older version to this one."""
+
+from __future__ import annotations
+
+from ..states import ACTIVE
+
+#: The version that this sshjobs writes, SQLite's ``user_version``.
+VERSION = 3
+
+#: True of a row of a job that may still change, and of one that may not. SQLite uses a
+#: partial index only where a query says the same as the index: both take it from here.
+IS_ACTIVE = f"state IN ({', '.join(map(repr, ACTIVE))})"
+IS_FINAL = f"state NOT IN ({', '.join(map(repr, ACTIVE))})"
+
+_TABLES = f"""
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, host TEXT NOT NULL, site_id TEXT NOT NULL, state TEXT NOT NULL,
+    key TEXT NOT NULL, name TEXT NOT NULL, once INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, command TEXT NOT NULL, digest TEXT NOT NULL,
+    cwd TEXT NOT NULL, shell TEXT NOT NULL, env_names TEXT NOT NULL, timeout REAL,
+    cleanup TEXT NOT NULL, exit_status INTEGER, signal INTEGER, reason TEXT NOT NULL,
+    node TEXT NOT NULL, pid INTEGER, start TEXT NOT NULL, submitted_at REAL NOT NULL,
+    started_at REAL, finished_at REAL, log_bytes INTEGER NOT NULL,
+    log_local_bytes INTEGER NOT NULL, log_final INTEGER NOT NULL, reaped_at REAL,
+    max_log_bytes INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX jobs_active ON jobs (site_id) WHERE {IS_ACTIVE};
+CREATE INDEX jobs_active_age ON jobs (submitted_at, id) WHERE {IS_ACTIVE};
+CREATE INDEX jobs_key ON jobs (key, submitted_at) WHERE key <> '';
+CREATE INDEX jobs_age ON jobs (submitted_at);
+CREATE INDEX jobs_unreaped ON jobs (site_id, finished_at)
+    WHERE reaped_at IS NULL AND {IS_FINAL};
+CREATE TABLE intents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, site_id TEXT NOT NULL, kind TEXT NOT NULL,
+    job_id TEXT NOT NULL, pid INTEGER NOT NULL, pid_start TEXT NOT NULL,
+    created_at REAL NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX intents_open ON intents (site_id, done, id);
+CREATE INDEX intents_job ON intents (job_id);
+CREATE TABLE sites (
+    site_id TEXT PRIMARY KEY, host TEXT NOT NULL, node TEXT NOT NULL DEFAULT '',
+    identity BLOB NOT NULL DEFAULT x'', base TEXT NOT NULL DEFAULT '',
+    since REAL NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
+    journal_gen TEXT NOT NULL DEFAULT '', journal_at INTEGER NOT NULL DEFAULT 0,
+    round_started_at REAL NOT NULL DEFAULT 0, round_ended_at REAL NOT NULL DEFAULT 0,
+    watched_at REAL NOT NULL DEFAULT 0, end_seen_at REAL NOT NULL DEFAULT 0,
+    unwatched_until REAL NOT NULL DEFAULT 0,
+    cooldown_until REAL NOT NULL DEFAULT 0, cooldown_set_at REAL NOT NULL DEFAULT 0,
+    cause TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
+    bad_rounds INTEGER NOT NULL DEFAULT 0, refused TEXT NOT NULL DEFAULT '{{}}',
+    handshakes INTEGER NOT NULL DEFAULT 0, drops INTEGER NOT NULL DEFAULT 0,
+    refusals INTEGER NOT NULL DEFAULT 0, sessions INTEGER NOT NULL DEFAULT 0,
+    rounds INTEGER NOT NULL DEFAULT 0, bytes_in INTEGER NOT NULL DEFAULT 0,
+    bytes_out INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+#: By the version of a store, the version that a step makes of it and the step, which is
+#: a transaction of its own; 0 is an empty file. A release that changes the schema
+#: changes the tables above, adds a step from the version before and raises
+#: :data:`VERSION`. A process of the version before that is still at work goes on if the
+#: step only adds columns that have a default; if the step renames some, that process
+#: ends with an error that says so, and its intents stay for the next process.
+MIGRATIONS = {
+    0: (VERSION, _TABLES),
+    1: (2, "ALTER TABLE jobs ADD COLUMN max_log_bytes INTEGER NOT NULL DEFAULT 0"),
+    2: (
+        3,
+        """
+ALTER TABLE jobs RENAME COLUMN conn TO site_id;
+ALTER TABLE jobs RENAME COLUMN log_home TO log_local_bytes;
+ALTER TABLE intents RENAME COLUMN conn TO site_id;
+ALTER TABLE hosts RENAME TO sites;
+ALTER TABLE sites RENAME COLUMN conn TO site_id;
+ALTER TABLE sites RENAME COLUMN stirred_at TO end_seen_at""",
+    ),
+}
