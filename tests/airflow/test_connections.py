@@ -24,7 +24,8 @@ with warnings.catch_warnings():
     from airflow.exceptions import AirflowException
     from airflow.models.connection import Connection
 
-    from sshjobs.airflow import operators as ours
+    from sshjobs import airflow as ours
+    from sshjobs.airflow import connection, process
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +34,10 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "record"
 
 
-def made(extra: dict[str, Any] | None = None, **fields: Any) -> ours.Target:
+def made(extra: dict[str, Any] | None = None, **fields: Any) -> connection.Target:
     given = {"host": "box.example", **fields}
     remote_host = given.pop("remote_host", None)
-    return ours.target(
+    return connection.read_target(
         Connection(
             conn_id="c", conn_type="ssh", extra=json.dumps(extra or {}), **given
         ),
@@ -44,7 +45,7 @@ def made(extra: dict[str, Any] | None = None, **fields: Any) -> ours.Target:
     )
 
 
-def resolved(target: ours.Target) -> dict[str, list[str]]:
+def resolved(target: connection.Target) -> dict[str, list[str]]:
     """Return what ssh makes of it: keyword -> values."""
     words = [word for option in target.options for word in ("-o", option)]
     told = subprocess.run(
@@ -70,7 +71,7 @@ def test_host_port_and_login() -> None:
 
 
 def test_an_empty_connection_leaves_all_to_ssh_config() -> None:
-    assert made() == ours.Target("box.example")
+    assert made() == connection.Target("box.example")
 
 
 def test_remote_host_takes_the_place_of_the_host() -> None:
@@ -97,7 +98,7 @@ def test_a_host_is_no_line_of_a_shell(fields: dict[str, Any]) -> None:
 
 def test_a_remote_host_is_no_line_of_a_shell() -> None:
     with pytest.raises(AirflowException, match="not a host name"):
-        ours._find(None, "x$(id)")
+        connection.find_target(None, "x$(id)")
 
 
 def test_a_login_goes_with_a_uri() -> None:
@@ -165,13 +166,13 @@ def test_a_private_key_from_a_browser_is_one_that_ssh_reads(tmp_path: Path) -> N
 def test_a_first_file_of_ours_leaves_the_record_usable(record: Path) -> None:
     made({"host_key": "ssh-ed25519 AAAAC3Nz"})
     assert stat.S_IMODE(record.stat().st_mode) == 0o700
-    subprocess.run([*ours._program(), "list"], check=True)
+    subprocess.run([*process.find_program(), "list"], check=True)
 
 
 def test_a_record_that_is_empty_and_open_is_taken(record: Path) -> None:
     record.mkdir(mode=0o755)
     made({"host_key": "ssh-ed25519 AAAAC3Nz"})
-    subprocess.run([*ours._program(), "list"], check=True)
+    subprocess.run([*process.find_program(), "list"], check=True)
 
 
 @pytest.mark.parametrize(
@@ -251,14 +252,14 @@ def test_further_ssh_options(given: Any) -> None:
 
 
 def test_settings_of_the_connection() -> None:
-    environ = made({"conn_timeout": 7, "ssh_config": "/c"}).environ()
+    environ = made({"conn_timeout": 7, "ssh_config": "/c"}).list_environment()
     assert environ["SSHJOBS_CONN_TIMEOUT"] == "7"
     assert environ["SSHJOBS_SSH_CONFIG"] == "/c"
 
 
 def test_the_options_of_the_worker_come_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSHJOBS_SSH_OPTIONS", "Port=1 Compression=yes")
-    environ = made(port=2).environ()
+    environ = made(port=2).list_environment()
     assert environ["SSHJOBS_SSH_OPTIONS"] == "Port=2 Port=1 Compression=yes"
 
 
@@ -281,18 +282,25 @@ def test_tasks_ride_on_the_connection_that_the_refusal_names() -> None:
         with pytest.raises(AirflowException) as caught:
             made(extra, password="s3cret", **fields)
         line = str(caught.value).partition("with: ")[2].partition(" (")[0]
-        program = shlex.join(ours._program())
+        program = shlex.join(process.find_program())
         (base / "there").mkdir()
         (base / "there").chmod(0o777)
         there = {**os.environ, "SSHJOBS_REMOTE_BASE_DIR": f"{base}/there/jobs"}
         person = line.replace("sshjobs connect", f"{program} connect")
         subprocess.run(["bash", "-c", person], check=True, env=there)
         target = made(extra, **fields)
-        words = [*ours._program(), "run", target.host, "--cleanup", "always", "true"]
-        subprocess.run(words, check=True, env=there | target.environ())
+        words = [
+            *process.find_program(),
+            "run",
+            target.host,
+            "--cleanup",
+            "always",
+            "true",
+        ]
+        subprocess.run(words, check=True, env=there | target.list_environment())
         assert sshd.connections == 1
-        leave = [*ours._program(), "disconnect", target.host]
-        subprocess.run(leave, check=True, env=there | target.environ())
+        leave = [*process.find_program(), "disconnect", target.host]
+        subprocess.run(leave, check=True, env=there | target.list_environment())
 
 
 def test_a_password_beside_a_key_is_noted() -> None:

@@ -1,0 +1,258 @@
+"""Where an Airflow connection leads: a HOST, and the words that ssh must be told.
+
+The extras of a connection of type ssh mean to SSHHook (ssh provider 7.0) something
+that ssh has words for: each ``_list_…_options`` reads some of them into options of
+``ssh -o``. A secret that only a person could type is refused, with the way out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ..errors import SpecError
+from ..model import check_host
+from .versions import AirflowFailException, BaseHook
+
+
+class Target(NamedTuple):
+    """Where an Airflow connection leads: a HOST and options of ssh.
+
+    ``options`` are words ``Name=value`` for ``ssh -o``, ``settings`` values of
+    ``SSHJOBS_<NAME>`` that the connection's extras give, ``notes`` remarks for a
+    person.
+    """
+
+    host: str
+    options: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def list_environment(self) -> dict[str, str]:
+        """Return the variables that tell ``sshjobs`` all this."""
+        given = {f"SSHJOBS_{name.upper()}": value for name, value in self.settings}
+        words = [_quote_option(option) for option in self.options]
+        # ssh takes the first value of an option, so the connection's own come first.
+        words.append(os.environ.get("SSHJOBS_SSH_OPTIONS", ""))
+        return given | {"SSHJOBS_SSH_OPTIONS": " ".join(words).strip()}
+
+    def build_connect_line(self) -> str:
+        """Return the shell line that makes the connection of these tasks."""
+        given = {
+            name: value for name, value in self.list_environment().items() if value
+        }
+        words = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
+        return " ".join([*words, "sshjobs connect", shlex.quote(self.host)])
+
+
+def read_target(connection: Any, remote_host: str | None = None) -> Target:
+    """Say in ssh's words where an Airflow connection of type ssh leads.
+
+    Args:
+        connection: Its host, port, login and extras are used.
+        remote_host: Takes the place of the connection's host.
+
+    Raises:
+        AirflowFailException: it holds a secret that ``ssh`` takes from a person only
+            (a password, a passphrase), or names no host.
+    """
+    extras = dict(connection.extra_dejson)
+    host = remote_host or connection.host
+    if not host:
+        raise AirflowFailException(f"connection {connection.conn_id!r} names no host")
+    options = [f"Port={connection.port}"] if connection.port else []
+    if connection.login and host != "local" and "@" not in host:
+        if host.startswith("ssh://"):
+            options.append(f"User={connection.login}")
+        else:
+            host = f"{connection.login}@{host}"
+    for read in (
+        _list_key_options,
+        _list_host_key_options,
+        _list_algorithm_options,
+        _list_further_options,
+    ):
+        options += read(extras)
+    given = [(name, extras.get(name)) for name in ("ssh_config", "conn_timeout")]
+    settings = [(name, str(value)) for name, value in given if value]
+    found = Target(_check_host_name(host), tuple(options), tuple(settings))
+    return found._replace(notes=_refuse_secrets(connection, extras, found))
+
+
+def _refuse_secrets(
+    connection: Any, extras: Mapping[str, Any], found: Target
+) -> tuple[str, ...]:
+    has_key = extras.get("key_file") or extras.get("private_key")
+    if extras.get("private_key_passphrase"):
+        raise AirflowFailException(
+            f"connection {connection.conn_id!r} has a private_key with a passphrase, "
+            "which ssh would have to ask a person for; give it a key without one, or "
+            "load the key into an ssh-agent that the worker sees (SSH_AUTH_SOCK) and "
+            "take private_key out of the connection"
+        )
+    if connection.password and not has_key:
+        raise AirflowFailException(
+            f"connection {connection.conn_id!r} has a password and no key; ssh takes "
+            "passwords from a person only. Give it key_file or private_key; or take "
+            "the password out, and log in once at a terminal of the worker, as the "
+            f"user that runs the tasks, with: {found.build_connect_line()} (the tasks "
+            "ride on that connection as long as it stays)"
+        )
+    return tuple(_remark_on_secrets(connection.password, extras.get("key_file")))
+
+
+def _remark_on_secrets(password: str | None, key_file: Any) -> Iterator[str]:
+    """Yield a remark on each field that will look like a host refusing the key."""
+    if password:
+        yield (
+            "the connection's password is not used: it has a key. If that is the "
+            "passphrase of the key, load the key into an ssh-agent of the worker"
+        )
+    if key_file and not os.path.exists(_expand_path(key_file)):
+        yield f"key_file: there is no {_expand_path(key_file)} on this worker"
+
+
+def _list_key_options(extras: Mapping[str, Any]) -> list[str]:
+    path = extras.get("key_file")
+    if extras.get("private_key"):
+        # OpenSSH refuses a key file whose last line is not ended ("invalid format"), or
+        # whose lines end as those of a browser's form ("error in libcrypto", 9.2).
+        lines = str(extras["private_key"]).strip().splitlines()
+        path = _keep_file("".join(f"{line.rstrip()}\n" for line in lines), "key")
+    if path:
+        return [f"IdentityFile={_quote_path(_expand_path(path))}", "IdentitiesOnly=yes"]
+    # Keys of an agent are used all the same, by ssh as by paramiko.
+    return ["IdentityFile=none"] if _has_value(extras, "look_for_keys", "false") else []
+
+
+def _list_host_key_options(extras: Mapping[str, Any]) -> list[str]:
+    """Say the policy of SSHHook (ssh provider 7.0) in ssh's words.
+
+    Its default, refuse a host that is in no known_hosts file, is ssh's in a batch.
+    Its AutoAddPolicy takes new hosts and refuses changed keys: accept-new.
+    """
+    key = str(extras.get("host_key") or "").split()
+    skip = "no_host_key_check" if "no_host_key_check" in extras else _OLD_SKIP
+    if key and _has_value(extras, skip, "true"):
+        raise AirflowFailException("a connection with host_key must check it")
+    if key:
+        # A key without its type is RSA there (host_key extra, ssh provider).
+        words = key[:2] if len(key) > 1 else ["ssh-rsa", *key]
+        known = _keep_file(f"* {' '.join(words)}\n", "host")
+        return [f"UserKnownHostsFile={_quote_path(known)}", "StrictHostKeyChecking=yes"]
+    if _has_value(extras, "allow_host_key_change", "true"):
+        return ["UserKnownHostsFile=/dev/null", "StrictHostKeyChecking=no"]
+    return (
+        ["StrictHostKeyChecking=accept-new"] if _has_value(extras, skip, "true") else []
+    )
+
+
+_OLD_SKIP = "ignore_hostkey_verification"
+
+# disabled_algorithms of paramiko -> the option of ssh that takes "-name,name".
+# OpenSSH 8.5 renamed PubkeyAcceptedKeyTypes and still knows the old name (10.2).
+_ALGORITHMS = {
+    "ciphers": "Ciphers",
+    "macs": "MACs",
+    "kex": "KexAlgorithms",
+    "keys": "HostKeyAlgorithms",
+    "pubkeys": "PubkeyAcceptedKeyTypes",
+}
+
+
+def _list_algorithm_options(extras: Mapping[str, Any]) -> list[str]:
+    options = []
+    if "compress" in extras:
+        off = _has_value(extras, "compress", "false")
+        options.append(f"Compression={'no' if off else 'yes'}")
+    ciphers = extras.get("ciphers")
+    if ciphers:
+        options.append(f"Ciphers={_join_names(ciphers)}")
+    for kind, names in (extras.get("disabled_algorithms") or {}).items():
+        if kind not in _ALGORITHMS:
+            raise AirflowFailException(f"disabled_algorithms: ssh has no {kind!r}")
+        options.append(f"{_ALGORITHMS[kind]}=-{_join_names(names)}")
+    return options
+
+
+def _list_further_options(extras: Mapping[str, Any]) -> list[str]:
+    given = extras.get("ssh_options") or {}
+    if isinstance(given, str):
+        return shlex.split(given)
+    if isinstance(given, Mapping):
+        return [f"{name}={value}" for name, value in given.items()]
+    return [str(word) for word in given]
+
+
+def _has_value(extras: Mapping[str, Any], name: str, word: str) -> bool:
+    return str(extras.get(name)).lower() == word
+
+
+def _join_names(names: Any) -> str:
+    return names if isinstance(names, str) else ",".join(names)
+
+
+def _quote_option(option: str) -> str:
+    """Return an option as a word of ``SSHJOBS_SSH_OPTIONS``."""
+    plain = not any(char.isspace() or char in "\"'\\" for char in option)
+    return option if plain else shlex.quote(option)
+
+
+def _expand_path(path: Any) -> str:
+    """Return a path as paramiko finds it: from this directory, with this HOME."""
+    return os.path.abspath(os.path.expanduser(str(path)))
+
+
+def _quote_path(path: str) -> str:
+    """Return a path as a word of ssh_config(5), where ``%`` begins a token."""
+    path = path.replace("%", "%%")
+    return f'"{path}"' if " " in path else path
+
+
+def _keep_file(text: str, kind: str) -> str:
+    """Write a text that ssh reads from files only to one of ours, named by content.
+
+    It stays: any later process of this machine may have to connect again.
+    """
+    from ..owned import check_dir, check_file, close_to_others, make_private
+    from ..store import default_home, make_home
+
+    record = default_home(dict(os.environ))
+    make_home(record)  # the store refuses one that is open to others
+    home = os.path.join(record, "airflow")
+    if not make_private(home):
+        check_dir(home)
+        close_to_others(home)
+    check_dir(home, private=True)
+    path = os.path.join(
+        home, f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    )
+    check_file(path)
+    if not os.path.exists(path):
+        descriptor, draft = tempfile.mkstemp(dir=home)  # mkstemp makes it 0600
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        os.replace(draft, path)
+    return path
+
+
+def find_target(ssh_conn_id: str | None, remote_host: str | None) -> Target:
+    """Return where a task's job goes."""
+    if ssh_conn_id:
+        return read_target(BaseHook.get_connection(ssh_conn_id), remote_host)
+    if remote_host:
+        return Target(_check_host_name(remote_host))
+    raise AirflowFailException("say where to run: ssh_conn_id, remote_host, or both")
+
+
+def _check_host_name(host: str) -> str:
+    """Return a HOST that ssh may be given."""
+    try:
+        check_host(host)
+    except SpecError as error:
+        raise AirflowFailException(str(error)) from error
+    return host

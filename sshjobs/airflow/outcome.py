@@ -1,0 +1,98 @@
+"""How a task ends: by the record of its job, and by how the command ended."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from ..states import ACTIVE
+from .process import CommandEnd, ask_sshjobs
+
+# How sshjobs ends when it cannot know yet whether a job was started; a job may too.
+_NOT_YET = 75
+
+
+def read_record(job: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return this machine's record of a job; empty if it has none."""
+    return next(iter(ask_sshjobs(env, "show", "--", job)), {})
+
+
+def list_left_over_jobs(ti: Any, key: str, env: Mapping[str, str]) -> list[str]:
+    """Return the jobs of a task that run still although the task was cleared.
+
+    Airflow took them for dead (a worker that was lost for good). The new job must not
+    run beside them. The first try has none.
+    """
+    if ti.try_number < 2:
+        return []
+    mine = f"airflow/{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/"
+    return [
+        job["id"]
+        for state in ACTIVE
+        for job in ask_sshjobs(env, "list", "--state", state)
+        if job["key"].startswith(mine) and job["key"] != key
+    ]
+
+
+def read_record_of(
+    key: str, ended: CommandEnd, env: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the record of the job that a command was about.
+
+    The key alone may mean the job of an earlier try, or of another run, whose end is
+    not how this one ended: where a command names no job it found none. A job that
+    still runs is worth telling all the same.
+    """
+    if ended.job:
+        return read_record(ended.job, env)
+    earlier = read_record(f"key:{key}", env)
+    return earlier if earlier.get("state") in ACTIVE else {}
+
+
+def is_skip(record: Mapping[str, Any], codes: Container[int]) -> bool:
+    """Tell whether the job itself, and not sshjobs, ended with a code that skips."""
+    ran_out = record.get("state") in ("COMPLETED", "FAILED")
+    return ran_out and record.get("exit_status") in codes
+
+
+def describe_end(record: Mapping[str, Any], ended: CommandEnd) -> str:
+    """Say how a job ended, or why that is not known, with its last lines."""
+    if record.get("finished_at") is None and record.get("state") != "LOST":
+        said = "\n".join(ended.stderr) or "it said nothing"
+        known = _describe_open_job(record, ended)
+        return f"sshjobs ended with {ended.status}; {known}:\n{said}"
+    how = f"job {record['id']} on {record['host']}: {record['state']}"
+    if record["signal"] is not None:
+        how += f" by signal {record['signal']}"
+    elif record["exit_status"] is not None:
+        how += f" with exit status {record['exit_status']}"
+    if record["reason"]:
+        how += f" ({record['reason']})"
+    if not ended.stdout:
+        return f"{how}; its log is empty"
+    return f"{how}; the last lines of its log:\n" + "\n".join(ended.stdout)
+
+
+def _describe_open_job(record: Mapping[str, Any], ended: CommandEnd) -> str:
+    """Describe a job that has no end."""
+    if record:
+        return f"job {record['id']} has no end yet"
+    if ended.status == _NOT_YET:
+        return "whether a job was started is not known yet; the next try finds out"
+    return "no job was started"
+
+
+def describe_unknown_job(job: str, ended: CommandEnd) -> str:
+    """Explain why a sensor may find no job."""
+    said = "\n".join(ended.stderr)
+    return (
+        f"job {job} is neither in this worker's record nor, below remote_base_dir, on "
+        "the host; where another worker submitted it with cleanup, that one has "
+        f"brought it home and deleted it (see docs/how-to/airflow.md):\n{said}"
+    )
+
+
+def collect_codes(given: int | Container[int] | None) -> Container[int]:
+    if given is None:
+        return ()
+    return given if isinstance(given, Container) else (given,)
