@@ -68,7 +68,13 @@ class AuthenticationError(TransportError):
 
 
 class AccountRefused(AuthenticationError):
-    """The key was good, and the host lets the account not in now."""
+    """The key was good, and the host lets the account not in now.
+
+    ``is_certain`` is False where the host closed the connection without a word, which
+    a network may do as well.
+    """
+
+    is_certain = True
 
 
 class OutcomeUnknown(TransportError):

@@ -71,7 +71,8 @@ def test_an_account_that_is_refused_after_a_good_key(
         assert ended.status == 77, ended
         assert words in ended.err and "the account was refused" in ended.err
         assert "MaxStartups" not in ended.err and "nothing ran there" in ended.err
-    assert cli.sshd.connections == 1
+    # Without a word it could have been the network, once.
+    assert cli.sshd.connections == (1 if words else 2)
     assert cli.hosts()["drops"] == 0
     pam_rules.say()
     cli.ok("connect", "box")

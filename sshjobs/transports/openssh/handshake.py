@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ... import processes
-from ...errors import HostUnreachable, Throttled
+from ...errors import AccountRefused, HostUnreachable, Throttled
 from ...locks import translate_os_errors, unlink_if_there
 from ...settings import Settings
 from ...startup.stdlib import socket
@@ -83,12 +83,15 @@ def _make_under_gate(
         with hold_jump_slot(
             hooks, identity.first_hop, lambda: _LOGIN in read_end_of_log(log)
         ) as inside:
-            inside.on_wait()
-            inside.before_handshake()
-            status = _run_ssh_until_login(
-                identity, settings, inside, gate, log, interactive
-            )
-        live = _judge_outcome(identity, settings, hooks, status, log)
+            try:
+                live = _log_in(identity, settings, inside, gate, log, interactive)
+            except AccountRefused as error:
+                # A connection that is cut in the very instant between the key and the
+                # account looks like pam_deny, which says nothing: twice in a row it is
+                # the account (auth2.c, 9.2).
+                if error.is_certain or interactive:
+                    raise
+                live = _log_in(identity, settings, inside, gate, log, interactive)
     except BaseException as error:
         # A master that was made in time for who has overtaken us is theirs now.
         if not isinstance(error, GateLost) or _ORPHAN in read_end_of_log(log):
@@ -97,6 +100,21 @@ def _make_under_gate(
     with translate_os_errors(hooks.rundir):
         write_record(identity, hooks.rundir, live.pid)
     return live
+
+
+def _log_in(
+    identity: Identity,
+    settings: Settings,
+    hooks: CallerHooks,
+    gate: Gate,
+    log: str,
+    interactive: bool,
+) -> LiveMaster:
+    """Make one handshake and judge it."""
+    hooks.on_wait()
+    hooks.before_handshake()
+    status = _run_ssh_until_login(identity, settings, hooks, gate, log, interactive)
+    return _judge_outcome(identity, settings, hooks, status, log)
 
 
 def check_socket_can_be_made(path: str) -> None:
@@ -138,6 +156,8 @@ def _judge_outcome(
         return live
     if status or (status is None and live is None):
         error = diagnose(identity.host, text, status, said)
+        if isinstance(error, AccountRefused):
+            error.is_certain = bool(words(said))
         if isinstance(error, Throttled):
             hooks.count_event("drops", 1)
         raise error
