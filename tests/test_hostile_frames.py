@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs import protocol
 from sshjobs.errors import ProtocolError, SshJobsError, StoreError
 from sshjobs.model import Spec
+from sshjobs.protocol.frames import FRAME_READERS
 from sshjobs.verbs.adopt import adopt_listed_jobs
 from tests.liar import (
     CHECKS,
@@ -161,7 +161,7 @@ def test_a_right_frame_counts(scene: Scene, kind: str) -> None:
 
 
 def test_no_frame_is_left_out(scene: Scene) -> None:
-    known = {b"log", *protocol._FRAMES} - {b"beat", b"end"}  # they have no field
+    known = {b"log", *FRAME_READERS} - {b"beat", b"end"}  # they have no field
     assert {kind.split()[0].encode() for kind in FRAMES} == known
 
 

@@ -18,6 +18,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.model import Spec, new_job_id
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
+from sshjobs.protocol.watch_reply import WatchReply
 from sshjobs.rounds.checksum import Sums
 from tests.cli import all_processes
 
@@ -1357,7 +1358,7 @@ def _group_lives(group: int) -> bool:
 def test_a_watch_hears_of_an_end_and_ends_as_its_input_does(any_host: Host) -> None:
     with watching(any_host) as watch:
         assert watch.stdin and watch.stdout
-        reply = protocol.WatchReply("0123456789abcdef")
+        reply = WatchReply("0123456789abcdef")
         while not reply.beats:
             reply.feed(watch.stdout.readline())
         any_host.start(b"true")

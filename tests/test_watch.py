@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshjobs.protocol import WatchReply
+from sshjobs.protocol.watch_reply import WatchReply
 from tests.cli import Cli, eventually, finish
 from tests.sshd import Sshd
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from .. import errors, protocol, states
 from ..model import Job
+from ..protocol.frames import HINTS_BY_CODE
 from ..startup.records import TYPE_CHECKING
 from .changes import JobChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-_HINTS = {
-    "ENOSPC": "make room on the host's file system, or set remote_base_dir",
-    "EACCES": "the base directory on the host must be writable, see remote_base_dir",
-    "ESHELL": "name one that the host has with --shell",
-    "EOTHER": "",
-}
 
 
 def apply_started(changes: JobChanges, event: protocol.Started) -> None:
@@ -93,7 +87,7 @@ def apply_refused(changes: JobChanges, event: protocol.Refused) -> None:
         changes.end_unstarted(event.job_id)
         return
     detail = f"the job could not be started: {event.text}"
-    give_up_start(changes, event.job_id, detail, _HINTS.get(event.code, ""))
+    give_up_start(changes, event.job_id, detail, HINTS_BY_CODE.get(event.code, ""))
 
 
 def give_up_start(changes: JobChanges, job_id: str, detail: str, hint: str) -> None:

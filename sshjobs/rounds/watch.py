@@ -20,6 +20,7 @@ from .. import errors, protocol, transports
 from ..errors import SshJobsError
 from ..locks import Bell
 from ..owned import open_owned
+from ..protocol.watch_reply import WatchReply
 from ..settings import Settings
 from ..store import SiteRow, Store
 
@@ -187,7 +188,7 @@ class Watch:
 
     def _listen(self, store: Store, transport: transports.Transport) -> None:
         nonce = os.urandom(8).hex()
-        reply = protocol.WatchReply(nonce)
+        reply = WatchReply(nonce)
         bell = Bell(self._rundir, self._site_id)
         heard = [0, 0, 0]  # beats, stirs, sessions
 

@@ -1,0 +1,262 @@
+"""What a host can say in a reply, once it is read: a record for each kind of event.
+
+Keep in sync with ``remote/frame.sh`` and its neighbours, which write these frames, and
+with ``docs/reference/wire-format.md``.
+"""
+
+from __future__ import annotations
+
+from ..startup.records import TYPE_CHECKING, Record
+
+if TYPE_CHECKING:
+    from typing import Union
+
+
+class Hello(Record):
+    """The host answers: who it is, since which boot, and its clock."""
+
+    node: str
+    boot_id: str
+    now: float
+    features: tuple[str, ...]
+
+
+class JournalAt(Record):
+    """The journal is read up to here."""
+
+    generation: str
+    offset: int
+
+
+class Started(Record):
+    """A runner has claimed the job; ``pid`` and ``start`` are the runner's."""
+
+    job_id: str
+    pid: int
+    pgid: int
+    start: str
+    boot_id: str
+    node: str
+    started_at: float
+
+
+class Ended(Record):
+    """The job is over; either ``exit_status`` or ``signal`` is set, if it ran."""
+
+    job_id: str
+    exit_status: int | None
+    signal: int | None
+    cause: str
+    reason: str
+    started_at: float | None
+    finished_at: float | None
+    log_bytes: int
+
+
+class Prepared(Record):
+    """The job's directory is whole; no runner has claimed it yet."""
+
+    job_id: str
+
+
+class Claimed(Record):
+    """Who holds the key of this start; ``winner_id == job_id`` if it is ours."""
+
+    job_id: str
+    winner_id: str
+    attempt: int
+    state: str
+    same: bool
+
+
+class Refused(Record):
+    """This start could not be done, and nothing of it ran."""
+
+    job_id: str
+    code: str
+    text: str
+
+
+class KillSent(Record):
+    """The cancel marker stands and a killer is at work, or the job had ended."""
+
+    job_id: str
+
+
+class KillMissing(Record):
+    """No such job; a tombstone now keeps old rounds from starting it."""
+
+    job_id: str
+
+
+class Lost(Record):
+    """The job is gone without a trace of its end; final, recorded on the host."""
+
+    job_id: str
+    reason: str
+
+
+class Missing(Record):
+    """Neither a directory nor a tombstone of that id."""
+
+    job_id: str
+
+
+class Elsewhere(Record):
+    """Another machine that shares this home runs the job; no judgement."""
+
+    job_id: str
+    node: str
+
+
+class Unsupervised(Record):
+    """The runner is gone and processes of the job are alive."""
+
+    job_id: str
+
+
+class Due(Record):
+    """It runs there and was told to end, and nobody there is at it."""
+
+    job_id: str
+
+
+class Unseen(Record):
+    """Its runner is gone, and the host could not list its processes; no judgement."""
+
+    job_id: str
+    reason: str
+
+
+class Reaped(Record):
+    """The job's directory is gone."""
+
+    job_id: str
+
+
+class Unforgotten(Record):
+    """It was not declared lost, and why."""
+
+    job_id: str
+    reason: str
+
+
+class ReapRefused(Record):
+    """The job's directory stands as it was."""
+
+    job_id: str
+    reason: str
+
+
+class Longer(Record):
+    """A log has so many bytes, more than are home, and so its job was not reaped."""
+
+    job_id: str
+    log_bytes: int
+
+
+class Differs(Record):
+    """A log is not what is home of it, and so its job was not reaped."""
+
+    job_id: str
+
+
+class NoLog(Record):
+    """There is no log to bring: its directory is ``gone``, or why there is none."""
+
+    job_id: str
+    reason: str
+
+
+class LogData(Record):
+    """A piece of a log; it counts once its :class:`LogEnd` has come."""
+
+    job_id: str
+    offset: int
+    data: bytes
+
+
+class LogEnd(Record):
+    """``length`` bytes from ``offset`` on have come; the log holds ``size`` now."""
+
+    job_id: str
+    offset: int
+    length: int
+    size: int
+
+
+class Listed(Record):
+    """A job directory that stands on the host."""
+
+    job_id: str
+    state: str
+    age: float
+    name: str
+    key: str
+    digest: str
+    log_bytes: int
+    node: str
+
+
+class ListedOdd(Record):
+    """Something among the job directories that is none of ours."""
+
+    entry: str
+    reason: str
+
+
+class Failed(Record):
+    """The round itself failed on the host."""
+
+    code: str
+    text: str
+    hint: str
+
+
+class Beat(Record):
+    """The host is at work."""
+
+
+class Unread(Record):
+    """A frame that cannot be read; ``job_id`` is whose, "" if that cannot be told."""
+
+    job_id: str
+    detail: str
+
+
+class End(Record):
+    """The round is whole."""
+
+
+if TYPE_CHECKING:
+    Event = Union[
+        Hello,
+        JournalAt,
+        Started,
+        Ended,
+        Prepared,
+        Claimed,
+        Refused,
+        KillSent,
+        KillMissing,
+        Lost,
+        Missing,
+        Elsewhere,
+        Unsupervised,
+        Unseen,
+        Due,
+        Reaped,
+        ReapRefused,
+        Unforgotten,
+        Longer,
+        Differs,
+        NoLog,
+        LogData,
+        LogEnd,
+        Listed,
+        ListedOdd,
+        Failed,
+        Beat,
+        Unread,
+        End,
+    ]

@@ -1,0 +1,350 @@
+"""Frames: a line of a reply, read into the event that it is.
+
+Theory of operation: a frame is a tag and words that single spaces separate. Each kind
+of field has one reader, which raises ``ValueError`` at whatever is out of its bounds.
+A frame about a job that cannot be read becomes :class:`.events.Unread` and costs that
+job only; a frame about the round itself must be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..model import is_job_id, printable
+from ..startup.records import TYPE_CHECKING
+from ..states import STATES
+from .events import (
+    Beat,
+    Claimed,
+    Differs,
+    Due,
+    Elsewhere,
+    End,
+    Ended,
+    Failed,
+    Hello,
+    JournalAt,
+    KillMissing,
+    KillSent,
+    Listed,
+    ListedOdd,
+    Longer,
+    Lost,
+    Missing,
+    NoLog,
+    Prepared,
+    Reaped,
+    ReapRefused,
+    Refused,
+    Started,
+    Unforgotten,
+    Unread,
+    Unseen,
+    Unsupervised,
+)
+from .quoting import FS_CODEC
+
+if TYPE_CHECKING:
+    from .events import Event
+
+_HEX = b"0123456789ABCDEF"
+
+#: What stays as it is in a word that is said back to the host; all else becomes "_".
+_TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:+-"
+_TO_TOKEN = bytes(byte if byte in _TOKEN else ord("_") for byte in range(256))
+
+#: What a job can be on a host, as a key's holder or in a listing.
+_STATES = frozenset(
+    word.encode("ascii") for word in (*STATES, "ELSEWHERE", "MISSING", "GONE")
+)
+
+#: No frame comes near this; what does cannot be read.
+MAX_LINE = 65536
+
+#: Of a text no more characters are kept, of a word no more are borne.
+_MAX_TEXT = 1000
+_MAX_WORD = 1024
+_MAX_TOKEN = 64
+
+#: No count of bytes, and no number of a process, has more digits; SQLite takes these.
+_MAX_DIGITS = 15
+
+#: No instant or age lies beyond it (the year 5138): the C library has a date for each.
+_MAX_INSTANT = 1e11
+
+
+#: The way out of a failure on the host, by the code that the host gives it; for a round
+#: that failed (``failed``) and for one start (``refused``).
+HINTS_BY_CODE = {
+    "EBASE": "sshjobs keeps its files in a directory of yours that only you can write: "
+    "mend it, or name another one with remote_base_dir",
+    "ENOSPC": "make room on the host's file system, or set remote_base_dir",
+    "EACCES": "the base directory on the host must be writable, see remote_base_dir",
+    "ESHELL": "name one that the host has with --shell",
+    "ETOOL": "install it, or have it in the PATH of a login there; nothing was done",
+    "EFORK": "end some of its processes, or raise its limit (ulimit -u)",
+    "EDIED": "a tool died there, as of a limit on memory: the next command "
+    "asks again, and sshjobs doctor HOST looks at the tools",
+    "EHOME": "set remote_base_dir to an absolute path",
+    "EVERSION": "update sshjobs here, or name another directory with remote_base_dir",
+}
+
+
+def decode_escapes(data: bytes) -> str:
+    if b"%" in data:
+        head, *pieces = data.split(b"%")
+        data = head + b"".join(map(decode_escape, pieces))
+    return data.decode(*FS_CODEC)
+
+
+def decode_escape(piece: bytes) -> bytes:
+    """Return what stood for ``%`` and this piece; itself if it is no escape."""
+    if len(piece) >= 2 and not piece[:2].strip(_HEX):
+        return bytes([int(piece[:2], 16)]) + piece[2:]
+    return b"%" + piece
+
+
+FieldReader = Callable[[bytes], object]
+
+
+# One reader for each kind of field. What a host says is bounded here, and nothing that
+# can drive a terminal, or that SQLite, a date or a path could not take, goes further.
+
+
+def read_job_id(data: bytes) -> str:
+    text = data.decode("ascii", "replace")
+    if not is_job_id(text):
+        raise ValueError(f"not the id of a job: {text[:80]!a}")
+    return text
+
+
+def read_text(data: bytes) -> str:
+    # Cut before it is decoded, so that a long line costs no more than a short one.
+    return printable(decode_escapes(data[:MAX_LINE]))[:_MAX_TEXT]
+
+
+def read_label(data: bytes) -> str:
+    """Read a name that is shown and means nothing."""
+    return "" if data == b"-" else printable(decode_escapes(data))[:_MAX_WORD]
+
+
+def read_word(data: bytes) -> str:
+    text = "" if data == b"-" else printable(decode_escapes(data))
+    if len(text) > _MAX_WORD:
+        raise ValueError(f"a word of {len(text):,} characters")
+    return text
+
+
+def read_name(data: bytes) -> str:
+    """Read a word that may not be missing."""
+    if not data or data == b"-":
+        raise ValueError("a word is missing")
+    return read_word(data)
+
+
+def read_key(data: bytes) -> str:
+    """Read a key, byte for byte if it is one that a job can have."""
+    text = "" if data == b"-" else decode_escapes(data)
+    # Lone surrogates stand for bytes that are no UTF-8; SQLite stores no such text.
+    stray = any("\ud800" <= char <= "\udfff" for char in text)
+    return read_word(data) if stray or "\0" in text or len(text) > _MAX_WORD else text
+
+
+def read_token(data: bytes) -> str:
+    """Read a word that is said back to the host, where it must stay one word."""
+    safe = data[:_MAX_TOKEN].translate(_TO_TOKEN).decode("ascii")
+    return "" if data == b"-" else safe
+
+
+def read_count(data: bytes) -> int:
+    if len(data) > _MAX_DIGITS or not data.isdigit():
+        raise ValueError(f"not a number: {data[:80]!r}")
+    return int(data)
+
+
+def make_bounded_reader(most: int) -> FieldReader:
+    """Return the reader of a number that may be missing; one that is larger is.
+
+    So a record with a status that no process can have is still that of an end: exit
+    statuses wrap, and 256 would be taken for success.
+    """
+
+    def read(data: bytes) -> int | None:
+        value = None if data == b"-" else read_count(data)
+        return value if value is None or value <= most else None
+
+    return read
+
+
+def read_instant(data: bytes) -> float:
+    if not data.replace(b".", b"", 1).isdigit():
+        raise ValueError(f"not an instant: {data[:80]!r}")
+    return read_number(data)
+
+
+def read_number(data: bytes) -> float:
+    """Read a number as awk prints one."""
+    if len(data) > 25 or data.translate(None, b"0123456789.e+-"):
+        raise ValueError(f"not a number: {data[:80]!r}")
+    value = float(data)
+    if not abs(value) < _MAX_INSTANT:
+        raise ValueError(f"not an instant: {data!r}")
+    return value
+
+
+def read_optional_instant(data: bytes) -> float | None:
+    return None if data == b"-" else read_instant(data)
+
+
+def read_flag(data: bytes) -> bool:
+    return data == b"1"
+
+
+def read_cause(data: bytes) -> str:
+    # A newer host may know other causes; the exit status says enough then.
+    return data.decode("ascii") if data in (b"cancelled", b"timeout") else ""
+
+
+def read_state(data: bytes) -> str:
+    if data not in _STATES:
+        raise ValueError(f"not a state: {data[:80]!r}")
+    return data.decode("ascii")
+
+
+def read_features(data: bytes) -> tuple[str, ...]:
+    return tuple(read_word(data).split(",")) if data != b"-" else ()
+
+
+def make_failed(code: str, text: str) -> Failed:
+    return Failed(code, text, HINTS_BY_CODE.get(code, ""))
+
+
+def make_ended(
+    job_id: str,
+    exit_status: int | None,
+    signal: int | None,
+    cause: str,
+    started_at: float | None,
+    finished_at: float | None,
+    log_bytes: int,
+    reason: str,
+) -> Ended:
+    """Take the fields as they come: the text is the last one there."""
+    times = (started_at, finished_at)
+    return Ended(job_id, exit_status, signal, cause, reason, *times, log_bytes)
+
+
+def make_listed(
+    job_id: str,
+    state: str,
+    age: float,
+    node: str,
+    log_bytes: int,
+    digest: str,
+    name: str,
+    key: str,
+) -> Listed:
+    return Listed(job_id, state, age, name, key, digest, log_bytes, node)
+
+
+def make_frame_reader(
+    make: Callable[..., Event], *fields: FieldReader
+) -> Callable[[bytes], Event]:
+    """Return the reader of a frame; a last field of text takes the rest of the line."""
+    texts = fields[-1:] == (read_text,)
+
+    def read(rest: bytes) -> Event:
+        words = rest.split(b" ", len(fields) - 1) if texts else rest.split(b" ")
+        if not fields:  # b"".split(b" ") is one empty word
+            words = words if rest else []
+        elif texts and len(words) == len(fields) - 1:  # an empty text: no space either
+            words.append(b"")
+        if len(words) != len(fields):
+            raise ValueError(f"{make.__name__}: {len(words)} fields")
+        return make(*(field(word) for field, word in zip(fields, words)))
+
+    return read
+
+
+FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
+    b"hello": make_frame_reader(
+        Hello, read_name, read_word, read_instant, read_features
+    ),
+    b"journal": make_frame_reader(JournalAt, read_token, read_count),
+    b"started": make_frame_reader(
+        Started,
+        read_job_id,
+        read_count,
+        read_count,
+        read_token,
+        read_word,
+        read_word,
+        read_instant,
+    ),
+    b"ended": make_frame_reader(
+        make_ended,
+        read_job_id,
+        make_bounded_reader(255),
+        make_bounded_reader(127),
+        read_cause,
+        read_optional_instant,
+        read_optional_instant,
+        read_count,
+        read_text,
+    ),
+    b"prepared": make_frame_reader(Prepared, read_job_id),
+    b"claimed": make_frame_reader(
+        Claimed, read_job_id, read_job_id, read_count, read_state, read_flag
+    ),
+    b"refused": make_frame_reader(Refused, read_job_id, read_name, read_text),
+    b"killsent": make_frame_reader(KillSent, read_job_id),
+    b"killmissing": make_frame_reader(KillMissing, read_job_id),
+    b"lost": make_frame_reader(Lost, read_job_id, read_text),
+    b"missing": make_frame_reader(Missing, read_job_id),
+    b"elsewhere": make_frame_reader(Elsewhere, read_job_id, read_word),
+    b"unsupervised": make_frame_reader(Unsupervised, read_job_id),
+    b"due": make_frame_reader(Due, read_job_id),
+    b"unseen": make_frame_reader(Unseen, read_job_id, read_text),
+    b"reaped": make_frame_reader(Reaped, read_job_id),
+    b"unreaped": make_frame_reader(ReapRefused, read_job_id, read_text),
+    b"unforgotten": make_frame_reader(Unforgotten, read_job_id, read_text),
+    b"longer": make_frame_reader(Longer, read_job_id, read_count),
+    b"differs": make_frame_reader(Differs, read_job_id),
+    b"nolog": make_frame_reader(NoLog, read_job_id, read_text),
+    b"listed": make_frame_reader(
+        make_listed,
+        read_job_id,
+        read_state,
+        read_number,
+        read_word,
+        read_count,
+        read_word,
+        read_label,
+        read_key,
+    ),
+    b"odd": make_frame_reader(ListedOdd, read_name, read_text),
+    b"failed": make_frame_reader(make_failed, read_name, read_text),
+    b"beat": make_frame_reader(Beat),
+    b"end": make_frame_reader(End),
+}
+
+#: Frames about the round itself.
+_OF_ROUND = (b"hello", b"journal", b"failed", b"beat", b"end")
+
+
+def read_event(tag: bytes, rest: bytes) -> Event:
+    """Read a frame, or tell whose it is that cannot be read."""
+    if tag not in FRAME_READERS:
+        raise ValueError(f"no frame of ours: {tag[:40]!r}")
+    try:
+        if len(rest) > MAX_LINE:
+            raise ValueError("longer than any of ours")
+        return FRAME_READERS[tag](rest)
+    except ValueError as error:
+        # Without one of these the other frames mean nothing; any other is about one
+        # job, whose neighbours in the reply are as good as before.
+        if tag in _OF_ROUND:
+            raise
+        job_id = rest.partition(b" ")[0].decode("ascii", "replace")
+        detail = printable(f"{tag.decode('ascii')}: {error}")
+        return Unread(job_id if is_job_id(job_id) else "", detail)
