@@ -24,10 +24,18 @@ sj_base() {
     if [ ! -d "$sj_dir" ]; then
         sj_line=$(mkdir -p -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
     fi
-    CDPATH='' cd -P -- "$sj_dir" >/dev/null 2>&1 || {
+    # By its own name from the directory that holds it: who replaces it just now by a link
+    # leads us elsewhere, which shows.
+    sj_up=${sj_dir%/*}
+    CDPATH='' cd -P -- "${sj_up:-/}" >/dev/null 2>&1 && sj_up=${PWD%/} &&
+        CDPATH='' cd -P -- "./${sj_dir##*/}" >/dev/null 2>&1 || {
         sj_line=$(CDPATH='' cd -P -- "$sj_dir" 2>&1 || exit)
         sj_no_base "$sj_line"
     }
+    case ${sj_dir##*/} in
+    '' | . | ..) ;;
+    *) [ "${PWD%/*}" = "$sj_up" ] || sj_fail EBASE 'the base directory is a symbolic link' ;;
+    esac
     sj_dir=$PWD
     [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
     sj_j=$sj_machine/journal

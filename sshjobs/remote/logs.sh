@@ -79,10 +79,12 @@ sj_fetch() { # NONCE BASE ID OFFSET COUNT
     sj_piece "jobs/$3/log" "$4" "$5" </dev/null
 }
 
+# A job may put anything in place of its log between two looks: GNU dd does not wait for who
+# writes into a FIFO, nor follow a link.
 sj_piece() { # FILE OFFSET COUNT
-    if [ "$sj_dd" = 1 ]; then
-        dd if="$1" bs=262144 iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
-    else
-        tail -c "+$(($2 + 1))" "$1" | head -c "$3"
-    fi
+    [ -f "$1" ] && [ ! -h "$1" ] || return 0
+    case $sj_dd in
+    0) tail -c "+$(($2 + 1))" "$1" | head -c "$3" ;;
+    *) dd if="$1" bs=262144 iflag="$sj_dd" skip="$2" count="$3" 2>/dev/null ;;
+    esac
 }

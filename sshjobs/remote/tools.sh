@@ -2,11 +2,12 @@
 # In: sj_machine, sj_boot. Out: sj_setsid, sj_env, sj_dd, sj_grepz, sj_wc, sj_renew.
 
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
-# sj_env (command words or -), sj_dd (it skips and counts bytes), sj_grepz, sj_wc (1 or 0).
+# sj_env (command words or -), sj_dd (flags with which it skips and counts bytes, or 0),
+# sj_grepz, sj_wc (1 or 0).
 sj_tools() {
     sj_renew=''
     sj_read_small "$sj_machine/tools"
-    case $sj_line in "$sj_boot 6 "*) ;; *) sj_probe ;; esac
+    case $sj_line in "$sj_boot 7 "*) ;; *) sj_probe ;; esac
     set -- $sj_line
     sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
 }
@@ -27,7 +28,12 @@ sj_probe() {
     case $(dd --version 2>&1 </dev/null) in
     *GNU* | *BusyBox*)
         case $(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes,fullblock skip=1 count=2 2>/dev/null) in
-        bc) sj_dd=1 ;;
+        bc)
+            sj_dd=skip_bytes,count_bytes,fullblock
+            case $(dd if=/dev/null "iflag=$sj_dd,nonblock,nofollow" 2>/dev/null && echo y) in
+            y) sj_dd=$sj_dd,nonblock,nofollow ;;
+            esac
+            ;;
         esac
         ;;
     esac
@@ -37,7 +43,7 @@ sj_probe() {
     sj_wc=0
     case $(wc --version 2>/dev/null) in *GNU*) sj_wc=1 ;; esac
     sj_probe_ls
-    sj_line="$sj_boot 6 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
+    sj_line="$sj_boot 7 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
     { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
     return 0
 }
