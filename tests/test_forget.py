@@ -202,3 +202,19 @@ def test_a_directory_that_is_gone(cli: Cli) -> None:
     eventually(lambda: gone(group) and gone(runner))
     given = cli.ok("kill", "--forget", lone, "--json")
     assert given.objects[0]["state"] == "LOST", given
+
+
+def test_a_key_whose_host_comes_back_runs_anew(cli: Cli) -> None:
+    """What was declared lost meanwhile is ended first: never two of one key."""
+    job_id = cli.submit("--key", "k", "sleep 1000")
+    group = pid_of(cli, job_id)
+    assert cli.sshd is not None
+    cli("disconnect", cli.host)
+    cli.sshd.stop()
+    assert cli("kill", "--forget", job_id, "--wait-host", "0").status == 0
+    cli.sshd.start()
+    cli("connect", cli.host)
+    line = f"kill -0 -{group} 2>/dev/null || echo anew"
+    ended = cli("run", cli.host, "--key", "k", "--", line)
+    assert ended.out == "anew\n", ended
+    assert gone(group)

@@ -33,6 +33,9 @@ def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
         return
     if job is None or job.state != states.PENDING:  # it has started: it holds it
         return
+    winner = changes.jobs.get(event.winner_id)
+    if winner and states.is_final(winner.state) and not states.is_final(event.state):
+        return  # it was declared lost, and is ended first; the start is asked for again
     other = changes.foreign.get(event.winner_id)
     if other is None:
         adopt_winner(changes, event, job)

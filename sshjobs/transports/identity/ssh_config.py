@@ -151,7 +151,9 @@ def options_of(settings: Settings, address: Address) -> tuple[str, ...]:
 def _check_option(word: str) -> None:
     found = _OPTION.fullmatch(word)
     if found is None or "\0" in word:
-        raise SpecError(f"ssh_options: not NAME=VALUE: {word!r}")
+        raise SpecError(
+            f"ssh_options: not NAME=VALUE, as it stands after ssh -o: {word!r}"
+        )
     name, value = found[1].lower(), found[2].strip().strip('"')
     try:
         if name == "user":
