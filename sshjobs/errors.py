@@ -3,7 +3,7 @@
 A caller catches :class:`SshJobsError` for all of it. Facts are attributes, the
 text is made from them. An error survives pickling and a trip through the store
 (:func:`dump`, :func:`load`), since the process that led a round is often not
-the one that must report what went wrong in it.
+the one that must report its own faults.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class TransportError(SshJobsError):
     """A host could not be asked. No job has changed because of it.
 
     Args:
-        host: What the user typed, as ``ssh`` would take it.
+        host: The user's word for it, as ``ssh`` would take it.
         detail: The cause in one sentence.
-        hint: What the user can do: a setting, a server option, a command.
+        hint: The remedy: a setting, a server option, a command.
     """
 
     exit_status = 69
@@ -96,7 +96,7 @@ class ProtocolError(SshJobsError):
 
     Args:
         host: What the user typed.
-        detail: What was wrong with the reply.
+        detail: The fault of the reply.
         reply: The first bytes of it, for the bug report.
     """
 
@@ -118,8 +118,8 @@ class HostError(SshJobsError):
 
     Args:
         host: What the user typed.
-        detail: What failed (no space, no permission, no such shell).
-        hint: What the user can do.
+        detail: The fault (no space, no permission, no such shell).
+        hint: The remedy.
     """
 
     exit_status = 69
@@ -140,7 +140,7 @@ class JobError(SshJobsError):
 
     Args:
         job_id: The id, prefix or ``key:K`` that was asked for.
-        detail: What is wrong with it.
+        detail: Its fault.
     """
 
     exit_status = 1
@@ -168,7 +168,7 @@ class NotYet(SshJobsError):
     """The request is accepted and not finished; asking again is right.
 
     Args:
-        detail: What is still open.
+        detail: The part that is still open.
         job_ids: The jobs concerned, in the order of a batch; "" stands for one of it
             that is not done and will not be.
     """
@@ -190,7 +190,7 @@ class StoreError(SshJobsError):
     exit_status = 70
 
 
-#: What a person can do about our own files; see :func:`of_system`.
+#: The remedies for our own files; see :func:`of_system`.
 ROOM = (
     "make room on that file system (df and df -i tell what is used up) and run the "
     "same command again"
@@ -208,10 +208,10 @@ _ADVICE = {
 
 
 def of_system(what: str, error: OSError) -> StoreError:
-    """Return what it means that the system refused us something of this machine.
+    """Return the error for a system call that failed on this machine.
 
     Args:
-        what: What it is about, a path in most cases.
+        what: The thing it is about, a path in most cases.
     """
     text = f"{what}: {error.strerror or error}"
     advice = _ADVICE.get(error.errno or 0, "")
@@ -260,7 +260,7 @@ def dump(error: SshJobsError) -> str:
 def load(text: str) -> SshJobsError:
     """Make the error that :func:`dump` wrote down.
 
-    What is damaged becomes a StoreError that shows it.
+    A damaged one becomes a StoreError that shows it.
     """
     import json
 
@@ -272,7 +272,7 @@ def load(text: str) -> SshJobsError:
 
 
 def load_many(text: str) -> dict[str, object]:
-    """Return the errors that were refused credentials; none of what is damaged.
+    """Return the errors that were refused credentials; none of a damaged text.
 
     Each is a dumped error, alone (of an older version) or with two instants.
     """

@@ -1,4 +1,4 @@
-"""The values that sshjobs speaks of: what was asked, what is known of a job.
+"""The values that sshjobs speaks of: requests, and records of jobs.
 
 Nothing here does I/O. Values are records: slotted, comparable, and cheap to define in
 a process that lives for fifty milliseconds (see ``record.py``).
@@ -48,7 +48,7 @@ def is_job_id(text: str) -> bool:
 
 
 class Spec(Record):
-    """What was asked of a host: one command and what surrounds it.
+    """One command for a host, with its environment, limits and input.
 
     ``command`` is a shell line (``bytes``) or an argument vector (a tuple of
     ``bytes``). ``env`` holds pairs of name and value, and is left out of the
@@ -84,7 +84,7 @@ class Spec(Record):
         )
 
     def digest(self) -> str:
-        """Return what tells two commands apart: 16 hex digits of SHA-256."""
+        """Return 16 hex digits of SHA-256 that tell two commands apart."""
         import hashlib  # 3 ms, of which the loading of libcrypto is most
 
         vector = not isinstance(self.command, bytes)
@@ -100,7 +100,7 @@ class Spec(Record):
 
     @classmethod
     def loads(cls, data: bytes) -> Spec:
-        """Read what :meth:`dumps` wrote.
+        """Read the bytes that :meth:`dumps` wrote.
 
         Raises:
             ValueError: it is damaged.
@@ -149,14 +149,14 @@ _SUM = b"\0crc"
 def pack(value: Any) -> bytes:
     """Write a plain value down, for another process of this user and machine.
 
-    It takes what JSON takes, and bytes and tuples, and costs nothing to import.
+    It takes the values of JSON, and bytes and tuples, and costs nothing to import.
     """
     data = marshal.dumps(value, _MARSHAL)
     return data + _SUM + zlib.crc32(data).to_bytes(4, "big")
 
 
 def unpack(data: bytes) -> Any:
-    """Read what :func:`pack` wrote.
+    """Read the bytes that :func:`pack` wrote.
 
     Raises:
         ValueError: it is cut or something else.
@@ -179,8 +179,8 @@ def _quote(word: str) -> str:
 class Job(Record):
     """All that this machine knows of a job; one row of the store.
 
-    Instants are seconds since the epoch. ``log_bytes`` is what is known to be
-    written on the host, ``log_local_bytes`` what has been brought here of it.
+    Instants are seconds since the epoch. ``log_bytes`` counts the bytes known to be
+    written on the host, ``log_local_bytes`` those of them that are here.
     """
 
     id: str
@@ -222,8 +222,8 @@ class Job(Record):
         return {name: getattr(self, name) for name in names.split()}
 
 
-#: What OpenSSH 9.6 takes in no name of a host (valid_hostname(), ssh.c), and the comma,
-#: which 10.3 refuses too.
+#: Letters that OpenSSH 9.6 takes in no name of a host (valid_hostname(), ssh.c), and
+#: the comma, which 10.3 refuses too.
 _HOST_MARKS = frozenset("'`\"$\\;&<>|(){},")
 
 #: And in no name of a user (valid_ruser(), ssh.c).
@@ -231,7 +231,7 @@ _USER_MARKS = frozenset("'`\";&<>|(){}")
 
 
 class Address(Record):
-    """What a HOST names; an empty user and port 0 are as ssh_config says."""
+    """A HOST, read; an empty user and port 0 are as ssh_config says."""
 
     user: str
     name: str
@@ -244,7 +244,7 @@ class Address(Record):
 
 
 def check_host(host: str) -> Address:
-    """Return what a HOST names, if no shell and no ssh can take it for more.
+    """Return the parts of a HOST, if no shell and no ssh can take it for more.
 
     A HOST is ``[USER@]NAME``, ``ssh:NAME`` for an alias that is called ``local``, or
     ``ssh://[USER@]NAME[:PORT]``. A ProxyCommand or ``Match exec`` puts it into the
@@ -264,7 +264,7 @@ def check_host(host: str) -> Address:
 
 
 def check_hop(word: str) -> Address:
-    """Return what a jump host is: ``[USER@]NAME[:PORT]`` or a URI.
+    """Return the parts of a jump host: ``[USER@]NAME[:PORT]`` or a URI.
 
     Raises:
         SpecError: as of :func:`check_host`.
@@ -282,7 +282,7 @@ def check_hop(word: str) -> Address:
 
 
 def _check_uri(uri: str) -> Address:
-    """Return what ``ssh://[USER@]NAME[:PORT]`` names (misc.c parse_uri(), 9.6)."""
+    """Return the parts of ``ssh://[USER@]NAME[:PORT]`` (misc.c parse_uri(), 9.6)."""
     user, at, place = uri.removeprefix("ssh://").removesuffix("/").rpartition("@")
     if place.startswith("["):
         name, bracket, rest = place[1:].partition("]")
@@ -392,7 +392,7 @@ def _check_command(command: bytes | tuple[bytes, ...]) -> None:
 
 
 def check_env(name: str, value: bytes) -> None:
-    """Refuse what cannot stand in an environment.
+    """Refuse a variable that cannot stand in an environment.
 
     Raises:
         SpecError: the message names the variable and never its value.
@@ -427,7 +427,7 @@ def printable(text: str) -> str:
     """Return ``text`` with control characters and stray bytes escaped.
 
     All that is shown to people goes through here, raw log bytes apart, so that
-    a host cannot drive the terminal of who looks at its answer.
+    a host cannot drive the terminal of a person who looks at its answer.
     """
     if text.isprintable():  # a space is, too
         return text

@@ -1,11 +1,11 @@
-"""What is ours on this machine: opened only if it is, whoever put it there.
+"""Files of ours on this machine: opened only if they are ours.
 
 A record of another user could name programs, options of ssh and bytes for ``marshal``,
-which is as good as running what that user likes. So every directory that we keep things
+which is as good as running that user's programs. So every directory that we keep things
 in is looked at whenever a store is opened, and every file as it is opened: a regular
 file or a directory, no symbolic link, of our effective uid, and not writable by others.
-In a directory that passes, nobody else can put anything, so that what SQLite opens by
-itself (the database, its WAL) needs no more than a look before.
+In a directory that passes, nobody else can put anything, so that the files SQLite opens
+by itself (the database, its WAL) need no more than a look before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STICKY = 0o1000
 #: A link is not followed, and a FIFO makes nobody wait for its other end.
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-#: What open(2) says of a symbolic link (EMLINK: FreeBSD) and of what is no file.
+#: The errors of open(2) for a symbolic link (EMLINK: FreeBSD) and for no file.
 _ODD = frozenset((errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR))
 
 _ELSEWHERE = "SSHJOBS_HOME names another place"
@@ -65,7 +65,7 @@ def check_file(path: str) -> None:
 
 
 def check_dir(path: str, *, private: bool = False) -> None:
-    """Refuse what is no directory of ours.
+    """Refuse anything but a directory of ours.
 
     Args:
         private: Others may not even look into it.
@@ -84,7 +84,7 @@ def check_way(path: str) -> None:
     """Refuse a path whose last steps others could change under our feet.
 
     Raises:
-        StoreError: anybody can rename what lies in a directory on the way.
+        StoreError: anybody can rename the files of a directory on the way.
     """
     folder = os.path.dirname(os.path.realpath(path))
     while True:
@@ -100,7 +100,7 @@ def check_way(path: str) -> None:
 
 
 def make_private(path: str) -> bool:
-    """Make a directory and what is missing above it, all 0700; tell if it was made.
+    """Make a directory and its missing parents, all 0700; tell if it was made.
 
     ``os.makedirs`` gives its mode to the last one only, and the umask counts.
     """
@@ -161,12 +161,12 @@ def _check(path: str, found: os.stat_result, kind: int) -> None:
 
 
 def _complaint(path: str, found: os.stat_result, kind: int) -> str:
-    """Say what is wrong with a path, and what to do about it."""
+    """Name the fault of a path, and the remedy."""
     what = found.st_mode & _TYPE
     if what == _LINK:
         return (
             f"a symbolic link to {os.path.realpath(path)}, and none is followed here: "
-            "look at who made it; name the very place (SSHJOBS_HOME), or move it away"
+            "look at its owner; name the very place (SSHJOBS_HOME), or move it away"
         )
     if what != kind:
         name = "directory" if kind == _DIR else "regular file"

@@ -53,7 +53,7 @@ def _build_signature(verb: Verb) -> inspect.Signature:
 
 
 def read_values(verb: Verb, given: dict[str, Any]) -> dict[str, Any]:
-    """Return what Invoke parsed as the values that ``carry_out_verb`` takes.
+    """Return Invoke's arguments as the values that ``carry_out_verb`` takes.
 
     Raises:
         SpecError: a flag is missing, or has a value that its argument refuses.

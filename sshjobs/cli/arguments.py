@@ -1,4 +1,4 @@
-"""What an argument of a verb is, and the arguments that several verbs share."""
+"""An argument of a verb, a verb, and the arguments that several verbs share."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Arg(Record):
 
     @property
     def default(self) -> Any:
-        """What its value is when the user does not give it."""
+        """The value when the user does not give it."""
         if self.takes_many:
             return []
         return False if self.kind == "flag" else None
@@ -59,7 +59,7 @@ class Arg(Record):
         """Turn one word that the user typed into a value.
 
         Raises:
-            SpecError: the word is not what the argument takes.
+            SpecError: the argument does not take the word.
         """
         if self.kind == "seconds":
             return seconds(text)
@@ -88,7 +88,7 @@ class Arg(Record):
 
 
 class Verb(Record):
-    """One verb: the first line of ``help`` says what it does, the rest how."""
+    """One verb: the first line of ``help`` says its purpose, the rest how."""
 
     name: str
     help: str
@@ -102,7 +102,7 @@ class Verb(Record):
 
 
 JSON = Arg(
-    "--json", "print one JSON object a line instead of what is for people", "flag"
+    "--json", "print one JSON object a line instead of the text for people", "flag"
 )
 
 
@@ -139,8 +139,8 @@ SSH = (
     Arg("-F", "as of ssh: the ssh_config to read", "path", "FILE"),
     Arg(
         "-o",
-        "as of ssh: an option of ssh_config; what a job was submitted with is kept "
-        "for whatever asks about it later",
+        "as of ssh: an option of ssh_config; the options of a submit are kept for all "
+        "later questions about the job",
         metavar="K=V",
         repeat=True,
     ),
@@ -151,7 +151,9 @@ CONTACT = (WAIT_HOST, JSON)
 
 
 HOST = Arg(
-    "host", "where to run: what you would type after ssh, or local", metavar="HOST"
+    "host",
+    "where to run: a name as you would type it after ssh, or local",
+    metavar="HOST",
 )
 
 

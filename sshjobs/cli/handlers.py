@@ -1,4 +1,4 @@
-"""Carries out what the command line or an Invoke task has read.
+"""Carries out a call that the command line or an Invoke task has read.
 
 :func:`carry_out_verb` is given a verb's name and a plain dict of its arguments (see
 ``manual.py``), calls the verb, prints, and returns the exit status. Results go
@@ -88,8 +88,8 @@ def _recode_values(values: Values) -> Values:
     """Return the values with the texts of a command line as UTF-8 has them.
 
     Python reads arguments by the locale. But a directory on a host is bytes, and a key
-    must be the same from a login and from cron: so are these what their bytes are in
-    UTF-8, whatever the locale. In one that is older, what is no UTF-8 is as it says.
+    must be the same from a login and from cron: so these are read as UTF-8 in every
+    locale. Under an older locale, bytes that are no UTF-8 are read as it says.
     """
     if sys.getfilesystemencoding() == "utf-8":
         return values
@@ -128,7 +128,7 @@ def _build_settings_flags(values: Values) -> dict[str, Any]:
 
 
 def _yield_ssh_options(values: Values) -> Iterator[str]:
-    """Yield what the flags of ssh are as its options (``ssh -o``)."""
+    """Yield the flags of ssh as its options (``ssh -o``)."""
     for letter, name in (("p", "Port"), ("l", "User"), ("J", "ProxyJump")):
         if values.get(letter) is not None:
             yield f"{name}={values[letter]}"
@@ -138,7 +138,7 @@ def _yield_ssh_options(values: Values) -> Iterator[str]:
 
 
 def _make_path_absolute(path: str) -> str:
-    """Return the path of a key from everywhere: who connects may stand elsewhere."""
+    """Return the absolute path of a key: another process may use it elsewhere."""
     if path[0] in "/~%$":
         return path
     try:
@@ -165,7 +165,7 @@ def _handle_submit(ctx: Context, values: Values) -> int:
 
 
 def _print_unanswered(ctx: Context, values: Values, error: errors.NotYet) -> None:
-    """Print what a batch has come to so far, in step with its input."""
+    """Print the results of a batch so far, in step with its input."""
     for job_id in error.job_ids:
         job = ctx.store.job(job_id)
         if job is None:

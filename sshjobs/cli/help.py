@@ -1,4 +1,4 @@
-"""The help of the command line, and what is said of a call that is no verb.
+"""The help of the command line, and the answer to a call that is no verb.
 
 Apart from ``parser.py``, since argparse and its own imports cost every call of every
 verb 4 ms (CPython 3.11), and only a call for help has any use for them.
@@ -57,7 +57,7 @@ def _add_argument(parser: argparse.ArgumentParser, arg: Arg) -> None:
 
 
 def build_top_parser() -> _Parser:
-    """Return the parser of what is no verb: ``--help``, ``--version``, mistakes."""
+    """Return the parser of calls without a verb: ``--help``, ``--version``, typos."""
     width = max(len(verb.name) for verb in manual.VERBS)
     verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
     statuses = "\n".join(f"  {code:>3}  {text}" for code, text in manual.EXIT_STATUSES)

@@ -3,7 +3,7 @@
 Pure data. The console script (``parser.py``), the Invoke tasks (``tasks.py``) and
 ``docs/reference/command-line.md`` are all made from :data:`VERBS`, so that the
 three cannot drift (docs/decisions/0001-one-manual.md). ``handlers.py`` carries
-out what they read: it is given the verb's name and a plain dict, in which every
+out a call: it is given the verb's name and a plain dict, in which every
 argument of the verb has an entry under :attr:`Arg.dest`.
 """
 
@@ -28,7 +28,7 @@ from .arguments import (
 
 SUMMARY = "Run long jobs on hosts that you reach with ssh, over one connection."
 
-#: What a command ends with; keep in sync with ``exit_status`` in errors.py.
+#: The exit statuses of a command; keep in sync with ``exit_status`` in errors.py.
 EXIT_STATUSES = (
     (0, "good"),
     (1, "a job ended badly: FAILED, CANCELLED, TIMEOUT or LOST"),
@@ -40,7 +40,7 @@ EXIT_STATUSES = (
     (130, "interrupted (Ctrl-C)"),
 )
 
-#: What is read besides the command line, whatever the verb.
+#: Variables that every verb reads besides the command line.
 ENVIRONMENT = (
     ("SSHJOBS_HOME", "record, logs and sockets (~/.local/state/sshjobs/MACHINE)"),
     ("SSHJOBS_SSH_CONFIG", "an ssh_config in place of your own, as ssh -F takes it"),
@@ -48,7 +48,7 @@ ENVIRONMENT = (
     ("SSHJOBS_<NAME>", "any other setting: docs/reference/settings.md"),
 )
 
-#: What ``run`` ends with instead, once its job is known to have ended.
+#: The exit statuses of ``run`` instead, once its job is known to have ended.
 RUN_STATUSES = (
     (None, "the job's own exit status, 255 included; 128+N after signal N"),
     (124, "TIMEOUT: the job's time was up"),
@@ -58,7 +58,7 @@ RUN_STATUSES = (
 
 _JOB_FORMS = "JOB is an id, the beginning of one that no other id shares, or key:K."
 _HOST_FORMS = """\
-HOST is what you would type after ssh, ssh://USER@NAME:PORT among it, or local
+HOST is a name as you would type it after ssh, ssh://USER@NAME:PORT too, or local
 for this machine (ssh:local is the ssh_config alias of that name)."""
 
 
@@ -67,7 +67,7 @@ _SUBMIT = Verb(
     f"""Start a job on a host and print its id.
 
 The job is in the local record before the host is asked, and runs there exactly
-once, whatever happens to this command, this machine or the connection. However
+once, even if this command, this machine or the connection dies. However
 many processes submit at once, the host sees one connection and a handful of
 commands.
 
@@ -75,7 +75,7 @@ commands.
 
 A shell line is written to a file on the host and run by the login shell (or
 --shell), so that ps shows none of it. An argument vector reaches its program
-byte for byte, whatever the login shell is.
+byte for byte, with every login shell.
 
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
@@ -144,7 +144,7 @@ _POLL = Verb(
     "poll",
     f"""Ask the hosts once, and print one line for each job.
 
-One round per host, shared with all who ask at the same time; hosts are asked
+One round per host, shared with all that ask at the same time; hosts are asked
 side by side. Without JOB: every job that is active.
 {_JOB_FORMS}
 
@@ -174,7 +174,7 @@ _WAIT = Verb(
     "wait",
     f"""Wait until jobs have ended, and print how.
 
-Without JOB: all that are active. All who wait for a host share one question a
+Without JOB: all that are active. All that wait for a host share one question a
 second (setting poll_interval).
 {_JOB_FORMS}
 
@@ -192,10 +192,10 @@ came first; the jobs go on then.""",
 
 _LOGS = Verb(
     "logs",
-    f"""Print what a job has written, byte for byte.
+    f"""Print the output of a job, byte for byte.
 
 Standard output and standard error of the job, in the order in which they were
-written. What was brought home before is not asked for again, and a log can be
+written. Bytes that are here already are not asked for again, and a log can be
 read after the job was reaped.
 {_JOB_FORMS}
 
@@ -206,8 +206,8 @@ connection that breaks in between costs no byte and doubles none. It ends with
         JOB,
         Arg("--follow", "go on until the job has ended", "flag"),
         Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
-        Arg("--tail", "begin with the last N lines of what is there", "count", "N"),
-        Arg("--whole", "bring also what --max-log-bytes has left on the host", "flag"),
+        Arg("--tail", "begin with the last N lines that are there", "count", "N"),
+        Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
         WAIT_HOST,
         JSON_ERR,
     ),
@@ -248,7 +248,7 @@ Ends with 0 when each has ended, whichever way.""",
         Arg("job", "ids, unique beginnings, or key:K", "list", "JOB", required=True),
         Arg(
             "--forget",
-            "end nothing, and declare LOST what you know to be gone",
+            "end nothing, and declare LOST jobs that you know to be gone",
             "flag",
         ),
         *CONTACT,
@@ -260,8 +260,8 @@ _REAP = Verb(
     "reap",
     """Bring ended jobs home and delete their directories on the host.
 
-Only what has ended, is a job of ours, and has its record and its whole log on
-this machine is deleted; symlinks are never followed. The log stays readable
+Only a job of ours that has ended, and has its record and its whole log on
+this machine, is deleted; symlinks are never followed. The log stays readable
 here for 90 days (setting record_ttl). A key is remembered on the host for 30
 days (setting key_ttl), so that its work is not done again because it was
 tidied away.
@@ -270,19 +270,24 @@ With --orphans also job directories on the host of which this machine has no
 record, if they have ended and are older than --older-than.""",
     (
         ONLY_HOST,
-        Arg("--older-than", "only what ended at least this long ago", "seconds", "7d"),
-        Arg("--orphans", "also what this machine has no record of", "flag"),
-        Arg("--dry-run", "say what would go, delete nothing", "flag"),
+        Arg(
+            "--older-than",
+            "only jobs that ended at least this long ago",
+            "seconds",
+            "7d",
+        ),
+        Arg("--orphans", "also jobs of which this machine has no record", "flag"),
+        Arg("--dry-run", "name the jobs that would go, delete nothing", "flag"),
         Arg(
             "--cut-logs",
-            "also jobs of whose logs --max-log-bytes has left a part on the host: that "
-            "part is lost",
+            "also jobs of whose logs --max-log-bytes left a part on the host: that part "
+            "is lost",
             "flag",
         ),
         Arg(
             "--tmpfiles",
             "only print a line for systemd-tmpfiles on the host, which deletes there "
-            "what no client comes back for",
+            "each job that no client comes back for",
             "flag",
         ),
         *SSH,
@@ -339,7 +344,7 @@ asked.""",
 
 _DOCTOR = Verb(
     "doctor",
-    """Look for what stands in the way on a host, and say what to do.
+    """Look for obstacles on a host, and name the remedy of each.
 
 Reads the ssh configuration, makes the connection (or uses the one that is
 there), and looks at the host's shell, tools, home directory, free space and
@@ -354,8 +359,8 @@ _DEMO = Verb(
 
 Starts an sshd of its own on the loopback address, with keys of its own (where
 there is no sshd, the host local is used), submits real jobs from many
-processes at once, follows them, shows their states, their logs and what sshd
-counted, reaps, and removes all that it made. Your own jobs, record and
+processes at once, follows them, shows their states, their logs and sshd's
+counts, reaps, and removes all that it made. Your own jobs, record and
 ~/.ssh are not touched.""",
     (JSON,),
     ("sshjobs demo",),

@@ -113,7 +113,7 @@ def write_to_stdout(data: bytes | memoryview) -> None:
 
 
 def report_host_errors(results: HostResults) -> int:
-    """Print what went wrong; return the status of the first of it."""
+    """Print the errors; return the status of the first."""
     for note in results.notes:
         print_error(note)
     for error in results.errors:

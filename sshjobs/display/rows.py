@@ -54,7 +54,7 @@ _INNER = ("refused", "generation", "journal_gen", "journal_at", "cause", "identi
 
 
 def build_host_object(host: HostState) -> dict[str, Any]:
-    """Return what ``sshjobs hosts --json`` prints of a host."""
+    """Return the row that ``sshjobs hosts --json`` prints of a host."""
     row = host.row._asdict()
     for name in _INNER:
         row.pop(name)
