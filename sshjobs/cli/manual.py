@@ -280,8 +280,8 @@ record, if they have ended and are older than --older-than.""",
         Arg("--dry-run", "name the jobs that would go, delete nothing", "flag"),
         Arg(
             "--cut-logs",
-            "also jobs of whose logs --max-log-bytes left a part on the host: that part "
-            "is lost",
+            "also jobs of whose logs --max-log-bytes left a part on the host: it is "
+            "lost",
             "flag",
         ),
         Arg(
