@@ -35,11 +35,13 @@ class Context:
         flags: Mapping[str, Any] | None = None,
     ) -> None:
         self.environ = dict(os.environ if environ is None else environ)
-        self.config = read_config(self.environ) if config is None else config
+        self.home = default_home(self.environ)
+        if config is None:
+            config = read_config(self.environ, self.home)
+        self.config = config
         self.flags = dict(flags or {})
         check_environ(self.environ)
         check_config(self.config)
-        self.home = default_home(self.environ)
         #: Takes a text that a person should read while a verb goes on.
         self.say: Callable[[str], object] = lambda text: None
         self.remark = ""  # of the store, about a record that was just begun
