@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import transports
-from sshjobs.transports.login_files import agent_paths, login_files
+from sshjobs.transports.login_files import list_agent_paths, list_login_files
 from tests.cli import Cli
 from tests.kdc import Kdc, is_here
 from tests.sshd import Sshd
@@ -96,12 +96,14 @@ def test_each_file_of_a_login_counts(
 def test_paths_are_those_that_ssh_makes_of_them() -> None:
     home = os.path.expanduser("~root")
     values = {"hostname": ["h"], "port": ["7"], "user": ["u"]}
-    files = login_files(values | {"identityfile": ["~root/a-%h", "~/b"]}, "me@alias")
+    files = list_login_files(
+        values | {"identityfile": ["~root/a-%h", "~/b"]}, "me@alias"
+    )
     assert f"{home}/a-h" in files and f"{home}/a-h-cert.pub" in files
     assert not [name for name in files if "~" in name]
     for said, path in {"none": (), "SSH_AUTH_SOCK": ("$SSH_AUTH_SOCK",)}.items():
-        assert agent_paths({"identityagent": [said]}, "a") == path
-    assert agent_paths({"identityagent": ["~root/%n"]}, "x@a") == (f"{home}/a",)
+        assert list_agent_paths({"identityagent": [said]}, "a") == path
+    assert list_agent_paths({"identityagent": ["~root/%n"]}, "x@a") == (f"{home}/a",)
 
 
 @pytest.mark.parametrize("option", ["$SJ_AGENT", "${SJ_AGENT}", "{path}"])

@@ -37,7 +37,7 @@ def caller(sshd: Sshd, new_caller: NewCaller) -> TransportCaller:
 def owners(caller: TransportCaller) -> list[int]:
     """Return the processes that own connections of ours."""
     log = f"{caller.folder}/log."
-    return [pid for pid, _ in transports.process.carriers(log)]
+    return [pid for pid, _ in transports.process.find_carriers(log)]
 
 
 # -- the same connection as ssh means

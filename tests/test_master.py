@@ -596,9 +596,9 @@ def test_process_that_forks_while_all_are_listed_is_found(
             parent.communicate(b"go\n")
         return names
 
-    until(lambda: process.carriers(log))
+    until(lambda: process.find_carriers(log))
     monkeypatch.setattr(os, "listdir", list_and_fork)
-    found = process.carriers(log)
+    found = process.find_carriers(log)
     for pid, start in found:
         processes.end_process(pid, start)
     assert [pid != parent.pid for pid, _ in found] == [True]
@@ -609,7 +609,7 @@ def test_only_ssh_s_own_log_option_marks_a_process(place: Path) -> None:
     log.touch()
     with subprocess.Popen(["tail", "-f", log]) as reader:
         until(lambda: processes.read_start_time(reader.pid))
-        assert process.carriers(str(log)) == []
+        assert process.find_carriers(str(log)) == []
         reader.kill()
 
 
@@ -1071,7 +1071,9 @@ def test_client_on_a_socket_can_never_dial(caller: TransportCaller) -> None:
 
 
 def test_argv_of_a_master_holds_every_rule(sshd: Sshd, caller: TransportCaller) -> None:
-    argv = command_lines.master_argv(caller.identity, caller.settings, "/r/s", "/r/l")
+    argv = command_lines.build_master_argv(
+        caller.identity, caller.settings, "/r/s", "/r/l"
+    )
     for word in (
         "BatchMode=yes",
         "ControlMaster=yes",

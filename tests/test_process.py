@@ -32,7 +32,7 @@ def said(place: Path, code: str, env: dict[str, str] | None = None) -> str:
     out = os.open(place / "out", os.O_CREAT | os.O_RDWR)
     try:
         argv = (sys.executable, "-S", "-c", code)
-        child = process.Child(process.spawn(argv, env or {}, (null, out, out)))
+        child = process.Child(process.spawn_program(argv, env or {}, (null, out, out)))
     finally:
         os.close(null)
         os.close(out)
@@ -71,7 +71,7 @@ def test_standard_descriptors_may_be_closed_here(place: Path) -> None:
         f"out = os.open({str(place / 'inner')!r}, os.O_CREAT | os.O_RDWR)\n"
         "null = os.open(os.devnull, os.O_RDWR)\n"
         "argv = ('/bin/sh', '-c', 'echo out; echo err >&2; cat')\n"
-        "child = process.Child(process.spawn(argv, {}, (null, out, out)))\n"
+        "child = process.Child(process.spawn_program(argv, {}, (null, out, out)))\n"
         "assert child.wait(20) and child.status == 0\n"
     )
     root = str(Path(process.__file__).parents[2])
@@ -81,7 +81,7 @@ def test_standard_descriptors_may_be_closed_here(place: Path) -> None:
 
 def test_program_that_is_not_there_is_an_error(place: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        process.spawn(("/no/such/program",), {}, (0, 1, 2))
+        process.spawn_program(("/no/such/program",), {}, (0, 1, 2))
 
 
 def test_which_takes_no_relative_path(
@@ -90,9 +90,9 @@ def test_which_takes_no_relative_path(
     (place / "ssh").touch(mode=0o755)
     monkeypatch.chdir(place)
     monkeypatch.setenv("PATH", f"::relative:{place}")
-    assert process.which("ssh") == str(place / "ssh")
+    assert process.find_program("ssh") == str(place / "ssh")
     monkeypatch.setenv("PATH", ".")
-    assert process.which("ssh") == ""
+    assert process.find_program("ssh") == ""
 
 
 def test_only_the_very_process_is_killed() -> None:
@@ -113,7 +113,9 @@ def test_only_the_very_process_is_killed() -> None:
 def test_child_is_killed_with_what_it_started(place: Path) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     argv = ("/bin/sh", "-c", f"sleep 60 & echo $! >{place}/pid; wait")
-    child = process.Child(process.spawn(argv, {"PATH": os.defpath}, (null,) * 3))
+    child = process.Child(
+        process.spawn_program(argv, {"PATH": os.defpath}, (null,) * 3)
+    )
     os.close(null)
     while not (place / "pid").exists() or not (place / "pid").read_text().strip():
         assert not child.wait(0.05)

@@ -130,7 +130,7 @@ def test_times_of_the_configuration_beat_our_defaults(
         before="Host hop\n    ConnectTimeout 40\n",
     )
     identity, settings = caller.identity, caller.settings
-    argv = command_lines.master_argv(identity, settings, "/r/s", "/r/l")
+    argv = command_lines.build_master_argv(identity, settings, "/r/s", "/r/l")
     assert values_of(argv, "ConnectTimeout") == ["90"]
     assert values_of(argv, "ServerAliveInterval") == ["61"]
     assert values_of(argv, "ServerAliveCountMax") == ["7"]
@@ -138,7 +138,7 @@ def test_times_of_the_configuration_beat_our_defaults(
     assert handshake.bound_login_seconds(identity, settings) == usual + 80
 
     said = new_caller(sshd, conn_timeout=5, keepalive_interval=9)
-    argv = command_lines.master_argv(said.identity, said.settings, "/r/s", "/r/l")
+    argv = command_lines.build_master_argv(said.identity, said.settings, "/r/s", "/r/l")
     assert values_of(argv, "ConnectTimeout") == ["5"]
     assert values_of(argv, "ServerAliveInterval") == ["9"]
     assert values_of(argv, "ServerAliveCountMax") == ["3"]
@@ -151,12 +151,12 @@ def test_a_jump_host_has_its_own_connect_timeout(
     sshd.write_client_config(
         "ProxyJump other,hop", before="Host hop\n    ConnectTimeout 40\n"
     )
-    command = command_lines.jump_command(
+    command = command_lines.build_jump_command(
         caller.identity, caller.settings, "/r/l", False
     )
     assert "'ConnectTimeout=40'" in command
     explicit = new_caller(sshd, conn_timeout=5)
-    command = command_lines.jump_command(
+    command = command_lines.build_jump_command(
         explicit.identity, explicit.settings, "/r/l", False
     )
     assert "'ConnectTimeout=5'" in command

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sshjobs.transports.env import home
-from sshjobs.transports.identity.fingerprint import digest, in_home, telling
+from sshjobs.transports.env import read_home
+from sshjobs.transports.identity.fingerprint import (
+    digest_values,
+    expand_tilde,
+    list_telling_values,
+)
 
 BASE = {"hostname": ["h"], "user": ["u"], "port": ["22"]}
 
@@ -13,7 +17,7 @@ BASE = {"hostname": ["h"], "user": ["u"], "port": ["22"]}
 def key(**values: str) -> str:
     """Return the key of a host with some values more."""
     more = {name: [value] for name, value in values.items()}
-    return digest(BASE | more, "alias", "", ())
+    return digest_values(BASE | more, "alias", "", ())
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,7 @@ def key(**values: str) -> str:
         {"stricthostkeychecking": "ask"},
         {"pubkeyauthentication": "true"},
         {"verifyhostkeydns": "false"},
-        {"userknownhostsfile": f"{home()}/.ssh/known_hosts ~/.ssh/known_hosts2"},
+        {"userknownhostsfile": f"{read_home()}/.ssh/known_hosts ~/.ssh/known_hosts2"},
         {"connecttimeout": "3"},
     ],
 )
@@ -48,21 +52,21 @@ def test_what_was_said_tells(values: dict[str, str]) -> None:
 
 def test_list_of_default_keys_is_no_choice_in_any_version() -> None:
     names = [f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519")]
-    assert "identityfile" not in telling({"identityfile": names})
-    assert "identityfile" in telling({"identityfile": [*names, "/k"]})
+    assert "identityfile" not in list_telling_values({"identityfile": names})
+    assert "identityfile" in list_telling_values({"identityfile": [*names, "/k"]})
 
 
 def test_one_value_is_written_in_one_way() -> None:
     assert key(stricthostkeychecking="false") == key(stricthostkeychecking="off")
     assert key(proxycommand="nc %h %p") == key(proxycommand="nc h 22")
-    assert key(identityfile="~/k") == key(identityfile=f"{home()}/k")
+    assert key(identityfile="~/k") == key(identityfile=f"{read_home()}/k")
 
 
 def test_name_as_typed_counts_only_where_it_is_used() -> None:
     said = BASE | {"proxycommand": ["nc %n 22"]}
-    assert digest(said, "one", "", ()) != digest(said, "two", "", ())
-    assert digest(BASE, "one", "", ()) == digest(BASE, "two", "", ())
+    assert digest_values(said, "one", "", ()) != digest_values(said, "two", "", ())
+    assert digest_values(BASE, "one", "", ()) == digest_values(BASE, "two", "", ())
 
 
 def test_tilde_is_home_only_where_a_word_begins() -> None:
-    assert in_home('~/a "~/b" c~/d') == f'{home()}/a "{home()}/b" c~/d'
+    assert expand_tilde('~/a "~/b" c~/d') == f'{read_home()}/a "{read_home()}/b" c~/d'

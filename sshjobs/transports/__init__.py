@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..settings import Settings
 from .base import CallerHooks, Completed, ConnState, Sink, StdoutFile, Transport
 from .identity.identity import Identity, check_rundir, choose_rundir, local_identity
-from .process import which
+from .process import find_program
 
 __all__ = [
     "CallerHooks",
@@ -47,7 +47,7 @@ def resolve_host(host: str, settings: Settings) -> Identity:
     if host == "local":
         return local_identity()
     if settings.transport == "fabric" or (
-        settings.transport == "auto" and not which("ssh")
+        settings.transport == "auto" and not find_program("ssh")
     ):
         from .fabric.config import read_identity
 

@@ -20,7 +20,7 @@ _KEPT_PREFIXES = ("LC_", "KRB5", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_")
 _ASKING = frozenset("DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_ASKPASS".split())
 
 
-def home() -> str:
+def read_home() -> str:
     """Return our home directory as the system records it, which is where ssh looks."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_dir
@@ -28,7 +28,7 @@ def home() -> str:
         return "/"
 
 
-def local_user() -> str:
+def read_user_name() -> str:
     """Return our name as the system records it."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
@@ -36,7 +36,7 @@ def local_user() -> str:
         return str(os.geteuid())
 
 
-def ssh_env(
+def build_ssh_env(
     settings: Settings, named: Iterable[str] = (), *, interactive: bool = False
 ) -> dict[str, str]:
     """Return the environment of the process that makes a connection.
@@ -50,20 +50,20 @@ def ssh_env(
     env = {
         name: value
         for name, value in os.environ.items()
-        if name in names or name.startswith(_KEPT_PREFIXES) or _is_of_proxy(name)
+        if name in names or name.startswith(_KEPT_PREFIXES) or _is_proxy_variable(name)
     }
     env.setdefault("PATH", os.defpath)
     if not interactive:
         env["SSH_ASKPASS_REQUIRE"] = "never"  # since OpenSSH 8.4; unknown before
-    return env | _self()
+    return env | _describe_user()
 
 
-def _is_of_proxy(name: str) -> bool:
+def _is_proxy_variable(name: str) -> bool:
     """Tell whether it is https_proxy, no_proxy or the like, which curl and nc read."""
     return name.lower().endswith("_proxy")
 
 
-def _self() -> dict[str, str]:
+def _describe_user() -> dict[str, str]:
     try:
         me = pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -76,6 +76,6 @@ def _self() -> dict[str, str]:
     }
 
 
-def plain_env() -> dict[str, str]:
+def build_plain_env() -> dict[str, str]:
     """Return the environment that a login without any of ours would give."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"} | _self()
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"} | _describe_user()

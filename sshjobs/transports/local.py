@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import CommandTimeout, HostUnreachable
 from .base import Completed, Sink, StdoutFile
-from .env import home, plain_env
+from .env import build_plain_env, read_home
 from .identity.identity import Identity
-from .process import Child, spawn
+from .process import Child, spawn_program
 from .pump import Pump, Silence
 
 
@@ -35,8 +35,17 @@ class Local:
         pump = Pump(stdin, sink, timeout, into=into, keep_stdin_open=keep_stdin_open)
         child = None
         try:
-            child = Child(self._start(script, pump))
-            pump.handed_over()
+            argv = ("/bin/sh", "-c", script)
+            try:
+                pid = spawn_program(
+                    argv, build_plain_env(), pump.theirs, cwd=read_home()
+                )
+            except OSError as error:
+                raise HostUnreachable(
+                    self._host, f"/bin/sh cannot be started: {error.strerror}"
+                ) from error
+            child = Child(pid)
+            pump.close_handed_ends()
             pump.run(child.fd, child.poll)
         except Silence as error:
             raise CommandTimeout(
@@ -51,15 +60,6 @@ class Local:
         status = child.status
         ended = None if status is None or status < 0 else status
         return Completed(ended, pump.stderr, pump.stdout_bytes)
-
-    def _start(self, script: str, pump: Pump) -> int:
-        argv = ("/bin/sh", "-c", script)
-        try:
-            return spawn(argv, plain_env(), pump.theirs, cwd=home())
-        except OSError as error:
-            raise HostUnreachable(
-                self._host, f"/bin/sh cannot be started: {error.strerror}"
-            ) from error
 
     def close(self) -> None:
         """Give back nothing: nothing is held."""

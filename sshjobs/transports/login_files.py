@@ -14,7 +14,7 @@ import shlex
 import socket
 from collections.abc import Iterator, Mapping
 
-from .env import home, local_user
+from .env import read_home, read_user_name
 
 #: One path a value. Beside a key ssh looks for its public half and for certificates.
 _PRIVATE = ("identityfile", "certificatefile")
@@ -29,7 +29,7 @@ _MOST_WORDS = 16
 _TOKEN = re.compile("%[%CLdhijklnpru]")
 
 
-def login_files(values: Mapping[str, list[str]], target: str) -> tuple[str, ...]:
+def list_login_files(values: Mapping[str, list[str]], target: str) -> tuple[str, ...]:
     """Return every path that may decide whether a login succeeds, each once.
 
     ``${NAME}`` stands in them as it is, since each process has its own environment.
@@ -38,12 +38,12 @@ def login_files(values: Mapping[str, list[str]], target: str) -> tuple[str, ...]
         values: As ``ssh -G`` prints them.
         target: The host as ssh was given it.
     """
-    tokens = all_tokens(values, target)
-    paths = (_absolute(path, tokens) for path in _paths(values))
+    tokens = expand_all_tokens(values, target)
+    paths = (_make_absolute(path, tokens) for path in _find_paths(values))
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
-def agent_paths(values: Mapping[str, list[str]], target: str) -> tuple[str, ...]:
+def list_agent_paths(values: Mapping[str, list[str]], target: str) -> tuple[str, ...]:
     """Return where the agent listens: a path, ``$NAME``, or nothing without one.
 
     Source: ssh_config(5) IdentityAgent.
@@ -53,7 +53,13 @@ def agent_paths(values: Mapping[str, list[str]], target: str) -> tuple[str, ...]
         return ()
     if said == "SSH_AUTH_SOCK":
         return ("$SSH_AUTH_SOCK",)
-    return (said if said[:1] == "$" else _absolute(said, all_tokens(values, target)),)
+    return (
+        (
+            said
+            if said[:1] == "$"
+            else _make_absolute(said, expand_all_tokens(values, target))
+        ),
+    )
 
 
 def expand_environment(text: str) -> str:
@@ -61,7 +67,7 @@ def expand_environment(text: str) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), text)
 
 
-def _paths(values: Mapping[str, list[str]]) -> Iterator[str]:
+def _find_paths(values: Mapping[str, list[str]]) -> Iterator[str]:
     for name in _PRIVATE:
         for value in values.get(name, []):
             yield from (value + ending for ending in _BESIDE)
@@ -69,13 +75,13 @@ def _paths(values: Mapping[str, list[str]]) -> Iterator[str]:
         yield from values.get(name, [])
     for name in _LISTS:
         for value in values.get(name, []):
-            yield from _runs(value)
+            yield from _join_words(value)
     for name in _COMMANDS:
         for value in values.get(name, []):
-            yield from (word for word in words_of(value) if "/" in word)
+            yield from (word for word in split_words(value) if "/" in word)
 
 
-def _runs(text: str) -> Iterator[str]:
+def _join_words(text: str) -> Iterator[str]:
     """Yield each run of words, since a space may part two paths or be in one."""
     words = text.split(" ")[:_MOST_WORDS]
     for begin in range(len(words)):
@@ -83,7 +89,7 @@ def _runs(text: str) -> Iterator[str]:
             yield " ".join(words[begin:end])
 
 
-def words_of(command: str) -> list[str]:
+def split_words(command: str) -> list[str]:
     """Return the words of a command line, as nearly as a shell would read it."""
     try:
         return shlex.split(command)
@@ -91,24 +97,24 @@ def words_of(command: str) -> list[str]:
         return command.split()
 
 
-def _absolute(path: str, tokens: Mapping[str, str]) -> str:
-    path = _from_tilde(path.replace('"', ""))
+def _make_absolute(path: str, tokens: Mapping[str, str]) -> str:
+    path = _expand_home(path.replace('"', ""))
     path = _TOKEN.sub(lambda found: tokens[found[0]], path)
     return os.path.join("/", path) if path else ""  # where a master starts
 
 
-def _from_tilde(path: str) -> str:
+def _expand_home(path: str) -> str:
     """Put a home directory for ``~`` and ``~NAME``, as the system records it."""
     if not path.startswith("~"):
         return path
     name, slash, rest = path[1:].partition("/")
     try:
-        return (pwd.getpwnam(name).pw_dir if name else home()) + slash + rest
+        return (pwd.getpwnam(name).pw_dir if name else read_home()) + slash + rest
     except KeyError:
         return path
 
 
-def all_tokens(values: Mapping[str, list[str]], target: str) -> dict[str, str]:
+def expand_all_tokens(values: Mapping[str, list[str]], target: str) -> dict[str, str]:
     """Return what each token of ssh_config(5) stands for (TOKENS, 9.2)."""
     here = socket.gethostname()
     typed = target.rpartition("@")[2]
@@ -120,7 +126,7 @@ def all_tokens(values: Mapping[str, list[str]], target: str) -> dict[str, str]:
         "%%": "%",
         "%C": _connection_hash(here, host, port, user, jump),
         "%L": here.partition(".")[0],
-        "%d": home(),
+        "%d": read_home(),
         "%h": host,
         "%i": str(os.geteuid()),
         "%j": "" if jump == "none" else jump.partition(":")[0],
@@ -129,7 +135,7 @@ def all_tokens(values: Mapping[str, list[str]], target: str) -> dict[str, str]:
         "%n": typed,
         "%p": port,
         "%r": user,
-        "%u": local_user(),
+        "%u": read_user_name(),
     }
 
 

@@ -17,7 +17,7 @@ _ENTER = 'cd "$0" && unset OLDPWD && exec "$@"'
 _DEFAULTS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
-def which(name: str) -> str:
+def find_program(name: str) -> str:
     """Return the absolute path of a program on PATH, or ``""``."""
     for folder in os.get_exec_path():
         path = os.path.join(folder or ".", name)
@@ -30,7 +30,7 @@ def which(name: str) -> str:
 _SCARCE = {errno.EMFILE, errno.ENFILE, errno.EBADF, errno.EAGAIN, errno.ENOMEM}
 
 
-def spawn(
+def spawn_program(
     argv: Sequence[str],
     env: Mapping[str, str],
     fds: tuple[int, int, int],
@@ -54,7 +54,9 @@ def spawn(
     """
     if cwd:
         argv = ("/bin/sh", "-c", _ENTER, cwd, *argv)
-    actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _leaks(fds)]
+    actions: list[tuple[int, ...]] = [
+        (os.POSIX_SPAWN_CLOSE, fd) for fd in _list_leaks(fds)
+    ]
     # Through high numbers, so that a descriptor that is itself 0, 1 or 2 is not lost.
     spare = [fd + 1 + max(2, *fds) for fd in range(3)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(fds, spare)]
@@ -85,23 +87,25 @@ def _posix_spawn(
         return start(False)
 
 
-def _leaks(keep: tuple[int, int, int]) -> list[int]:
+def _list_leaks(keep: tuple[int, int, int]) -> list[int]:
     """Return our inheritable descriptors, such as a shell's ``9>lock``."""
     try:
         names = os.listdir("/dev/fd")
     except OSError:
         return []
-    return [fd for fd in map(int, names) if fd > 2 and fd not in keep and _inherits(fd)]
+    return [
+        fd for fd in map(int, names) if fd > 2 and fd not in keep and _is_inherited(fd)
+    ]
 
 
-def _inherits(fd: int) -> bool:
+def _is_inherited(fd: int) -> bool:
     try:
         return os.get_inheritable(fd)
     except OSError:  # the descriptor of listdir itself
         return False
 
 
-def not_started(host: str, program: str, error: OSError) -> SshJobsError:
+def explain_start_failure(host: str, program: str, error: OSError) -> SshJobsError:
     """Return what it means that a program could not be started.
 
     Where this process or machine lacks something, no host is to blame.
@@ -135,7 +139,7 @@ class Child:
         self.status: int | None = None
         self._ended = False
         self._group = group
-        self.fd = _pidfd(pid)
+        self.fd = _open_pidfd(pid)
 
     def poll(self) -> bool:
         """Tell whether it has ended."""
@@ -180,7 +184,7 @@ class Child:
             self.fd = -1
 
 
-def _pidfd(pid: int) -> int:
+def _open_pidfd(pid: int) -> int:
     """Return a descriptor that is readable once ``pid`` has ended, or -1."""
     try:
         return os.pidfd_open(pid)
@@ -195,7 +199,7 @@ def _signal_group(pid: int) -> None:
         return
 
 
-def carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
+def find_carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
     """Return (pid, start) of our own processes that were started with ``-E log``.
 
     This is how an ssh is found that nobody wrote down: its starter was killed between
@@ -211,20 +215,20 @@ def carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
     if not has_proc():
         return _carriers_by_ps(log, whole)
     mark = b"\0-E\0" + os.fsencode(log) + b"\0" * whole
-    return _marked(mark) or _marked(mark)
+    return _find_marked(mark) or _find_marked(mark)
 
 
-def _marked(mark: bytes) -> list[tuple[int, str]]:
+def _find_marked(mark: bytes) -> list[tuple[int, str]]:
     found = []
     for name in os.listdir("/proc"):
-        if name.isdigit() and mark in _cmdline(name):
+        if name.isdigit() and mark in _read_command_line(name):
             start = read_start_time(int(name))
             if start is not None and int(name) != os.getpid():
                 found.append((int(name), start))
     return found
 
 
-def _cmdline(name: str) -> bytes:
+def _read_command_line(name: str) -> bytes:
     try:
         if os.stat(f"/proc/{name}").st_uid != os.geteuid():
             return b""

@@ -45,7 +45,7 @@ class Pump:
 
     Every end of ours is non-blocking, so that 20 MB in and 20 MB out cannot wait for
     each other. The other ends are :attr:`theirs`: pass them on, then call
-    :meth:`handed_over`. With ``into``, stdout is no pipe but that file.
+    :meth:`close_handed_ends`. With ``into``, stdout is no pipe but that file.
     """
 
     def __init__(
@@ -73,22 +73,22 @@ class Pump:
         self._unsent: set[int] = set()
         self._in = self._out = self._err = -1
         try:
-            in_theirs, self._in = self._pipe(0, len(stdin))
+            in_theirs, self._in = self._make_pipe(0, len(stdin))
             if into is None:
-                out_theirs, self._out = self._pipe(1, _PIECE)
+                out_theirs, self._out = self._make_pipe(1, _PIECE)
             else:
                 out_theirs = os.dup(into.fd)
                 self._unsent.add(out_theirs)
-            err_theirs, self._err = self._pipe(1, 0)
+            err_theirs, self._err = self._make_pipe(1, 0)
         except OSError:  # no descriptors left: give back those that there were
             self.close()
             raise
         self.theirs = (in_theirs, out_theirs, err_theirs)
         self._moved_at = self._sunk_at = time.monotonic()
         if not stdin and not self._open_ended:
-            self._shut(self._in)
+            self._close_end(self._in)
 
-    def _pipe(self, theirs: int, size: int) -> tuple[int, int]:
+    def _make_pipe(self, theirs: int, size: int) -> tuple[int, int]:
         """Return (their end, our end); they read at end 0, or write at end 1.
 
         Args:
@@ -108,27 +108,27 @@ class Pump:
                 pass
         return ends[theirs], ours
 
-    def handed_over(self) -> None:
+    def close_handed_ends(self) -> None:
         """Close our copies of the other side's ends."""
         while self._unsent:
             os.close(self._unsent.pop())
 
     def close(self) -> None:
         """Close every end that is still open here."""
-        self.handed_over()
+        self.close_handed_ends()
         for fd in list(self._ours):
-            self._shut(fd)
+            self._close_end(fd)
 
-    def _shut(self, fd: int) -> None:
+    def _close_end(self, fd: int) -> None:
         self._ours.discard(fd)
-        self._ignore(fd)
+        self._stop_polling(fd)
         os.close(fd)
         # The number may soon name another descriptor; ours must not match it.
         self._in, self._out, self._err = (
             -1 if fd == one else one for one in (self._in, self._out, self._err)
         )
 
-    def _ignore(self, fd: int) -> None:
+    def _stop_polling(self, fd: int) -> None:
         try:
             self._poll.unregister(fd)
         except KeyError:  # stdin, between what is known of it and the rest
@@ -146,38 +146,38 @@ class Pump:
         if watch >= 0:
             self._poll.register(watch, select.POLLIN)
         if self._in >= 0:
-            self._feed()
-        while not self._step(watch, ended):
-            self._beat()
+            self._feed_stdin()
+        while not self._move_bytes(watch, ended):
+            self._call_sink_if_due()
         while self._read_out():
-            self._beat()
-        self._look()
+            self._call_sink_if_due()
+        self._look_at_file()
         for _ in range(_USUAL // STDERR_BYTES):  # somebody may still be writing to it
             if not self._read_err():
                 return
 
-    def _step(self, watch: int, ended: Callable[[], bool]) -> bool:
-        ready = {fd for fd, _ in self._poll.poll(self._patience(watch) * 1000)}
+    def _move_bytes(self, watch: int, ended: Callable[[], bool]) -> bool:
+        ready = {fd for fd, _ in self._poll.poll(self._choose_wait(watch) * 1000)}
         if self._in in ready:
-            self._feed()
+            self._feed_stdin()
         if self._err in ready:
             self._read_err()
         if self._out in ready:
             self._read_out()
-        self._look()
+        self._look_at_file()
         if watch >= 0 and watch not in ready:
             return False
         if watch >= 0:
             self._moved_at = time.monotonic()
         return ended()
 
-    def _patience(self, watch: int) -> float:
+    def _choose_wait(self, watch: int) -> float:
         now = time.monotonic()
         due = min(self._sunk_at + _BEAT, self._moved_at + self._timeout)
         least = _LOOK if watch < 0 else _BEAT
         return max(0.0, min(due - now, least if self._into is None else self._pace))
 
-    def _beat(self) -> None:
+    def _call_sink_if_due(self) -> None:
         now = time.monotonic()
         if now - self._moved_at >= self._timeout:
             raise Silence
@@ -185,9 +185,9 @@ class Pump:
             self._sunk_at = now
             self._sink(b"")
             if self._into is not None:
-                self._go_on(self._into.look(self._at))
+                self._extend_stdin(self._into.look(self._at))
 
-    def _look(self) -> None:
+    def _look_at_file(self) -> None:
         """See whether the other side has written to the file."""
         if self._into is None:
             return
@@ -201,17 +201,17 @@ class Pump:
             self._pace = min(self._pace, (left + _BEYOND) / _FASTEST)
         if self._at != last:
             self._moved_at = time.monotonic()
-            self._go_on(self._into.look(self._at))
+            self._extend_stdin(self._into.look(self._at))
 
-    def _go_on(self, more: bytes) -> None:
+    def _extend_stdin(self, more: bytes) -> None:
         """Have stdin go on with these bytes, and end after them."""
         if more and self._open_ended and self._in >= 0:
             self._open_ended = False
             self._rest = memoryview(bytes(self._rest) + more)
             self._poll.register(self._in, select.POLLOUT)
-            self._feed()
+            self._feed_stdin()
 
-    def _feed(self) -> None:
+    def _feed_stdin(self) -> None:
         try:
             self._rest = self._rest[os.write(self._in, self._rest[:_PIECE]) :]
         except BlockingIOError:
@@ -220,12 +220,12 @@ class Pump:
             self._rest = self._rest[:0]
         self._moved_at = time.monotonic()
         if not self._rest and self._open_ended:
-            self._ignore(self._in)
+            self._stop_polling(self._in)
         elif not self._rest:
-            self._shut(self._in)
+            self._close_end(self._in)
 
     def _read_out(self) -> bool:
-        piece = self._read(self._out)
+        piece = self._read_piece(self._out)
         if piece:
             self.stdout_bytes += len(piece)
             self._sunk_at = self._moved_at
@@ -234,12 +234,12 @@ class Pump:
 
     def _read_err(self) -> bool:
         moved_at = self._moved_at
-        piece = self._read(self._err)
+        piece = self._read_piece(self._err)
         self._moved_at = moved_at
         self.stderr += piece[: self._stderr_bytes - len(self.stderr)]
         return bool(piece)
 
-    def _read(self, fd: int) -> bytes:
+    def _read_piece(self, fd: int) -> bytes:
         if fd < 0:
             return b""
         try:
@@ -248,5 +248,5 @@ class Pump:
             return b""
         self._moved_at = time.monotonic()
         if not piece:
-            self._shut(fd)
+            self._close_end(fd)
         return piece

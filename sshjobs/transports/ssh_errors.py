@@ -163,7 +163,7 @@ _PLACE = re.compile(r"^[\w-]+\.c:\w+\(\):\d+ \(pid=\d+\): ", re.M)
 _NOISE = re.compile(r"^(debug\d: .*|OpenSSH_.*|Pseudo-terminal .*|[@*\s]*)$", re.M)
 
 
-def words(text: str) -> str:
+def clean_words(text: str) -> str:
     """Return ssh's own words without its chatter, on one line, safe to show."""
     lines = _PLACE.sub("", _NOISE.sub("", text.replace("\r", ""))).splitlines()
     return printable("; ".join(line.strip() for line in lines if line.strip()))[:600]
@@ -187,7 +187,9 @@ _OURS = re.compile(
 )
 
 
-def diagnose(host: str, text: str, status: int | None, said: str = "") -> SshJobsError:
+def explain_failed_login(
+    host: str, text: str, status: int | None, said: str = ""
+) -> SshJobsError:
     """Return the error that a failed handshake means.
 
     Args:
@@ -198,7 +200,7 @@ def diagnose(host: str, text: str, status: int | None, said: str = "") -> SshJob
     """
     text = text.replace("\r", "")
     said += "\n".join(_INSTEAD.findall(text))
-    more = f"; the host said: {words(said)}" * bool(words(said))
+    more = f"; the host said: {clean_words(said)}" * bool(clean_words(said))
     more += "; nothing ran there"
     unset = _UNSET.search(text)
     if unset:
@@ -226,8 +228,8 @@ def diagnose(host: str, text: str, status: int | None, said: str = "") -> SshJob
         hint = cause.hint.format(host=host)
         return cause.error(host, (cause.detail or _line(text, at)) + more, hint)
     if _CONFIG.search(text):
-        return SpecError(f"{host}: ssh refuses its configuration: {words(text)}")
-    why = words(text) or "it said nothing"
+        return SpecError(f"{host}: ssh refuses its configuration: {clean_words(text)}")
+    why = clean_words(text) or "it said nothing"
     return HostUnreachable(
         host, f"ssh ended with status {status}: {why}{more}", _NETWORK
     )

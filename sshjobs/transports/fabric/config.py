@@ -19,20 +19,20 @@ from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
 from ...errors import SpecError
 from ...model import check_host
 from ...settings import Settings
-from ..env import home, local_user
-from ..identity.fingerprint import digest, in_home
+from ..env import read_home, read_user_name
+from ..identity.fingerprint import digest_values, expand_tilde
 from ..identity.identity import Identity, stat_file
 from ..identity.ssh_config import (
-    check_way,
+    check_route,
+    find_variables,
     include_words,
     is_cacheable,
-    named_variables,
-    options_of,
-    rests_on,
-    times_of,
+    list_sources,
+    read_options,
+    read_times,
 )
-from ..login_files import agent_paths, login_files
-from ..process import which
+from ..login_files import list_agent_paths, list_login_files
+from ..process import find_program
 
 #: How deep ssh follows Include (readconf.c, 9.2).
 _DEPTH = 16
@@ -55,7 +55,7 @@ class Reading(NamedTuple):
     user: str = ""
 
 
-def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
+def read_files(host: str, path: str, options: tuple[str, ...]) -> Reading:
     """Read what ssh would read.
 
     Args:
@@ -69,8 +69,8 @@ def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
     files: dict[str, bytes] = {}
     lines = [_LINE.sub(r"\1 \2", option) for option in options]
     users = [line.split()[-1] for line in lines if line.lower().startswith("user ")]
-    for top in _tops(path):
-        lines += ["Host *", *_flat(top, "", files)]
+    for top in _list_first_files(path):
+        lines += ["Host *", *_flatten_file(top, "", files)]
     if path not in ("", "none") and path not in files:
         raise SpecError(f"{host}: Can't open user config file {path}")
     try:
@@ -80,14 +80,14 @@ def read(host: str, path: str, options: tuple[str, ...]) -> Reading:
     return Reading(config, list(files), list(files.values()), "".join(users[:1]))
 
 
-def _tops(path: str) -> list[str]:
+def _list_first_files(path: str) -> list[str]:
     """Return the files that ssh begins with, for its ``-F``."""
     if path:
         return [] if path == "none" else [path]
-    return [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+    return [os.path.join(read_home(), ".ssh/config"), "/etc/ssh/ssh_config"]
 
 
-def _flat(
+def _flatten_file(
     path: str, outer: str, files: dict[str, bytes], depth: int = 0
 ) -> Iterator[str]:
     """Yield the lines of a file, with those of each Include in its place.
@@ -106,37 +106,37 @@ def _flat(
         found = _LINE.match(line)
         word = found[1].lower() if found else ""
         if found and word == "include" and depth < _DEPTH:
-            for name in _matches(found[2], path):
-                yield from _flat(name, inner, files, depth + 1)
-                yield _block(inner)
+            for name in _find_included(found[2], path):
+                yield from _flatten_file(name, inner, files, depth + 1)
+                yield _write_block(inner)
         elif found and word in ("host", "match"):
-            inner = f"{outer} {_criteria(word, found[2])}".strip()
-            yield _block(inner)
+            inner = f"{outer} {_read_criteria(word, found[2])}".strip()
+            yield _write_block(inner)
         else:
             # ssh takes some in small letters, before it puts them anywhere.
-            yield in_home(line.lower() if word in _SMALL else line)
+            yield expand_tilde(line.lower() if word in _SMALL else line)
 
 
-def _criteria(word: str, rest: str) -> str:
+def _read_criteria(word: str, rest: str) -> str:
     """Return what a Host or Match line asks for, as Match writes it."""
     if word == "host":
         return f"originalhost {','.join(rest.split())}"
     return "" if rest.strip().lower() == "all" else rest.strip()
 
 
-def _block(criteria: str) -> str:
+def _write_block(criteria: str) -> str:
     return f"Match {criteria}" if criteria else "Host *"
 
 
-def _matches(patterns: str, path: str) -> list[str]:
-    base = "/etc/ssh" if path.startswith("/etc/") else os.path.join(home(), ".ssh")
-    words = include_words(in_home(patterns))
+def _find_included(patterns: str, path: str) -> list[str]:
+    base = "/etc/ssh" if path.startswith("/etc/") else os.path.join(read_home(), ".ssh")
+    words = include_words(expand_tilde(patterns))
     return [
         name for word in words for name in sorted(glob.glob(os.path.join(base, word)))
     ]
 
 
-def lookup(reading: Reading, target: str) -> dict[str, list[str]]:
+def look_up_values(reading: Reading, target: str) -> dict[str, list[str]]:
     """Return what holds for a host, as ``ssh -G`` would say it; defaults are left out.
 
     Args:
@@ -155,7 +155,7 @@ def lookup(reading: Reading, target: str) -> dict[str, list[str]]:
         for key, value in found.items()
     }
     values["hostname"] = [found["hostname"].lower()]
-    values["user"] = [reading.user or user or found.get("user", local_user())]
+    values["user"] = [reading.user or user or found.get("user", read_user_name())]
     values["port"] = [found.get("port", "22")]
     if not values["port"][0].isdigit() or not 0 < int(values["port"][0]) < 65536:
         raise SpecError(f"{target}: ssh_config: Port {values['port'][0]!r}")
@@ -174,28 +174,28 @@ def _one_way(values: dict[str, list[str]]) -> dict[str, list[str]]:
     return values
 
 
-def first(values: dict[str, list[str]], name: str, default: str = "") -> str:
+def first_value(values: dict[str, list[str]], name: str, default: str = "") -> str:
     """Return a value that stands once."""
     return (values.get(name) or [default])[0]
 
 
 def says_yes(values: dict[str, list[str]], name: str, default: str = "no") -> bool:
     """Return a value that is yes or no."""
-    return first(values, name, default).lower() in ("yes", "true")
+    return first_value(values, name, default).lower() in ("yes", "true")
 
 
 def identity_files(values: dict[str, list[str]]) -> list[str]:
     """Return the private keys to try; those that ssh looks for if none is named."""
     named = values.get("identityfile")
     if named is None:
-        return [os.path.join(home(), ".ssh", f"id_{kind}") for kind in _KEYS]
+        return [os.path.join(read_home(), ".ssh", f"id_{kind}") for kind in _KEYS]
     return [name for name in named if name.lower() != "none"]
 
 
 def known_hosts_files(values: dict[str, list[str]]) -> list[str]:
     """Return where known hosts are written down, the user's files first."""
-    user = first(values, "userknownhostsfile", in_home(_USER_KNOWN))
-    shared = first(values, "globalknownhostsfile", _SHARED_KNOWN)
+    user = first_value(values, "userknownhostsfile", expand_tilde(_USER_KNOWN))
+    shared = first_value(values, "globalknownhostsfile", _SHARED_KNOWN)
     return [
         name for name in f"{user} {shared}".replace('"', " ").split() if name != "none"
     ]
@@ -210,22 +210,22 @@ def read_identity(host: str, settings: Settings) -> Identity:
         SpecError: no host name, or a configuration that is none.
     """
     address = check_host(host)
-    options = options_of(settings, address)
+    options = read_options(settings, address)
     target = address.target
     config = settings.ssh_config
-    reading = read(host, config, options)
-    values = lookup(reading, target)
-    jump = first(values, "proxyjump")
-    check_way(address, first(values, "hostname"), jump)
-    ssh = which("ssh")
-    paths = rests_on(reading.paths, reading.contents, config, ssh)
+    reading = read_files(host, config, options)
+    values = look_up_values(reading, target)
+    jump = first_value(values, "proxyjump")
+    check_route(address, first_value(values, "hostname"), jump)
+    ssh = find_program("ssh")
+    paths = list_sources(reading.paths, reading.contents, config, ssh)
     return Identity(
-        key=digest(values, target, config, options),
+        key=digest_values(values, target, config, options),
         host=host,
         target=target,
-        hostname=first(values, "hostname"),
-        user=first(values, "user"),
-        port=int(first(values, "port")),
+        hostname=first_value(values, "hostname"),
+        user=first_value(values, "user"),
+        port=int(first_value(values, "port")),
         jump=jump,
         first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
         proxied="proxyjump" in values or "proxycommand" in values,
@@ -234,7 +234,7 @@ def read_identity(host: str, settings: Settings) -> Identity:
         ssh=ssh,
         files=tuple(stat_file(path) for path in paths if path),
         cacheable=is_cacheable(values, reading.contents),
-        keys=login_files(
+        keys=list_login_files(
             values
             | {
                 "identityfile": identity_files(values),
@@ -243,7 +243,7 @@ def read_identity(host: str, settings: Settings) -> Identity:
             },
             target,
         ),
-        agents=agent_paths(values, target),
-        env=named_variables([*reading.contents, os.fsencode(settings.ssh_options)]),
-        times=times_of(values),
+        agents=list_agent_paths(values, target),
+        env=find_variables([*reading.contents, os.fsencode(settings.ssh_options)]),
+        times=read_times(values),
     )

@@ -40,7 +40,7 @@ def names_of(hostname: str, port: int, alias: str) -> list[str]:
     return [hostname] if port == 22 else [f"[{hostname}]:{port}", hostname]
 
 
-def known(paths: Iterable[str], name: str) -> list[Known]:
+def list_known_keys(paths: Iterable[str], name: str) -> list[Known]:
     """Return every key that the files have for a name; a missing file has none."""
     found = []
     for path in paths:
@@ -49,14 +49,20 @@ def known(paths: Iterable[str], name: str) -> list[Known]:
                 lines = file.read().splitlines()
         except OSError:
             continue
-        found += [entry for entry in (_entry(line, name) for line in lines) if entry]
+        found += [
+            entry for entry in (_read_entry(line, name) for line in lines) if entry
+        ]
     return found
 
 
-def _entry(line: str, name: str) -> Known | None:
+def _read_entry(line: str, name: str) -> Known | None:
     words = line.split()
     marker = words.pop(0) if words and words[0].startswith("@") else ""
-    if len(words) < 3 or line.lstrip().startswith("#") or not _matches(words[0], name):
+    if (
+        len(words) < 3
+        or line.lstrip().startswith("#")
+        or not _matches_name(words[0], name)
+    ):
         return None
     try:
         return Known(marker, words[1], base64.b64decode(words[2]))
@@ -64,7 +70,7 @@ def _entry(line: str, name: str) -> Known | None:
         return None
 
 
-def _matches(patterns: str, name: str) -> bool:
+def _matches_name(patterns: str, name: str) -> bool:
     if patterns.startswith("|1|"):
         return _matches_hash(patterns, name)
     hit = False
@@ -83,10 +89,10 @@ def _matches_hash(pattern: str, name: str) -> bool:
         salt, digest = map(base64.b64decode, pattern.split("|")[2:4])
     except (binascii.Error, ValueError):
         return False
-    return hmac.compare_digest(_hash(salt, name), digest)
+    return hmac.compare_digest(_hash_name(salt, name), digest)
 
 
-def _hash(salt: bytes, name: str) -> bytes:
+def _hash_name(salt: bytes, name: str) -> bytes:
     return hmac.new(salt, name.encode(), hashlib.sha1).digest()
 
 
@@ -102,30 +108,30 @@ class Checks(NamedTuple):
     strict: str = "ask"
     hashed: bool = False
 
-    def kinds(self) -> list[str]:
+    def list_kinds(self) -> list[str]:
         """Return the kinds of key that are known, so that the host is asked for one."""
-        found = known(self.files, self.names[0])
+        found = list_known_keys(self.files, self.names[0])
         return [entry.kind for entry in found if not entry.marker]
 
-    def judge(self, kind: str, blob: bytes) -> None:
+    def judge_key(self, kind: str, blob: bytes) -> None:
         """Return if the host's key is good.
 
         Raises:
             Refused: it is another than the known one, revoked, or not known.
         """
         name = self.names[0]
-        entries = known(self.files, name)
+        entries = list_known_keys(self.files, name)
         if Known("@revoked", kind, blob) in entries:
             raise Refused(
-                f"REVOKED HOST KEY DETECTED: the {_short(kind)} host key for {name} is "
-                "marked as revoked"
+                f"REVOKED HOST KEY DETECTED: the {_shorten_kind(kind)} host key for "
+                f"{name} is marked as revoked"
             )
-        others = [known(self.files, other) for other in self.names[1:]]
+        others = [list_known_keys(self.files, other) for other in self.names[1:]]
         if any(Known("", kind, blob) in some for some in (entries, *others)):
             return
         if self.strict in ("no", "off"):
             changed = any(entry.kind == kind for entry in entries)
-            return None if changed else self._learn(kind, blob)
+            return None if changed else self._learn_key(kind, blob)
         if any(not entry.marker and entry.kind == kind for entry in entries):
             raise Refused(
                 "WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\n"
@@ -133,30 +139,30 @@ class Checks(NamedTuple):
             )
         if self.strict != "accept-new" or any(not entry.marker for entry in entries):
             raise Refused(
-                f"No {_short(kind)} host key is known for {name} and you have "
+                f"No {_shorten_kind(kind)} host key is known for {name} and you have "
                 "requested strict checking.\nHost key verification failed."
             )
-        self._learn(kind, blob)
+        self._learn_key(kind, blob)
 
-    def _learn(self, kind: str, blob: bytes) -> None:
+    def _learn_key(self, kind: str, blob: bytes) -> None:
         """Write a new key down; the login goes on if that cannot be done, as in ssh."""
         name = self.names[0]
         if self.hashed:
             salt = os.urandom(20)
-            name = "|1|" + "|".join(map(_base64, (salt, _hash(salt, name))))
+            name = "|1|" + "|".join(map(_encode_base64, (salt, _hash_name(salt, name))))
         path = self.files[0] if self.files else os.devnull
         try:
             os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
             with open(path, "a", encoding="ascii") as file:
-                file.write(f"{name} {kind} {_base64(blob)}\n")
+                file.write(f"{name} {kind} {_encode_base64(blob)}\n")
         except OSError as error:
             print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
 
 
-def _base64(data: bytes) -> str:
+def _encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _short(kind: str) -> str:
+def _shorten_kind(kind: str) -> str:
     """Return a kind of key as ssh says it: ED25519, ECDSA, RSA."""
     return kind.split("-")[1].upper() if "-" in kind else kind

@@ -34,7 +34,7 @@ from . import config as conf
 from .known_hosts import Checks, Refused, names_of
 
 #: How many jump hosts may stand in a row.
-_HOPS = 10
+_MOST_HOPS = 10
 
 _Values = dict[str, list[str]]
 
@@ -55,12 +55,12 @@ class Failed(Exception):
         self.said = said
 
 
-def login(order: dict[str, Any]) -> Transport:
+def log_in(order: dict[str, Any]) -> Transport:
     """Return an authenticated connection.
 
     Args:
         order: ``host``, ``target``, ``config`` and ``options`` as in
-            :class:`.identity.Identity`, ``connect`` and ``login`` in seconds.
+            :class:`.identity.Identity`, ``connect`` and ``log_in`` in seconds.
 
     Raises:
         Failed: there is none.
@@ -68,7 +68,7 @@ def login(order: dict[str, Any]) -> Transport:
     host, path = order["host"], order["config"]
     options = tuple(order["options"])
     try:
-        hop = _Hop(conf.read(host, path, options), order, order["target"])
+        hop = _Hop(conf.read_files(host, path, options), order, order["target"])
     except SpecError as error:  # it has changed since it was resolved
         raise Failed(f"command-line line 0: {error}") from error
     hop.open()
@@ -111,17 +111,17 @@ class _Hop:
         before: tuple[str, ...] = (),
         depth: int = 0,
     ) -> None:
-        self.values = conf.lookup(reading, target)
+        self.values = conf.look_up_values(reading, target)
         if port:
             self.values["port"] = [str(port)]
-        self._name = conf.first(self.values, "hostname")
-        self._port = int(conf.first(self.values, "port"))
+        self._name = conf.first_value(self.values, "hostname")
+        self._port = int(conf.first_value(self.values, "port"))
         self._order = order
         self._transport: Transport | None = None
-        self._way = self._way_in(reading, target, before, depth)
-        self.connection = self._make(reading, target)
+        self._way = self._find_jump(reading, target, before, depth)
+        self.connection = self._make_connection(reading, target)
 
-    def _way_in(
+    def _find_jump(
         self,
         reading: conf.Reading,
         target: str,
@@ -129,21 +129,21 @@ class _Hop:
         depth: int,
     ) -> _Hop | None:
         """Return the jump host that leads here, if one does."""
-        jumps = before or tuple(conf.first(self.values, "proxyjump").split(","))
+        jumps = before or tuple(conf.first_value(self.values, "proxyjump").split(","))
         *earlier, last = jumps
         if not last:
             return None
         user, name, port = check_hop(last)
         if name == target.rpartition("@")[2]:  # ssh skips a jump to itself
             return None
-        if depth >= _HOPS:
+        if depth >= _MOST_HOPS:
             raise Failed(f"ssh: Could not resolve hostname {name}: too many jump hosts")
         who = f"{user}@{name}" if user else name
         if not depth:  # options are for the host itself
-            reading = conf.read(self._order["host"], self._order["config"], ())
+            reading = conf.read_files(self._order["host"], self._order["config"], ())
         return _Hop(reading, self._order, who, port, tuple(earlier), depth + 1)
 
-    def _make(self, reading: conf.Reading, target: str) -> Any:
+    def _make_connection(self, reading: conf.Reading, target: str) -> Any:
         values = self.values
         kwargs = {
             "banner_timeout": self._order["connect"],
@@ -155,11 +155,11 @@ class _Hop:
         config = fabric.Config(
             ssh_config=reading.config,
             lazy=True,
-            overrides={"authentication": {"strategy_class": _strategy(values)}},
+            overrides={"authentication": {"strategy_class": _make_strategy(values)}},
         )
         connection = fabric.Connection(
             target.rpartition("@")[2],
-            user=conf.first(values, "user"),
+            user=conf.first_value(values, "user"),
             port=self._port,
             config=config,
             gateway=self._way.connection if self._way else False,
@@ -168,20 +168,20 @@ class _Hop:
             connect_kwargs=kwargs,
         )
         connection.host = self._name
-        connection.client.set_missing_host_key_policy(_Policy(self._checks()))
+        connection.client.set_missing_host_key_policy(_Policy(self._host_key_checks()))
         return connection
 
-    def _checks(self) -> Checks:
+    def _host_key_checks(self) -> Checks:
         values = self.values
         if conf.says_yes(values, "nohostauthenticationforlocalhost") and (
             self._name in ("localhost", "127.0.0.1", "::1")
         ):
             return Checks([self._name], [os.devnull], "no")
-        alias = conf.first(values, "hostkeyalias")
+        alias = conf.first_value(values, "hostkeyalias")
         return Checks(
             names_of(self._name, self._port, alias),
             conf.known_hosts_files(values),
-            conf.first(values, "stricthostkeychecking", "ask").lower(),
+            conf.first_value(values, "stricthostkeychecking", "ask").lower(),
             conf.says_yes(values, "hashknownhosts"),
         )
 
@@ -192,11 +192,11 @@ class _Hop:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport = self._transport = _Transport(sock, **kwargs)
         security = transport.get_security_options()
-        kinds = set(self._checks().kinds())
+        kinds = set(self._host_key_checks().list_kinds())
         security.kex = [kex for kex in security.kex if not kex.endswith("-sha1")]
         security.key_types = sorted(
             (kind for kind in security.key_types if kind not in _SHA1),
-            key=lambda kind: _known_as(kind) not in kinds,
+            key=lambda kind: _name_in_known_hosts(kind) not in kinds,
         )
         return transport
 
@@ -209,40 +209,40 @@ class _Hop:
         if self._way is not None:
             self._way.open()
         try:
-            command = conf.first(self.values, "proxycommand")
+            command = conf.first_value(self.values, "proxycommand")
             if command:
-                self.connection.connect_kwargs["sock"] = _proxy(command)
+                self.connection.connect_kwargs["sock"] = _start_proxy(command)
             self.connection.open()
         except Refused as error:
             raise Failed(str(error)) from error
         except (SSHException, OSError, EOFError) as error:
-            raise Failed(self._words(error), self._banner()) from error
+            raise Failed(self._say_as_ssh(error), self._host_words()) from error
         if not self.connection.transport.is_authenticated():
-            raise Failed(self._denied(["a second step is asked for"]))
+            raise Failed(self._say_denied(["a second step is asked for"]))
 
-    def _banner(self) -> str:
+    def _host_words(self) -> str:
         """Return the host's own words (RFC 4252 §5.4), as far as they came."""
         # get_banner() has it only while the connection lives (paramiko 5.1).
         handler = getattr(self._transport, "auth_handler", None)
         banner: bytes = getattr(handler, "banner", None) or b""
         return banner.decode("utf-8", "replace")
 
-    def _words(self, error: Exception) -> str:
+    def _say_as_ssh(self, error: Exception) -> str:
         """Return what ssh would have said."""
         if isinstance(error, ChannelException):
-            return _through_jump(error)
+            return _say_no_forwarding(error)
         if isinstance(error, IncompatiblePeer):
             return f"Unable to negotiate with {self._name} port {self._port}: {error}"
         if self._transport is None:
-            return self._no_way(error)
+            return self._say_no_way(error)
         if isinstance(error, AuthenticationException):
-            lost = _unanswered(error)
+            lost = _find_lost_connection(error)
             if lost is None:
-                return self._denied(_reasons(error))
+                return self._say_denied(_list_reasons(error))
             error = lost
-        return self._cut(error, self._transport)
+        return self._say_cut(error, self._transport)
 
-    def _no_way(self, error: Exception) -> str:
+    def _say_no_way(self, error: Exception) -> str:
         if isinstance(error, socket.gaierror):
             return f"ssh: Could not resolve hostname {self._name}: {error.strerror}"
         if isinstance(error, NoValidConnectionsError):
@@ -253,13 +253,13 @@ class _Hop:
             said = getattr(error, "strerror", None) or str(error)
         return f"ssh: connect to host {self._name} port {self._port}: {said}"
 
-    def _denied(self, reasons: list[str]) -> str:
-        user = conf.first(self.values, "user")
+    def _say_denied(self, reasons: list[str]) -> str:
+        user = conf.first_value(self.values, "user")
         return "\n".join(
             [*reasons, f"{user}@{self._name}: Permission denied (publickey)."]
         )
 
-    def _cut(self, error: Exception, transport: Transport) -> str:
+    def _say_cut(self, error: Exception, transport: Transport) -> str:
         """Return what it means that the connection ended before the login did."""
         place = f"{self._name} port {self._port}"
         greeted = bool(transport.remote_version)
@@ -270,25 +270,25 @@ class _Hop:
             if greeted:
                 return f"Connection to {place} timed out"
             return "Connection timed out during banner exchange"
-        if conf.first(self.values, "proxycommand") and not greeted:
+        if conf.first_value(self.values, "proxycommand") and not greeted:
             return "Connection closed by UNKNOWN port 65535"
         # paramiko signs at once, and a key that is not taken is answered; so a host
         # that says something and closes has looked at the account (auth2.c, 9.2).
-        took = "Server accepts key: \n" if self._banner() else ""
+        took = "Server accepts key: \n" if self._host_words() else ""
         return f"{took}{error}\nConnection closed by {place}"
 
 
-def _through_jump(error: ChannelException) -> str:
+def _say_no_forwarding(error: ChannelException) -> str:
     said = {1: "administratively prohibited", 2: "connect failed"}.get(error.code, "")
     return f"channel 0: open failed: {said}: {error.text}\nstdio forwarding failed"
 
 
-def _known_as(kind: str) -> str:
+def _name_in_known_hosts(kind: str) -> str:
     """Return how known_hosts writes a kind of key that signs by this algorithm."""
     return "ssh-rsa" if kind.startswith("rsa-sha2-") else kind
 
 
-def _proxy(command: str) -> socket.socket:
+def _start_proxy(command: str) -> socket.socket:
     """Start a ProxyCommand by the shell, as ssh does, and return what leads to it.
 
     Its stderr is ours, which is the connection's log.
@@ -307,14 +307,14 @@ class _Policy(MissingHostKeyPolicy):
     """Judges every host key: paramiko is given none to compare by itself."""
 
     def __init__(self, checks: Checks) -> None:
-        self._checks = checks
+        self._host_key_checks = checks
 
     def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
         """Return if the key is good; raise ``Refused`` if not."""
-        self._checks.judge(key.get_name(), key.asbytes())
+        self._host_key_checks.judge_key(key.get_name(), key.asbytes())
 
 
-def _strategy(values: _Values) -> type[AuthStrategy]:
+def _make_strategy(values: _Values) -> type[AuthStrategy]:
     """Return the way to authenticate, as Fabric asks for it: a class."""
 
     class Keys(AuthStrategy):
@@ -327,7 +327,7 @@ def _strategy(values: _Values) -> type[AuthStrategy]:
         def get_sources(self) -> Iterator[AuthSource]:
             """Yield the keys to try, in the order in which ssh would."""
             if conf.says_yes(values, "pubkeyauthentication", "yes"):
-                for key in _keys(values):
+                for key in _list_keys(values):
                     if isinstance(key, PKey):
                         yield InMemoryPrivateKey(self.username, key)
                     else:
@@ -353,7 +353,7 @@ class _Unusable(AuthSource):
 _LOST = ("saw EOF", "Authentication timeout", "No existing session")
 
 
-def _unanswered(error: AuthenticationException) -> Exception | None:
+def _find_lost_connection(error: AuthenticationException) -> Exception | None:
     """Return how the connection was lost, if keys were tried and none was judged."""
     tried = [
         one.result
@@ -369,16 +369,16 @@ def _unanswered(error: AuthenticationException) -> Exception | None:
     return lost[0] if lost and lost == tried else None
 
 
-def _reasons(error: AuthenticationException) -> list[str]:
+def _list_reasons(error: AuthenticationException) -> list[str]:
     """Return why keys could not be tried, a line each."""
     results = getattr(error, "result", [])
     return [one.source.reason for one in results if isinstance(one.source, _Unusable)]
 
 
-def _keys(values: _Values) -> Iterator[PKey | str]:
+def _list_keys(values: _Values) -> Iterator[PKey | str]:
     paths = conf.identity_files(values)
-    named = [blob for path in paths for blob in _public(path)]
-    agent = _agent_keys(values)
+    named = [blob for path in paths for blob in _read_public_half(path)]
+    agent = _list_agent_keys(values)
     only = conf.says_yes(values, "identitiesonly")
     offered = [key for key in agent if key.asbytes() in named]
     yield from offered
@@ -386,15 +386,15 @@ def _keys(values: _Values) -> Iterator[PKey | str]:
         yield from (key for key in agent if key.asbytes() not in named)
     held = {key.asbytes() for key in offered}
     for path in paths:
-        if not held.intersection(_public(path)):
-            key = _load(path)
+        if not held.intersection(_read_public_half(path)):
+            key = _load_key(path)
             if isinstance(key, str) or (key and key.asbytes() not in held):
                 yield key
 
 
-def _agent_keys(values: _Values) -> list[PKey]:
+def _list_agent_keys(values: _Values) -> list[PKey]:
     """Return the keys of the agent, read as ssh_config(5) IdentityAgent says."""
-    said = conf.first(values, "identityagent", "SSH_AUTH_SOCK")
+    said = conf.first_value(values, "identityagent", "SSH_AUTH_SOCK")
     if said == "none":
         return []
     if said != "SSH_AUTH_SOCK":
@@ -405,7 +405,7 @@ def _agent_keys(values: _Values) -> list[PKey]:
         return []
 
 
-def _public(path: str) -> list[bytes]:
+def _read_public_half(path: str) -> list[bytes]:
     """Return the public half of a key file, where it lies beside it."""
     import base64
     import binascii
@@ -421,7 +421,7 @@ def _public(path: str) -> list[bytes]:
     return []
 
 
-def _load(path: str) -> PKey | str | None:
+def _load_key(path: str) -> PKey | str | None:
     """Return the private key, why it cannot be used, or ``None`` if it is not there."""
     from cryptography.exceptions import UnsupportedAlgorithm
 

@@ -40,24 +40,24 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.CRITICAL)
     leader = socket.socket(fileno=0)
     pulse = _Pulse()
-    threading.Thread(target=_watch, args=(leader, pulse), daemon=True).start()
-    order, _ = _receive(leader, bytearray(), [])
-    from .login import Failed, login
+    threading.Thread(target=_end_with_leader, args=(leader, pulse), daemon=True).start()
+    order, _ = _receive_line(leader, bytearray(), [])
+    from .login import Failed, log_in
 
     try:
-        transport = login(order)
+        transport = log_in(order)
     except Failed as error:
         leader.sendall(json.dumps(["failed", str(error), error.said]).encode() + b"\n")
         os._exit(1)
-    _background(pulse.follow, transport, order["keepalive"])
+    _run_in_background(pulse.keep_asking, transport, order["keepalive"])
     leader.sendall(b'["open"]\n')
     buffer, fds = bytearray(), list[int]()
     while True:
-        script, ends = _receive(leader, buffer, fds)
-        _background(_Session(transport, ends).run, script)
+        script, ends = _receive_line(leader, buffer, fds)
+        _run_in_background(_Session(transport, ends).run_script, script)
 
 
-def _background(work: Callable[..., None], *args: Any) -> threading.Thread:
+def _run_in_background(work: Callable[..., None], *args: Any) -> threading.Thread:
     thread = threading.Thread(target=work, args=args, daemon=True)
     thread.start()
     return thread
@@ -71,7 +71,7 @@ class _Pulse:
 
     until = float("inf")
 
-    def follow(self, transport: Transport, keepalive: float) -> None:
+    def keep_asking(self, transport: Transport, keepalive: float) -> None:
         """Ask the host for an answer now and then, as ServerAliveInterval does."""
         while transport.is_active():
             self.until = time.monotonic() + keepalive * (_PROBES + 1)
@@ -80,7 +80,7 @@ class _Pulse:
             transport.global_request("keepalive@openssh.com", wait=True)
 
 
-def _watch(leader: socket.socket, pulse: _Pulse) -> None:
+def _end_with_leader(leader: socket.socket, pulse: _Pulse) -> None:
     """End the process as the leader goes, or as the host is silent for too long."""
     poll = select.poll()
     poll.register(leader, 0)  # POLLHUP comes without being asked for
@@ -89,7 +89,7 @@ def _watch(leader: socket.socket, pulse: _Pulse) -> None:
     os._exit(0)
 
 
-def _receive(
+def _receive_line(
     leader: socket.socket, buffer: bytearray, fds: list[int]
 ) -> tuple[Any, list[int]]:
     """Return the next line, parsed, and the descriptors that came with it."""
@@ -113,56 +113,58 @@ class _Session:
         *self._fds, status = ends
         self._status = socket.socket(fileno=status)
 
-    def run(self, script: str) -> None:
+    def run_script(self, script: str) -> None:
         """Run one command and say what became of it."""
         try:
             channel = self._transport.open_session()
         except ChannelException as error:
-            self._end(["refused", error.text])
+            self._end_session(["refused", error.text])
         except (SSHException, EOFError, OSError) as error:
-            self._end(["gone", str(error)])
+            self._end_session(["gone", str(error)])
         else:
-            self._say(["opened"])
-            self._end(["ended", self._run(channel, script)])
+            self._send_line(["opened"])
+            self._end_session(["ended", self._run_command(channel, script)])
 
-    def _end(self, said: list[Any]) -> None:
+    def _end_session(self, said: list[Any]) -> None:
         for fd in self._fds:
             os.close(fd)
-        self._say(said)
+        self._send_line(said)
         self._status.close()
 
-    def _say(self, said: list[Any]) -> None:
+    def _send_line(self, said: list[Any]) -> None:
         try:
             self._status.sendall(json.dumps(said).encode() + b"\n")
         except OSError:  # whom it concerned has gone
             return
 
-    def _run(self, channel: Channel, script: str) -> int | None:
+    def _run_command(self, channel: Channel, script: str) -> int | None:
         """Return the exit status; ``None`` if there is none, -1 if the host is gone."""
         try:
             channel.exec_command(script)
         except (SSHException, EOFError, OSError):  # refused, or the end of it all
-            return None if self._alive() else -1
+            return None if self._host_answers() else -1
         stdin, stdout, stderr = self._fds
         self._fds = [stdout, stderr]
-        _background(self._abandon, channel)
-        _background(_feed, stdin, channel)
-        errors = _background(_drain, channel.recv_stderr, stderr, channel)
-        _drain(channel.recv, stdout, channel)
+        _run_in_background(self._close_with_leader, channel)
+        _run_in_background(_feed_channel, stdin, channel)
+        errors = _run_in_background(
+            _drain_channel, channel.recv_stderr, stderr, channel
+        )
+        _drain_channel(channel.recv, stdout, channel)
         errors.join()
         status = channel.recv_exit_status()
         channel.close()
         if status >= 0:
             return status
-        return None if self._alive() else -1
+        return None if self._host_answers() else -1
 
-    def _alive(self) -> bool:
+    def _host_answers(self) -> bool:
         """Ask the host: paramiko ends its channels before it says that it has ended."""
         if self._transport.is_active():
             self._transport.global_request("keepalive@openssh.com", wait=True)
         return self._transport.is_active()
 
-    def _abandon(self, channel: Channel) -> None:
+    def _close_with_leader(self, channel: Channel) -> None:
         """Close the channel once the leader has lost interest."""
         try:
             self._status.recv(1)
@@ -171,7 +173,7 @@ class _Session:
         channel.close()
 
 
-def _feed(fd: int, channel: Channel) -> None:
+def _feed_channel(fd: int, channel: Channel) -> None:
     try:
         while data := os.read(fd, _PIECE):
             channel.sendall(data)
@@ -181,15 +183,15 @@ def _feed(fd: int, channel: Channel) -> None:
     os.close(fd)
 
 
-def _drain(receive: Callable[[int], bytes], fd: int, channel: Channel) -> None:
+def _drain_channel(receive: Callable[[int], bytes], fd: int, channel: Channel) -> None:
     try:
         while data := receive(_PIECE):
-            _write(fd, data)
+            _write_all(fd, data)
     except OSError:  # the leader does not want the rest
         channel.close()
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

@@ -31,10 +31,10 @@ from ...errors import (
 from ...locks import unlink_if_there
 from ...settings import Settings
 from ..base import CallerHooks, Completed, Sink, StdoutFile
-from ..env import ssh_env
+from ..env import build_ssh_env
 from ..gate import Gate, GateLost, hold_jump_slot, pause_before_next_try
 from ..identity.identity import Identity, check_rundir
-from ..openssh.command_lines import connect_seconds
+from ..openssh.command_lines import choose_connect_seconds
 from ..openssh.handshake import (
     bound_login_seconds,
     make_late_login_error,
@@ -45,9 +45,9 @@ from ..openssh.master import LiveMaster, probe_master
 from ..openssh.mux import MuxError
 from ..openssh.session import AGAIN, SESSIONS, OpenSSH
 from ..openssh.shutdown import end_for_unshared_connection, prefix_of_logs
-from ..process import Child, spawn
+from ..process import Child, spawn_program
 from ..pump import Pump, Silence
-from ..ssh_errors import diagnose
+from ..ssh_errors import explain_failed_login
 
 _MODULE = "sshjobs.transports.fabric.owner"
 
@@ -137,7 +137,7 @@ class _Owner:
     def __init__(self, identity: Identity, settings: Settings, log: str) -> None:
         self.log = log
         self._host = identity.host
-        env = ssh_env(settings, identity.env) | {
+        env = build_ssh_env(settings, identity.env) | {
             "PYTHONPATH": os.pathsep.join(_list_import_folders())
         }
         # "-E LOG" is how it is found where its leader has died; see process.carriers.
@@ -145,7 +145,7 @@ class _Owner:
         self._line, theirs = socket.socketpair()
         with theirs, open_streams_of_ssh(log, False) as (null, _, err):
             try:
-                pid = spawn(argv, env, (theirs.fileno(), null, err), cwd="/")
+                pid = spawn_program(argv, env, (theirs.fileno(), null, err), cwd="/")
             except OSError as error:
                 self._line.close()
                 raise HostUnreachable(
@@ -202,7 +202,7 @@ def _wait_for_login(
         "target": identity.target,
         "config": identity.config,
         "options": identity.options,
-        "connect": connect_seconds(settings, identity.times[0]),
+        "connect": choose_connect_seconds(settings, identity.times[0]),
         "login": settings.banner_timeout,
         "keepalive": settings.keepalive_interval,
     }
@@ -221,7 +221,7 @@ def _wait_for_login(
     owner.child.wait(1.0)
     _, text, said = answer if len(answer) == 3 else ("", "", "")
     text = f"{read_end_of_log(owner.log)}{text}"
-    error = diagnose(identity.host, text, owner.child.status, said)
+    error = explain_failed_login(identity.host, text, owner.child.status, said)
     if isinstance(error, Throttled):
         hooks.count_event("drops", 1)
     raise error
@@ -360,7 +360,7 @@ class _Session:
         except OSError as error:
             self.said = ("gone", error.strerror)
         self._theirs.close()
-        pump.handed_over()
+        pump.close_handed_ends()
 
     def has_ended(self) -> bool:
         """Read the news; tell whether it is the last."""

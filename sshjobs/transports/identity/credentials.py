@@ -15,9 +15,9 @@ import socket
 import stat
 import struct
 
-from ..env import home
+from ..env import read_home
 from ..login_files import expand_environment
-from ..process import Child, spawn, which
+from ..process import Child, find_program, spawn_program
 from ..pump import Pump, Silence
 from .identity import Identity
 
@@ -35,10 +35,10 @@ def digest_credentials(identity: Identity) -> str:
     # counts for all of them.
     config = [entry[0] for entry in identity.files]
     paths = dict.fromkeys(map(expand_environment, [*config, *identity.keys]))
-    files = [found for path in paths if (found := _look(path))]
+    files = [found for path in paths if (found := _stat_facts(path))]
     named = [(name, os.environ.get(name)) for name in (*identity.env, *_VARIABLES)]
-    agents = [_agent_keys(_agent(path)).hex() for path in identity.agents]
-    tickets = _tickets() if identity.gssapi else []
+    agents = [_digest_agent_keys(_locate_agent(path)).hex() for path in identity.agents]
+    tickets = _list_tickets() if identity.gssapi else []
     text = json.dumps([identity.key, files, named, agents, tickets])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
@@ -47,7 +47,7 @@ def digest_credentials(identity: Identity) -> str:
 _VARIABLES = ("KRB5CCNAME", "KRB5_CONFIG", "KRB5_CLIENT_KTNAME", "SSH_SK_PROVIDER")
 
 
-def _look(path: str) -> tuple[str, ...] | None:
+def _stat_facts(path: str) -> tuple[str, ...] | None:
     """Return what changes with a file, None if it is not there.
 
     The mode counts: ssh takes no key that others can read. So does the instant of the
@@ -63,7 +63,7 @@ def _look(path: str) -> tuple[str, ...] | None:
     return (path, *map(str, facts), str(found.st_mtime_ns), str(found.st_ctime_ns))
 
 
-def _tickets() -> list[str]:
+def _list_tickets() -> list[str]:
     """Return the tickets that a login by GSSAPI begins with.
 
     A try itself adds tickets for the host to the cache; those do not count. Where
@@ -71,30 +71,30 @@ def _tickets() -> list[str]:
     """
     config = os.environ.get("KRB5_CONFIG", "/etc/krb5.conf")
     keytab = os.environ.get("KRB5_CLIENT_KTNAME", "")
-    found = [str(_look(path.removeprefix("FILE:"))) for path in (config, keytab)]
-    klist = which("klist")
+    found = [str(_stat_facts(path.removeprefix("FILE:"))) for path in (config, keytab)]
+    klist = find_program("klist")
     if klist:
-        said = _listed(klist)
+        said = _ask_klist(klist)
         found += [line for line in said.splitlines() if _GRANTING.search(line)]
     else:
         cache = os.environ.get("KRB5CCNAME", f"/tmp/krb5cc_{os.getuid()}")
-        found.append(str(_look(cache.removeprefix("FILE:"))))
+        found.append(str(_stat_facts(cache.removeprefix("FILE:"))))
     return found
 
 
 _GRANTING = re.compile(r"krbtgt/|principal:", re.I)
 
 
-def _listed(klist: str) -> str:
+def _ask_klist(klist: str) -> str:
     """Return what ``klist -A`` says, the same in every language and time zone."""
     kept = {n: v for n, v in os.environ.items() if n.startswith("KRB5")}
-    env = kept | {"HOME": home(), "LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
+    env = kept | {"HOME": read_home(), "LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
     pieces: list[bytes] = []
     pump = Pump(b"", pieces.append, _KLIST)
     child = None
     try:
-        child = Child(spawn((klist, "-A"), env, pump.theirs))
-        pump.handed_over()
+        child = Child(spawn_program((klist, "-A"), env, pump.theirs))
+        pump.close_handed_ends()
         pump.run(child.fd, child.poll)
     except (OSError, Silence):  # a cache that does not answer is as good as none
         return ""
@@ -109,14 +109,14 @@ def _listed(klist: str) -> str:
 _KLIST = 3.0
 
 
-def _agent(place: str) -> str:
+def _locate_agent(place: str) -> str:
     """Return the agent's socket; see :func:`~.login_files.agent_paths`."""
     if place[:1] == "$":
         return os.environ.get(place[1:].strip("{}"), "")
     return expand_environment(place)
 
 
-def _agent_keys(path: str) -> bytes:
+def _digest_agent_keys(path: str) -> bytes:
     """Return a digest of what the agent offers; nothing if none answers."""
     if not path:
         return b""

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from ..env import home, local_user
+from ..env import read_home, read_user_name
 from ..login_files import expand_environment
 from .identity import KEY_LENGTH
 
@@ -55,7 +55,7 @@ _KEYS = re.compile(r"~/\.ssh/id_(rsa|dsa|ecdsa|ecdsa_sk|ed25519|ed25519_sk|xmss)
 _WORDS = {"true": "yes", "false": "no", "off": "no"}
 
 
-def digest(
+def digest_values(
     values: Mapping[str, list[str]],
     target: str,
     config: str,
@@ -69,8 +69,8 @@ def digest(
         options: What was given beside it, as in ``ssh -o``.
     """
     # What ssh has made of an option stands in the values: -p 22 is no other host.
-    more = [option for option in options if _name(option) not in NAMES]
-    said = json.dumps([telling(values), config, more])
+    more = [option for option in options if _name_of_option(option) not in NAMES]
+    said = json.dumps([list_telling_values(values), config, more])
     # %n is the name as typed, and %k falls back on it (ssh_config(5) TOKENS): with
     # either in it, the same text means another thing for another alias.
     typed = target if re.search("%[nk]", said) else ""
@@ -80,17 +80,17 @@ def digest(
     ]
 
 
-def _name(option: str) -> str:
+def _name_of_option(option: str) -> str:
     """Return the name of an option, which ``=`` or white space ends."""
     return re.split(r"[\s=]", option.strip(), maxsplit=1)[0].lower()
 
 
-def telling(values: Mapping[str, list[str]]) -> dict[str, list[str]]:
+def list_telling_values(values: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Return the values that tell, without what is as it would be by itself."""
-    expand = _tokens(values)
+    expand = _list_tokens(values)
     told = {}
     for name in NAMES:
-        found = [_plain(value, expand) for value in values.get(name, [])]
+        found = [_write_plainly(value, expand) for value in values.get(name, [])]
         default = _DEFAULTS.get(name)
         if found and not _is_default(name, found, default):
             told[name] = found
@@ -99,25 +99,25 @@ def telling(values: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 def _is_default(name: str, found: list[str], default: str | None) -> bool:
     if name == "identityfile":
-        keys = [re.sub(f"^{re.escape(home())}/", "~/", value) for value in found]
+        keys = [re.sub(f"^{re.escape(read_home())}/", "~/", value) for value in found]
         return len(keys) > 2 and all(map(_KEYS.fullmatch, keys))
-    return default is not None and found == [in_home(default)]
+    return default is not None and found == [expand_tilde(default)]
 
 
-def _tokens(values: Mapping[str, list[str]]) -> dict[str, str]:
+def _list_tokens(values: Mapping[str, list[str]]) -> dict[str, str]:
     """Return what the tokens mean that are the same for every alias of a host."""
-    here = {"%d": home(), "%u": local_user()}
+    here = {"%d": read_home(), "%u": read_user_name()}
     for token, name in (("%h", "hostname"), ("%p", "port"), ("%r", "user")):
         here[token] = (values.get(name) or [token])[-1]
     return here
 
 
-def _plain(value: str, expand: Mapping[str, str]) -> str:
+def _write_plainly(value: str, expand: Mapping[str, str]) -> str:
     """Return a value written in one way."""
-    value = _WORDS.get(value, in_home(value))
+    value = _WORDS.get(value, expand_tilde(value))
     return re.sub("%[dhpru]", lambda found: expand[found[0]], value)
 
 
-def in_home(text: str) -> str:
+def expand_tilde(text: str) -> str:
     """Put our home directory for each ``~/`` that begins a word."""
-    return re.sub(r"(?:(?<=[\s\"'=])|^)~(?=/)", lambda _: home(), text)
+    return re.sub(r"(?:(?<=[\s\"'=])|^)~(?=/)", lambda _: read_home(), text)

@@ -12,7 +12,7 @@ from ...errors import StoreError, of_system
 from ...model import pack, unpack
 from ...owned import check_dir, make_private
 from ...startup.records import Record
-from ..process import which
+from ..process import find_program
 
 #: A socket's path is at most 90 bytes long: ssh adds 17 while it binds, and 107 is
 #: what sockaddr_un holds (seen with OpenSSH 9.2, 10.5).
@@ -91,14 +91,14 @@ class Identity(Record):
         found = cls(*values if whole else values[: _OLDEST - 2])
         if any(type(value) is not kind for value, kind in zip(found, _KINDS)):
             found = cls("", "", "", "", "", 0, cacheable=False)
-        ssh = which("ssh") if found.target else ""
+        ssh = find_program("ssh") if found.target else ""
         if whole and ssh == found.ssh:
             return found
         return found._replace(ssh=ssh, cacheable=False)
 
     def is_fresh(self) -> bool:
         """Tell whether resolving again would give the same; one stat a file."""
-        if self.target and not self.ssh and which("ssh"):
+        if self.target and not self.ssh and find_program("ssh"):
             return False  # it was found out without an ssh, and here is one
         return self.cacheable and all(
             stat_file(entry[0]) == entry for entry in self.files

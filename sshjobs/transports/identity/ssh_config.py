@@ -11,12 +11,17 @@ from ...errors import HostUnreachable, SpecError
 from ...model import Address, check_address, check_hop, check_host, check_user
 from ...settings import Settings
 from ...startup.records import Record
-from ..env import home, ssh_env
-from ..login_files import agent_paths, all_tokens, login_files, words_of
-from ..process import Child, not_started, spawn, which
+from ..env import build_ssh_env, read_home
+from ..login_files import (
+    expand_all_tokens,
+    list_agent_paths,
+    list_login_files,
+    split_words,
+)
+from ..process import Child, explain_start_failure, find_program, spawn_program
 from ..pump import Pump, Silence
-from ..ssh_errors import words
-from .fingerprint import NAMES, digest
+from ..ssh_errors import clean_words
+from .fingerprint import NAMES, digest_values
 from .identity import Identity, stat_file
 
 # A configuration whose meaning depends on more than its files: a command, the
@@ -44,9 +49,9 @@ def ask_ssh_for_identity(host: str, settings: Settings) -> Identity:
         HostUnreachable: there is no ssh here, or it did not answer in time.
     """
     address = check_host(host)
-    options = options_of(settings, address)
+    options = read_options(settings, address)
     target = address.target
-    ssh = which("ssh")
+    ssh = find_program("ssh")
     if not ssh:
         raise HostUnreachable(host, "no ssh client on PATH here", "install OpenSSH")
     argv = _with_config(settings)
@@ -55,13 +60,18 @@ def ask_ssh_for_identity(host: str, settings: Settings) -> Identity:
     answer = _ask_ssh(host, ssh, [*argv, "--", target], settings)
     if "hostname" not in answer.values:
         raise SpecError(
-            f"{host}: ssh refuses the name or its configuration: {words(answer.err)}"
+            f"{host}: ssh refuses the name or its configuration: "
+            f"{clean_words(answer.err)}"
         )
-    check_way(
-        address, _last(answer.values, "hostname"), _last(answer.values, "proxyjump")
+    check_route(
+        address,
+        _last_value(answer.values, "hostname"),
+        _last_value(answer.values, "proxyjump"),
     )
-    hops = _ask_for_hops(host, ssh, answer.values, settings)
-    return _build(host, target, settings.ssh_config, options, ssh, answer, hops)
+    hops = _ask_ssh_for_hops(host, ssh, answer.values, settings)
+    return _build_identity(
+        host, target, settings.ssh_config, options, ssh, answer, hops
+    )
 
 
 class _Answer(Record):
@@ -83,7 +93,7 @@ def _with_config(settings: Settings) -> list[str]:
 _MOST_HOPS = 8
 
 
-def _ask_for_hops(
+def _ask_ssh_for_hops(
     host: str, ssh: str, values: Mapping[str, list[str]], settings: Settings
 ) -> list[_Answer]:
     """Return what holds for the jump hosts on the way, that of the last one first.
@@ -107,21 +117,23 @@ def _ask_for_hops(
 
 def _hop_words(values: Mapping[str, list[str]], settings: Settings) -> list[str]:
     """Return the arguments for ssh that ask about the next jump host, or none."""
-    jump = _last(values, "proxyjump")
+    jump = _last_value(values, "proxyjump")
     if jump:
         *earlier, last = jump.split(",")
         through = ["-J", ",".join(earlier)] if earlier else []
-        return [*_with_config(settings), *through, "--", *_place(last)]
-    tokens = all_tokens(values, "")
-    command = re.sub("%[hpr]", lambda t: tokens[t[0]], _last(values, "proxycommand"))
-    words = words_of(command)
+        return [*_with_config(settings), *through, "--", *_word_for_hop(last)]
+    tokens = expand_all_tokens(values, "")
+    command = re.sub(
+        "%[hpr]", lambda t: tokens[t[0]], _last_value(values, "proxycommand")
+    )
+    words = split_words(command)
     words = words[words[:1] == ["exec"] :]
     if not words or os.path.basename(words[0]) != "ssh":
         return []
     return words[1:]
 
 
-def _place(hop: str) -> list[str]:
+def _word_for_hop(hop: str) -> list[str]:
     """Return a jump host as a word of ssh: a URI where it has a port."""
     user, at, place = hop.rpartition("@")
     name, colon, port = place.rpartition(":")
@@ -130,7 +142,7 @@ def _place(hop: str) -> list[str]:
     return [f"{user}{at}{place.strip('[]')}"]
 
 
-def options_of(settings: Settings, address: Address) -> tuple[str, ...]:
+def read_options(settings: Settings, address: Address) -> tuple[str, ...]:
     """Return what ssh is given by ``-o``, each looked at as a HOST is.
 
     The port of a URI comes last: ssh takes the first that it is told, as ever.
@@ -166,7 +178,7 @@ def _check_option(word: str) -> None:
         check_hop(hop)
 
 
-def check_way(address: Address, hostname: str, jump: str) -> None:
+def check_route(address: Address, hostname: str, jump: str) -> None:
     """Look at where a configuration leads.
 
     Raises:
@@ -183,7 +195,7 @@ def check_way(address: Address, hostname: str, jump: str) -> None:
         )
 
 
-def _read(out: str) -> dict[str, list[str]]:
+def _parse_values(out: str) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
     for line in out.splitlines():
         name, _, value = line.partition(" ")
@@ -191,7 +203,7 @@ def _read(out: str) -> dict[str, list[str]]:
     return values
 
 
-def _build(
+def _build_identity(
     host: str,
     target: str,
     config: str,
@@ -201,23 +213,25 @@ def _build(
     hops: list[_Answer],
 ) -> Identity:
     values = answer.values
-    jump = _last(values, "proxyjump")
+    jump = _last_value(values, "proxyjump")
     version = _VERSION.search(answer.err)
     ways = [answer, *hops]
-    paths = [p for one in ways for p in rests_on(one.read, one.contents, config, ssh)]
-    keys = [path for one in ways for path in login_files(one.values, one.target)]
-    agents = [path for one in ways for path in agent_paths(one.values, one.target)]
-    hop_connect = times_of(hops[0].values)[0] if hops else 0
+    paths = [
+        p for one in ways for p in list_sources(one.read, one.contents, config, ssh)
+    ]
+    keys = [path for one in ways for path in list_login_files(one.values, one.target)]
+    agents = [path for one in ways for path in list_agent_paths(one.values, one.target)]
+    hop_connect = read_times(hops[0].values)[0] if hops else 0
     return Identity(
-        key=digest(values, target, config, options),
+        key=digest_values(values, target, config, options),
         host=host,
         target=target,
-        hostname=_last(values, "hostname"),
-        user=_last(values, "user"),
-        port=int(_last(values, "port") or 22),
+        hostname=_last_value(values, "hostname"),
+        user=_last_value(values, "user"),
+        port=int(_last_value(values, "port") or 22),
         jump=jump,
         first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
-        proxied=bool(jump) or _last(values, "proxycommand") not in ("", "none"),
+        proxied=bool(jump) or _last_value(values, "proxycommand") not in ("", "none"),
         config=config,
         options=options,
         ssh=ssh,
@@ -226,18 +240,20 @@ def _build(
         cacheable=all(is_cacheable(one.values, one.contents) for one in ways),
         keys=tuple(dict.fromkeys(keys)),
         agents=tuple(dict.fromkeys(agents)),
-        gssapi=any(_last(one.values, "gssapiauthentication") == "yes" for one in ways),
+        gssapi=any(
+            _last_value(one.values, "gssapiauthentication") == "yes" for one in ways
+        ),
         env=tuple(sorted({name for one in ways for name in one.env})),
-        times=times_of(values, hop_connect),
+        times=read_times(values, hop_connect),
     )
 
 
-def _last(values: Mapping[str, list[str]], name: str) -> str:
+def _last_value(values: Mapping[str, list[str]], name: str) -> str:
     word = (values.get(name) or [""])[-1]
     return "" if name == "proxyjump" and word == "none" else word
 
 
-def times_of(
+def read_times(
     values: Mapping[str, list[str]], hop_connect: int = 0
 ) -> tuple[int, int, int, int]:
     """Return :attr:`.Identity.times`.
@@ -245,13 +261,13 @@ def times_of(
     Three probes are ssh's own default, and mean nothing where none are sent.
     """
     connect, interval, count = (
-        int(word) if (word := _last(values, name)).isdigit() else 0
+        int(word) if (word := _last_value(values, name)).isdigit() else 0
         for name in ("connecttimeout", "serveraliveinterval", "serveralivecountmax")
     )
     return connect, hop_connect, interval, (count or 3) if interval else 0
 
 
-def named_variables(contents: Iterable[bytes]) -> tuple[str, ...]:
+def find_variables(contents: Iterable[bytes]) -> tuple[str, ...]:
     """Return the variables that configurations name, as ``${NAME}`` or as ``$NAME``.
 
     The second is how a shell writes them: in a ProxyCommand, in ``Match exec``.
@@ -270,12 +286,12 @@ def is_cacheable(values: Mapping[str, list[str]], contents: Iterable[bytes]) -> 
     """Tell whether the answer is the same for as long as no file changes."""
     if any("${" in value for name in NAMES for value in values.get(name, [])):
         return False
-    if _last(values, "canonicalizehostname") not in ("", "no", "none", "false"):
+    if _last_value(values, "canonicalizehostname") not in ("", "no", "none", "false"):
         return False
     return not any(_LIVE.search(content) for content in contents)
 
 
-def _contents(paths: Iterable[str]) -> list[bytes]:
+def _read_contents(paths: Iterable[str]) -> list[bytes]:
     contents = []
     for path in paths:
         try:
@@ -286,16 +302,20 @@ def _contents(paths: Iterable[str]) -> list[bytes]:
     return contents
 
 
-def rests_on(
+def list_sources(
     read: list[str], contents: list[bytes], config: str, ssh: str
 ) -> list[str]:
     """Return every path whose change would change the answer, each once."""
     paths = [ssh, *read]
     if not config:
-        paths += [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+        paths += [os.path.join(read_home(), ".ssh/config"), "/etc/ssh/ssh_config"]
     for name, content in zip(read, contents):
-        base = "/etc/ssh" if name.startswith("/etc/") else os.path.join(home(), ".ssh")
-        paths += included(content, base)
+        base = (
+            "/etc/ssh"
+            if name.startswith("/etc/")
+            else os.path.join(read_home(), ".ssh")
+        )
+        paths += list_included_folders(content, base)
     return list(dict.fromkeys(paths))
 
 
@@ -312,12 +332,12 @@ def include_words(line: str) -> list[str]:
     return words
 
 
-def included(content: bytes, base: str) -> list[str]:
+def list_included_folders(content: bytes, base: str) -> list[str]:
     """Return the directories in which an Include looks; a new file changes them."""
     folders = []
     for line in _INCLUDE.findall(content):
         for word in include_words(os.fsdecode(line)):
-            word = re.sub("^~(?=/)", home(), word)
+            word = re.sub("^~(?=/)", read_home(), word)
             folder = os.path.dirname(os.path.join(base, word))
             while re.search(r"[*?\[]", folder):
                 folder = os.path.dirname(folder)
@@ -339,10 +359,10 @@ def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answ
         HostUnreachable: it did not answer in time.
     """
     given = os.fsencode("\n".join(words))
-    env = named_variables([given, *_contents(_usual_files(settings))])
+    env = find_variables([given, *_read_contents(_usual_files(settings))])
     while True:
         try:
-            out, err = _capture([ssh, "-v", "-G", "-N", *words], settings, env)
+            out, err = _capture_output([ssh, "-v", "-G", "-N", *words], settings, env)
         except Silence as error:
             raise HostUnreachable(
                 host,
@@ -350,31 +370,31 @@ def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answ
                 "a Match exec of ssh_config may hang",
             ) from error
         except OSError as error:
-            raise not_started(host, ssh, error) from error
+            raise explain_start_failure(host, ssh, error) from error
         err = err.replace("\r", "")
         read = list(dict.fromkeys(_READING.findall(err)))
-        contents = _contents(read)
-        known, env = env, named_variables([given, *contents])
+        contents = _read_contents(read)
+        known, env = env, find_variables([given, *contents])
         if not {name for name in env if name in os.environ}.difference(known):
-            return _Answer(words[-1], _read(out), err, read, contents, env)
+            return _Answer(words[-1], _parse_values(out), err, read, contents, env)
 
 
 def _usual_files(settings: Settings) -> list[str]:
     """Return where ssh begins to read."""
     if settings.ssh_config:
         return [settings.ssh_config]
-    return [os.path.join(home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+    return [os.path.join(read_home(), ".ssh/config"), "/etc/ssh/ssh_config"]
 
 
-def _capture(
+def _capture_output(
     argv: list[str], settings: Settings, named: tuple[str, ...]
 ) -> tuple[str, str]:
     pieces: list[bytes] = []
     pump = Pump(b"", pieces.append, settings.banner_timeout, stderr_bytes=1 << 20)
     child = None
     try:
-        child = Child(spawn(argv, ssh_env(settings, named), pump.theirs))
-        pump.handed_over()
+        child = Child(spawn_program(argv, build_ssh_env(settings, named), pump.theirs))
+        pump.close_handed_ends()
         pump.run(child.fd, child.poll)
     finally:
         pump.close()

@@ -55,7 +55,7 @@ def send_order_by_ssh(
 def _start_ssh(command: Sequence[str], pump: Pump) -> int:
     env = {"PATH": os.defpath}  # bare: what a session sends is its own, by SendEnv
     try:
-        return process.spawn(command, env, pump.theirs, cwd="/")
+        return process.spawn_program(command, env, pump.theirs, cwd="/")
     except OSError as error:
         raise Unfit(f"{command[0]}: {error.strerror}") from error
 
@@ -64,7 +64,7 @@ def _run_ssh(command: Sequence[str], pump: Pump) -> None:
     child = None
     try:
         child = process.Child(_start_ssh(command, pump))
-        pump.handed_over()
+        pump.close_handed_ends()
         pump.run(child.fd, child.poll)
     finally:
         # Our ends first: the master holds the others until the command ends, and

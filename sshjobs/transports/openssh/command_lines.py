@@ -16,7 +16,7 @@ _STAGES = "*:input_userauth_pk_ok():*,*:kex_exchange_identification():*"
 _PROBES = 3
 
 
-def master_argv(
+def build_master_argv(
     identity: Identity,
     settings: Settings,
     socket: str,
@@ -29,9 +29,9 @@ def master_argv(
     What stands on the command line beats ssh_config, which may say anything:
     RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
     """
-    ours = _common(identity, settings, interactive, identity.times) | {
+    ours = _common_options(identity, settings, interactive, identity.times) | {
         "ControlMaster": "yes",
-        "ControlPath": _word(_percent(socket)),
+        "ControlPath": _quote_config_word(_escape_percent(socket)),
         "ControlPersist": str(math.ceil(settings.persist)),
         "ClearAllForwardings": "yes",
         "PermitLocalCommand": "no",
@@ -41,8 +41,8 @@ def master_argv(
     if identity.version >= (7, 6):
         ours["RemoteCommand"] = "none"
     if identity.jump:
-        ours["ProxyCommand"] = jump_command(identity, settings, log, interactive)
-    argv = [identity.ssh, *_with_config(identity), "-N", "-f", "-T", "-E", log]
+        ours["ProxyCommand"] = build_jump_command(identity, settings, log, interactive)
+    argv = [identity.ssh, *_name_config(identity), "-N", "-f", "-T", "-E", log]
     for name, value in ours.items():
         argv += ["-o", f"{name}={value}"]
     for option in identity.options:
@@ -50,7 +50,7 @@ def master_argv(
     return [*argv, "--", identity.target]
 
 
-def connect_seconds(settings: Settings, configured: int) -> float:
+def choose_connect_seconds(settings: Settings, configured: int) -> float:
     """Return how long a connection may take: ssh_config beats a default of ours.
 
     Args:
@@ -61,7 +61,7 @@ def connect_seconds(settings: Settings, configured: int) -> float:
     return settings.conn_timeout
 
 
-def _common(
+def _common_options(
     identity: Identity,
     settings: Settings,
     interactive: bool,
@@ -81,7 +81,9 @@ def _common(
     stages = {"LogVerbose": _STAGES} if identity.version >= (8, 5) else {}
     return stages | {
         "BatchMode": "no" if interactive else "yes",
-        "ConnectTimeout": str(math.ceil(connect_seconds(settings, connect)) or 1),
+        "ConnectTimeout": str(
+            math.ceil(choose_connect_seconds(settings, connect)) or 1
+        ),
         "ConnectionAttempts": "1",
         "ServerAliveInterval": str(interval),
         "ServerAliveCountMax": str(count or _PROBES),
@@ -89,21 +91,21 @@ def _common(
     }
 
 
-def _with_config(identity: Identity) -> list[str]:
+def _name_config(identity: Identity) -> list[str]:
     return ["-F", identity.config] if identity.config else []
 
 
-def _percent(text: str) -> str:
+def _escape_percent(text: str) -> str:
     """Return ``text`` so that ssh expands nothing in it."""
     return text.replace("%", "%%")
 
 
-def _word(text: str) -> str:
+def _quote_config_word(text: str) -> str:
     """Return ``text`` as one word of a configuration line (readconf.c, 9.2)."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def jump_command(
+def build_jump_command(
     identity: Identity, settings: Settings, log: str, interactive: bool
 ) -> str:
     """Return what ssh makes of ProxyJump, with its words kept and no questions.
@@ -113,16 +115,18 @@ def jump_command(
     """
     *earlier, last = identity.jump.split(",")
     hop = check_hop(last)
-    argv = [identity.ssh, *_with_config(identity), "-E", log]
+    argv = [identity.ssh, *_name_config(identity), "-E", log]
     times = (identity.times[1], 0, *identity.times[2:])
-    for option, value in _common(identity, settings, interactive, times).items():
+    for option, value in _common_options(
+        identity, settings, interactive, times
+    ).items():
         argv += ["-o", f"{option}={value}"]
     argv += ["-o", "ControlMaster=no"]
     argv += ["-J", ",".join(earlier)] if earlier else []
     argv += ["-l", hop.user] if hop.user else []
     argv += ["-p", str(hop.port)] if hop.port else []
-    quoted = " ".join(_quote(_percent(word)) for word in argv)
-    return f"{quoted} -W '[%h]:%p' -- {_quote(_percent(hop.name))}"
+    quoted = " ".join(_quote(_escape_percent(word)) for word in argv)
+    return f"{quoted} -W '[%h]:%p' -- {_quote(_escape_percent(hop.name))}"
 
 
 def _quote(word: str) -> str:

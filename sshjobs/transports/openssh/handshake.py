@@ -14,7 +14,7 @@ from ...settings import Settings
 from ...startup.stdlib import socket
 from .. import process
 from ..base import CallerHooks
-from ..env import ssh_env
+from ..env import build_ssh_env
 from ..gate import (
     Gate,
     GateLost,
@@ -23,8 +23,8 @@ from ..gate import (
     try_to_hold_gate,
 )
 from ..identity.identity import Identity
-from ..ssh_errors import diagnose, words
-from .command_lines import connect_seconds, master_argv
+from ..ssh_errors import clean_words, explain_failed_login
+from .command_lines import build_master_argv, choose_connect_seconds
 from .master import LiveMaster, find_usable_master, write_record
 from .shutdown import end_leftovers, prefix_of_logs
 
@@ -155,9 +155,9 @@ def _judge_outcome(
     if live is not None and _ORPHAN not in text:
         return live
     if status or (status is None and live is None):
-        error = diagnose(identity.host, text, status, said)
+        error = explain_failed_login(identity.host, text, status, said)
         if isinstance(error, AccountRefused):
-            error.is_certain = bool(words(said))
+            error.is_certain = bool(clean_words(said))
         if isinstance(error, Throttled):
             hooks.count_event("drops", 1)
         raise error
@@ -165,7 +165,8 @@ def _judge_outcome(
         live.control.close()
     raise HostUnreachable(
         identity.host,
-        f"the connection ended right after the login: {words(text)}; nothing ran there",
+        f"the connection ended right after the login: {clean_words(text)}; "
+        "nothing ran there",
         "see the server's log; sshd_config UnusedConnectionTimeout does that too",
     )
 
@@ -183,7 +184,7 @@ def _count_logged_bytes(log: str) -> int:
 
 def _end_processes_with(log: str) -> None:
     """End every process of a handshake that came to nothing."""
-    for pid, start in process.carriers(log, whole=True):
+    for pid, start in process.find_carriers(log, whole=True):
         processes.end_process(pid, start)
 
 
@@ -198,8 +199,8 @@ def _run_ssh_until_login(
     """Run ssh until it has authenticated or failed; return its status, if known."""
     limit = _TYPING if interactive else bound_login_seconds(identity, settings)
     path = identity.socket_path(hooks.rundir)
-    argv = master_argv(identity, settings, path, log, interactive=interactive)
-    env = ssh_env(settings, identity.env, interactive=interactive)
+    argv = build_master_argv(identity, settings, path, log, interactive=interactive)
+    env = build_ssh_env(settings, identity.env, interactive=interactive)
     with open_streams_of_ssh(log, False), open_streams_of_ssh(
         _locate_host_words(log), interactive
     ) as fds:
@@ -207,9 +208,13 @@ def _run_ssh_until_login(
         hooks.count_event("handshakes", 1)
         hooks.on_wait()  # the last moment to find that another has taken over
         try:
-            pid = process.spawn(argv, env, fds, cwd="/", session=not interactive)
+            pid = process.spawn_program(
+                argv, env, fds, cwd="/", session=not interactive
+            )
         except OSError as error:
-            raise process.not_started(identity.host, identity.ssh, error) from error
+            raise process.explain_start_failure(
+                identity.host, identity.ssh, error
+            ) from error
     child = process.Child(pid, group=not interactive)
     try:
         gate.stamp_ssh(child.pid, child.start)
@@ -251,14 +256,14 @@ def _take_host_words(log: str) -> str:
 def bound_login_seconds(identity: Identity, settings: Settings) -> float:
     """Return how long all of a handshake may take; each hop connects once."""
     hops = len(identity.jump.split(",")) if identity.jump else 0
-    own, hop_own = (connect_seconds(settings, one) for one in identity.times[:2])
+    own, hop_own = (choose_connect_seconds(settings, one) for one in identity.times[:2])
     return own + hops * hop_own + settings.banner_timeout
 
 
 def make_late_login_error(
     identity: Identity, limit: float, text: str
 ) -> HostUnreachable:
-    said = words(text)
+    said = clean_words(text)
     return HostUnreachable(
         identity.host,
         f"no login within {limit:g} s; nothing ran there" + (f": {said}" * bool(said)),

@@ -248,7 +248,7 @@ class Native:
     def run(self, script: str, pump: Pump) -> int | None:
         """Run one command; see :class:`Session`."""
         self._control.ask_for_session(script, pump.theirs)
-        pump.handed_over()
+        pump.close_handed_ends()
         pump.run(self._control.fileno(), self._has_ended)
         if self._status is None:
             raise Cut("the session ended without a status")

@@ -54,9 +54,9 @@ def end_leftovers(identity: Identity, hooks: CallerHooks) -> bool:
     found = [processes.end_process(*read_record(identity, folder)[:2])]
     # Again until there is none: one may have gone to the background meanwhile.
     for _ in range(_LOOKS):
-        carriers = process.carriers(logs)
-        found += [processes.end_process(pid, start) for pid, start in carriers]
-        if not carriers:
+        find_carriers = process.find_carriers(logs)
+        found += [processes.end_process(pid, start) for pid, start in find_carriers]
+        if not find_carriers:
             break
     note = locate_record(identity, folder)
     for path in (identity.socket_path(folder), f"{note}.new", note):

@@ -48,7 +48,7 @@ class Prose:
         """Classify it."""
         text = b"".join(case).decode("utf-8", "backslashreplace")[:65536]
         began = time.process_time()
-        error = ssh_errors.diagnose("box", text, 255)
+        error = ssh_errors.explain_failed_login("box", text, 255)
         if time.process_time() - began > _BOUND:
             raise Broken("it takes for ever to say what it means")
         if not isinstance(error, SshJobsError):
