@@ -20,8 +20,8 @@ from sshjobs.settings import Settings
 from sshjobs.transports.fabric import config as fabric_config
 from sshjobs.transports.identity import ssh_config
 from tests.faults.relay import Relay
+from tests.masters import behind, until
 from tests.sshd import Sshd
-from tests.test_master import behind, until
 from tests.transport_caller import TransportCaller
 
 NewSshd = Callable[..., Sshd]

@@ -1,0 +1,69 @@
+"""Masters of ssh under test: wait for one, find its process, stop it for a while."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.sshd import Sshd
+from tests.transport_caller import TransportCaller
+
+
+def until(true: Callable[[], object], seconds: float = 15.0) -> None:
+    """Wait for something that must come."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+def sunk(_piece: bytes) -> None:
+    """Take what a command says and forget it."""
+
+
+def pid_of(caller: TransportCaller) -> int:
+    """Return the pid of the live master."""
+    state = caller.state()
+    assert state.alive and state.pid
+    return state.pid
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+
+def through_a_script(sshd: Sshd, first: str) -> None:
+    """Have the connection go through a program that runs some shell before."""
+    relay = sshd.folder / "relay.py"
+    relay.write_text(f"""import os, socket, threading
+s = socket.create_connection(("127.0.0.1", {sshd.port}))
+def up():
+    while data := os.read(0, 65536):
+        s.sendall(data)
+    os._exit(0)
+threading.Thread(target=up, daemon=True).start()
+while data := s.recv(65536):
+    os.write(1, data)
+""")
+    script = sshd.folder / "proxy.sh"
+    script.write_text(f"{first}\nexec {sys.executable} {relay}\n")
+    sshd.write_client_config(f"ProxyCommand sh {script}")
+
+
+def behind(jump: Sshd, target: Sshd, *lines: str) -> None:
+    """Write a configuration in which ``box`` is reached through ``hop``."""
+    hop = jump.write_client_config(*lines).read_text().replace("Host box", "Host hop")
+    target.write_client_config("ProxyJump hop", before=hop)
