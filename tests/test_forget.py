@@ -65,8 +65,13 @@ def pid_of(cli: Cli, job_id: str) -> int:
         return path.exists() and "\nborn=" in path.read_text()
 
     eventually(found)
-    lines = dict(line.partition("=")[::2] for line in path.read_text().splitlines())
-    return int(lines["pgid"])
+    return int(record_of(cli, job_id, "run")["pgid"])
+
+
+def record_of(cli: Cli, job_id: str, name: str) -> dict[str, str]:
+    """Return the lines of a record on the host."""
+    text = (cli.directory(job_id) / name).read_text()
+    return dict(line.partition("=")[::2] for line in text.splitlines()[::-1])
 
 
 def test_what_is_seen_to_run_is_not_declared_lost(cli: Cli) -> None:
@@ -214,7 +219,9 @@ def test_a_key_whose_host_comes_back_runs_anew(cli: Cli) -> None:
     assert cli("kill", "--forget", job_id, "--wait-host", "0").status == 0
     cli.sshd.start()
     cli("connect", cli.host)
-    line = f"kill -0 -{group} 2>/dev/null || echo anew"
-    ended = cli("run", cli.host, "--key", "k", "--", line)
+    ended = cli("run", cli.host, "--key", "k", "--", "echo anew")
     assert ended.out == "anew\n", ended
     assert gone(group)
+    new_id = ended.err.split()[0]
+    old, new = record_of(cli, job_id, "exit"), record_of(cli, new_id, "run")
+    assert float(old["finished_at"]) <= float(new["started_at"]) + 0.01
