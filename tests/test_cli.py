@@ -116,6 +116,9 @@ def test_an_unknown_verb_ends_with_64(capsys: pytest.CaptureFixture[str]) -> Non
         (["show", "zzzz"], "no such job"),
         (["show", "key:zzzz"], "no job of that key"),
         (["logs", "zzzz"], "no such job"),
+        (["logs", "key:"], "the key is empty"),
+        (["kill", "key:"], "the key is empty"),
+        (["poll", "--key", ""], "the key is empty"),
         (["poll", "--adopt"], "--host"),
     ],
 )

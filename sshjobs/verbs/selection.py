@@ -18,7 +18,10 @@ def find_job(ctx: Context, text: str, host: str | None = None) -> Job:
 
     Raises:
         JobNotFound: none does, or several do.
+        SpecError: the key is empty, as of a variable that was not set.
     """
+    if text == "key:":
+        raise SpecError("key: of no job: the key is empty")
     if text.startswith("key:"):
         jobs = ctx.store.by_key(text[4:], host)
         if not jobs:
@@ -69,7 +72,7 @@ def select_jobs(
     ctx: Context, names: Sequence[str], host: str | None, key: str | None
 ) -> Selection:
     """Return the jobs that a call names; all that are active if it names none."""
-    if key:
+    if key is not None:
         names = [*names, f"key:{key}"]
     sites = None if host is None else find_site_ids(ctx, host)
     if not names:
