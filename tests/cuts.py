@@ -14,7 +14,7 @@ from sshjobs import states, transports
 from sshjobs.errors import SshJobsError
 from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec
-from sshjobs.rounds import Coordinator
+from sshjobs.rounds import Coordinator, RoundWish
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
@@ -219,7 +219,7 @@ class Client:
 
     def round(self, host: Shell, *, listing: bool = False) -> SshJobsError | None:
         """Run one round; return the error with which it ended."""
-        round_ = Round(self.coordinator, self.lead, listing=listing)
+        round_ = Round(self.coordinator, self.lead, RoundWish(listing=listing))
         try:
             round_.run(host)
         except SshJobsError as error:

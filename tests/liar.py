@@ -15,7 +15,7 @@ from sshjobs.display.text import format_job_line, yield_record_lines
 from sshjobs.errors import SshJobsError
 from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec, is_job_id
-from sshjobs.rounds import Coordinator
+from sshjobs.rounds import Coordinator, RoundWish
 from sshjobs.rounds.log_state import is_log_home
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
@@ -172,7 +172,7 @@ class Scene:
         self, said: bytes, cut: int | None = None, listing: bool = False
     ) -> SshJobsError | None:
         """Have one round bring a reply; return the error with which it ended."""
-        round_ = Round(self.coordinator, self.lead, listing=listing)
+        round_ = Round(self.coordinator, self.lead, RoundWish(listing=listing))
         try:
             round_.run(Liar(said, cut))
         except SshJobsError as error:

@@ -17,7 +17,7 @@ from sshjobs import protocol, states, transports
 from sshjobs.errors import ConnectionLost, ProtocolError, StoreError
 from sshjobs.locks import Bell, LeaderLock
 from sshjobs.model import Job
-from sshjobs.rounds import Coordinator
+from sshjobs.rounds import Coordinator, RoundWish
 from sshjobs.rounds.log_transfer import LogTransfer
 from sshjobs.settings import Settings
 from sshjobs.store import Store
@@ -91,6 +91,7 @@ class Here:
         identity = transports.resolve_host("local", settings)
         self.coordinator = Coordinator(self.store, identity, settings, str(rundir))
         site_id = self.coordinator.site_id
+        self.wish = RoundWish()
         self.bell = Bell(str(rundir), site_id)
         self.lead = LeaderLock(
             os.path.join(self.store.home, "locks"),
@@ -119,9 +120,12 @@ class Here:
         return job
 
     def fetch(self, host: Host) -> bool:
-        return LogTransfer(self.coordinator, self.lead, self.job, 0, self.bell).run(
-            host
+        transfer = LogTransfer(
+            self.coordinator, self.lead, self.job, 0, self.bell, self.wish
         )
+        again = transfer.run(host)
+        self.wish = self.wish._replace(portion_bytes=transfer.next_portion)
+        return again
 
     def another_leads(self, log: bytes) -> None:
         """Have another take over, who brings more of the log."""
@@ -142,7 +146,7 @@ def here(place: Path) -> Iterator[Here]:
 @pytest.mark.parametrize("noise", [b"", b"Welcome\n", b"\n" * 50_000, LOG[:9_000]])
 def test_a_fetch_puts_the_rest_where_it_belongs(here: Here, noise: bytes) -> None:
     told: list[tuple[str, int, int]] = []
-    here.coordinator.on_log = lambda *what: told.append(what)
+    here.wish = RoundWish(on_log=lambda *what: told.append(what))
     host = Host(noise)
     assert here.fetch(host)
     assert here.path.read_bytes() == LOG
@@ -194,7 +198,7 @@ def test_who_leads_no_more_spoils_nothing(here: Here, fence: bool) -> None:
 
 
 def test_a_portion_grows_while_it_takes_no_time(here: Here) -> None:
-    here.coordinator.portion = 100_000
+    here.wish = RoundWish(portion_bytes=100_000)
     for size in (100_000, 200_000, 400_000):
         before = here.job.log_local_bytes
         assert here.fetch(Host(rest=LOG[before : before + size]))

@@ -23,10 +23,12 @@ from .cooldown import cause_of, cooldown_end, is_permanent
 from .coordinator import Coordinator
 from .request import LONG
 from .retry import remember_failure
+from .wish import RoundWish
 
 __all__ = [
     "LONG",
     "Coordinator",
+    "RoundWish",
     "cause_of",
     "cooldown_end",
     "is_permanent",

@@ -19,6 +19,7 @@ from .request import LONG
 from .retry import RetryBudget
 from .round import Round
 from .site import Need, Site, TimeUp
+from .wish import NO_WISH, RoundResult, RoundWish
 
 if TYPE_CHECKING:
     from .watch import Watch
@@ -63,11 +64,9 @@ class Coordinator(Site):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(store, identity, settings, rundir, clock)
-        #: The next round lists every job directory; what it brought, once it has.
-        self.listing = False
-        #: The job whose log is wanted now, "" while none is.
-        self.eager = ""
-        self.listed: list[protocol.Event] | None = None
+        self._wish = NO_WISH
+        self._listed: list[protocol.Event] | None = None
+        self._portion = 0  # bytes of a long log for its next session, 0 for all
         self._bell = Bell(rundir, self.site_id)
         self._lead = LeaderLock(
             os.path.join(store.home, "locks"),
@@ -97,16 +96,17 @@ class Coordinator(Site):
 
     # -- pursuing ----------------------------------------------------------------
 
-    def wait_for(self, need: Need, *, until: float | None = None) -> bool:
+    def wait_for(
+        self, need: Need, *, until: float | None = None, wish: RoundWish = NO_WISH
+    ) -> RoundResult:
         """Lead or wait until a need is met.
 
         Args:
             need: Returns None once met, else the instant from which on a round is
                 wanted for it.
             until: Give up at this instant of the monotonic clock, without an error.
-
-        Returns:
-            Whether the need was met.
+            wish: What the rounds that this process leads meanwhile are to do besides;
+                a listing is waited for as the need is.
 
         Raises:
             HostUnreachable: the budget of handshakes or of waiting is spent.
@@ -117,8 +117,19 @@ class Coordinator(Site):
         patience = RetryBudget(self)
         self.until = until
         self._contended = False
+        self._wish, self._listed, self._portion = wish, None, wish.portion_bytes
+        try:
+            met = self._lead_or_wait(patience, need, until)
+        finally:
+            self._wish = NO_WISH
+        return RoundResult(met, self._listed)
+
+    def _lead_or_wait(
+        self, patience: RetryBudget, need: Need, until: float | None
+    ) -> bool:
+        """Return whether the need was met, as :meth:`wait_for` does."""
         while True:
-            due = need()
+            due = self._find_due(need)
             if due is None:
                 return True
             left = float("inf") if until is None else until - time.monotonic()
@@ -133,6 +144,14 @@ class Coordinator(Site):
             limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
             if self._bell.wait_for_ring(limit):
                 self.turn = self._turn
+
+    def _find_due(self, need: Need) -> float | None:
+        """Return from when on this process wants a round, None once it has all."""
+        if self._wish.on_look is not None:
+            self._wish.on_look()
+        if self._wish.listing and self._listed is None:
+            return 0.0
+        return need()
 
     def _listen(self) -> None:
         """See to it that one process of this machine hears at once of ends."""
@@ -198,7 +217,7 @@ class Coordinator(Site):
         self._bell.ring_others()
         end = time.monotonic() + _STAY
         while self.generation() == self._lead.generation:
-            mine, theirs = need(), self._asked()
+            mine, theirs = self._find_due(need), self._asked()
             if mine is not None:
                 end = time.monotonic() + _STAY
             now = self.clock()
@@ -233,16 +252,20 @@ class Coordinator(Site):
 
     def _ask(self, transport: transports.Transport) -> None:
         """Run a round, and bring what it tells is too long for it."""
-        round_ = Round(self, self._lead, listing=self.listing)
+        # One listing answers the wish: what rounds follow meanwhile need none.
+        listing = self._wish.listing and self._listed is None
+        wish = self._wish._replace(listing=listing)
+        round_ = Round(self, self._lead, wish)
         round_.run(transport)
-        if self.listing:
-            self.listing, self.listed = False, round_.listed
+        if listing:
+            self._listed = round_.listed
         if round_.long:
             self._fetch(transport, round_.long, round_.newest)
 
     def _fetch_first(self, transport: transports.Transport) -> bool:
         """Bring home the long log of an ended job, of which a round knows no more."""
-        job = self.store.job(self.eager) if self.eager else None
+        urgent = self._wish.urgent_log
+        job = self.store.job(urgent) if urgent else None
         if job is None or not is_end_known(job) or job.id in self.unfetched:
             return False
         if min(count_bytes_left(job), self.room()) < LONG or not self._bell.is_alone():
@@ -263,8 +286,10 @@ class Coordinator(Site):
             if min(count_bytes_left(job), self.room()) < LONG:
                 continue
             try:
-                fetch = LogTransfer(self, self._lead, job, newest, self._bell)
-                again = fetch.run(transport)
+                wish = self._wish._replace(portion_bytes=self._portion)
+                transfer = LogTransfer(self, self._lead, job, newest, self._bell, wish)
+                again = transfer.run(transport)
+                self._portion = transfer.next_portion
             except errors.SessionRefused:  # all are taken; rounds bring it, if slower
                 self.unfetched.add(job_id)
                 return

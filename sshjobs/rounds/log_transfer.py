@@ -27,6 +27,7 @@ from .log_state import count_bytes_left
 from .reply_sink import not_written, open_log
 from .request import LONG
 from .site import Site
+from .wish import NO_WISH, RoundWish
 
 #: So far behind the last byte that is asked for, the fence is waited for.
 _APART = 1 << 20
@@ -71,17 +72,30 @@ class LogTransfer:
         job: Whose log it is.
         newest: The newest intent there is, as long as nobody wants more done.
         bell: The place where others wait for the host.
+        wish: How many bytes of it to bring at most, and who is told of them.
+
+    Attributes:
+        next_portion: How many bytes the next session is to bring, so that it takes
+            about a second; 0 for all that there are.
     """
 
     def __init__(
-        self, site: Site, lead: LeaderLock, job: Job, newest: int, bell: Bell
+        self,
+        site: Site,
+        lead: LeaderLock,
+        job: Job,
+        newest: int,
+        bell: Bell,
+        wish: RoundWish = NO_WISH,
     ) -> None:
         self._site = site
         self._lead = lead
         self._newest = newest
         self._bell = bell
         self._job_id = job.id
-        most = site.portion or count_bytes_left(job)
+        self._on_log = wish.on_log
+        self.next_portion = wish.portion_bytes
+        most = wish.portion_bytes or count_bytes_left(job)
         most = min(most, count_bytes_left(job), site.room())
         self._want = LogWant(job.id, job.log_local_bytes, most)
         self._path = site.store.log_path(job.id)
@@ -132,10 +146,10 @@ class LogTransfer:
 
     def _feel(self, seconds: float) -> None:
         """Have the next portion take about a second."""
-        if self._site.portion and seconds < 0.5:
-            self._site.portion *= 2
-        elif self._site.portion and seconds > 2.0:
-            self._site.portion = max(LONG, self._site.portion // 2)
+        if seconds < 0.5:
+            self.next_portion *= 2
+        elif self.next_portion and seconds > 2.0:
+            self.next_portion = max(LONG, self.next_portion // 2)
 
     def _behind(self) -> int:
         return self._want.offset + self._want.limit + _APART
@@ -164,9 +178,9 @@ class LogTransfer:
             raise self._bounds.broke("more of a log than it was asked for")
         if self._come == self._want.limit:
             self._linger()
-        if self._site.on_log is not None:
+        if self._on_log is not None:
             end = self._want.offset + self._come
-            self._site.on_log(self._job_id, self._want.offset, end)
+            self._on_log(self._job_id, self._want.offset, end)
         now = time.monotonic()
         if now - self._looked_at >= _TURN:
             self._looked_at = now

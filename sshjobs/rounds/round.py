@@ -12,6 +12,7 @@ from .bounds import Over, ReplyBounds
 from .reply_sink import ReplySink
 from .request import LONG, Plan, collect, expire
 from .site import Site
+from .wish import NO_WISH, RoundWish
 
 #: Signals have numbers up to this one (signal(7); real-time ones among them).
 _MOST_SIGNALS = 64
@@ -34,10 +35,10 @@ _WHOLE = {"failures": 0, "bad_rounds": 0, "cooldown_until": 0.0, "cause": ""}
 class Round:
     """One request and its reply."""
 
-    def __init__(self, site: Site, lead: LeaderLock, *, listing: bool = False) -> None:
+    def __init__(self, site: Site, lead: LeaderLock, wish: RoundWish = NO_WISH) -> None:
         self._site = site
         self._lead = lead
-        self._listing = listing
+        self._wish = wish
         self._store = site.store
         #: What a listing brought, in the order of the reply.
         self.listed: list[protocol.Event] = []
@@ -72,7 +73,7 @@ class Round:
         started_at = self._site.clock()
         with store.write():
             expire(self._site, started_at)
-            plan, request = collect(self._site, self._listing)
+            plan, request = collect(self._site, self._wish.listing)
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(self._summed(request), nonce)
@@ -202,8 +203,8 @@ class Round:
         end = event.offset + event.length
         if event.size - end >= LONG:
             self.long.append(event.job_id)
-        if self._site.on_log is not None:
-            self._site.on_log(event.job_id, event.offset, end)
+        if self._wish.on_log is not None:
+            self._wish.on_log(event.job_id, event.offset, end)
 
     # -- what was said -----------------------------------------------------------------
 

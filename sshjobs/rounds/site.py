@@ -74,11 +74,6 @@ class Site:
         self.site_id = site_id_of(identity, settings)
         self.clock = clock
         self.waits = False  # for an end, which a watch can hear of
-        #: Told of the id, offset and end of each piece of log that is in its file by
-        #: a session of ours, at once, before it counts; must not wait for anything.
-        self.on_log: Callable[[str, int, int], None] | None = None
-        #: How many bytes of a long log to bring at a time, 0 for all that there are.
-        self.portion = 0
         self.unfetched: set[str] = set()  # whose logs come in rounds only
         self.retried = ""  # credentials that were refused before, while they are tried
         self.sessions = 0  # that are not in the ledger yet

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .. import errors, protocol, states
 from ..model import Job
-from ..rounds import Coordinator
+from ..rounds import Coordinator, RoundWish
 from ..store import slices
 from .context import Context
 from .fanout import HostResults, Show
@@ -68,16 +68,8 @@ def describe_odd_entries(
 
 def list_directories(coordinator: Coordinator) -> list[protocol.Event]:
     """Have one round, led by this process, list the job directories of the host."""
-    coordinator.listing, coordinator.listed = True, None
-
-    def need() -> float | None:
-        return 0.0 if coordinator.listed is None else None
-
-    try:
-        coordinator.wait_for(need)
-    finally:
-        coordinator.listing = False
-    return coordinator.listed or []
+    wish = RoundWish(listing=True)
+    return coordinator.wait_for(lambda: None, wish=wish).listed or []
 
 
 def build_adopted_job(

@@ -128,7 +128,8 @@ def _kill_on_site(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
     away = {key for key, job in store.jobs(sent).items() if runs_elsewhere(job)}
     near = [job_id for job_id in sent if job_id not in away]
     active = coordinator.paced(UnfinishedJobs(store, near).any, live=True)
-    if near and not coordinator.wait_for(active, until=time.monotonic() + grace):
+    until = time.monotonic() + grace
+    if near and not coordinator.wait_for(active, until=until).is_met:
         raise NotYet("told to end, and not ended yet", tuple(sent))
     if away:
         raise _describe_unreachable_machine(coordinator, sorted(away))

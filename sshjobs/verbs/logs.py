@@ -11,7 +11,7 @@ from .. import errors, states
 from ..errors import SshJobsError
 from ..model import Job
 from ..owned import open_owned
-from ..rounds import LONG, Coordinator
+from ..rounds import LONG, Coordinator, RoundWish
 from ..rounds.log_state import is_end_known, is_log_cut, is_log_full, is_log_wanted
 from ..store import Store
 from .context import Context
@@ -123,10 +123,11 @@ def copy_log(
     ) as missing:
         copier = LogCopier(coordinator.store, job.id, write, offset, file)
         if tail is not None or not follow:
+            wish = RoundWish(urgent_log=job.id)
             if file >= 0 and tail is None:
                 copier.copy(job.log_local_bytes)
-                coordinator.on_log = copier.hand_over_next
-            error = _bring_log_home(coordinator, job.id, missing)
+                wish = wish._replace(on_log=copier.hand_over_next)
+            error = _bring_log_home(coordinator, job.id, missing, wish)
             job = coordinator.store.job(job.id) or job
             _give_local_bytes(copier, job, tail)
             if error is not None:
@@ -216,11 +217,10 @@ def _want_log(coordinator: Coordinator, job_id: str) -> Iterator[_MissingBytes]:
 
 
 def _bring_log_home(
-    coordinator: Coordinator, job_id: str, missing: _MissingBytes
+    coordinator: Coordinator, job_id: str, missing: _MissingBytes, wish: RoundWish
 ) -> SshJobsError | None:
     """Bring home all of a log that there is now; return the error that prevented it."""
     fresh = coordinator.fresh(coordinator.clock())
-    coordinator.eager = job_id
 
     def need() -> float | None:
         known = coordinator.store.job(job_id)
@@ -239,10 +239,36 @@ def _bring_log_home(
         return missing.due(job)
 
     try:
-        coordinator.wait_for(need)
+        coordinator.wait_for(need, wish=wish)
     except SshJobsError as error:
         return error
     return None
+
+
+def _make_delivery(
+    coordinator: Coordinator,
+    job_id: str,
+    copier: LogCopier,
+    say: Callable[[str], object],
+) -> Callable[[], None]:
+    """Return a function that hands over the bytes that have come home by then.
+
+    It says once that this machine has no room for more, should that be so.
+    """
+    said: list[str] = []
+
+    def deliver() -> None:
+        job = coordinator.store.job(job_id)
+        if job is None:
+            return
+        copier.copy(job.log_local_bytes)
+        if said or not is_log_wanted(job) or coordinator.room():
+            return
+        error = coordinator.no_room(job_id, job.log_local_bytes, job.log_bytes)
+        said.append(str(error))
+        say(said[0])
+
+    return deliver
 
 
 def _follow_log(
@@ -256,33 +282,29 @@ def _follow_log(
 
     While this machine has no room for more of it, the end is waited for all the same.
     """
-    said: list[str] = []
+    deliver = _make_delivery(coordinator, job_id, copier, say)
 
     def need() -> float | None:
         job = coordinator.store.job(job_id)
         if job is None:
             return None
-        copier.copy(job.log_local_bytes)
         if states.is_final(job.state) and not is_log_wanted(job):
             return None
         full = not coordinator.room() or is_log_full(job)
-        if full and not said and not is_log_full(job):
-            error = coordinator.no_room(job_id, job.log_local_bytes, job.log_bytes)
-            said.append(str(error))
-            say(said[0])
         if job.log_bytes > job.log_local_bytes and (
             states.is_final(job.state) or not full
         ):
             return missing.due(job)
         return pace()
 
-    coordinator.portion = LONG
     pace_ = coordinator.paced(lambda: True, live=True)
 
     def pace() -> float:
         return pace_() or 0.0
 
-    coordinator.wait_for(need)
+    wish = RoundWish(portion_bytes=LONG, on_look=deliver)
+    coordinator.wait_for(need, wish=wish)
+    deliver()  # bytes that came after the last delivery and before the last look
     job = coordinator.store.job(job_id)
     if job is None:
         raise errors.JobError(job_id, "is no longer in the record")

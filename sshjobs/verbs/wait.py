@@ -38,7 +38,7 @@ def wait_for_jobs(
                 need = coordinator.paced(pending.any)
                 row = (
                     None
-                    if coordinator.wait_for(need, until=until)
+                    if coordinator.wait_for(need, until=until).is_met
                     else coordinator.row()
                 )
                 if row is not None and row.cause:

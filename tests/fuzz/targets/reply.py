@@ -13,7 +13,7 @@ from sshjobs import states, transports
 from sshjobs.errors import SshJobsError
 from sshjobs.locks import LeaderLock
 from sshjobs.model import Job, Spec
-from sshjobs.rounds import Coordinator
+from sshjobs.rounds import Coordinator, RoundWish
 from sshjobs.rounds.log_state import is_end_known
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
@@ -238,7 +238,7 @@ class Replies:
         if not lead.try_to_lead():
             raise Broken("the lock of a new record is taken")
         try:
-            Round(coordinator, lead, listing=listing).run(_Host(case))
+            Round(coordinator, lead, RoundWish(listing=listing)).run(_Host(case))
         except SshJobsError:
             return
         finally:
