@@ -12,19 +12,25 @@ from pathlib import Path
 
 import pytest
 
+from tests import test_kill
 from tests import test_main_job as main_job
+from tests import test_reap_by_command
 from tests.cli import Cli, all_processes, eventually, finish
 from tests.faults.relay import Relay
 from tests.sshd import Sshd
 
 test_argument_vector = main_job.test_an_argument_vector_arrives_byte_for_byte
-test_line_of_a_megabyte = main_job.test_a_line_of_a_megabyte
-test_standard_input_of_any_bytes = main_job.test_standard_input_of_any_bytes
-test_directory_and_environment = main_job.test_the_directory_and_the_environment
+test_line_of_a_megabyte = main_job.test_a_line_of_a_megabyte_runs
+test_standard_input_arrives_byte_for_byte = (
+    main_job.test_standard_input_arrives_byte_for_byte
+)
+test_directory_and_environment = main_job.test_a_job_gets_its_directory_and_environment
 test_logs_are_bytes = main_job.test_logs_are_bytes
 test_nothing_leaks = main_job.test_nothing_of_this_machines_environment_leaks
-test_secrets_are_nowhere = main_job.test_secrets_are_nowhere
-test_timeout_is_kept = main_job.test_a_timeout_is_kept_with_no_client_alive
+test_secrets_stand_in_no_listing_log_or_record = (
+    main_job.test_secrets_stand_in_no_listing_log_or_record
+)
+test_timeout_is_kept = test_kill.test_a_timeout_is_kept_with_no_client_alive
 test_key_outlives_its_directory = main_job.test_a_key_outlives_its_directory
 
 
@@ -63,7 +69,7 @@ def owners(cli: Cli) -> list[int]:
     """Return the processes that own connections of this home."""
     found = []
     for pid, line in all_processes("cmdline"):
-        if b"fabric_child" in line and os.fsencode(cli.home) in line:
+        if b"sshjobs.transports.fabric.owner" in line and os.fsencode(cli.home) in line:
             found.append(pid)
     return found
 
@@ -104,11 +110,13 @@ def test_a_death_by_a_signal_comes_back(cli: Cli) -> None:
 
 
 def test_a_signal_to_run_cancels_the_job(cli: Cli) -> None:
-    main_job.test_a_signal_to_run_cancels_the_job(cli, signal.SIGTERM)
+    test_kill.test_a_signal_to_run_cancels_the_job(cli, signal.SIGTERM)
 
 
 def test_directory_goes_after_the_log_is_home(cli: Cli) -> None:
-    main_job.test_cleanup(cli, "on_success")
+    test_reap_by_command.test_the_flag_cleanup_says_when_a_directory_goes(
+        cli, "on_success"
+    )
 
 
 def test_one_key_is_one_job(cli: Cli) -> None:
