@@ -40,7 +40,7 @@ sj_base() {
     [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
     sj_j=$sj_machine/journal
     for sj_i in jobs keys gone new "$sj_machine" layout "$sj_j" "$sj_machine/now" \
-        "$sj_machine/tools" "$sj_machine/swept"; do
+        "$sj_machine/tools" *-*/swept; do # awk reads that of any machine
         case $sj_i in
         layout | */*) sj_regular "$sj_i" ;;
         *) [ ! -h "$sj_i" ] && { [ -d "$sj_i" ] || [ ! -e "$sj_i" ]; } ;;

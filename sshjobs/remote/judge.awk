@@ -91,7 +91,7 @@ function asked(id, pid, start,  f, r) {
 # It was told to end where this machine could not be reached, or its killer has died.
 function due(id, d,  l, a) {
     if (quiet || !((id in K) || sweep) || !has(d "cancel") || has(d "killed")) return
-    while ((getline l < (d "cancel")) > 0) if (l ~ /^killer=/) split(substr(l, 8), a, " ")
+    if (!((d "cancel") in BAD)) while ((getline l < (d "cancel")) > 0) if (l ~ /^killer=/) split(substr(l, 8), a, " ")
     close(d "cancel")
     if (!(a[1] != "" && alive(a[1], a[2]))) say("due " id)
 }

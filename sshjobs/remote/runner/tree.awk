@@ -19,10 +19,10 @@ function rd(f,  l, k) {
     }
     close(f)
 }
-function take(p, id, sure) {
-    if (!sure && !own(p)) return 0
+function take(p, id, certain) {
+    if (!certain && !own(p)) return 0
     OW[p] = id
-    SURE[p] = sure
+    SURE[p] = certain
     return 1
 }
 function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
