@@ -1,4 +1,4 @@
-"""Locks on files, the leader's lock, and the bell that wakes who waits for a round.
+"""Locks on files, the leader's lock, and the bell that wakes the waiters of a round.
 
 Theory of operation: every lock of ours is an exclusive or shared flock(2) on a file of
 its own, and :class:`FileLock` is the one that takes it. The kernel drops the lock of a
@@ -152,7 +152,7 @@ class FileLock:
             return False
 
     def write_stamp(self, text: bytes) -> None:
-        """Say in the file who holds it, and show a beat.
+        """Write the holder into the file, and show a beat.
 
         The file is never cut shorter, so that a full disk suffices: a text that may
         grow shorter is to be padded.
@@ -319,7 +319,7 @@ class Bell:
         return True
 
     def remove_dead(self) -> None:
-        """Take down what the dead have left, and the directory if nobody is there."""
+        """Take down the bells of the dead, and the directory if nobody is there."""
         self.ring_others()
         _remove_empty(self._folder)
 
@@ -368,7 +368,7 @@ class Bell:
 
 
 def describe_holders(*paths: str) -> str:
-    """Name the processes that hold locks on files, and say what to do about them.
+    """Name the processes that hold locks on files, and the remedy.
 
     Source: proc_locks(5); a line has the kind, the mode, the pid and, last but two,
     device and inode. Elsewhere nobody is named.
@@ -412,7 +412,7 @@ def _read_text(path: str) -> str:
 
 @contextmanager
 def translate_os_errors(path: str) -> Iterator[None]:
-    """Turn what the system says about our own files into a StoreError."""
+    """Turn an error of the system about our own files into a StoreError."""
     try:
         yield
     except OSError as error:

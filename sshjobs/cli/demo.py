@@ -1,4 +1,4 @@
-"""The demonstration: a throwaway sshd, a crowd of processes, and what it cost.
+"""The demonstration: a throwaway sshd, a crowd of processes, and the cost.
 
 It knows sshjobs only as a user does, as commands. All that it makes lies in one
 temporary directory: the sshd's keys and log, the record (``SSHJOBS_HOME``) and
@@ -125,7 +125,7 @@ def _play_all_scenes(stage: Stage, stack: ExitStack) -> dict[str, Any]:
 
 
 def _end_what_runs(stage: Stage) -> None:
-    """End what may still run; each step on its own, since any may be needless."""
+    """End all that may still run; each step on its own, since any may be needless."""
     for words in (("kill", *_find_active_jobs(stage)), ("disconnect", stage.host)):
         if len(words) > 1:
             process = stage.start(*words)
@@ -162,7 +162,7 @@ def _submit_crowd(stage: Stage) -> list[str]:
 
 
 def _submit_bad_ends(stage: Stage) -> dict[str, str]:
-    """Submit jobs that do not end well; return their ids by what becomes of them."""
+    """Submit jobs that do not end well; return their ids by their ends."""
     stage.say("Three that will not end well, and one that is asked for twice:")
     submit = ("submit", stage.host, "--name")
     jobs = {

@@ -1,4 +1,4 @@
-"""The demonstration's throwaway sshd on the loopback address, and what it counts."""
+"""The demonstration's throwaway sshd on the loopback address, and its counts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Sshd(NamedTuple):
     offset: int
 
     def counts(self) -> dict[str, int]:
-        """Return what sshd itself has counted since then."""
+        """Return sshd's own counts since then."""
         with open(self.log, encoding="utf-8", errors="replace") as file:
             file.seek(self.offset)
             lines = file.read().splitlines()

@@ -17,7 +17,7 @@ COMMAND_BOUND = 90.0
 
 
 class DemoFailed(Exception):
-    """The demonstration could not show what it wanted to; the text says what."""
+    """The demonstration could not show one of its scenes; the text names it."""
 
 
 class Stage:
@@ -75,7 +75,7 @@ class Stage:
     def objects(
         self, *words: str, good: tuple[int, ...] = (0,)
     ) -> list[dict[str, Any]]:
-        """Run ``sshjobs WORDS --json``, unseen, and return what it printed."""
+        """Run ``sshjobs WORDS --json``, unseen, and return its output."""
         text = self.run(*words, "--json", show=0, good=good)
         return [json.loads(line) for line in text.splitlines()]
 
@@ -88,7 +88,7 @@ def _build_import_path(before: str) -> str:
 
 @contextmanager
 def _end_if_too_long(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End a command that takes longer than it may, whatever happens in between."""
+    """End a command that takes longer than it may, even after an exception."""
     timer = threading.Timer(COMMAND_BOUND, process.kill)
     timer.start()
     try:
@@ -101,7 +101,7 @@ def _end_if_too_long(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _read_output(process: subprocess.Popen[bytes], show: int) -> str:
-    """Return what a command prints, showing so many lines of it as they come."""
+    """Return a command's output, showing so many lines of it as they come."""
     assert process.stdout
     lines = []
     for line in process.stdout:

@@ -22,7 +22,7 @@ def run_as_process() -> NoReturn:
 
     Such a process makes too little garbage to look for it (7 of 48 ms, CPython 3.11);
     and to take the interpreter down in order costs some 5 ms more. By then streams are
-    flushed, and what was written to the store is written.
+    flushed, and the store's transactions are committed.
     """
     gc.set_threshold(50_000)
     reset_signals()
@@ -33,7 +33,7 @@ def run_as_process() -> NoReturn:
 
 
 def reset_signals() -> None:
-    """Have signals mean what our pages say, whatever our parent has done to them.
+    """Have signals act as our pages say, even if our parent has changed them.
 
     An ignored SIGCHLD leaves no child a status; SIGTERM, blocked or ignored, ends
     nothing. SIGHUP stays as it is, which is what nohup is for, and so do SIGINT and

@@ -40,7 +40,7 @@ def read_arguments(verb: Verb, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _end_with_usage_error(verb: Verb, message: str) -> NoReturn:
-    """Say what is wrong with a command line, and end as sysexits.h has it."""
+    """Name the mistake of a command line, and end as sysexits.h has it."""
     name = f"sshjobs {verb.name}"
     print(f"{name}: {message}\nsee: {name} --help", file=sys.stderr)
     sys.exit(64)
@@ -81,7 +81,7 @@ def _read_flags(verb: Verb, words: Iterator[str], values: dict[str, Any]) -> lis
 
 
 def _advise_separator(verb: Verb, left: list[str]) -> str:
-    """Return what to do about a strange flag that may be one of the COMMAND's own."""
+    """Return advice on a strange flag that may be one of the COMMAND's own."""
     rest = [arg.metavar for arg in verb.args if arg.kind == "rest"]
     return f" (put -- before {rest[0]})" if rest and len(left) > 1 else ""
 
@@ -93,7 +93,7 @@ def _read_flag_value(
     words: Iterator[str],
     values: dict[str, Any],
 ) -> None:
-    """Read one flag; ``text`` is what stood behind its ``=``."""
+    """Read one flag; ``text`` stood behind its ``=``."""
     if arg.kind == "flag":
         if text is not None:
             _end_with_usage_error(verb, f"argument {arg.name}: takes no value")

@@ -1,4 +1,4 @@
-"""What this machine and a host say to each other; pure, and total over bytes.
+"""The words between this machine and a host; pure, and total over bytes.
 
 Theory of operation: :func:`build` (:mod:`.program`) turns a :class:`Request` into a
 program for ``exec sh`` on the host; :class:`Reply` (:mod:`.reply`) reads what that

@@ -1,4 +1,4 @@
-"""What a host can say in a reply, once it is read: a record for each kind of event.
+"""The words of a host's reply, once read: a record for each kind of event.
 
 Keep in sync with ``remote/frame.sh`` and its neighbours, which write these frames, and
 with ``docs/reference/wire-format.md``.
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Hello(Record):
-    """The host answers: who it is, since which boot, and its clock."""
+    """The host answers: its name, its boot, and its clock."""
 
     node: str
     boot_id: str
@@ -60,7 +60,7 @@ class Prepared(Record):
 
 
 class Claimed(Record):
-    """Who holds the key of this start; ``winner_id == job_id`` if it is ours."""
+    """The holder of the key of this start; ``winner_id == job_id`` if it is ours."""
 
     job_id: str
     winner_id: str
@@ -156,7 +156,7 @@ class Longer(Record):
 
 
 class Differs(Record):
-    """A log is not what is home of it, and so its job was not reaped."""
+    """A log differs from the bytes that are home, and so its job was not reaped."""
 
     job_id: str
 

@@ -1,7 +1,7 @@
 """Frames: a line of a reply, read into the event that it is.
 
 Theory of operation: a frame is a tag and words that single spaces separate. Each kind
-of field has one reader, which raises ``ValueError`` at whatever is out of its bounds.
+of field has one reader, which raises ``ValueError`` at a value out of its bounds.
 A frame about a job that cannot be read becomes :class:`.events.Unread` and costs that
 job only; a frame about the round itself must be right.
 """
@@ -98,7 +98,7 @@ def decode_escapes(data: bytes) -> str:
 
 
 def decode_escape(piece: bytes) -> bytes:
-    """Return what stood for ``%`` and this piece; itself if it is no escape."""
+    """Return the byte behind ``%`` and this piece; itself if it is no escape."""
     if len(piece) >= 2 and not piece[:2].strip(_HEX):
         return bytes([int(piece[:2], 16)]) + piece[2:]
     return b"%" + piece

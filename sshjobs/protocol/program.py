@@ -93,7 +93,7 @@ def build(request: Request, nonce: str) -> bytes:
     It is one compound command: a shell that reads only a part of it runs nothing.
 
     Args:
-        request: What is wanted.
+        request: All that is wanted.
         nonce: 16 or more hex digits that were never used before.
     """
     runner, runner_hash = _render_runner()
@@ -170,7 +170,7 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
 
 
 def build_examination(script: bytes, nonce: str) -> bytes:
-    """Return a program that says the nonce and then what ``script`` does.
+    """Return a program that says the nonce and then runs ``script``.
 
     The tools there are read as those of a round are: in an environment of ours.
     """
@@ -180,9 +180,9 @@ def build_examination(script: bytes, nonce: str) -> bytes:
 
 
 def _listening(functions: bytes, *parts: bytes) -> bytes:
-    """Return a program that reads what comes after it on its standard input.
+    """Return a program that reads on from its standard input.
 
-    bash leaves there what it has not parsed yet (5.2); dash may have read it.
+    bash leaves there the text it has not parsed yet (5.2); dash may have read it.
     """
     lines = [GUARD + b"{", functions + _UMASK, *parts, b"exit 0", b"}", b""]
     return b"\n".join(lines)

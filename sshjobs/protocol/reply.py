@@ -42,10 +42,10 @@ class Reply:
         host: Its name, for error texts.
 
     Attributes:
-        begun: The fence was seen: what follows is the host's own answer.
+        begun: The fence was seen: from there on the host itself answers.
         ended: The reply is whole.
         preamble: The first 2,000 bytes before the fence, for error texts.
-        obstacle: What has our program in place of an sh that reads it from a pipe:
+        obstacle: The program that has ours in place of an sh that reads it from a pipe:
             ``zsh``, ``tcsh`` or ``terminal``; empty if nothing says so.
     """
 

@@ -1,4 +1,4 @@
-"""What one round asks of a host, as values."""
+"""The questions and orders of one round, as values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PROTOCOL_VERSION = 1
 
 
 class Start(Record):
-    """Run this job, once, whatever is repeated."""
+    """Run this job, once, however often this is repeated."""
 
     job_id: str
     spec: Spec

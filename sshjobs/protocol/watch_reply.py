@@ -1,4 +1,4 @@
-"""What a watch says: a line for each sign of life, and for each job that has ended."""
+"""The reply of a watch: a line for each sign of life, and for each end of a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAX_LINE = 65536
 
 
 class WatchReply:
-    """Reads what a watch says.
+    """Reads the reply of a watch.
 
     Attributes:
         beats: How many signs of life have come.

@@ -1,4 +1,4 @@
-"""What this machine knows and wants: one SQLite file, and bytes beside it.
+"""The record of this machine: one SQLite file, and bytes beside it.
 
 Theory of operation: the store is the meeting place of all processes of one
 user on one machine. A verb writes an *intent* before any contact with a host;

@@ -2,7 +2,7 @@
 
 Theory of operation: WAL lets readers go on while one process writes. Every writing
 transaction is ``BEGIN IMMEDIATE``: a deferred one that turns into a writer fails at
-once with "database is locked", whatever the timeout (SQLite 3.40, 89 of 120 processes).
+once with "database is locked" under any timeout (SQLite 3.40, 89 of 120 processes).
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class JobFiles(Database):
         return max(0, free - min(floor, total // 10))
 
     def make_room(self) -> bool:
-        """Let a verb that ends jobs, or asks about them, have what room is kept.
+        """Let a verb that ends jobs, or asks about them, have the room that is kept.
 
         Returns:
             Whether there is more of it now.

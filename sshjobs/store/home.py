@@ -66,7 +66,7 @@ def name_machine() -> str:
 def make_home(path: str) -> None:
     """Make the directory, or take one that is there; an empty one is only ours then.
 
-    What is in use for something else is left as it is: /tmp must not become private.
+    A directory in use for something else stays as it is: /tmp must not become private.
     Others may look into it, since our files and directories in it are ours alone, but
     not write there.
 

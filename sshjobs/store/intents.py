@@ -46,7 +46,7 @@ class IntentTable(JobTable):
     def add_intents(
         self, site_id: str, kind: str, ids: Iterable[str], owner: int | None = None
     ) -> list[int]:
-        """Write down what is wanted; return the intents' numbers.
+        """Write down wishes for a site; return the intents' numbers.
 
         Args:
             owner: The process that wants it; None is this one, 0 is nobody.
@@ -166,7 +166,7 @@ class IntentTable(JobTable):
     def disown(self, ids: Iterable[str]) -> None:
         """Note that users have the ids of jobs that are to start, and wait no more.
 
-        Such a job is never forgotten, whatever becomes of it.
+        Such a job is never forgotten, however it ends.
         """
         self._execute_many(
             "UPDATE intents SET pid = 0, pid_start = '' "
@@ -182,14 +182,14 @@ class IntentTable(JobTable):
         )
 
     def note(self, numbers: Iterable[int], note: str) -> None:
-        """Keep an error for who gives up on intents that stay open."""
+        """Keep an error for callers that give up on intents that stay open."""
         sql = "UPDATE intents SET note = ? WHERE id = ?"
         self._execute_many(sql, [[note, number] for number in numbers])
 
     def redirect(self, job_id: str, winner: str) -> None:
-        """Let who wanted a job started hear of another, which holds its key.
+        """Let the caller that wanted a job started hear of the holder of its key.
 
-        Who wanted it killed did not mean the other.
+        A caller that wanted it killed did not mean the other.
         """
         self._execute(
             "UPDATE intents SET job_id = ? WHERE job_id = ? AND kind = 'start'",
@@ -201,7 +201,7 @@ class IntentTable(JobTable):
         self._execute_many("DELETE FROM intents WHERE id = ?", [[n] for n in numbers])
 
     def withdraw(self, numbers: Sequence[int]) -> tuple[list[str], list[str]]:
-        """Take back what was never sent.
+        """Take back intents that were never sent.
 
         Returns:
             The ids of the jobs that are as if never asked for, and of those whose
@@ -227,7 +227,7 @@ class IntentTable(JobTable):
                 gone.append(intent.job_id)
 
     def expire(self, site_id: str, ttl: float, now: float) -> list[Intent]:
-        """Close what dead processes asked for too long ago, and return it.
+        """Close intents that dead processes wrote too long ago; return them.
 
         A ``log`` intent ends with its process. Others of a dead process stay for
         ``ttl`` seconds; one that is dated further ahead than the clock allows is

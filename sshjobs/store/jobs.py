@@ -180,9 +180,9 @@ class JobTable(JobFiles):
         return bool(self._fetch_rows(sql, [site_id]))
 
     def asked_to_start(self, site_id: str) -> list[tuple[str, int | None, str]]:
-        """Return (id, pid, start) of jobs that may still change, but for what waits.
+        """Return (id, pid, start) of jobs that may still change, but for waiting ones.
 
-        What waits are those whose start is still to be asked for.
+        Waiting ones have a start that is still to be asked for.
         """
         sql = (
             "SELECT id, pid, start FROM jobs "

@@ -1,4 +1,4 @@
-"""Sites: a row for each connection with a base directory, and what rounds did there."""
+"""Sites: a row for each connection with a base directory, and its rounds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COUNTERS = (
 
 
 class SiteRow(Record):
-    """What is known of a connection's host; the ledger is part of it."""
+    """The record of a connection's host; the ledger is part of it."""
 
     site_id: str
     host: str
@@ -77,7 +77,7 @@ class SiteTable(Database):
         return SiteRow(*row)
 
     def host(self, site_id: str) -> SiteRow | None:
-        """Return what is known of a connection's host."""
+        """Return the record of a connection's host."""
         rows = self._fetch_rows(_SITES + "WHERE site_id = ?", [site_id])
         return self._read_site(rows[0]) if rows else None
 

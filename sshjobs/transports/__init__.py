@@ -58,7 +58,7 @@ def resolve_host(host: str, settings: Settings) -> Identity:
 
 
 def digest_credentials(identity: Identity) -> str:
-    """Return a digest of what a login would use now: keys, agent, known hosts."""
+    """Return a digest of the credentials of a login now: keys, agent, known hosts."""
     if identity.is_local:
         return ""
     from .identity import credentials

@@ -1,4 +1,4 @@
-"""The shapes that every transport has, and what the caller lends to one.
+"""The shape of every transport, and the hooks that a caller lends to one.
 
 Nothing here does I/O; the rooms beside this one import it, it imports none.
 """
@@ -28,7 +28,7 @@ class StdoutFile(Record):
 
     ``look`` is called with that offset soon after it has changed, and about once a
     second. The first bytes that it returns follow on stdin, whose end comes only
-    after them; what it raises abandons the session.
+    after them; an exception of it abandons the session.
 
     ``end`` returns the offset beyond which nothing is wanted: the closer the other
     side is to it, the sooner ``look`` is called again. The kernel keeps nobody from
@@ -49,7 +49,7 @@ class Completed(Record):
 
     ``exit_status`` is ``None`` where the host told none: the command was killed by a
     signal, or sshd's ChannelTimeout cut it (OpenSSH's client drops ``exit-signal``).
-    ``stdout_bytes`` counts what the sink was given.
+    ``stdout_bytes`` counts the bytes that the sink was given.
     """
 
     exit_status: int | None
@@ -58,7 +58,7 @@ class Completed(Record):
 
 
 class ConnState(Record):
-    """What is known of a host's connection from here, without touching the host."""
+    """The state of a host's connection from here, without touching the host."""
 
     alive: bool
     pid: int | None
@@ -90,7 +90,7 @@ class Transport(Protocol):
             timeout: Seconds of silence (no byte out, none taken in) that are borne;
                 standard error is for error texts only, and no sign of life.
             sink: See :data:`Sink`.
-            into: What takes stdout instead.
+            into: The file that takes stdout instead.
             keep_stdin_open: Standard input ends only as we lose interest, so that a
                 command that reads it can end at once: sshd keeps a session as long as
                 its command.
@@ -103,7 +103,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what this process holds; a shared connection stays."""
+        """Close all that this process holds; a shared connection stays."""
 
 
 def _nothing() -> None:
@@ -115,7 +115,7 @@ def _count_nothing(_name: str, _count: int) -> None:
 
 
 class CallerHooks(Record):
-    """What the caller lends for as long as it connects.
+    """Functions that the caller lends for as long as it connects.
 
     Args:
         rundir: A directory of ours (0700) for sockets, locks and logs.

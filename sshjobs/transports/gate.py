@@ -1,4 +1,4 @@
-"""The gate: who may make a handshake, of all processes of one user on one machine.
+"""The gate: the right to make a handshake, among one user's processes on a machine.
 
 Theory of operation: an exclusive flock(2) on ``gate.<key>.<n>``, where ``n`` is the
 highest generation that has a file. The kernel drops the lock of a process that
@@ -104,7 +104,7 @@ class Gate:
         return self._lock_of(generation).has_stale_beat()
 
     def _end_stale_generations(self) -> None:
-        """End what older holders have started, and drop their files.
+        """End the ssh of older holders, and drop their files.
 
         Only a stale one is left there by :meth:`_usurp`; a file whose holder is alive
         and well stays, and so does its ssh.
@@ -136,7 +136,7 @@ class Gate:
             raise GateLost
 
     def remove_files(self) -> None:
-        """Leave no file behind; who has one open finds that it does not count.
+        """Leave no file behind; a process with one open finds that it does not count.
 
         Whoever has seen a generation that is gone by now looks again: see
         :meth:`_try_generation`.

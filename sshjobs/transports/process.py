@@ -45,7 +45,7 @@ def spawn_program(
 
     Args:
         argv: The program by its absolute path, then its arguments.
-        fds: What becomes its stdin, stdout and stderr.
+        fds: Its stdin, stdout and stderr.
         cwd: Where it starts; ``""`` where we are.
         session: In a session of its own, so that no Ctrl-C at our terminal hits it.
 
@@ -106,7 +106,7 @@ def _is_inherited(fd: int) -> bool:
 
 
 def explain_start_failure(host: str, program: str, error: OSError) -> SshJobsError:
-    """Return what it means that a program could not be started.
+    """Return the error for a program that could not be started.
 
     Where this process or machine lacks something, no host is to blame.
     """
@@ -169,7 +169,7 @@ class Child:
         return self.poll()
 
     def kill(self) -> None:
-        """End it and, if it leads a group, what it started there; reap it."""
+        """End it and, if it leads a group, its members; reap it."""
         if not self.poll():
             if self._group:
                 _signal_group(self.pid)
@@ -209,7 +209,7 @@ def find_carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
     process, and the old one may end between the listing and a look at it.
 
     Args:
-        log: The path of a log, or what it begins with.
+        log: The path of a log, or its beginning.
         whole: It is all of the path.
     """
     if not has_proc():

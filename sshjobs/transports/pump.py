@@ -92,7 +92,7 @@ class Pump:
         """Return (their end, our end); they read at end 0, or write at end 1.
 
         Args:
-            size: What is to go through it; more than usual needs a larger one.
+            size: The bytes to go through it; more than usual needs a larger one.
         """
         ends = os.pipe()
         ours = ends[1 - theirs]
@@ -135,7 +135,7 @@ class Pump:
             return
 
     def run(self, watch: int, ended: Callable[[], bool]) -> None:
-        """Move bytes until ``ended()`` is true, then what is left in the pipes.
+        """Move bytes until ``ended()`` is true, then the rest in the pipes.
 
         Args:
             watch: A descriptor that is readable when ``ended`` is worth asking, or -1.

@@ -1,4 +1,4 @@
-"""The config file: where it lies, and what stands in it.
+"""The config file: its place and its contents.
 
 Theory of operation: to read TOML costs every process some 15 ms, most of it for the
 modules of the parser. So the values are kept in the home as well, in lines that need

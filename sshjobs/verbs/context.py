@@ -86,7 +86,7 @@ class Context:
         return "ssh_options" in self.flags or "ssh_config" in self.flags
 
     def identity(self, host: str, settings: Settings) -> transports.Identity:
-        """Return what a host's name resolves to, from the store if it still holds."""
+        """Return the identity of a host's name, from the store if it still holds."""
         name = "\n".join(
             (host, settings.ssh_config, settings.ssh_options, settings.transport)
         )
@@ -123,7 +123,7 @@ class Context:
         """Yield the coordinator of a site of the record.
 
         Its jobs are asked about as they were submitted: by that name, with that
-        configuration and below that base directory, whatever these are by now.
+        configuration and below that base directory, even if these have changed.
         """
         row = self.store.host(site_id)
         if row is None:

@@ -1,4 +1,4 @@
-"""Looking for what stands in the way on a host, over its one connection."""
+"""Looking for obstacles on a host, over its one connection."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ say end yes
 
 
 class Finding(Record):
-    """One thing that was looked at: how it is, and what to do about it."""
+    """One thing that was looked at: its state, and the remedy."""
 
     level: str  # ok, warn, bad
     what: str
@@ -96,7 +96,7 @@ class Finding(Record):
 
 
 def examine_host(ctx: Context, host: str) -> list[Finding]:
-    """Look at the way to a host and at the host, and say what to do.
+    """Look at the way to a host and at the host; name each remedy.
 
     It makes the connection if there is none, and never a second one.
 
@@ -144,7 +144,7 @@ def _here(ctx: Context, coordinator: Coordinator) -> Iterator[Finding]:
 
 
 def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
-    """Return what the host says of itself, by name."""
+    """Return the host's words about itself, by name."""
     nonce = os.urandom(8).hex()
     base = _quoted(coordinator.settings.remote_base_dir)
     script = f"sj_tools='{_TOOLS}' sj_base={base}\n{_SCRIPT}"
@@ -174,7 +174,7 @@ def _quoted(text: str) -> str:
 
 
 def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
-    """Judge what the host said."""
+    """Judge the host's words."""
 
     def fact(name: str) -> str:
         return facts.get(name, [""])[0]

@@ -1,4 +1,4 @@
-"""The same work on several hosts side by side, and what came of it."""
+"""The same work on several hosts side by side, and its results."""
 
 from __future__ import annotations
 

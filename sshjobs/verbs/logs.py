@@ -105,7 +105,7 @@ def copy_log(
             reader is waited for, so bytes go there while others are on their way.
         follow: Go on until the job has ended and its last byte was given.
         offset: Begin at this byte.
-        tail: Begin with the last so many lines of what there is now.
+        tail: Begin with the last so many lines that are there now.
         whole: Bring also the bytes that ``max_log_bytes`` would leave on the host.
 
     Raises:

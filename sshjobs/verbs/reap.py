@@ -55,7 +55,7 @@ def reap_jobs(
     whether their host can be asked or not.
 
     Args:
-        older_than: Only what ended at least so many seconds ago.
+        older_than: Only jobs that ended at least so many seconds ago.
         orphans: Also directories that the store does not know.
         dry_run: Return the jobs that would go, delete nothing.
         cut_logs: Also jobs of whose logs ``max_log_bytes`` has left a part there, which

@@ -115,7 +115,7 @@ def _raise_on_signals() -> Iterator[None]:
 
 
 def exit_status_of(job: Job) -> int:
-    """Return what ``run`` ends with for a job that has ended."""
+    """Return the exit status of ``run`` for a job that has ended."""
     if job.state == states.TIMEOUT:
         return 124
     if job.state == states.CANCELLED:

@@ -123,7 +123,7 @@ class UnfinishedJobs:
         self._pieces = list(slices(ids))
 
     def any(self) -> bool:
-        """Tell whether one of them may still change; what is final stays so."""
+        """Tell whether one of them may still change; a final state stays."""
         while self._pieces:
             if self._store.count_active(self._pieces[-1]):
                 return True

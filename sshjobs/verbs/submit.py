@@ -20,7 +20,7 @@ _DIFFERS = '["Differs", []]'
 
 
 class JobRequest(Record):
-    """One job to submit: what to run, and what it is to be called."""
+    """One job to submit: its command, and its name."""
 
     spec: Spec
     name: str = ""

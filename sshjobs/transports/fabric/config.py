@@ -46,7 +46,7 @@ _SMALL = ("hostname", "hostkeyalias")
 class Reading(NamedTuple):
     """A configuration, ready for lookups, and the files that it came from.
 
-    ``user`` is what the options say of it, which beats USER@HOST.
+    ``user`` comes from the options, which beat USER@HOST.
     """
 
     config: SSHConfig
@@ -56,10 +56,10 @@ class Reading(NamedTuple):
 
 
 def read_files(host: str, path: str, options: tuple[str, ...]) -> Reading:
-    """Read what ssh would read.
+    """Read the files that ssh would read.
 
     Args:
-        host: What the user typed, for the error.
+        host: The user's word for it, for the error.
         path: As in ``ssh -F``; empty for the user's file and the system's.
         options: As in ``ssh -o``; they come first, so they win.
 
@@ -118,7 +118,7 @@ def _flatten_file(
 
 
 def _read_criteria(word: str, rest: str) -> str:
-    """Return what a Host or Match line asks for, as Match writes it."""
+    """Return the criteria of a Host or Match line, as Match writes them."""
     if word == "host":
         return f"originalhost {','.join(rest.split())}"
     return "" if rest.strip().lower() == "all" else rest.strip()
@@ -137,7 +137,7 @@ def _find_included(patterns: str, path: str) -> list[str]:
 
 
 def look_up_values(reading: Reading, target: str) -> dict[str, list[str]]:
-    """Return what holds for a host, as ``ssh -G`` would say it; defaults are left out.
+    """Return the options of a host, as ``ssh -G`` would, without defaults.
 
     Args:
         target: NAME or USER@NAME.

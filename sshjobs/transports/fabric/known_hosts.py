@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 
 class Refused(Exception):
-    """The key is not to be trusted; the text is what ssh would have said."""
+    """The key is not to be trusted; the text is as of ssh."""
 
 
 class Known(NamedTuple):
@@ -30,7 +30,7 @@ class Known(NamedTuple):
 
 
 def names_of(hostname: str, port: int, alias: str) -> list[str]:
-    """Return the names to look for: what stands for the host, then what may.
+    """Return the names to look for: that of the host, then its aliases.
 
     A port of its own is a host of its own; a key that is known for the bare name is
     good for it too (sshconnect.c check_host_key, 9.2).

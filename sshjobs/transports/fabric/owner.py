@@ -114,7 +114,7 @@ class _Session:
         self._status = socket.socket(fileno=status)
 
     def run_script(self, script: str) -> None:
-        """Run one command and say what became of it."""
+        """Run one command and report its end."""
         try:
             channel = self._transport.open_session()
         except ChannelException as error:

@@ -331,7 +331,7 @@ class Fabric:
 
 
 class _Session:
-    """What becomes of one command, as the owner of the connection tells it."""
+    """The end of one command, as the owner of the connection tells it."""
 
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair()
@@ -342,7 +342,7 @@ class _Session:
         self.said: tuple[str, Any] = ("lost", None)
 
     def make_pump(self, make: Callable[[], Pump]) -> Pump:
-        """Return what moves the bytes; the session is closed if there is none."""
+        """Return the pump of the bytes; the session is closed if there is none."""
         try:
             return make()
         except OSError:

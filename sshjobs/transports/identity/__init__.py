@@ -1,1 +1,1 @@
-"""Which connection a HOST means, and what a login to it rests on."""
+"""Which connection a HOST means, and the files that a login rests on."""

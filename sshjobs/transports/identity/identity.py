@@ -26,9 +26,9 @@ _OLDEST = 15
 
 
 class Identity(Record):
-    """One connection of this machine: what it leads to and what that rests on.
+    """One connection of this machine: where it leads, and the files that say so.
 
-    ``key`` names it in files and in the store. ``host`` is what the user typed,
+    ``key`` names it in files and in the store. ``host`` is the user's word,
     ``target`` the word that ssh is given for it; it is empty for this machine.
     ``first_hop`` names the first jump host together with the configuration, or is
     empty. ``files`` are (path, mtime_ns, size) of all that was read to find this
@@ -76,9 +76,9 @@ class Identity(Record):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Identity:
-        """Read what :meth:`to_bytes` wrote.
+        """Read the bytes that :meth:`to_bytes` wrote.
 
-        What a version with other fields wrote becomes an identity that is not fresh.
+        Bytes of a version with other fields become an identity that is not fresh.
         The program is the one that PATH leads to now: no path out of a record is run.
         """
         try:

@@ -37,7 +37,7 @@ def build_client_argv(identity: Identity, socket: str, *words: str) -> list[str]
 def send_order_by_ssh(
     identity: Identity, socket: str, word: str, seconds: float
 ) -> bytes:
-    """Run ``ssh -O``; return what it says.
+    """Run ``ssh -O``; return its output.
 
     Raises:
         Stuck: it says nothing for so long; a stopped master hangs it (9.2).

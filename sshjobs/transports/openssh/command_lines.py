@@ -26,7 +26,7 @@ def build_master_argv(
 ) -> list[str]:
     """Return the command that makes the connection.
 
-    What stands on the command line beats ssh_config, which may say anything:
+    The command line beats ssh_config, which may say anything:
     RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
     """
     ours = _common_options(identity, settings, interactive, identity.times) | {
@@ -108,7 +108,7 @@ def _quote_config_word(text: str) -> str:
 def build_jump_command(
     identity: Identity, settings: Settings, log: str, interactive: bool
 ) -> str:
-    """Return what ssh makes of ProxyJump, with its words kept and no questions.
+    """Return ssh's ProxyCommand for a ProxyJump, its words kept, no questions.
 
     The command that ssh itself makes (``ssh -W '[%h]:%p' HOP``) is not told
     BatchMode, and its stderr goes to /dev/null with ControlPersist (since 8.0).

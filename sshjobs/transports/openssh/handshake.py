@@ -118,7 +118,7 @@ def _log_in(
 
 
 def check_socket_can_be_made(path: str) -> None:
-    """Make a socket as ssh will, and remove it: what prevents that costs no login.
+    """Make a socket as ssh will, and remove it: an obstacle costs no login then.
 
     ssh binds PATH.<16 random> only after the login, and links it to PATH (mux.c, 9.2).
 
@@ -240,7 +240,7 @@ def _run_ssh_until_login(
 def _locate_host_words(log: str) -> str:
     """Return where the host's own words go (SSH_MSG_USERAUTH_BANNER): to stderr.
 
-    What ssh itself says is in the log, so that no host can speak for it.
+    ssh's own words are in the log, so that no host can speak for it.
     """
     return f"{log}.said"
 
@@ -274,7 +274,7 @@ def make_late_login_error(
 
 @contextmanager
 def open_streams_of_ssh(log: str, interactive: bool) -> Iterator[tuple[int, int, int]]:
-    """Lend what ssh gets as stdin, stdout and stderr; the log is made anew.
+    """Lend ssh its stdin, stdout and stderr; the log is made anew.
 
     Never a pipe: some versions keep it open for the life of the master (8.4 and
     older), and who waits for its end waits for ever.

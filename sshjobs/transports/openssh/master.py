@@ -1,4 +1,4 @@
-"""Finds the live master of a connection, and the record of who owns it.
+"""Finds the live master of a connection, and the record of its owner.
 
 Theory of operation: a master is an ``ssh -N -f`` that owns the connection and
 listens at a control socket. Whoever finds a live one uses it, without any lock.
@@ -11,7 +11,7 @@ finds: with a file at that path, ssh says "already exists, disabling multiplexin
 ends with status 0 and leaves a connection behind that nobody owns, for ever
 (OpenSSH 9.2, 10.5). So the path is cleared first, the words are looked for after,
 and each ssh that we start carries the path of its log as an argument, by which it
-can be found whatever happened to who started it.
+can be found even if its starter has died.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def read_master_state(identity: Identity, hooks: CallerHooks) -> ConnState:
 
 
 def locate_record(identity: Identity, folder: str) -> str:
-    """Return where it is written down who owns the connection."""
+    """Return the path of the record of the connection's owner."""
     return os.path.join(folder, f"master.{identity.key}")
 
 

@@ -47,7 +47,7 @@ _SLICE = 1.0
 
 
 class MuxError(Exception):
-    """What stood in the way; the caller knows the host and says it to the user."""
+    """The obstacle; the caller knows the host and says it to the user."""
 
 
 class Gone(MuxError):
@@ -59,7 +59,7 @@ class Stuck(MuxError):
 
 
 class Unfit(MuxError):
-    """What answers does not speak this protocol."""
+    """The listener does not speak this protocol."""
 
 
 class Foreign(MuxError):
@@ -104,14 +104,14 @@ def pack_packet(kind: int, *fields: int | str | bytes) -> bytes:
 
 
 def pack_hello() -> bytes:
-    """Return what both sides say first."""
+    """Return the greeting of both sides."""
     return pack_packet(MSG_HELLO, VERSION)
 
 
 def pack_new_session(request: int, command: str) -> bytes:
     """Return the packet that asks for one command without a terminal.
 
-    No agent, no X11, no environment: whatever the user's configuration says.
+    No agent, no X11, no environment: the user's configuration does not count.
 
     Raises:
         Unfit: the command is too long for a packet.
@@ -315,7 +315,7 @@ class Control:
 
 
 def read_peer_uid(connection: socket.socket, path: str) -> int:
-    """Return who listens at the other end."""
+    """Return the listener at the other end."""
     if hasattr(socket, "SO_PEERCRED"):
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         return int(struct.unpack("iII", raw)[1])

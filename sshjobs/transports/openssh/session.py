@@ -212,7 +212,7 @@ class OpenSSH:
         )
 
     def _explain_no_session(self, error: MuxError) -> SshJobsError:
-        """Return what it means that no session was opened; nothing ran in any case."""
+        """Return the error for a session that was not opened; nothing ran."""
         host = self._identity.host
         if isinstance(error, Refused):
             self._hooks.count_event("refusals", 1)

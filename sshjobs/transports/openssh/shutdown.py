@@ -1,4 +1,4 @@
-"""Ends connections: the one that is alive, and what is left of older ones."""
+"""Ends connections: the one that is alive, and remains of older ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOOKS = 5
 
 
 def prefix_of_logs(identity: Identity, folder: str) -> str:
-    """Return what the paths of a connection's logs begin with.
+    """Return the beginning of the paths of a connection's logs.
 
     A log is also an argument of each ssh that writes to it, with the generation of
     the gate under which it was started at its end: so each can be found and told
@@ -44,7 +44,7 @@ def prefix_of_logs(identity: Identity, folder: str) -> str:
 
 
 def end_leftovers(identity: Identity, hooks: CallerHooks) -> bool:
-    """End what is left of an older master; tell whether there was something.
+    """End the remains of an older master; tell whether there were any.
 
     A process that does not answer, one whose socket is gone, one whose starter was
     killed before it wrote anything down: each has a log of ours as an argument.
@@ -71,7 +71,7 @@ def _remove_unnamed_sockets(prefix: str) -> None:
     """Remove sockets that never got their name.
 
     A master binds PATH.<16 random> and links it to PATH (OpenSSH 5.4 to 10.5, mux.c);
-    one that was killed in between leaves it. Who may start one is here.
+    one that was killed in between leaves it. The gate's holder is here.
     """
     with os.scandir(os.path.dirname(prefix)) as entries:
         for entry in entries:
@@ -97,7 +97,7 @@ def _remove_obstacle(path: str) -> None:
 
 
 def _remove_older_than(folder: str, prefixes: tuple[str, ...], *, age: float) -> None:
-    """Remove what sessions and handshakes have left so many seconds ago."""
+    """Remove files that sessions and handshakes left so many seconds ago."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.path.startswith(prefixes) and _seconds_since_write(entry) >= age:
@@ -193,7 +193,7 @@ def _end_master(
 def _ensure_record(
     identity: Identity, folder: str, pid: int, start: str | None
 ) -> None:
-    """Have it written down who the master is, should its starter have been killed.
+    """Write down the master's pid, should its starter have been killed.
 
     One that drains is found by its number alone: it answers no more, and its title,
     where its log stood, is "[stopped mux]" by then (OpenSSH 9.2, clientloop.c).
