@@ -1,7 +1,22 @@
-"""A store that an older sshjobs wrote, and processes that work while it is migrated."""
+"""A store that an older sshjobs wrote, and processes that work while it is migrated.
+
+``data/store_4049e08`` is the work of a real sshjobs of version 1 of the store, at
+commit 4049e08: its database, the specs of two jobs, and the programs that it sent to
+the host ``local`` for four jobs and for those two. The programs are run here, so that
+the jobs are there as that version's host half makes them; the rest of the story is of
+today.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import time
+import zlib
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,6 +24,7 @@ import pytest
 
 from sshjobs.errors import StoreError
 from sshjobs.store import Store, schema
+from tests.cli import Cli, end_jobs
 
 pytestmark = pytest.mark.quick
 
@@ -44,3 +60,116 @@ def test_who_is_at_work_hears_of_a_step_that_renames(
     with closing(store):
         rows = store._fetch_rows("SELECT job_id, sent_at FROM intents")
     assert rows == [("x", 0)]
+
+
+DATA = Path(__file__).parent / "data" / "store_4049e08"
+#: Where it was written, and when; the length of the first counts in the specs.
+THERE, THEN = "/tmp/sj01234567", 1795874177.0
+ENDED = {"dwe4q575qi5qm3u6": b"one\n", "nmc7uawar5zvsiv6": b"two\n"}
+RUNNING, SLEEPING = "qbzk55omjlxh5bxn", "ht3lgrsupdjlbtkr"
+HALF_SENT = {"kplbywllgduarzlu": b"five\n", "pzrlthyi5fqt37x6": b"six\n"}
+
+
+def run_old_program(place: Path, name: str) -> list[list[str]]:
+    """Run what the older version sent to its host; return the frames of the reply."""
+    text = (DATA / "program.sh").read_text() + (DATA / name).read_text()
+    program = text.replace(THERE, str(place)).encode()
+    reply = subprocess.run(["sh"], input=program, capture_output=True, check=True)
+    return [line.split() for line in reply.stdout.decode().splitlines()]
+
+
+def write_old_store(place: Path, frames: list[list[str]]) -> None:
+    """Write the older version's store, as it would stand on this machine and today."""
+    home = place / "home"
+    home.mkdir(0o700)
+    shutil.copytree(DATA / "specs", home / "specs")
+    for path in [home / "specs", *(home / "specs").iterdir()]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    for path in (home / "specs").iterdir():
+        path.write_bytes(path.read_bytes().replace(THERE.encode(), str(place).encode()))
+    shift = time.time() - THEN
+    text = re.sub(
+        r"\b1\.7958741\d+e\+09|\b17958741\d+\.\d+",
+        lambda found: repr(float(found[0]) + shift),
+        (DATA / "store.sql").read_text().replace(THERE, str(place)),
+    )
+    base = f"{place}/base"
+    site_id = f"25bf8e1a{zlib.crc32(base.encode()):08x}"
+    text = text.replace("25bf8e1aedb0892b", site_id)
+    text = text.replace("'vm'", f"'{os.uname().nodename}'")
+    with closing(sqlite3.connect(home / "store.db")) as db:
+        db.executescript(f"PRAGMA journal_mode=WAL; {text}; PRAGMA user_version=1;")
+        for frame in frames:
+            if frame[:1] == ["started"]:
+                sql = "UPDATE jobs SET pid = ?, start = ? WHERE id = ?"
+                db.execute(sql, [int(frame[2]), frame[4], frame[1]])
+            elif frame[:1] == ["journal"]:
+                db.execute("UPDATE hosts SET journal_gen = ?", [frame[1]])
+        db.commit()
+
+
+@pytest.fixture(params=["half_sent_arrived", "half_sent_got_lost"])
+def old(request: pytest.FixtureRequest, place: Path) -> Iterator[Cli]:
+    """Have jobs of the older version that ended, that run, and that are half sent."""
+    frames = run_old_program(place, "first.sh")
+    assert sum(frame[:1] == ["started"] for frame in frames) == 4
+    if request.param == "half_sent_arrived":
+        run_old_program(place, "half.sh")
+    write_old_store(place, frames)
+    yield Cli(None, place / "home", place / "base")
+    end_jobs(place / "base")
+
+
+def test_jobs_of_the_version_before_are_known_followed_and_reaped(
+    old: Cli, place: Path
+) -> None:
+    polled = {job["id"]: job["state"] for job in old("poll", "--json").objects}
+    assert polled[RUNNING] == polled[SLEEPING] == "RUNNING"
+    assert set(polled) <= {RUNNING, SLEEPING, *HALF_SENT}
+    follower = old.start("logs", "--follow", RUNNING)
+    assert follower.stdout is not None and follower.stderr is not None
+    assert follower.stdout.readline() == b"three\n"
+    (place / "out.go").touch()
+    out, err = follower.communicate(timeout=60)
+    assert (out, err, follower.returncode) == (b"last\n", b"", 0)
+    assert old("kill", SLEEPING).status == 0
+    assert old("wait", *ENDED, RUNNING, SLEEPING, *HALF_SENT).status == 1
+    listed = {job["id"]: job for job in old.ok("list", "--json").objects}
+    ends = {key: (job["state"], job["exit_status"]) for key, job in listed.items()}
+    assert [ends[key] for key in (*ENDED, *HALF_SENT)] == [
+        ("COMPLETED", 0),
+        ("FAILED", 3),
+        ("COMPLETED", 0),
+        ("FAILED", 6),
+    ]
+    assert ends[RUNNING] == ("COMPLETED", 0) and ends[SLEEPING][0] == "CANCELLED"
+    logs = {RUNNING: b"three\nlast\n", SLEEPING: b"four\n"} | ENDED | HALF_SENT
+    assert {key: old.ok("logs", key).raw for key in listed} == logs
+    # Each ran once, though the two half sent ones were asked for again.
+    runs = {path.name: path.read_text() for path in place.glob("out.[1-6]")}
+    assert runs == {f"out.{number}": "once\n" for number in range(1, 7)}
+    old.ok("reap", "--host", "local")
+    assert list((place / "base" / "jobs").iterdir()) == []
+    assert {key: old.ok("logs", key).raw for key in listed} == logs
+
+
+def test_a_store_that_was_migrated_is_as_a_new_one(tmp_path: Path, place: Path) -> None:
+    write_old_store(place, [])
+    shapes = []
+    for home in (place / "home", tmp_path / "new"):
+        Store(str(home)).close()
+        with closing(sqlite3.connect(home / "store.db")) as db:
+            names = "SELECT name FROM sqlite_master WHERE type = ? ORDER BY name"
+            tables = [name for (name,) in db.execute(names, ["table"])]
+            indices = [name for (name,) in db.execute(names, ["index"])]
+            columns = {
+                name: db.execute(f"PRAGMA table_info({name})").fetchall()
+                for name in tables
+            }
+            keys = {
+                name: db.execute(f"PRAGMA index_info({name})").fetchall()
+                for name in indices
+            }
+            shapes.append((columns, keys, db.execute("PRAGMA user_version").fetchone()))
+    assert shapes[0] == shapes[1]
+    assert shapes[0][2] == (schema.VERSION,)

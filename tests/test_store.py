@@ -441,7 +441,7 @@ def test_a_network_file_system_is_remarked_on_once(
 ) -> None:
     home = str(tmp_path / "home")
     here = where.mount_type(str(tmp_path))
-    monkeypatch.setattr(where, "_NETWORK", frozenset([here]))
+    monkeypatch.setattr(where, "NETWORK_TYPES", frozenset([here]))
     assert "want a local disk" in Store(home).remark
     assert Store(home).remark == ""
 

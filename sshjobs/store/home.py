@@ -9,8 +9,8 @@ from ..owned import check_dir, close_to_others, make_private
 
 #: File systems on which flock and the memory that WAL shares are not to be relied on.
 #: Source: sqlite.org/wal.html, "all processes must be on the same host"; flock(2).
-_NETWORK = frozenset(
-    "nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs beegfs fuse.sshfs "
+NETWORK_TYPES = frozenset(
+    "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs fuse.sshfs "
     "fuse.glusterfs fuse.s3fs fuse.rclone".split()
 )
 
@@ -104,7 +104,7 @@ def describe_network(home: str) -> str:
 def on_network(path: str) -> str:
     """Return the type of the network file system that a path is on, else ""."""
     kind = mount_type(path)
-    return kind if kind in _NETWORK else ""
+    return kind if kind in NETWORK_TYPES else ""
 
 
 def mount_type(path: str, mounts: str = "/proc/self/mounts") -> str:

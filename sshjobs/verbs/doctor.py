@@ -12,6 +12,7 @@ from ..protocol import build_examination, quote
 from ..rounds import Coordinator
 from ..startup.records import Record
 from ..store import on_network
+from ..store.home import NETWORK_TYPES
 from .context import Context
 
 GOOD, WARN, BAD = "ok", "warn", "bad"
@@ -186,7 +187,7 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
     if facts.get("missing"):
         missing = ", ".join(facts["missing"])
         yield Finding(BAD, f"tools are missing: {missing}", "install coreutils and awk")
-    if fact("fstype") in ("nfs", "nfs4", "cifs", "smb2", "lustre", "gpfs"):
+    if fact("fstype") in NETWORK_TYPES:
         text = f"jobs lie on a network file system ({fact('fstype')})"
         yield Finding(GOOD, text, "each machine sees to the jobs that it runs")
     lacking = [name for name in _ABILITIES if fact(name) == "no"]

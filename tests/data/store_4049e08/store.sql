@@ -1,0 +1,59 @@
+BEGIN TRANSACTION;
+CREATE TABLE hosts (
+    conn TEXT PRIMARY KEY, host TEXT NOT NULL, node TEXT NOT NULL DEFAULT '',
+    identity BLOB NOT NULL DEFAULT x'', base TEXT NOT NULL DEFAULT '',
+    since REAL NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
+    journal_gen TEXT NOT NULL DEFAULT '', journal_at INTEGER NOT NULL DEFAULT 0,
+    round_started_at REAL NOT NULL DEFAULT 0, round_ended_at REAL NOT NULL DEFAULT 0,
+    watched_at REAL NOT NULL DEFAULT 0, stirred_at REAL NOT NULL DEFAULT 0,
+    unwatched_until REAL NOT NULL DEFAULT 0,
+    cooldown_until REAL NOT NULL DEFAULT 0, cooldown_set_at REAL NOT NULL DEFAULT 0,
+    cause TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
+    bad_rounds INTEGER NOT NULL DEFAULT 0, refused TEXT NOT NULL DEFAULT '{}',
+    handshakes INTEGER NOT NULL DEFAULT 0, drops INTEGER NOT NULL DEFAULT 0,
+    refusals INTEGER NOT NULL DEFAULT 0, sessions INTEGER NOT NULL DEFAULT 0,
+    rounds INTEGER NOT NULL DEFAULT 0, bytes_in INTEGER NOT NULL DEFAULT 0,
+    bytes_out INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+INSERT INTO "hosts" VALUES('25bf8e1aedb0892b','local','vm',X'281100000075100000003235626638653161323339336631313075050000006C6F63616C75000000007502000000766D7501000000306900000000750000000075000000004675000000002800000000750000000028020000006900000000690000000028000000005475000000002800000000','/tmp/sj01234567/base',1.79587417553186678891e+09,0,'2271977',118,1.79587417674465394017e+09,1.79587417677567410473e+09,0.0,0.0,0.0,0.0,0.0,'',0,0,'{}',0,0,0,0,2,736,54773);
+CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO "identities" VALUES('local
+
+
+auto',X'281100000075100000003235626638653161323339336631313075050000006C6F63616C75000000007502000000766D7501000000306900000000750000000075000000004675000000002800000000750000000028020000006900000000690000000028000000005475000000002800000000');
+CREATE TABLE intents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, conn TEXT NOT NULL, kind TEXT NOT NULL,
+    job_id TEXT NOT NULL, pid INTEGER NOT NULL, pid_start TEXT NOT NULL,
+    created_at REAL NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT ''
+);
+INSERT INTO "intents" VALUES(5,'25bf8e1aedb0892b','start','kplbywllgduarzlu',70,'766049',1.79587417684196949002e+09,1,0,'');
+INSERT INTO "intents" VALUES(6,'25bf8e1aedb0892b','start','pzrlthyi5fqt37x6',70,'766049',1.79587417684196949002e+09,1,0,'');
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, host TEXT NOT NULL, conn TEXT NOT NULL, state TEXT NOT NULL,
+    key TEXT NOT NULL, name TEXT NOT NULL, once INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, command TEXT NOT NULL, digest TEXT NOT NULL,
+    cwd TEXT NOT NULL, shell TEXT NOT NULL, env_names TEXT NOT NULL, timeout REAL,
+    cleanup TEXT NOT NULL, exit_status INTEGER, signal INTEGER, reason TEXT NOT NULL,
+    node TEXT NOT NULL, pid INTEGER, start TEXT NOT NULL, submitted_at REAL NOT NULL,
+    started_at REAL, finished_at REAL, log_bytes INTEGER NOT NULL,
+    log_home INTEGER NOT NULL, log_final INTEGER NOT NULL, reaped_at REAL
+) WITHOUT ROWID;
+INSERT INTO "jobs" VALUES('dwe4q575qi5qm3u6','local','25bf8e1aedb0892b','COMPLETED','','',0,1,'echo once >>"/tmp/sj01234567/out.1"; echo one','','','','',NULL,'never',0,NULL,'','vm',31,'765932',1.79587417553198385239e+09,1795874175.63,1795874175.64,4,0,0,NULL);
+INSERT INTO "jobs" VALUES('ht3lgrsupdjlbtkr','local','25bf8e1aedb0892b','RUNNING','','',0,1,'echo once >>"/tmp/sj01234567/out.4"; echo four; exec sleep 1000','','','','',NULL,'never',NULL,NULL,'','vm',37,'765933',1.79587417553198695177e+09,1795874175.63,NULL,0,0,0,NULL);
+INSERT INTO "jobs" VALUES('kplbywllgduarzlu','local','25bf8e1aedb0892b','PENDING','','',0,1,'echo once >>"/tmp/sj01234567/out.5"; echo five','','','','',NULL,'never',NULL,NULL,'','',NULL,'',1.79587417684121274943e+09,NULL,NULL,0,0,0,NULL);
+INSERT INTO "jobs" VALUES('nmc7uawar5zvsiv6','local','25bf8e1aedb0892b','FAILED','','',0,1,'echo once >>"/tmp/sj01234567/out.2"; echo two; exit 3','','','','',NULL,'never',3,NULL,'','vm',32,'765932',1.79587417553198480605e+09,1795874175.63,1795874175.65,4,0,0,NULL);
+INSERT INTO "jobs" VALUES('pzrlthyi5fqt37x6','local','25bf8e1aedb0892b','PENDING','','',0,1,'echo once >>"/tmp/sj01234567/out.6"; echo six; exit 6','','','','',NULL,'never',NULL,NULL,'','',NULL,'',1.79587417684121370322e+09,NULL,NULL,0,0,0,NULL);
+INSERT INTO "jobs" VALUES('qbzk55omjlxh5bxn','local','25bf8e1aedb0892b','RUNNING','','',0,1,'echo once >>"/tmp/sj01234567/out.3"; echo three; while [ ! -e "/tmp/sj01234567/out.go" ]; do sleep 0.1; done; echo last','','','','',NULL,'never',NULL,NULL,'','vm',33,'765932',1.79587417553198575971e+09,1795874175.63,NULL,0,0,0,NULL);
+CREATE INDEX jobs_active ON jobs (conn) WHERE state IN ('PENDING', 'RUNNING');
+CREATE INDEX jobs_active_age ON jobs (submitted_at, id)
+    WHERE state IN ('PENDING', 'RUNNING');
+CREATE INDEX jobs_key ON jobs (key, submitted_at) WHERE key <> '';
+CREATE INDEX jobs_age ON jobs (submitted_at);
+CREATE INDEX jobs_unreaped ON jobs (conn, finished_at)
+    WHERE reaped_at IS NULL AND state NOT IN ('PENDING', 'RUNNING');
+CREATE INDEX intents_open ON intents (conn, done, id);
+CREATE INDEX intents_job ON intents (job_id);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('intents',6);
+COMMIT;
