@@ -31,7 +31,7 @@ def command_line() -> str:
         "# The command line\n",
         _MADE.format(source="sshjobs/cli/manual.py"),
         f"{manual.SUMMARY} The same verbs are Invoke tasks wherever a `tasks.py` takes "
-        "in `sshjobs.tasks`; there, what stands by its place here is a flag too "
+        "in `sshjobs.tasks`; there, an argument by its place is a flag too "
         "(`inv submit --host H --command LINE`).\n",
         "Results go to standard output, everything for people to standard error. "
         "With `--json` a line of output is one JSON object; that of a job has the "

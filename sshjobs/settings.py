@@ -245,7 +245,7 @@ class Settings:
     They never change; :meth:`replace` makes a copy with other values.
 
     ``given`` has the names of those that somebody has set; a default of ours does not
-    beat what the user's ssh_config says.
+    beat the user's ssh_config.
     """
 
     __slots__ = (*(setting.name for setting in SETTINGS), "given")
@@ -341,7 +341,7 @@ def check_environ(environ: Mapping[str, str]) -> None:
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Refuse a config file in which something is wrong, for whatever host it is.
+    """Refuse a config file with a mistake, for any host.
 
     Raises:
         SpecError: the message names the setting, and the host's table.
@@ -466,7 +466,7 @@ def resolve(
         host: As the user typed it; names a ``[host."..."]`` table of ``config``.
         config: The config file, parsed; empty if there is none.
         environ: The environment, of which ``SSHJOBS_<NAME>`` is read.
-        flags: What the call itself said; ``None`` values count as not said.
+        flags: Values that the call itself gave; ``None`` values count as not said.
 
     Raises:
         SpecError: a value of the wrong kind, or a setting that does not exist.

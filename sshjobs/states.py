@@ -61,7 +61,7 @@ def end_event(
     """Name the event of an end.
 
     Args:
-        exit_status: What the main process returned, None if it died of a signal.
+        exit_status: The main process's return value, None if it died of a signal.
         signal: The signal's number, None if the process returned.
         cause: ``"cancelled"``, ``"timeout"`` or ``""``, as the runner recorded it.
         lost: The host has no record of an end and no process either.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Arg(Record):
     """One argument of a verb; a name that begins with ``-`` is a flag.
 
-    ``kind`` says what its value is: ``text``, ``path`` and ``choice`` are ``str``,
+    ``kind`` is the type of its value: ``text``, ``path`` and ``choice`` are ``str``,
     ``count`` and ``port`` are ``int``, ``seconds`` is ``float``; each of them
     ``None`` if not given. ``flag`` is ``bool``. ``list`` (positional, any number)
     and ``rest`` (positional, all that follows) are lists of ``str``, and so is

@@ -1,9 +1,9 @@
-"""What a host said, brought into the store.
+"""The words of a host, brought into the store.
 
 Theory of operation: the events of a reply are applied in the order in which the host
 said them, inside the one transaction of the round. Each event is true whether or not
 the rest of the reply arrived (:func:`keep_settled_events` takes out the few that are
-not), and applying one twice changes nothing: a final state absorbs what comes after
+not), and applying one twice changes nothing: a final state absorbs all that comes after
 it, offsets of logs only grow. A host has a say in the jobs of its own site only.
 
 A handler is a function of one event and of :class:`.changes.JobChanges`, kept by kind:
@@ -32,8 +32,8 @@ class ReplyApplier:
         store: The store.
         site_id: The site whose host replied.
         host: Its name, for error texts.
-        intents: What stood in the request.
-        skew: What to add to the host's instants to make them ours, in seconds.
+        intents: Those of the request.
+        skew: Seconds to add to the host's instants to make them ours.
         now: The instant of the application.
     """
 
@@ -50,7 +50,7 @@ class ReplyApplier:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What is known of the host itself by now, for its row."""
+        """Columns of the host's row that the reply changes."""
         return self._changes.columns
 
     def apply(self, events: list[protocol.Event]) -> list[str]:

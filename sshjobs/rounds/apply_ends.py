@@ -1,4 +1,4 @@
-"""What a host says of how jobs do and end, and of kills, brought into the store."""
+"""The host's words on jobs, ends and kills, brought into the store."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def apply_unseen(changes: JobChanges, event: protocol.Unseen) -> None:
 
 
 def apply_due(changes: JobChanges, event: protocol.Due) -> None:
-    """End what was told to end while its node could not be reached.
+    """End a job that was told to end while its node could not be reached.
 
     Whoever told it: the job may be another client's, or be declared lost.
     """

@@ -1,4 +1,4 @@
-"""What a host says of logs and of directories, brought into the store."""
+"""The host's words on logs and directories, brought into the store."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def apply_differs(changes: JobChanges, event: protocol.Differs) -> None:
 
 
 def apply_no_log(changes: JobChanges, event: protocol.NoLog) -> None:
-    """Tell who wants the log of an ended job that none is left to bring.
+    """Tell callers that want the log of an ended job that none is left to bring.
 
     Of one that has not ended, the checks of the same request say more.
     """

@@ -1,4 +1,4 @@
-"""What a host says of starts, brought into the store: started, claimed, refused."""
+"""The host's words on starts, brought into the store: started, claimed, refused."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def apply_refused(changes: JobChanges, event: protocol.Refused) -> None:
 
 
 def give_up_start(changes: JobChanges, job_id: str, detail: str, hint: str) -> None:
-    """Tell who wanted a job started that nothing of it ran, or will."""
+    """Tell callers that wanted a job started that nothing of it ran, or will."""
     if is_id_promised(changes, job_id):
         changes.end_unstarted(job_id, "failed", detail)
         return

@@ -1,4 +1,4 @@
-"""What one request asked about: nothing else that its reply says counts.
+"""The questions of one request: nothing else that its reply says counts.
 
 Theory of operation: a host is not trusted with this machine. Each event of a reply
 passes here, before a fact is applied, a byte of log is written or a file is unlinked.
@@ -47,7 +47,7 @@ _OF_ROUND = (
 
 
 class Asked:
-    """What a request asked, and what of it is still to come.
+    """The questions of a request, and the answers that are still to come.
 
     Args:
         request: The request.
@@ -81,7 +81,7 @@ class Asked:
         }
 
     def check(self, event: protocol.Event) -> protocol.Event:
-        """Return an event that counts, or what stands for one that does not.
+        """Return an event that counts, or a substitute for one that does not.
 
         Raises:
             ProtocolError: log bytes that were not asked for.
@@ -135,6 +135,6 @@ def _ids(wanted: Iterable[protocol.Start | protocol.Check | protocol.Reap]) -> s
 
 
 def _stray(event: protocol.Event, what: str) -> protocol.Unread:
-    """Return what stands for a fact about what was not asked: of nobody."""
+    """Return an event of nobody in place of one that was not asked for."""
     kind = type(event).__name__.lower()
     return protocol.Unread("", f"{kind}: {what}: not asked about")

@@ -1,7 +1,7 @@
-"""How much may come from a host, and how long it may take: what was asked, no more.
+"""How much may come from a host, and how long it may take: the answer, no more.
 
 Theory of operation: a host is not trusted with the memory, the disk or the time of
-this machine. Whatever it sends, a session ends: each frame must be one that the
+this machine. Every session ends: each frame must be one that the
 request can have caused, log bytes are as many as were asked for, and what is no answer
 (noise before the fence, beats, standard error) is no sign of life beyond its own
 bound. A host that sends more breaks the protocol, which is told apart from one that is
@@ -60,7 +60,7 @@ _ALIVE = 4096
 
 
 class Over(Exception):
-    """The reply is whole; what the session still says is of no interest."""
+    """The reply is whole; further bytes of the session are of no interest."""
 
 
 class Bounds:
@@ -84,7 +84,7 @@ class Bounds:
         self._log_bytes = 0
 
     def broke(self, what: str) -> ProtocolError:
-        """Return the error of a host that sends what nobody asked for."""
+        """Return the error of a host that sends more than was asked for."""
         return ProtocolError(
             self._host, f"the host sends {what}; the session was ended and no more read"
         )
@@ -163,7 +163,7 @@ class ReplyBounds(Bounds):
         return job_id in self._ids
 
     def event(self, event: Event) -> None:
-        """Take note of a frame, or of log bytes; what counts is a sign of life."""
+        """Take note of a frame, or of log bytes: a sign of life."""
         if isinstance(event, LogData):
             self.log(len(event.data))
             return
@@ -177,7 +177,7 @@ class ReplyBounds(Bounds):
             self.live()
 
     def _count(self, event: Event) -> None:
-        """Take a frame off what there may be of its kind."""
+        """Take a frame off the number of its kind."""
         if isinstance(event, Beat):
             self._beats_left -= 1
         elif self._lists and not self.is_asked(getattr(event, "job_id", "")):
@@ -214,7 +214,7 @@ class ReplyBounds(Bounds):
 
 
 class Collector:
-    """A sink that keeps what a host says, within bounds.
+    """A sink that keeps a host's words, within bounds.
 
     Args:
         host: Its name, for the error.
@@ -223,7 +223,7 @@ class Collector:
         beat: Called whenever something came, and about once a second.
 
     Attributes:
-        said: What it has said.
+        said: The bytes so far.
     """
 
     def __init__(

@@ -27,8 +27,8 @@ class JobChanges:
         store: The store, inside the caller's transaction.
         site_id: The site whose host replied.
         host: Its name, for error texts.
-        intents: What stood in the request.
-        skew: What to add to the host's instants to make them ours, in seconds.
+        intents: Those of the request.
+        skew: Seconds to add to the host's instants to make them ours.
         now: The instant of the application.
 
     Attributes:
@@ -38,7 +38,7 @@ class JobChanges:
             has closed yet.
         brought_anew: Whose logs are being brought anew, see ``apply_differs``.
         node: Which machine replied, once it has said so.
-        columns: What is known of the host itself by now, for its row.
+        columns: Columns of the host's row that the reply changes.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class JobChanges:
         self._started_ids -= waiting
 
     def change(self, job_id: str, event: str = "", **columns: Any) -> None:
-        """Advance a job; what is final keeps all but what is said of its log."""
+        """Advance a job; a final one keeps all columns but those of its log."""
         job = self.jobs.get(job_id)
         if job is None or (states.is_final(job.state) and event):
             return
@@ -96,7 +96,7 @@ class JobChanges:
         self.jobs[job_id] = job._replace(state=state, **columns)
 
     def serve_intents(self, kind: str, job_id: str, note: str = "") -> None:
-        """Close intents, once all facts are known; what is said first of one counts."""
+        """Close intents, once all facts are known; the first word on one counts."""
         numbers = self.intents.pop((kind, job_id), ())
         self._served.setdefault(note, []).extend(numbers)
 
@@ -131,7 +131,7 @@ class JobChanges:
         self.serve_intents("start", job_id)
 
     def close_intents(self) -> list[str]:
-        """Close what the reply served, in the store.
+        """Close the intents that the reply served, in the store.
 
         Returns:
             The ids of jobs whose specs are not needed any more.

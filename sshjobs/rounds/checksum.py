@@ -40,12 +40,12 @@ class Sums:
 
     @property
     def sha256(self) -> str:
-        """The sum of what has come so far, as sha256sum(1) prints it."""
+        """The sum of the bytes so far, as sha256sum(1) prints it."""
         return self._sha256.hexdigest()
 
     @property
     def cksum(self) -> int:
-        """The sum of what has come so far, as cksum(1) prints it."""
+        """The sum of the bytes so far, as cksum(1) prints it."""
         size = (self.length.bit_length() + 7) // 8
         number = self.length.to_bytes(size, "little").translate(_MIRRORED)
         return int(f"{zlib.crc32(number, self._register):032b}"[::-1], 2)

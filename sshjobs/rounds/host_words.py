@@ -1,4 +1,4 @@
-"""The host's own words, for who must find out why nothing of ours ran there.
+"""The host's own words, to find out why nothing of ours ran there.
 
 An expired password, a restricted shell, a forced command, a limit of processes: each
 says so in a line of its own, mostly on stderr.
@@ -14,10 +14,10 @@ _PART = 240
 
 
 def words_of_session(preamble: bytes, ran: Completed) -> str:
-    """Return what a session said and how it ended, on one line, safe to show.
+    """Return a session's words and its end, on one line, safe to show.
 
     Args:
-        preamble: What came on stdout before our own reply.
+        preamble: Bytes on stdout before our own reply.
         ran: How the session ended, with the head of its stderr.
     """
     said = [_quote(preamble), _quote(ran.stderr)]

@@ -1,4 +1,4 @@
-"""What a job's row says of its log, of its end and of its directory on the host.
+"""A job's log, its end and its directory on the host, by its row.
 
 Pure functions over one :class:`~sshjobs.model.Job`: rounds plan with them, a reply is
 applied with them, verbs show with them.

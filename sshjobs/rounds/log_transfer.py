@@ -112,7 +112,7 @@ class LogTransfer:
         """Bring it; return whether to try that again, should there be more.
 
         Raises:
-            TransportError: as of any session; what has come by then counts.
+            TransportError: as of any session; bytes that are here by then count.
             StoreError: the file cannot be written.
         """
         if not _may_be_written(self._behind() + _NOISE):
@@ -166,7 +166,7 @@ class LogTransfer:
         return self._behind() + _NOISE
 
     def _look(self, at: int) -> bytes:
-        """See what has come up to an offset; return what is to be said to the host."""
+        """See how far the file has come; return the words for the host."""
         if not self._goes:
             return self._find_fence(at - self._behind())
         if not self._site.room():
@@ -217,7 +217,7 @@ class LogTransfer:
         return protocol.GO
 
     def _cut(self, size: int) -> None:
-        """Cut off what does not count, unless more counts by now: another leads."""
+        """Cut off bytes that do not count, unless another leads and counts more."""
         with self._site.store.write():
             if not self._leads():
                 raise _Enough
@@ -256,7 +256,7 @@ class LogTransfer:
         return self._site.generation() == self._lead.generation
 
     def _count(self) -> None:
-        """Have the store know what has come, unless another leads by now."""
+        """Have the store count the bytes, unless another leads by now."""
         site, store = self._site, self._site.store
         offset, length = self._want.offset + self._counted, self._come - self._counted
         if not length:

@@ -1,4 +1,4 @@
-"""What a host did with our program, where no sh has run it."""
+"""The obstacles on a host where no sh has run our program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ACCOUNT = (
 
 
 def echoes(transport: Transport, timeout: float) -> bool:
-    """Tell whether a host runs what it is sent: a program that only ends, by a status.
+    """Tell whether a host runs programs: one that only ends, by a status.
 
     The status is no constant, which a shell that runs nothing of ours could have, too.
     """
@@ -40,7 +40,7 @@ def echoes(transport: Transport, timeout: float) -> bool:
 
 
 def not_run(host: str, reply: Reply, ran: Completed) -> TransportError:
-    """Return what it means that a session ended before the fence of its reply."""
+    """Return the error of a session that ended before the fence of its reply."""
     name = reply.obstacle
     if b"fish: " in ran.stderr and not name:  # fish 3.6 parses all of it first
         name = "fish"

@@ -18,12 +18,12 @@ class ReplySink:
     """The sink of one session.
 
     Args:
-        reply: What reads the reply.
+        reply: The reader of the reply.
         check: Returns each event as it counts, see :class:`.asked.Asked`.
         log_path: Tells where a job's log belongs.
         take: Called with each event but log bytes.
         beat: Called whenever something came, and about once a second.
-        bounds: What may come, and until when.
+        bounds: How much may come, and until when.
 
     Attributes:
         bytes_in: How many bytes have come.
@@ -112,5 +112,5 @@ def open_log(path: str) -> int:
 
 
 def not_written(path: str, error: OSError) -> errors.StoreError:
-    """Return what it means that a log cannot be put into its file."""
+    """Return the error of a log that cannot be put into its file."""
     return errors.StoreError(f"{path}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""What one request asks of a host: every open intent, within bounds."""
+"""One request to a host: every open intent, within bounds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Plan(Record):
 
 
 def expire(site: Site, now: float) -> None:
-    """See to what processes wanted that died too long ago."""
+    """See to intents of processes that died too long ago."""
     store, site_id = site.store, site.site_id
     for intent in store.expire(site_id, site.settings.intent_ttl, now):
         if intent.kind == "start" and intent.sent:
@@ -64,7 +64,7 @@ def expire(site: Site, now: float) -> None:
 
 
 def collect(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
-    """Return what is asked for now; inside a transaction.
+    """Return the request of now; inside a transaction.
 
     Args:
         listing: Every job directory is asked about as well.
@@ -133,7 +133,7 @@ def _ends(job_requests: list[protocol.Start], wanted: set[str]) -> tuple[str, ..
 
 
 def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[Intent]:
-    """Choose what may be deleted on the host: all of its log is here, for good."""
+    """Choose jobs that may be deleted on the host: all of the log is here, for good."""
     reaps: list[Intent] = []
     size = 0
     for intent in intents:
@@ -150,7 +150,7 @@ def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[In
 def _starts(
     site: Site, intents: list[Intent], jobs: dict[str, Job]
 ) -> tuple[list[Intent], list[protocol.Start]]:
-    """Choose what to start, within the bounds of a request."""
+    """Choose jobs to start, within the bounds of a request."""
     chosen: list[Intent] = []
     job_requests: list[protocol.Start] = []
     seen: set[str] = set()
@@ -186,7 +186,7 @@ def _serve_nothing(site: Site, intent: Intent, job: Job | None) -> None:
 def _logs(
     site: Site, rounds: int, intents: list[Intent], jobs: dict[str, Job]
 ) -> tuple[protocol.LogWant, ...]:
-    """Share the bytes of one reply among all who want log."""
+    """Share the bytes of one reply among all that want log."""
     wanted = {}
     for intent in intents:
         job = jobs.get(intent.job_id)

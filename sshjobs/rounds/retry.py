@@ -43,7 +43,7 @@ def _rounds(count: int) -> str:
 
 
 class RetryBudget:
-    """How long one pursuit goes on after failures, whoever led into them.
+    """How long one pursuit goes on after failures of any leader.
 
     The counts are those of the store, so that what one process has tried, all
     have; each pursuit gives up after its own share of them.

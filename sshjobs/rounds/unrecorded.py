@@ -13,7 +13,7 @@ from .site import Site
 
 
 def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list[str]:
-    """Run a round that ends jobs and does nothing else; return who was told.
+    """Run a round that ends jobs and does nothing else; return the ids that were told.
 
     Raises:
         TransportError: there is no connection, or it broke.

@@ -1,9 +1,9 @@
-"""The watch: one session that listens to a host's journal and wakes who waits.
+"""The watch: one session that listens to a host's journal and wakes the waiters.
 
 Theory of operation: while processes wait for jobs of a host, the first of them that
 gets ``watch.<conn>`` keeps one more session open on the shared connection. The host
 says there when a job has ended; the watch writes that instant into the store and
-rings the bell; who waits then runs a round, which alone says how the job is.
+rings the bell; a waiter then runs a round, which alone says how the job is.
 Nothing is learnt from the watch itself: with it refused, cut or silent, polling
 goes on as without it. It makes no connection, it only rides on one. When its
 process ends, the next one that waits takes over.
@@ -65,7 +65,7 @@ class _Limits:
     """How much a watch may say, how long it may last, and how often it wakes others.
 
     An end that is heard of while others came too quickly is told with the next one, or
-    with the next sign of life; who waits also asks without one.
+    with the next sign of life; a waiter also asks without one.
     """
 
     def __init__(self, host: str) -> None:
@@ -76,7 +76,7 @@ class _Limits:
         self._stirs_left = _STIRS
 
     def take(self, count: int, beats: int) -> None:
-        """Take note of what came; raise once it is too much."""
+        """Take note of bytes that came; raise once they are too many."""
         self._bytes_left -= count
         late = time.monotonic() > self._ends_at
         if self._bytes_left < 0 or late or beats > 2 * protocol.WATCH_BEATS:

@@ -132,7 +132,7 @@ class IntentTable(JobTable):
     def unowned_intents(self, site_id: str) -> bool:
         """Tell whether something is open that no process waits for.
 
-        A job to start is not meant: whoever has its id will ask.
+        A job to start is not meant: the holder of its id will ask.
         """
         sql = (
             "SELECT 1 FROM intents WHERE site_id = ? AND done = 0 AND pid = 0 "

@@ -1,8 +1,8 @@
 """Finds the live master of a connection, and the record of its owner.
 
 Theory of operation: a master is an ``ssh -N -f`` that owns the connection and
-listens at a control socket. Whoever finds a live one uses it, without any lock.
-Whoever does not waits for the gate, looks again, clears away what is dead, starts
+listens at a control socket. A process that finds a live one uses it, without any lock.
+Any other waits for the gate, looks again, clears away remains of dead ones, starts
 one master and asks *that socket* for it.
 
 ``ControlMaster=auto`` is not used: processes that race each make a connection, and
