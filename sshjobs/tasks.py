@@ -122,13 +122,14 @@ def _build_task(verb: Verb) -> Task[Callable[..., None]]:
         iterable=[_name_parameter(arg) for arg in verb.args if arg.takes_many],
         # Without this Invoke adds one-letter flags of its own that the CLI has not.
         auto_shortflags=False,
-        help={_name_parameter(arg): _flag_help(arg) for arg in verb.args},
+        help=dict(map(_describe_flag, verb.args)),
     )
 
 
-def _flag_help(arg: Arg) -> str:
+def _describe_flag(arg: Arg) -> tuple[str, str]:
+    """Return a flag's name in Invoke, and its help."""
     text = arg.help.removesuffix("; put -- before it")
-    return f"{text} (may be repeated)" if arg.takes_many else text
+    return _name_parameter(arg), text + " (may be repeated)" * arg.takes_many
 
 
 #: One task a verb, in the order of the manual.

@@ -64,21 +64,15 @@ class Arg(Record):
         if self.kind == "seconds":
             return seconds(text)
         if self.kind == "count":
-            return self._read_count(text)
+            if not (text.isascii() and text.isdigit() and len(text) < 19):
+                raise SpecError(f"not a count: {text[:40]!r}")
+            return int(text)
         if self.kind == "port":
-            return self._read_port(text)
+            try:
+                return check_port(text)
+            except ValueError as error:
+                raise SpecError(str(error)) from error
         return self._read_choice(text) if self.kind == "choice" else text
-
-    def _read_count(self, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise SpecError(f"not a count: {text[:40]!r}")
-        return int(text)
-
-    def _read_port(self, text: str) -> int:
-        try:
-            return check_port(text)
-        except ValueError as error:
-            raise SpecError(str(error)) from error
 
     def _read_choice(self, text: str) -> str:
         for choice in self.choices:

@@ -126,15 +126,12 @@ def _play_all_scenes(stage: Stage, stack: ExitStack) -> dict[str, Any]:
 
 def _end_what_runs(stage: Stage) -> None:
     """End all that may still run; each step on its own, since any may be needless."""
-    for words in (("kill", *_find_active_jobs(stage)), ("disconnect", stage.host)):
+    listed = stage.objects("list")
+    active = [job["id"] for job in listed if job["state"] in ("PENDING", "RUNNING")]
+    for words in (("kill", *active), ("disconnect", stage.host)):
         if len(words) > 1:
             process = stage.start(*words)
             process.communicate(timeout=COMMAND_BOUND)
-
-
-def _find_active_jobs(stage: Stage) -> list[str]:
-    listed = stage.objects("list")
-    return [job["id"] for job in listed if job["state"] in ("PENDING", "RUNNING")]
 
 
 def _submit_crowd(stage: Stage) -> list[str]:

@@ -60,7 +60,7 @@ class Stage:
             good: The exit statuses that it may have.
 
         Raises:
-            Failed: it ended with another one.
+            DemoFailed: it ended with another one.
         """
         show = 0 if self.quiet else show
         if show:
@@ -69,7 +69,10 @@ class Stage:
         with _end_if_too_long(process):
             text = _read_output(process, show)
         if process.returncode not in good:
-            raise DemoFailed(f"sshjobs {words[0]}: {_describe_end(process)}")
+            assert process.stderr
+            said = process.stderr.read().decode("utf-8", "replace").strip()
+            end = f"status {process.returncode}: {said}"
+            raise DemoFailed(f"sshjobs {words[0]}: {end}")
         return text
 
     def objects(
@@ -112,9 +115,3 @@ def _read_output(process: subprocess.Popen[bytes], show: int) -> str:
         print(f"... and {len(lines) - show} more", flush=True)
     process.wait()
     return "".join(lines)
-
-
-def _describe_end(process: subprocess.Popen[bytes]) -> str:
-    assert process.stderr
-    said = process.stderr.read().decode("utf-8", "replace").strip()
-    return f"status {process.returncode}: {said}"

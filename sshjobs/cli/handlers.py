@@ -133,7 +133,7 @@ def _yield_ssh_options(values: Values) -> Iterator[str]:
         if values.get(letter) is not None:
             yield f"{name}={values[letter]}"
     for path in values.get("i") or ():
-        yield f"IdentityFile={_quote_config_word(_make_path_absolute(path))}"
+        yield f"IdentityFile={_quote_for_ssh_config(_make_path_absolute(path))}"
     yield from values.get("o") or ()
 
 
@@ -149,29 +149,25 @@ def _make_path_absolute(path: str) -> str:
         ) from error
 
 
-def _quote_config_word(text: str) -> str:
+def _quote_for_ssh_config(text: str) -> str:
     """Return a text as one word of ssh_config(5)."""
     if text and not set(text) & set(" \t\"'\\#"):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _handle_submit(ctx: Context, values: Values) -> int:
+def handle_submit(ctx: Context, values: Values) -> int:
     try:
         return _submit_each_request(ctx, values)
     except errors.NotYet as error:
-        _print_unanswered(ctx, values, error)
+        # The output so far stays in step with the lines of the input.
+        for job_id in error.job_ids:
+            job = ctx.store.job(job_id)
+            if job is None:
+                print_failed_line(values, len(error.job_ids), error)
+            else:
+                print_line(format_json(job.public()) if values.get("json") else job_id)
         raise errors.NotYet(error.detail) from error
-
-
-def _print_unanswered(ctx: Context, values: Values, error: errors.NotYet) -> None:
-    """Print the results of a batch so far, in step with its input."""
-    for job_id in error.job_ids:
-        job = ctx.store.job(job_id)
-        if job is None:
-            print_failed_line(values, len(error.job_ids), error)
-        else:
-            print_line(format_json(job.public()) if values.get("json") else job_id)
 
 
 def _submit_each_request(ctx: Context, values: Values) -> int:
@@ -203,7 +199,7 @@ def _submit_each_request(ctx: Context, values: Values) -> int:
     return status
 
 
-def _handle_run(ctx: Context, values: Values) -> int:
+def handle_run(ctx: Context, values: Values) -> int:
     from ..verbs.run import exit_status_of, run_job
     from .job_requests import read_one_job_request
 
@@ -244,7 +240,7 @@ def _saying_that_it_goes_on(started: list[Job], detach: bool) -> Iterator[None]:
         raise
 
 
-def _handle_poll(ctx: Context, values: Values) -> int:
+def handle_poll(ctx: Context, values: Values) -> int:
     from ..verbs.poll import poll_jobs
 
     sensor = bool(values.get("sensor"))
@@ -265,7 +261,7 @@ def _handle_poll(ctx: Context, values: Values) -> int:
     return status
 
 
-def _handle_wait(ctx: Context, values: Values) -> int:
+def handle_wait(ctx: Context, values: Values) -> int:
     from ..verbs.wait import wait_for_jobs
 
     results = wait_for_jobs(
@@ -283,7 +279,7 @@ def _handle_wait(ctx: Context, values: Values) -> int:
     return 1 if results.any_bad() else 0
 
 
-def _handle_logs(ctx: Context, values: Values) -> int:
+def handle_logs(ctx: Context, values: Values) -> int:
     from ..verbs.logs import copy_log
     from ..verbs.selection import find_job
 
@@ -303,7 +299,7 @@ def _handle_logs(ctx: Context, values: Values) -> int:
     return report_missing_bytes(job)
 
 
-def _handle_show(ctx: Context, values: Values) -> int:
+def handle_show(ctx: Context, values: Values) -> int:
     from ..verbs.selection import find_job
 
     job = find_job(ctx, values["job"])
@@ -316,7 +312,7 @@ def _handle_show(ctx: Context, values: Values) -> int:
     return 0
 
 
-def _handle_kill(ctx: Context, values: Values) -> int:
+def handle_kill(ctx: Context, values: Values) -> int:
     from ..verbs.kill import kill_jobs
 
     forget = bool(values.get("forget"))
@@ -326,7 +322,7 @@ def _handle_kill(ctx: Context, values: Values) -> int:
     return report_host_errors(results)
 
 
-def _handle_reap(ctx: Context, values: Values) -> int:
+def handle_reap(ctx: Context, values: Values) -> int:
     from ..verbs.reap import reap_jobs
 
     if values.get("tmpfiles"):
@@ -352,7 +348,7 @@ def _build_tmpfiles_line(ctx: Context, values: Values) -> str:
     return f"e {base}/jobs - - - {days}d"
 
 
-def _handle_list(ctx: Context, values: Values) -> int:
+def handle_list(ctx: Context, values: Values) -> int:
     from ..verbs.selection import select_recorded_jobs
 
     for job in select_recorded_jobs(
@@ -362,7 +358,7 @@ def _handle_list(ctx: Context, values: Values) -> int:
     return 0
 
 
-def _handle_connect(ctx: Context, values: Values) -> int:
+def handle_connect(ctx: Context, values: Values) -> int:
     from ..verbs.connect import connect_host
 
     state = connect_host(ctx, values["host"])
@@ -373,7 +369,7 @@ def _handle_connect(ctx: Context, values: Values) -> int:
     return 0
 
 
-def _handle_disconnect(ctx: Context, values: Values) -> int:
+def handle_disconnect(ctx: Context, values: Values) -> int:
     from ..verbs.disconnect import disconnect_host
 
     was = disconnect_host(ctx, values["host"])
@@ -386,7 +382,7 @@ def _handle_disconnect(ctx: Context, values: Values) -> int:
     return 0
 
 
-def _handle_hosts(ctx: Context, values: Values) -> int:
+def handle_hosts(ctx: Context, values: Values) -> int:
     import time
 
     from ..display.rows import build_host_object, yield_host_lines
@@ -401,7 +397,7 @@ def _handle_hosts(ctx: Context, values: Values) -> int:
     return 0
 
 
-def _handle_doctor(ctx: Context, values: Values) -> int:
+def handle_doctor(ctx: Context, values: Values) -> int:
     from ..verbs.doctor import examine_host
 
     findings = examine_host(ctx, values["host"])
@@ -415,17 +411,17 @@ def _handle_doctor(ctx: Context, values: Values) -> int:
 
 
 _HANDLERS: dict[str, Callable[[Context, Values], int]] = {
-    "submit": _handle_submit,
-    "run": _handle_run,
-    "poll": _handle_poll,
-    "wait": _handle_wait,
-    "logs": _handle_logs,
-    "show": _handle_show,
-    "kill": _handle_kill,
-    "reap": _handle_reap,
-    "list": _handle_list,
-    "connect": _handle_connect,
-    "disconnect": _handle_disconnect,
-    "hosts": _handle_hosts,
-    "doctor": _handle_doctor,
+    "submit": handle_submit,
+    "run": handle_run,
+    "poll": handle_poll,
+    "wait": handle_wait,
+    "logs": handle_logs,
+    "show": handle_show,
+    "kill": handle_kill,
+    "reap": handle_reap,
+    "list": handle_list,
+    "connect": handle_connect,
+    "disconnect": handle_disconnect,
+    "hosts": handle_hosts,
+    "doctor": handle_doctor,
 }

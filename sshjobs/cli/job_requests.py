@@ -29,6 +29,7 @@ _SPECIAL = ("command", "env", "stdin", "timeout")
 
 
 def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
+    """Return the jobs of a command line, those of ``--from FILE`` one at a time."""
     if values.get("from"):
         if values.get("command"):
             raise SpecError("give a COMMAND or --from FILE, not both")
@@ -39,31 +40,18 @@ def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
 
 
 def read_one_job_request(ctx: Context, values: Values) -> JobRequest:
-    stdin = _read_stdin_of_job(values)
-    command = _encode_words(values)
-    if command is None and values.get("stdin") == "-":
-        raise SpecError("standard input cannot be both the command and --stdin -")
-    if command is None:
-        command = _read_command_from_stdin()
-    return _build_job_request(ctx, values, command, stdin)
-
-
-def _encode_words(values: Values) -> bytes | tuple[bytes, ...] | None:
+    """Return the job of one command line; its command may come on standard input."""
+    path = values.get("stdin")
+    stdin = _read_whole_file(path) if path else None
     words = [os.fsencode(word) for word in values.get("command") or ()]
-    if not words:
-        return None
-    return words[0] if len(words) == 1 else tuple(words)
-
-
-def _read_command_from_stdin() -> bytes:
+    if words:
+        command = words[0] if len(words) == 1 else tuple(words)
+        return _build_job_request(ctx, values, command, stdin)
+    if path == "-":
+        raise SpecError("standard input cannot be both the command and --stdin -")
     if sys.stdin is None or sys.stdin.isatty():
         raise SpecError("no COMMAND: give one after --, or on standard input")
-    return sys.stdin.buffer.read()
-
-
-def _read_stdin_of_job(values: Values) -> bytes | None:
-    path = values.get("stdin")
-    return _read_whole_file(path) if path else None
+    return _build_job_request(ctx, values, sys.stdin.buffer.read(), stdin)
 
 
 def _read_whole_file(path: str) -> bytes:

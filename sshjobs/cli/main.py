@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
 from . import manual
-from .arguments import Verb
 from .parser import read_arguments
 
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
 
 def run_as_process() -> NoReturn:
@@ -54,18 +53,15 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in manual.BY_NAME:
         verb = manual.BY_NAME[words[0]]
-        return _carry_out_verb(verb, read_arguments(verb, words[1:]), last)
+        values = read_arguments(verb, words[1:])
+        if verb.name == "demo":
+            from .demo import main as demo
+
+            return demo(values)
+        from .handlers import carry_out_verb
+
+        return carry_out_verb(verb.name, values, last=last)
     from .help import build_top_parser
 
     build_top_parser().parse_args(words)
     return 64
-
-
-def _carry_out_verb(verb: Verb, values: dict[str, Any], last: bool) -> int:
-    if verb.name == "demo":
-        from .demo import main as demo
-
-        return demo(values)
-    from .handlers import carry_out_verb
-
-    return carry_out_verb(verb.name, values, last=last)

@@ -21,6 +21,8 @@ _COLOURS = {
 
 def format_job_line(job: Job, colour: bool = False, now: float | None = None) -> str:
     """Return one line on a job: id, state, host, time, end, name, reason."""
+    first = job.command.strip().partition("\n")[0]
+    first = first if len(first) <= 40 else first[:37] + "..."
     state = f"{job.state:<9}"
     if colour:
         state = f"\033[{_COLOURS[job.state]}m{state}\033[0m"
@@ -32,16 +34,11 @@ def format_job_line(job: Job, colour: bool = False, now: float | None = None) ->
     ]
     words += [
         f"{_format_end(job):<7}",
-        printable(job.name or job.key or _shorten_command(job.command)),
+        printable(job.name or job.key or first),
     ]
     if job.reason:
         words.append(f"[{printable(job.reason)}]")
     return "  ".join(words).rstrip()
-
-
-def _shorten_command(command: str) -> str:
-    first = command.strip().partition("\n")[0]
-    return first if len(first) <= 40 else first[:37] + "..."
 
 
 def _format_elapsed(job: Job, now: float | None) -> str:

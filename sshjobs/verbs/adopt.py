@@ -19,7 +19,7 @@ def adopt_jobs(ctx: Context, host: str | None, show: Show | None) -> HostResults
     results = HostResults(show)
     with ctx.coordinator(host) as coordinator:
         ids, results.notes = adopt_listed_jobs(coordinator, lambda listed: True)
-        results.take(ctx.store, ids)
+        results.take_from_record(ctx.store, ids)
     return results
 
 

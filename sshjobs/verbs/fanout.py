@@ -50,13 +50,15 @@ class HostResults:
     def __repr__(self) -> str:
         return f"<HostResults {self.states} {self.errors}>"
 
-    def add(self, jobs: list[Job]) -> None:
+    def add_jobs(self, jobs: list[Job]) -> None:
         """Take some more jobs."""
         for job in jobs:
             self.states[job.state] = self.states.get(job.state, 0) + 1
         self._show(jobs)
 
-    def take(self, store: Store, ids: Sequence[str], named: bool = False) -> None:
+    def take_from_record(
+        self, store: Store, ids: Sequence[str], named: bool = False
+    ) -> None:
         """Take jobs as the record has them now.
 
         Args:
@@ -65,7 +67,7 @@ class HostResults:
         """
         for some in slices(ids):
             known = store.jobs(some)
-            self.add([known[job_id] for job_id in some if job_id in known])
+            self.add_jobs([known[job_id] for job_id in some if job_id in known])
             gone = [job_id for job_id in some if named and job_id not in known]
             self.errors += [JobNotFound(job_id, _GONE) for job_id in gone]
 
@@ -158,7 +160,7 @@ def ask_all_hosts(
     for site_id, result in work_side_by_side(ctx, jobs.every, work):
         if isinstance(result, SshJobsError):
             results.errors.append(result)
-        results.take(ctx.store, jobs.every[site_id], jobs.named)
+        results.take_from_record(ctx.store, jobs.every[site_id], jobs.named)
     return results
 
 

@@ -44,7 +44,7 @@ def kill_jobs(
     notes: list[str] = []
     refused: list[SshJobsError] = []
 
-    def work(own: Context, site_id: str) -> None:
+    def kill_there(own: Context, site_id: str) -> None:
         if site_id in jobs.active:
             with own.coordinator_at(site_id) as coordinator:
                 if forget:
@@ -52,7 +52,7 @@ def kill_jobs(
                 else:
                     _kill_on_site(coordinator, jobs.active[site_id], keep)
 
-    results = ask_all_hosts(ctx, jobs, work, show)
+    results = ask_all_hosts(ctx, jobs, kill_there, show)
     results.notes += notes
     results.errors += refused
     return results

@@ -34,10 +34,10 @@ def poll_jobs(
         return adopt_jobs(ctx, host, show)
     jobs = select_jobs(ctx, names, host, key)
 
-    def ask(own: Context, site_id: str) -> None:
+    def ask_there(own: Context, site_id: str) -> None:
         if site_id in jobs.active:
             with own.coordinator_at(site_id) as coordinator:
                 age = coordinator.settings.poll_interval if sensor else 0.0
                 coordinator.wait_for(coordinator.fresh(coordinator.clock() - age))
 
-    return ask_all_hosts(ctx, jobs, ask, show)
+    return ask_all_hosts(ctx, jobs, ask_there, show)

@@ -67,12 +67,9 @@ def reap_jobs(
     results = HostResults(show)
     refused: list[SshJobsError] = []
 
-    def work(own: Context, site_id: str) -> tuple[list[str], list[Job]]:
+    def reap_there(own: Context, site_id: str) -> tuple[list[str], list[Job]]:
         with own.coordinator_at(site_id) as coordinator:
-            if own.store.any_active(coordinator.site_id):  # some may have ended since
-                coordinator.wait_for(coordinator.fresh(coordinator.clock()))
-            ids = own.store.unreaped(coordinator.site_id, before)
-            strange: list[Job] = []
+            ids, strange = _find_ended_jobs(coordinator, before), list[Job]()
             if orphans:
                 more, strange = _take_up_orphans(
                     coordinator, older_than, results.notes, dry_run
@@ -85,15 +82,27 @@ def reap_jobs(
     site_ids = _choose_site_ids(ctx, host)
     if not dry_run:
         _prune_old_records(ctx, site_ids, results.notes)
-    for _, result in work_side_by_side(ctx, site_ids, work):
+    for _, result in work_side_by_side(ctx, site_ids, reap_there):
         if isinstance(result, SshJobsError):
             results.errors.append(result)
             continue
-        results.take(ctx.store, result[0])
-        results.add(result[1])
+        results.take_from_record(ctx.store, result[0])
+        results.add_jobs(result[1])
     results.errors.extend(refused)
     ctx.store.sweep()
     return results
+
+
+def _find_ended_jobs(coordinator: Coordinator, before: float) -> list[str]:
+    """Return the ended jobs of a site that are not reaped; ask if some may have ended.
+
+    Args:
+        before: Only jobs that ended before this instant.
+    """
+    store = coordinator.store
+    if store.any_active(coordinator.site_id):
+        coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+    return store.unreaped(coordinator.site_id, before)
 
 
 def _choose_site_ids(ctx: Context, host: str | None) -> list[str]:

@@ -270,7 +270,7 @@ def _yield_in_input_order(
     store: Store, numbers: Sequence[int], held: dict[int, _Held]
 ) -> Iterator[Submitted]:
     """Yield the outcome of each request, in the order of the batch."""
-    results = _yield_outcomes(store, numbers)
+    results = (done for some in slices(numbers) for done in _read_outcomes(store, some))
     for place in range(len(numbers) + len(held)):
         known = held.get(place)
         if known is None:
@@ -278,12 +278,6 @@ def _yield_in_input_order(
         else:
             job = store.job(known.job_id)
             yield _build_submitted(known.job_id, job, known.differs)
-
-
-def _yield_outcomes(store: Store, numbers: Sequence[int]) -> Iterator[Submitted]:
-    """Yield the outcomes of jobs that were written down."""
-    for some in slices(numbers):
-        yield from _read_outcomes(store, some)
 
 
 def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:

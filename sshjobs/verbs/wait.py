@@ -31,7 +31,7 @@ def wait_for_jobs(
     until = None if timeout is None else time.monotonic() + timeout
     notes: list[str] = []  # why a host has not been asked of late
 
-    def work(own: Context, site_id: str) -> None:
+    def wait_there(own: Context, site_id: str) -> None:
         if site_id in jobs.active:
             pending = UnfinishedJobs(own.store, jobs.active[site_id])
             with own.coordinator_at(site_id) as coordinator:
@@ -44,6 +44,6 @@ def wait_for_jobs(
                 if row is not None and row.cause:
                     notes.append(str(cause_of(row)))
 
-    results = ask_all_hosts(ctx, jobs, work, show)
+    results = ask_all_hosts(ctx, jobs, wait_there, show)
     results.notes.extend(notes)
     return results
