@@ -19,9 +19,13 @@ from collections.abc import Callable, Iterator
 FOREIGN = b"z" * 16
 ESCAPES = b"\x1b]0;owned\x07\x1b[2J"
 
-_NONCE = re.compile(rb"sj_(?:open|fetch) '([0-9a-f]{16,64})'")
+_NONCE = re.compile(rb"sj_(?:open|fetch|examine) '([0-9a-f]{16,64})'")
 _ENDS = (b"}\nexit 0\n", b"exit 0\n}\n", b"}\nexit\n")
-_KINDS = ((b"sj_life=", "watch"), (b"\nsj_fetch '", "fetch"), (b"say shell", "doctor"))
+_KINDS = (
+    (b"sj_life=", "watch"),
+    (b"\nsj_fetch '", "fetch"),
+    (b"\nsj_examine '", "doctor"),
+)
 
 
 class Asked:
@@ -436,9 +440,8 @@ def a_fetch_in_drips(asked: Asked) -> Iterator[bytes]:
 
 @lie("doctor")
 def facts_without_end(asked: Asked) -> Iterator[bytes]:
-    found = re.search(rb"printf '\\n%s\\n' ([0-9a-f]+)", asked.program)
-    yield b"\n" + (found[1] if found else b"") + b"\n"
-    yield from for_ever(b"missing\t" + ESCAPES + b"\n")
+    yield asked.fence
+    yield from for_ever(b"fact missing " + ESCAPES + b"\n")
 
 
 def main() -> None:

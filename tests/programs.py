@@ -50,6 +50,7 @@ REQUESTS = {
     "logs": Request(journal=_AT, logs=(LogWant(_IDS[0], 0, 65536),)),
     "list": Request(journal=_AT, listing=True),
     "forget": Request(journal=_AT, forgets=_checks(1)),
+    "doctor": Request(examine=True),
     "all": Request(
         journal=_AT,
         starts=_starts(1),

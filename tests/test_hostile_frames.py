@@ -55,6 +55,7 @@ FRAMES: dict[str, list[str]] = {
     "nolog": [LOGS, "gone"],
     "listed": [NOBODYS, "RUNNING", "5.5", "node", "7", "abc", "name", "key"],
     "odd": ["x?y", "not~a~name"],
+    "fact": ["space", "99999"],
     "failed": ["EBASE", "no~such~thing"],
     "log": [LOGS, str(len(HOME))],
 }

@@ -302,7 +302,8 @@ ENDS = [
 def test_a_job_that_has_ended_before_it_is_waited_for(any_host: Host) -> None:
     """bash gives its status to the first wait, whenever that comes."""
     any_host.edit = lambda program: program.replace(
-        b'while kill -0 "$sj_j"; do\n', b'while kill -0 "$sj_j"; do\nsleep 0.3\n'
+        b'while kill -0 "$sj_job_pid"; do\n',
+        b'while kill -0 "$sj_job_pid"; do\nsleep 0.3\n',
     )
     for command, status in ((b"true", 0), (b"exit 3", 3), (b"exit 127", 127)):
         assert any_host.end(any_host.start(command)).exit_status == status

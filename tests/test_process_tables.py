@@ -219,7 +219,7 @@ def test_a_clock_that_has_rung_is_not_stopped(
     pid = neighbour()
     mark = b"\n{\ntrap sj_unforked EXIT\n"
     assert mark in host.program(Request(starts=(an_order(b"x"),)), "a")
-    given = mark + b"sj_s=%d\n" % pid
+    given = mark + b"sj_sleeper=%d\n" % pid
     host.edit = lambda program: program.replace(mark, given)
     job_id = host.start(b"sleep 1000", timeout=0.4, kill_grace=0.3)
     assert host.end(job_id).cause == "timeout"

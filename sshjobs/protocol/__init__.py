@@ -19,6 +19,7 @@ from .events import Due as Due
 from .events import Elsewhere as Elsewhere
 from .events import End as End
 from .events import Ended as Ended
+from .events import Fact as Fact
 from .events import Failed as Failed
 from .events import Hello as Hello
 from .events import JournalAt as JournalAt
@@ -45,7 +46,6 @@ from .program import GO as GO
 from .program import GUARD as GUARD
 from .program import WATCH_BEATS as WATCH_BEATS
 from .program import build as build
-from .program import build_examination as build_examination
 from .program import build_fetch as build_fetch
 from .program import build_watch as build_watch
 from .program import key_hash as key_hash

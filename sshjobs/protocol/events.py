@@ -205,6 +205,13 @@ class ListedOdd(Record):
     reason: str
 
 
+class Fact(Record):
+    """What the host says of itself in an examination."""
+
+    name: str
+    text: str
+
+
 class Failed(Record):
     """The round itself failed on the host."""
 
@@ -255,6 +262,7 @@ if TYPE_CHECKING:
         LogEnd,
         Listed,
         ListedOdd,
+        Fact,
         Failed,
         Beat,
         Unread,

@@ -43,10 +43,15 @@ _REMOTE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "remote")
 PARTS = {
     "round": ("shell.sh", "base.sh", "tools.sh", "directory.sh"),
     "judge": ("judge.awk", "lost.sh", "judge.sh"),
-    "runs": ("groups.sh", "detach.sh", "kill.sh", "start.sh", "keys.sh"),
+    "runs": ("groups.sh", "detach.sh", "start.sh"),
+    "kill": ("kill.sh",),
+    "keys": ("keys.sh",),
     "reap": ("reap.awk", "reap.sh"),
-    "logs": ("logs.sh",),
-    "list": ("list.sh",),
+    "logs": ("logs.awk", "logs.sh"),
+    "list": ("list.awk", "list.sh"),
+    "doctor": ("doctor.sh",),
+    "fetch": ("logs.sh",),
+    "sweep": ("records.awk", "expired.awk", "sweep.sh"),
     "frame": ("frame.sh",),
     "watch": ("watch.sh",),
     "runner": (
@@ -66,11 +71,15 @@ PARTS = {
 
 #: Those that sh is to pass on to another program are sent as one quoted word each, and
 #: consist of these files.
-AWK_AND_SH = {
-    "judge.awk": ("processes.awk", "records.awk", "judge.awk", "check.awk"),
+QUOTED_PARTS = {
+    "records.awk": ("records.awk",),
+    "expired.awk": ("expired.awk",),
+    "judge.awk": ("fields.awk", "processes.awk", "judge.awk", "check.awk"),
     "lost.sh": ("lost.sh",),
     "reap.awk": ("reap.awk",),
-    "runner/tree.awk": ("processes.awk", "runner/tree.awk"),
+    "logs.awk": ("logs.awk",),
+    "list.awk": ("list.awk",),
+    "runner/tree.awk": ("records.awk", "processes.awk", "runner/tree.awk"),
 }
 
 #: Before a file is made.
@@ -96,6 +105,8 @@ def build(request: Request, nonce: str) -> bytes:
         request: All that is wanted.
         nonce: 16 or more hex digits that were never used before.
     """
+    if request.examine:
+        return _build_examination(request, nonce)
     runner, runner_hash = _render_runner()
     generation, offset = request.journal or ("-", 0)
     place = (nonce, request.base_dir, generation, offset)
@@ -115,9 +126,12 @@ def build(request: Request, nonce: str) -> bytes:
         "round": True,
         "judge": runs or checks or request.listing,
         "runs": runs,
+        "kill": kills,
+        "keys": any(start.key for start in request.starts),
         "reap": request.reaps,
         "logs": request.logs,
         "list": request.listing,
+        "sweep": True,
         "frame": True,
     }
     functions = _join_parts(*(name for name, is_on in wanted.items() if is_on))
@@ -163,19 +177,21 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
     offset on, in order, and nothing else. They are fewer than ``limit`` if the log
     holds no more. The program does not end the fence if there is no such log.
     """
-    functions = _join_parts("round", "logs")
+    functions = _join_parts("round", "fetch")
     call = _call("sj_fetch", nonce, base_dir, *want)
     fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
     return _listening(functions, call), fence.encode("ascii")
 
 
-def build_examination(script: bytes, nonce: str) -> bytes:
-    """Return a program that says the nonce and then runs ``script``.
+def _build_examination(request: Request, nonce: str) -> bytes:
+    """Return the program that says what the host is and has, and writes nothing there.
 
-    The tools there are read as those of a round are: in an environment of ours.
+    A base directory that cannot be entered does not keep it from answering.
     """
-    head = b"sj_tame\nprintf '\\n%s\\n' " + nonce.encode("ascii")
-    lines = [GUARD + b"{", _join_parts("round") + head, script, b"}", b"exit 0", b""]
+    functions = _join_parts("round", "frame", "doctor")
+    guard = _call("sj_guard", nonce, request.base_dir)
+    call = _call("sj_examine", nonce, request.base_dir)
+    lines = [GUARD + b"{", functions + guard, call, b"}", b"exit 0", b""]
     return b"\n".join(lines)
 
 
@@ -298,10 +314,10 @@ def _join_parts(*groups: str) -> bytes:
 @lru_cache(maxsize=None)
 def _render_part(name: str) -> bytes:
     """Return a part as it is sent: as it is, or as ``sj_NAME_awk='...'``."""
-    if name not in AWK_AND_SH:
+    if name not in QUOTED_PARTS:
         return read_part(name)
     variable = os.path.basename(name).replace(".", "_").encode("ascii")
-    text = b"".join(map(read_part, AWK_AND_SH[name]))
+    text = b"".join(map(read_part, QUOTED_PARTS[name]))
     return b"sj_%s=%s\n" % (variable, quote(b"\n" + text))
 
 

@@ -57,7 +57,8 @@ class Request(Record):
     ``journal`` is the place up to which the journal was read, None at the first
     contact. ``kills`` pairs an id with whether its start was ever sent. ``ends`` are
     those of ``starts`` that somebody follows: the host waits a moment for their ends.
-    ``forgets`` are jobs that a person knows to be gone.
+    ``forgets`` are jobs that a person knows to be gone. With ``examine`` the host says
+    what it is and has, and nothing else of the request is served.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -73,3 +74,4 @@ class Request(Record):
     gone_ttl: float = 86400.0
     ends: tuple[str, ...] = ()
     forgets: tuple[Check, ...] = ()
+    examine: bool = False

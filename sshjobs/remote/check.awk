@@ -12,59 +12,59 @@ BEGIN {
     }
 }
 # Who runs as before is told by `run` alone; of all others every record is looked at first.
-function still() { return $1 == "c" && $3 != "-" && !sweep && !($2 in J) }
-function gather(paths) { some = some paths; if (length(some) > 100000) flush() }
-function flush() { if (some != "") odd(some); some = "" }
-function answer(  d) {
-    if ($1 == "c" || $1 == "s") judge($2, $3, $4)
-    if ($1 == "f") forget($2, $3, $4)
+function is_unchanged() { return $1 == "c" && $3 != "-" && !sweep && !($2 in J) }
+function gather_paths(paths) { some = some paths; if (length(some) > 100000) check_paths() }
+function check_paths() { if (some != "") find_odd(some); some = "" }
+function answer_question(  d) {
+    if ($1 == "c" || $1 == "s") judge_job($2, $3, $4)
+    if ($1 == "f") forget_job($2, $3, $4)
     if ($1 == "d") {
-        if (stands($2)) { K[$2] = 1; due($2, "jobs/" $2 "/") }
+        if (is_to_end($2)) { K[$2] = 1; tell_due($2, "jobs/" $2 "/") }
         else print $2, "settled" | ENVIRON["SJ_LOSER"]
     }
-    if ($1 == "r" && rd("keys/" $3 "/" $4) >= 0 && ("state" in F)) {
-        if (F["state"] == "LOST") say("lost " $2 " it was lost, and its directory was reaped")
-        else ended($2)
+    if ($1 == "r" && read_record("keys/" $3 "/" $4) >= 0 && ("state" in F)) {
+        if (F["state"] == "LOST") say_frame("lost " $2 " it was lost, and its directory was reaped")
+        else tell_end($2)
     }
     if ($1 == "w") {
         quiet = 1
-        judge($5, "-", "-")
+        judge_job($5, "-", "-")
         W[++ws] = $2 " " $3 " " $4 " " $5
         WS[ws] = state
         WD[ws] = $6
     }
     if ($1 != "l") return
     d = "jobs/" $2 "/"
-    if (rd(d "spec") < 0 && rd(d "exit") < 0 || !("sj_ok" in F) && !("end" in F)) { say("odd " $2 " no whole job"); return }
+    if (read_record(d "spec") < 0 && read_record(d "exit") < 0 || !("sj_ok" in F) && !("end" in F)) { say_frame("odd " $2 " no whole job"); return }
     L[++ls] = $2
-    LR[ls] = $3 " " plain("sj_digest") " " word("sj_name") " " word("sj_keyword")
-    LA[ls] = real("sj_at", now)
+    LR[ls] = $3 " " token_of("sj_digest") " " word_of("sj_name") " " word_of("sj_keyword")
+    LA[ls] = instant_of("sj_at", now)
     quiet = 1
-    judge($2, "-", "-")
+    judge_job($2, "-", "-")
     LS[ls] = state
 }
-/^[cdflrsw] / { Q[++qs] = $0; if (still()) gather(" jobs/" $2 "/run") }
+/^[cdflrsw] / { Q[++qs] = $0; if (is_unchanged()) gather_paths(" jobs/" $2 "/run") }
 END {
     if (broken) exit broken
-    flush()
+    check_paths()
     for (i = 1; i <= qs; i++) {
         $0 = Q[i]
-        if (still() && asked($2, $3, $4) && alive($3, $4)) Q[i] = ""
-        else if ($1 == "r") gather(" keys/" $3 "/" $4)
-        else gather($1 == "w" ? " keys/" $3 "/" $4 " jobs/" $5 "/. gone/" $5 : " jobs/" $2 "/. gone/" $2)
+        if (is_unchanged() && is_as_known($2, $3, $4) && is_alive($3, $4)) Q[i] = ""
+        else if ($1 == "r") gather_paths(" keys/" $3 "/" $4)
+        else gather_paths($1 == "w" ? " keys/" $3 "/" $4 " jobs/" $5 "/. gone/" $5 : " jobs/" $2 "/. gone/" $2)
     }
-    flush()
+    check_paths()
     for (i = 1; i <= qs; i++) {
         if (i % 50 == 0 && !keys) { print "beat"; fflush() }
         $0 = Q[i]
-        answer()
+        answer_question()
     }
-    settle()
+    settle_doubts()
     for (i = 1; i <= ws; i++) {
         split(W[i], a, " ")
         s = WS[i]
         if (s == "DOUBT") s = VERDICT[a[4]]
-        same = (rd("keys/" a[2] "/" a[3]) >= 0 && F["digest"] == WD[i])
+        same = (read_record("keys/" a[2] "/" a[3]) >= 0 && F["digest"] == WD[i])
         if (s == "MISSING" || s == "GONE") s = F["state"] ~ /^[A-Z]+$/ ? F["state"] : (s == "GONE" ? "CANCELLED" : "LOST")
         print a[1], a[2], a[3], a[4], s, same
     }
@@ -73,10 +73,10 @@ END {
         id = L[i]
         s = LS[i]
         if (s == "DOUBT") s = VERDICT[id]
-        rd("jobs/" id "/run")
-        say("listed " id " " s " " (now - LA[i]) " " plain("node") " " LR[i])
+        read_record("jobs/" id "/run")
+        say_frame("listed " id " " s " " (now - LA[i]) " " token_of("node") " " LR[i])
         new = ("started_at" in F)
-        if (s == "RUNNING" || s == "PENDING") { if (new) started(id) }
-        else finish(id, "jobs/" id "/", new)
+        if (s == "RUNNING" || s == "PENDING") { if (new) tell_start(id) }
+        else tell_if_ended(id, "jobs/" id "/", new)
     }
 }

@@ -39,7 +39,7 @@ sj_detach() { # MODE LINES
     sj_is_burst $2
     case $1$sj_burst in
     # Each runner holds on to stderr until its record stands: then there is an end of it.
-    s-) sj_l=$(sj_tell_all "$2" | ${3-} "$sj_sh" "./$sj_run" s 2>&1 >/dev/null) ;;
+    s-) sj_heard=$(sj_tell_all "$2" | ${3-} "$sj_sh" "./$sj_run" s 2>&1 >/dev/null) ;;
     *) sj_tell_all "$2" | ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1 ;;
     esac
 }

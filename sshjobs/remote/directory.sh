@@ -4,22 +4,8 @@
 
 # The base directory: a directory, no symlink, ours, not writable by others; entered
 # once, everything below it is named relative to it.
-sj_base() {
-    case ${HOME-} in
-    /*) sj_home=$HOME ;;
-    *)
-        sj_passwd 6
-        sj_home=$sj_line
-        ;;
-    esac
-    case $1 in
-    \~) sj_dir=$sj_home ;;
-    \~/*) sj_dir=$sj_home/${1#??} ;;
-    /*) sj_dir=$1 ;;
-    *) sj_dir=$sj_home/$1 ;;
-    esac
-    case $sj_dir in /*) ;; *) sj_fail EHOME 'HOME is not set and /etc/passwd does not name it' ;; esac
-    while :; do case $sj_dir in ?*/) sj_dir=${sj_dir%/} ;; *) break ;; esac; done
+sj_base() { # BASE
+    sj_resolve_base "$1"
     [ -h "$sj_dir" ] && sj_fail EBASE 'the base directory is a symbolic link'
     if [ ! -d "$sj_dir" ]; then
         sj_line=$(mkdir -p -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
@@ -38,8 +24,8 @@ sj_base() {
     esac
     sj_dir=$PWD
     [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
-    sj_j=$sj_machine/journal
-    for sj_i in jobs keys gone new "$sj_machine" layout "$sj_j" "$sj_machine/now" \
+    sj_journal_file=$sj_machine/journal
+    for sj_i in jobs keys gone new "$sj_machine" layout "$sj_journal_file" "$sj_machine/now" \
         "$sj_machine/tools" *-*/swept; do # awk reads that of any machine
         case $sj_i in
         layout | */*) sj_regular "$sj_i" ;;
@@ -50,6 +36,24 @@ sj_base() {
         sj_line=$(mkdir -p jobs keys gone new "$sj_machine" 2>&1) ||
             sj_no_base "$sj_line"
     fi
+}
+
+sj_resolve_base() { # BASE: to sj_dir, and sj_home
+    case ${HOME-} in
+    /*) sj_home=$HOME ;;
+    *)
+        sj_passwd 6
+        sj_home=$sj_line
+        ;;
+    esac
+    case $1 in
+    \~) sj_dir=$sj_home ;;
+    \~/*) sj_dir=$sj_home/${1#??} ;;
+    /*) sj_dir=$1 ;;
+    *) sj_dir=$sj_home/$1 ;;
+    esac
+    case $sj_dir in /*) ;; *) sj_fail EHOME 'HOME is not set and /etc/passwd does not name it' ;; esac
+    while :; do case $sj_dir in ?*/) sj_dir=${sj_dir%/} ;; *) break ;; esac; done
 }
 
 sj_no_base() {
@@ -83,12 +87,12 @@ sj_enter() { # BASE ID ... of jobs whose records may be read without an awk
 # add to /proc/uptime). BusyBox date has no %N, BSD date prints it as it stands.
 sj_look() { # ID ...
     sj_offset=none sj_i=''
-    [ -f "$sj_j" ] || { printf '\n' >>"$sj_j"; } 2>/dev/null
-    for sj_n; do
-        sj_n=jobs/$sj_n/run
-        [ -f "$sj_n" ] && sj_regular "$sj_n" && sj_i="$sj_i $sj_n"
+    [ -f "$sj_journal_file" ] || { printf '\n' >>"$sj_journal_file"; } 2>/dev/null
+    for sj_run_file; do
+        sj_run_file=jobs/$sj_run_file/run
+        [ -f "$sj_run_file" ] && sj_regular "$sj_run_file" && sj_i="$sj_i $sj_run_file"
     done
-    sj_i=". $sj_j layout $sj_machine/tools $sj_machine/swept$sj_i" sj_cs=''
+    sj_i=". $sj_journal_file layout $sj_machine/tools $sj_machine/swept$sj_i" sj_cs=''
     [ -f "$sj_machine/now" ] && { printf '' >"$sj_machine/now"; } 2>/dev/null && {
         sj_read_line /proc/uptime
         sj_sizes 8 $(ls -Unid --time-style=+%s%N $sj_i "$sj_machine/now" 2>/dev/null)
@@ -111,18 +115,18 @@ sj_look() { # ID ...
 }
 
 sj_sizes() { # WORDS (in a line), and the lines of an ls
-    sj_n=$1 sj_mode='' sj_inode=none sj_size=0 sj_small=' '
+    sj_width=$1 sj_mode='' sj_inode=none sj_size=0 sj_small=' '
     shift
-    while [ $# -ge "$sj_n" ]; do
-        sj_l=$8
-        [ "$sj_n" = 8 ] || sj_l=${10}
-        case $sj_l in
+    while [ $# -ge "$sj_width" ]; do
+        sj_entry=$8
+        [ "$sj_width" = 8 ] || sj_entry=${10}
+        case $sj_entry in
         .) sj_mode=$2 ;;
-        "$sj_j") sj_inode=$1 sj_size=$6 ;;
+        "$sj_journal_file") sj_inode=$1 sj_size=$6 ;;
         */now) sj_cs=$7 ;;
-        *) [ "$6" -lt 65536 ] && sj_small="$sj_small$sj_l " ;;
+        *) [ "$6" -lt 65536 ] && sj_small="$sj_small$sj_entry " ;;
         esac
-        shift "$sj_n"
+        shift "$sj_width"
     done 2>/dev/null
 }
 
@@ -143,8 +147,8 @@ sj_journal() { # what was read so far: sj_gen, sj_from
         [ $((sj_size - sj_from)) -lt 1048576 ] || sj_sweep=1
     sj_gen=$sj_inode
     if [ "$sj_size" -gt 4194304 ]; then
-        mv -f "$sj_j" "$sj_j.old"
-        { printf '\n' >>"$sj_j"; } 2>/dev/null
+        mv -f "$sj_journal_file" "$sj_journal_file.old"
+        { printf '\n' >>"$sj_journal_file"; } 2>/dev/null
         sj_gen=moved sj_size=0
     fi
     printf '%sjournal %s %s\n' "$sj_first" "$sj_gen" "$sj_size"

@@ -1,46 +1,5 @@
-# The frame around each round: opening, questions, end; and what is swept meanwhile.
+# The frame around each round: opening, questions, end.
 # In: the words of sj_guard and sj_open. Out: the fence, frames hello, journal, due, failed, end.
-
-# Directories that a launcher left half-made which is no more (their files may hold
-# secrets), on every round; at most once an hour expired tombstones, and keys all of whose
-# attempts have expired.
-sj_sweep_old() {
-    for sj_i in new/"$sj_machine".*; do
-        sj_n=${sj_i#"new/$sj_machine."}
-        sj_n=${sj_n%%.*}
-        case $sj_n in '' | *[!0-9]*) continue ;; esac
-        # Where nobody reaps orphans, as in many containers, the dead answer to signals.
-        sj_line=''
-        kill -0 "$sj_n" 2>/dev/null && sj_read_line "/proc/$sj_n/stat" || sj_line='dead) Z'
-        case ${sj_line##*") "} in [XZ]*) rm -rf -- "$sj_i" ;; esac
-    done
-    sj_read_small "$sj_machine/swept"
-    case $sj_line in *[!0-9]* | 0* | ????????????* | '') sj_line=0 ;; esac
-    [ $((${sj_now%.*} - sj_line)) -lt 3600 ] && [ "$sj_line" -le "${sj_now%.*}" ] && return
-    { printf '%s\n' "${sj_now%.*}" >"$sj_machine/swept"; } 2>/dev/null || return 0
-    # A record beside `run` was read by the runner that claimed the job.
-    set --
-    for sj_i in jobs/*/env; do [ ! -e "${sj_i%env}run" ] || set -- "$@" "$sj_i"; done
-    [ $# -eq 0 ] || rm -f -- "$@"
-    find gone keys -type f -size -128 -print | awk -v now="$sj_now" '
-        $0 !~ /^gone\/[a-z2-7]+$/ && $0 !~ /^keys\/[0-9a-f]+\/[0-9]+$/ { next }
-        {
-            f = $0
-            d = f
-            sub(/\/[0-9]+$/, "", d)
-            u = 0
-            while ((getline l < f) > 0) if (substr(l, 1, 6) == "until=") u = substr(l, 7) + 0
-            close(f)
-            if (u && u < now) old[f] = d
-            else fresh[d] = 1
-        }
-        END { for (f in old) if (!(old[f] in fresh)) print f }' | while read -r sj_f; do
-        rm -f -- "$sj_f"
-        case $sj_f in keys/*) rmdir "${sj_f%/*}" 2>/dev/null ;; esac
-    done
-    find new runner-*.* ! -name new -prune -mtime +1 -exec rm -rf -- {} + 2>/dev/null
-    return 0
-}
 
 # A shell that cannot fork ends (dash, BusyBox; bash after 15 s). Nothing was done then unless
 # it had begun, and what was to end is told so by builtins.
@@ -137,16 +96,16 @@ sj_answer() { # CHECKS
     sj_ask="$1$sj_ask"
     for sj_i in "$sj_machine"/due/*; do
         [ -f "$sj_i" ] || break
-        sj_n=${sj_i##*/}
-        case $sj_n:${sj_judge_awk:+1} in
+        sj_due_id=${sj_i##*/}
+        case $sj_due_id:${sj_judge_awk:+1} in
         *[!a-z2-7]*:*) ;;
         ????????????????:1) sj_ask="$sj_ask
-d $sj_n - -" ;;
+d $sj_due_id - -" ;;
         ????????????????:) # a round that asks about nothing
-            if [ -e "jobs/$sj_n/killed" ] || [ ! -e "jobs/$sj_n/cancel" ]; then
+            if [ -e "jobs/$sj_due_id/killed" ] || [ ! -e "jobs/$sj_due_id/cancel" ]; then
                 rm -f "$sj_i"
             else
-                printf 'due %s\n' "$sj_n"
+                printf 'due %s\n' "$sj_due_id"
             fi
             ;;
         esac

@@ -6,5 +6,5 @@ sj_judge() { # QUIET QUESTIONS
         -v machine="$sj_machine" -v boot="$sj_boot" -v now="$sj_now" -v proc="$sj_proc" \
         -v grepz="$sj_grepz" -v sweep="$sj_sweep" -v grace="$sj_grace" -v keys="$1" \
         -v tail="$sj_tail" -v self="$$" -v offset="$sj_offset" \
-        "$sj_judge_awk"
+        "$sj_records_awk$sj_judge_awk"
 }

@@ -7,11 +7,11 @@
 # the whole look is repeated if somebody else was faster.
 sj_keys() {
     sj_todo=$sj_keyed sj_huge=''
-    for sj_n in 1 2 3 4 5 6 7 8; do
-        sj_q='' sj_again=''
+    for sj_try in 1 2 3 4 5 6 7 8; do
+        sj_questions='' sj_again=''
         for sj_i in $sj_todo; do sj_key_look "$sj_i"; done
-        [ "$sj_q" ] || break
-        sj_out=$(sj_tail='' sj_judge 1 "$sj_q") || { sj_broken='awk or find' && break; }
+        [ "$sj_questions" ] || break
+        sj_out=$(sj_tail='' sj_judge 1 "$sj_questions") || { sj_broken='awk or find' && break; }
         set -- $sj_out
         while [ $# -ge 6 ]; do
             sj_key_judge "$1" "$2" "$3" "$4" "$5" "$6"
@@ -25,29 +25,29 @@ sj_keys() {
 }
 
 sj_key_look() { # ID:SHA:DIGEST:ONCE
-    sj_l=$1
-    sj_id=${1%%:*} sj_l=${sj_l#*:}
-    sj_sha=${sj_l%%:*} sj_l=${sj_l#*:}
-    sj_digest=${sj_l%%:*}
-    sj_a=1 sj_holder='' sj_mine=''
-    while [ -e "keys/$sj_sha/$sj_a" ]; do
-        sj_key_holder "keys/$sj_sha/$sj_a" || {
-            printf 'refused %s EKEY %s\n' "$sj_id" "the record of its key is damaged: keys/$sj_sha/$sj_a in the base directory"
+    sj_rest=$1
+    sj_id=${1%%:*} sj_rest=${sj_rest#*:}
+    sj_sha=${sj_rest%%:*} sj_rest=${sj_rest#*:}
+    sj_digest=${sj_rest%%:*}
+    sj_attempt=1 sj_holder='' sj_mine=''
+    while [ -e "keys/$sj_sha/$sj_attempt" ]; do
+        sj_key_holder "keys/$sj_sha/$sj_attempt" || {
+            printf 'refused %s EKEY %s\n' "$sj_id" "the record of its key is damaged: keys/$sj_sha/$sj_attempt in the base directory"
             [ -e "jobs/$sj_id/run" ] || sj_drop="$sj_drop jobs/$sj_id"
             return
         }
-        [ "$sj_holder" = "$sj_id" ] && sj_mine=$sj_a
-        sj_a=$((sj_a + 1))
+        [ "$sj_holder" = "$sj_id" ] && sj_mine=$sj_attempt
+        sj_attempt=$((sj_attempt + 1))
     done
     if [ "$sj_mine" ]; then
         sj_key_won "$sj_id" "$sj_mine"
     elif [ ! -d "jobs/$sj_id" ]; then
         sj_ready "$sj_id" 1
-    elif [ "$sj_a" -eq 1 ]; then
+    elif [ "$sj_attempt" -eq 1 ]; then
         sj_key_take "$sj_id" "$sj_sha" 1 || sj_key_look "$1"
     else
-        sj_q="${sj_q:+$sj_q
-}w $1 $sj_sha $((sj_a - 1)) $sj_holder $sj_digest"
+        sj_questions="${sj_questions:+$sj_questions
+}w $1 $sj_sha $((sj_attempt - 1)) $sj_holder $sj_digest"
     fi
 }
 

@@ -5,48 +5,48 @@
 # by one that finds the marker and publishes the end. What does not exist gets a
 # tombstone, and then one more look, since a slower round may just be making it.
 sj_kill() { # IDS
-    sj_k='' sj_claim='' sj_unlisted=''
+    sj_victims='' sj_claim='' sj_unlisted=''
     for sj_i; do
-        sj_d=jobs/$sj_i
+        sj_job_dir=jobs/$sj_i
         sj_beat
-        if [ ! -d "$sj_d" ]; then
+        if [ ! -d "$sj_job_dir" ]; then
             sj_reaped "$sj_i" && {
                 printf 'killsent %s\n' "$sj_i"
                 continue
             }
             sj_cancelled "$sj_i"
-            [ -d "$sj_d" ] || {
+            [ -d "$sj_job_dir" ] || {
                 # Somebody may have removed the directory of a job that runs: marks find it.
                 sj_unlisted="$sj_unlisted $sj_i"
                 [ -e "gone/$sj_i" ] && printf 'killmissing %s\n' "$sj_i"
                 continue
             }
         fi
-        if ! sj_is_whole "$sj_d/exit" && { [ -e "$sj_machine/due/$sj_i" ] || ! sj_is_whole "$sj_d/lost"; }; then
-            [ ! -e "$sj_d/killed" ] || [ -h "$sj_d" ] || rm -rf "$sj_d/killed"
-            if [ -h "$sj_d" ]; then
-                sj_k="$sj_k $sj_i" # whoever moved it gets no file of ours
-            elif ! [ -e "$sj_d/cancel" ] && ! { rm -f "$sj_d/cancel" && printf '' >"$sj_d/cancel"; } 2>/dev/null &&
-                ! mv -f "$sj_d/script" "$sj_d/cancel" 2>/dev/null; then
+        if ! sj_is_whole "$sj_job_dir/exit" && { [ -e "$sj_machine/due/$sj_i" ] || ! sj_is_whole "$sj_job_dir/lost"; }; then
+            [ ! -e "$sj_job_dir/killed" ] || [ -h "$sj_job_dir" ] || rm -rf "$sj_job_dir/killed"
+            if [ -h "$sj_job_dir" ]; then
+                sj_victims="$sj_victims $sj_i" # whoever moved it gets no file of ours
+            elif ! [ -e "$sj_job_dir/cancel" ] && ! { rm -f "$sj_job_dir/cancel" && printf '' >"$sj_job_dir/cancel"; } 2>/dev/null &&
+                ! mv -f "$sj_job_dir/script" "$sj_job_dir/cancel" 2>/dev/null; then
                 printf 'beat\n' # not even room for the marker: it is asked again
                 continue
-            elif [ -e "$sj_d/run" ]; then
-                sj_is_near "$sj_i" && sj_k="$sj_k $sj_i"
+            elif [ -e "$sj_job_dir/run" ]; then
+                sj_is_near "$sj_i" && sj_victims="$sj_victims $sj_i"
             else
                 sj_claim="$sj_claim $sj_i:1"
             fi
         fi
-        case " $sj_k " in *" $sj_i "*) ;; *) printf 'killsent %s\n' "$sj_i" ;; esac
+        case " $sj_victims " in *" $sj_i "*) ;; *) printf 'killsent %s\n' "$sj_i" ;; esac
         sj_ask="$sj_ask
 s $sj_i - -"
     done
     # It is said once a killer is there; without one it is asked for again.
-    if [ -z "$sj_k" ]; then
+    if [ -z "$sj_victims" ]; then
         :
-    elif sj_detach k "$sj_k"; then
-        printf 'killsent %s\n' $sj_k
+    elif sj_detach k "$sj_victims"; then
+        printf 'killsent %s\n' $sj_victims
     else
-        sj_to_kill=$sj_k
+        sj_to_kill=$sj_victims
         sj_kill_bare
     fi
     sj_to_kill=''
@@ -74,10 +74,6 @@ sj_is_near() { # ID
             [ -h "$sj_there/due" ] || [ -d "$sj_there/due" ] || mkdir "$sj_there/due"
             [ -h "$sj_there/due" ] || [ -e "$sj_there/due/$1" ] || printf '' >"$sj_there/due/$1"
         } 2>/dev/null
-    case ${sj_there##*-} in
-    *[!0]*) [ "${sj_there##*-}" = "${sj_machine##*-}" ] ;;
-    *) return 1 ;;
-    esac
     case ${sj_there##*-} in
     *[!0]*) [ "${sj_there##*-}" = "${sj_machine##*-}" ] ;;
     *) return 1 ;;
@@ -119,18 +115,18 @@ sj_cancelled() { # ID: its tombstone
 sj_unmake() { # ID
     [ -e "jobs/$1/run" ] && return
     { printf '%300s' '' >"$sj_tmp.room"; } 2>/dev/null
-    sj_n=$?
+    sj_failure=$?
     rm -f "$sj_tmp.room"
-    [ $sj_n -eq 0 ] && return
+    [ $sj_failure -eq 0 ] && return
     [ -e "gone/$1" ] || mv -f "jobs/$1/script" "gone/$1" 2>/dev/null ||
         mv -f "jobs/$1/spec" "gone/$1" 2>/dev/null || return
-    sj_l=$sj_tmp.$1
-    mv "jobs/$1" "$sj_l" 2>/dev/null || return
-    if [ -e "$sj_l/run" ]; then
-        mv "$sj_l" "jobs/$1"
+    sj_aside=$sj_tmp.$1
+    mv "jobs/$1" "$sj_aside" 2>/dev/null || return
+    if [ -e "$sj_aside/run" ]; then
+        mv "$sj_aside" "jobs/$1"
         return
     fi
-    rm -rf "$sj_l"
+    rm -rf "$sj_aside"
     sj_cancelled "$1"
     printf 'killmissing %s\n' "$1"
 }

@@ -8,61 +8,49 @@ sj_logs() { # ID OFFSET LIMIT ...
         sj_lone_log "$@"
         return
     fi
-    sj_q='' sj_f=''
+    sj_questions='' sj_paths=''
     while [ $# -ge 3 ]; do
-        sj_q="$sj_q$1 $2 $3
+        sj_questions="$sj_questions$1 $2 $3
 "
-        sj_f="$sj_f jobs/$1/log"
+        sj_paths="$sj_paths jobs/$1/log"
         shift 3
     done
     {
-        printf '%s' "$sj_q"
-        ls -lnd $sj_f 2>/dev/null
-    } | awk '
-        NF == 3 { id[++n] = $1; off[n] = $2; lim[n] = $3; next }
-        /^-/ { split($NF, a, "/"); size[a[2]] = $5 }
-        END {
-            for (i = 1; i <= n; i++) {
-                there = (id[i] in size)
-                s = there ? size[id[i]] : 0
-                k = s - off[i]
-                if (k > lim[i]) k = lim[i]
-                if (k < 0) k = 0
-                printf "%s %.0f %.0f %.0f %d\n", id[i], off[i], k, s, there
-            }
-        }' | while read -r sj_id sj_o sj_k sj_s sj_l; do sj_log; done
+        printf '%s' "$sj_questions"
+        ls -lnd $sj_paths 2>/dev/null
+    } | awk "$sj_logs_awk" | while read -r sj_id sj_log_from sj_length sj_log_size sj_has_log; do sj_log; done
 }
 
 # That of one job only needs no awk.
 sj_lone_log() { # ID OFFSET LIMIT
-    sj_id=$1 sj_o=$2 sj_k=$3 sj_s=0 sj_l=0
+    sj_id=$1 sj_log_from=$2 sj_length=$3 sj_log_size=0 sj_has_log=0
     set -- $(ls -lnd "jobs/$1/log" 2>/dev/null)
-    case ${1-} in -*) sj_s=$5 sj_l=1 ;; esac
-    [ $((sj_s - sj_o)) -ge "$sj_k" ] || sj_k=$((sj_s - sj_o))
-    [ "$sj_k" -ge 0 ] || sj_k=0
+    case ${1-} in -*) sj_log_size=$5 sj_has_log=1 ;; esac
+    [ $((sj_log_size - sj_log_from)) -ge "$sj_length" ] || sj_length=$((sj_log_size - sj_log_from))
+    [ "$sj_length" -ge 0 ] || sj_length=0
     sj_log
 }
 
-sj_log() { # sj_id sj_o sj_k sj_s sj_l: a piece, or 0 bytes; SIZE; 1 if there is a log
-    [ "$sj_l" = 1 ] || sj_nolog "$sj_id"
-    printf 'log %s %s\n' "$sj_id" "$sj_o"
-    [ "$sj_k" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_o" "$sj_k" </dev/null
-    printf '\n%s %s\n' "$sj_nonce" "$sj_s"
+sj_log() { # sj_id sj_log_from sj_length sj_log_size sj_has_log: a piece, or 0 bytes; SIZE; 1 if there is a log
+    [ "$sj_has_log" = 1 ] || sj_nolog "$sj_id"
+    printf 'log %s %s\n' "$sj_id" "$sj_log_from"
+    [ "$sj_length" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_log_from" "$sj_length" </dev/null
+    printf '\n%s %s\n' "$sj_nonce" "$sj_log_size"
 }
 
 # Why there is no log to list. A job that has not yet written has none, without a reason.
 sj_nolog() { # ID
-    sj_l=''
+    sj_why_none=''
     if [ -h "jobs/$1" ]; then
-        sj_l='its directory is a symbolic link'
+        sj_why_none='its directory is a symbolic link'
     elif [ ! -e "jobs/$1" ]; then
-        sj_l=gone
+        sj_why_none=gone
     elif [ ! -f "jobs/$1/spec" ] && [ ! -f "jobs/$1/run" ]; then
-        sj_l='no whole job of ours'
+        sj_why_none='no whole job of ours'
     elif [ -h "jobs/$1/log" ] || { [ -e "jobs/$1/log" ] && [ ! -f "jobs/$1/log" ]; }; then
-        sj_l='its log is no file'
+        sj_why_none='its log is no file'
     fi
-    [ -z "$sj_l" ] || printf 'nolog %s %s\n' "$1" "$sj_l"
+    [ -z "$sj_why_none" ] || printf 'nolog %s %s\n' "$1" "$sj_why_none"
 }
 
 # In a session of its own, whose output is a file on the other side: a fence, and once that
@@ -72,7 +60,7 @@ sj_fetch() { # NONCE BASE ID OFFSET COUNT
     sj_first=''
     sj_enter "$2"
     sj_nolog "$3" >&2
-    [ -z "$sj_l" ] && [ -f "jobs/$3/log" ] || exit 1
+    [ -z "$sj_why_none" ] && [ -f "jobs/$3/log" ] || exit 1
     printf '\nsshjobs-log 1 %s\n' "$1"
     printf 'ready\n' >&2
     read -r sj_line && [ "$sj_line" = go ] || exit 1

@@ -1,19 +1,8 @@
 # Reads which jobs may be reaped: state, length and checksum of each, one a line.
 # In: the lines of ls, of cksum and of what is to be reaped. Out: the words that sj_reap reads.
 
-function rd(f,  l, i, k) {
-    i = -1
-    if (!(f in SOUND)) return i
-    while ((getline l < f) > 0) {
-        i = 1
-        if (l == "end=") { F["end"] = 1; break }
-        k = index(l, "=")
-        if (k > 1 && !(substr(l, 1, k - 1) in F)) F[substr(l, 1, k - 1)] = substr(l, k + 1)
-    }
-    close(f)
-    return i
-}
-function runs(p, s,  f, l, a) {
+function read_sound(f) { return (f in SOUND) ? add_record(f) : -1 }
+function is_running(p, s,  f, l, a) {
     f = "/proc/" p "/stat"
     if (!(p ~ /^[0-9]+$/) || (getline l < f) < 1) return 0
     close(f)
@@ -21,11 +10,11 @@ function runs(p, s,  f, l, a) {
     split(l, a, " ")
     return a[20] == s && !(a[1] ~ /^[XxZ]/)
 }
-function clean(k,  t) { t = (k in F) ? substr(F[k], 1, 1000) : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
+function clean_field(k,  t) { t = (k in F) ? substr(F[k], 1, 1000) : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
 /^-/ {
     split($NF, a, "/")
     if (a[3] == "log") size[a[2]] = file[a[2]] = $5
-    else if ($5 < 1048577) SOUND[$NF]
+    else if ($5 > 0 && $5 < 1048577) SOUND[$NF]
     next
 }
 $NF == "jobs" { listed = 1; next }
@@ -36,21 +25,21 @@ NF != 1 { next }
     id = word[1]
     d = "jobs/" id "/"
     split("", F)
-    fin = (rd(d "lost") >= 0) ? "LOST" : ""
+    fin = (read_sound(d "lost") >= 0) ? "LOST" : ""
     # One without its end is what a full disk left, or something of the job.
     if (fin != "" && !("end" in F)) {
         split("", F)
-        if (rd(d "run") >= 0 && runs(F["pid"], F["start"])) fin = ""
+        if (read_sound(d "run") >= 0 && is_running(F["pid"], F["start"])) fin = ""
     }
     if (fin != "" && F["cause"] == "cancelled") fin = "CANCELLED"
     if (fin == "LOST" && F["reason"] ~ /, who knows that / && now - F["finished_at"] < ttl) fin = "STANDS"
     delete F["end"]
-    if (fin == "" && (rd(d "exit") >= 0 && ("end" in F) || rd(d "run") >= 0 && ("end" in F))) {
+    if (fin == "" && (read_sound(d "exit") >= 0 && ("end" in F) || read_sound(d "run") >= 0 && ("end" in F))) {
         fin = F["cause"] == "cancelled" ? "CANCELLED" : F["cause"] == "timeout" ? "TIMEOUT" : F["status"] == "0" ? "COMPLETED" : "FAILED"
         if (F["log_bytes"] ~ /^[0-9]+$/ && length(F["log_bytes"]) < 16) size[id] = F["log_bytes"]
     }
-    rd(d "run")
-    rd(d "spec")
+    read_sound(d "run")
+    read_sound(d "spec")
     whole = (F["sj_ok"] == id || F["id"] == id)
     if (!listed) fin = "UNSEEN"
     else if (!whole) fin = "FOREIGN"
@@ -61,8 +50,8 @@ NF != 1 { next }
     if (!(id in file) || file[id] + 0 == 0 || file[id] + 0 < word[2] + 0) same = "same"
     else if (file[id] + 0 > word[2] + 0) same = "longer"
     else if ((id in sum) && (sum[id] "") == (word[3] "")) same = "same"
-    digest = clean("digest")
-    if (digest == "-") digest = clean("sj_digest")
+    digest = clean_field("digest")
+    if (digest == "-") digest = clean_field("sj_digest")
     # Bare ?: in a list to print is not understood by the one true awk (20220912).
-    print id, fin, size[id], word[2], word[3], same, clean("sj_sha"), clean("attempt"), digest, clean("status"), clean("signal"), clean("cause"), clean("started_at"), clean("finished_at"), clean("reason")
+    print id, fin, size[id], word[2], word[3], same, clean_field("sj_sha"), clean_field("attempt"), digest, clean_field("status"), clean_field("signal"), clean_field("cause"), clean_field("started_at"), clean_field("finished_at"), clean_field("reason")
 }

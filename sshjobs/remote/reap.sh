@@ -11,10 +11,10 @@
 # what a process writes after the end is not the job's.
 
 sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these ...
-    sj_q='' sj_f='' sj_logs='' sj_total=0
+    sj_questions='' sj_paths='' sj_logs='' sj_total=0
     sj_find_sums
-    for sj_l; do
-        sj_i=${sj_l%%:*}
+    for sj_word; do
+        sj_i=${sj_word%%:*}
         if [ -h "jobs/$sj_i" ]; then
             printf 'unreaped %s its directory is a symbolic link\n' "$sj_i"
         elif [ ! -e "jobs/$sj_i" ]; then
@@ -23,25 +23,25 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
             printf 'unreaped %s not a directory of ours\n' "$sj_i"
         else
             case $sj_sums in
-            cksum) sj_l=${sj_l%:*} ;;
-            *) sj_w=${sj_l##*:} sj_l=${sj_l%:*:*}:$sj_w ;;
+            cksum) sj_word=${sj_word%:*} ;;
+            *) sj_sha256=${sj_word##*:} sj_word=${sj_word%:*:*}:$sj_sha256 ;;
             esac
-            sj_q="$sj_q $sj_l" sj_d=jobs/$sj_i
-            sj_f="$sj_f $sj_d/log $sj_d/lost $sj_d/exit $sj_d/run $sj_d/spec"
-            sj_l=${sj_l#*:}
+            sj_questions="$sj_questions $sj_word" sj_job_dir=jobs/$sj_i
+            sj_paths="$sj_paths $sj_job_dir/log $sj_job_dir/lost $sj_job_dir/exit $sj_job_dir/run $sj_job_dir/spec"
+            sj_word=${sj_word#*:}
             [ -f "jobs/$sj_i/log" ] && [ ! -h "jobs/$sj_i/log" ] &&
-                sj_logs="$sj_logs jobs/$sj_i/log" sj_total=$((sj_total + ${sj_l%%:*}))
+                sj_logs="$sj_logs jobs/$sj_i/log" sj_total=$((sj_total + ${sj_word%%:*}))
         fi
     done
-    [ "$sj_q" ] || return 0
+    [ "$sj_questions" ] || return 0
     [ "$sj_logs" ] && [ $sj_sums != none ] && sj_sum_up
     {
-        LC_ALL=C ls -lnd $sj_f jobs 2>/dev/null
+        LC_ALL=C ls -lnd $sj_paths jobs 2>/dev/null
         printf '%s\n' "$sj_logs"
-        printf '%s\n' $sj_q
-    } | awk -v now="${sj_now%.*}" -v ttl="$sj_gone_ttl" "$sj_reap_awk" | {
+        printf '%s\n' $sj_questions
+    } | awk -v now="${sj_now%.*}" -v ttl="$sj_gone_ttl" "$sj_records_awk$sj_reap_awk" | {
         sj_rm='' sj_told=' '
-        while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_sha sj_a sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
+        while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_sha sj_attempt sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
             sj_beat
             sj_told="$sj_told$sj_id "
             case $sj_state in
@@ -53,10 +53,10 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
             esac
         done
         sj_remove $sj_rm
-        for sj_l in $sj_q; do
+        for sj_word in $sj_questions; do
             case $sj_told in
-            *" ${sj_l%%:*} "*) ;;
-            *) printf 'unreaped %s the awk there could not read its record\n' "${sj_l%%:*}" ;;
+            *" ${sj_word%%:*} "*) ;;
+            *) printf 'unreaped %s the awk there could not read its record\n' "${sj_word%%:*}" ;;
             esac
         done
     }
@@ -79,13 +79,13 @@ sj_find_sums() { # sj_sums
 # sha256sum); of long ones while beats tell that the
 # host is at work.
 sj_sum_up() {
-    sj_n=''
+    sj_beater=''
     [ "$sj_total" -lt 67108864 ] || {
         while sleep 5 >/dev/null; do printf 'beat\n'; done 2>/dev/null &
-        sj_n=$!
+        sj_beater=$!
     }
     sj_logs=$($sj_sums $sj_logs 2>/dev/null </dev/null)
-    [ -z "$sj_n" ] || { kill "$sj_n" && wait "$sj_n"; } 2>/dev/null
+    [ -z "$sj_beater" ] || { kill "$sj_beater" && wait "$sj_beater"; } 2>/dev/null
     return 0
 }
 
@@ -149,11 +149,11 @@ sj_tombstone() { # an empty one does
 }
 
 sj_last_word() { # of the key, if this job holds one
-    case $sj_sha$sj_a in *[!0-9a-f]*) return 0 ;; esac
-    if [ -e "keys/$sj_sha/$sj_a" ]; then
-        sj_l=$sj_tmp.key
-        { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_l"; } 2>/dev/null &&
-            mv -f "$sj_l" "keys/$sj_sha/$sj_a" 2>/dev/null
+    case $sj_sha$sj_attempt in *[!0-9a-f]*) return 0 ;; esac
+    if [ -e "keys/$sj_sha/$sj_attempt" ]; then
+        sj_key_file=$sj_tmp.key
+        { printf 'id=%s\ndigest=%s\n%s\nuntil=%s\nend=\n' "$sj_id" "$sj_digest" "$sj_rec" "$((${sj_now%.*} + sj_key_ttl))" >"$sj_key_file"; } 2>/dev/null &&
+            mv -f "$sj_key_file" "keys/$sj_sha/$sj_attempt" 2>/dev/null
     fi
 }
 
@@ -163,11 +163,11 @@ sj_strip() { # on a full disk: what has ended needs these no more, and makes roo
 
 sj_remove() { # IDS
     while [ $# -gt 0 ]; do
-        sj_few='' sj_fewer='' sj_n=0
-        while [ $# -gt 0 ] && [ $sj_n -lt 50 ]; do
+        sj_few='' sj_fewer='' sj_count=0
+        while [ $# -gt 0 ] && [ $sj_count -lt 50 ]; do
             [ -h "jobs/$1" ] || sj_few="$sj_few jobs/$1"
             sj_fewer="$sj_fewer $1"
-            sj_n=$((sj_n + 1))
+            sj_count=$((sj_count + 1))
             shift
         done
         rm -rf -- $sj_few 2>/dev/null

@@ -6,15 +6,15 @@
 # for their directories under a temporary name, a few builtin writes each, one mv that
 # renames them into place (it refuses to replace one that is there).
 sj_mkdir() { # IDS
-    sj_t=$sj_tmp.$1
-    sj_mk=$sj_t
+    sj_new_dir=$sj_tmp.$1
+    sj_mk=$sj_new_dir
     for sj_i; do
         if [ -d "jobs/$sj_i" ] && sj_can_start "$sj_i"; then
             sj_old="$sj_old $sj_i"
         elif [ -e "gone/$sj_i" ]; then
             sj_reaped "$sj_i" || printf 'refused %s EGONE cancelled before\n' "$sj_i"
         else
-            sj_mk="$sj_mk $sj_t/$sj_i"
+            sj_mk="$sj_mk $sj_new_dir/$sj_i"
         fi
     done
     mkdir $sj_mk 2>/dev/null
@@ -25,10 +25,10 @@ sj_mkdir() { # IDS
 # by a loss of power, makes way for a new one; by a rename, since one may just have done so.
 sj_can_start() { # ID
     [ -e "jobs/$1/run" ] || [ -h "jobs/$1" ] && return 0
-    sj_l=''
-    for sj_n in spec script; do [ -f "jobs/$1/$sj_n" ] && sj_regular "jobs/$1/$sj_n" || sj_l=1; done
-    for sj_n in env stdin claim; do sj_regular "jobs/$1/$sj_n" || sj_l=1; done
-    [ "$sj_l" ] || case $(tail -c 23 "jobs/$1/spec") in *sj_ok="$1") return 0 ;; esac
+    sj_spoilt=''
+    for sj_file in spec script; do [ -f "jobs/$1/$sj_file" ] && sj_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
+    for sj_file in env stdin claim; do sj_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
+    [ "$sj_spoilt" ] || case $(tail -c 23 "jobs/$1/spec") in *sj_ok="$1") return 0 ;; esac
     mv "jobs/$1" "$sj_tmp.odd.$1" 2>/dev/null || return 0
     [ -e "$sj_tmp.odd.$1/run" ] && mv "$sj_tmp.odd.$1" "jobs/$1"
     rm -rf "$sj_tmp.odd.$1"
@@ -36,9 +36,9 @@ sj_can_start() { # ID
 }
 
 sj_reaped() { # ID: it ran and was reaped; the tombstone, which says how it ended, is asked
-    sj_l=''
-    [ -f "gone/$1" ] && sj_l=$(dd if="gone/$1" bs=300 count=1 2>/dev/null)
-    case $sj_l in
+    sj_head=''
+    [ -f "gone/$1" ] && sj_head=$(dd if="gone/$1" bs=300 count=1 2>/dev/null)
+    case $sj_head in
     cause=*"
 status="*)
         sj_ask="$sj_ask
@@ -54,12 +54,12 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
         [ -e "gone/$1" ] && return
         if ! sj_has_shell "$9"; then
             printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
-            rm -rf "${sj_t:?}/$1"
+            rm -rf "${sj_new_dir:?}/$1"
             return
         fi
         sj_write "$@" || {
-            sj_refuse "$1" "$sj_t"
-            rm -rf "${sj_t:?}/$1"
+            sj_refuse "$1" "$sj_new_dir"
+            rm -rf "${sj_new_dir:?}/$1"
             return
         }
     fi
@@ -77,13 +77,13 @@ sj_has_shell() { # WORDS: a shell and its flags, - for the login shell
 }
 
 sj_write() { # the arguments of sj_job
-    sj_d=$sj_t/$1
+    sj_job_dir=$sj_new_dir/$1
     {
-        printf '%s\n' "$3" >"$sj_d/script" || return
-        [ -z "$4" ] || printf '%s\n' "$4" >"$sj_d/env" || return
-        [ -z "$5" ] || printf "$5" >"$sj_d/stdin" || return
-        [ -z "$6" ] || printf 'id=%s\ndigest=%s\n' "$1" "$7" >"$sj_d/claim" || return
-        printf '%s\nsj_at=%s\nsj_ok=%s\n' "$2" "$sj_now" "$1" >"$sj_d/spec"
+        printf '%s\n' "$3" >"$sj_job_dir/script" || return
+        [ -z "$4" ] || printf '%s\n' "$4" >"$sj_job_dir/env" || return
+        [ -z "$5" ] || printf "$5" >"$sj_job_dir/stdin" || return
+        [ -z "$6" ] || printf 'id=%s\ndigest=%s\n' "$1" "$7" >"$sj_job_dir/claim" || return
+        printf '%s\nsj_at=%s\nsj_ok=%s\n' "$2" "$sj_now" "$1" >"$sj_job_dir/spec"
     } 2>/dev/null
 }
 
@@ -101,9 +101,9 @@ sj_refuse() { # ID DIRECTORY
 }
 
 sj_start() {
-    set -- "$sj_t"/*
+    set -- "$sj_new_dir"/*
     [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
-    rm -rf "$sj_t" >/dev/null 2>&1 & # nobody need wait for that
+    rm -rf "$sj_new_dir" >/dev/null 2>&1 & # nobody need wait for that
     sj_go=''
     for sj_i in $sj_plain; do sj_ready "$sj_i" 1; done
     [ "$sj_keyed" ] && {
@@ -156,19 +156,19 @@ s $1 - -"
 
 # Runners claim within milliseconds; a short wait saves the next round.
 sj_await() { # ID:ATTEMPT ...
-    for sj_n in .001 .001 .002 .003 .005 .01 .02 .03 .04 .05 .05 .05 .05 .05; do
+    for sj_pause in .001 .001 .002 .003 .005 .01 .02 .03 .04 .05 .05 .05 .05 .05; do
         while [ $# -gt 0 ] && [ -s "jobs/${1%%:*}/run" ]; do shift; done
         [ $# -eq 0 ] && return
-        sleep "$sj_n" 2>/dev/null || return
+        sleep "$sj_pause" 2>/dev/null || return
     done
 }
 
 # Who follows a job wants to hear of its end: one that ends in 50 ms costs no further
 # session. Nobody else is kept waiting, since this is for a few jobs only.
 sj_await_ends() { # IDS
-    for sj_n in .002 .003 .005 .01 .01 .01 .01; do
+    for sj_pause in .002 .003 .005 .01 .01 .01 .01; do
         while [ $# -gt 0 ] && { [ -e "jobs/$1/exit" ] || [ ! -d "jobs/$1" ]; }; do shift; done
         [ $# -eq 0 ] && return
-        sleep "$sj_n" 2>/dev/null || return
+        sleep "$sj_pause" 2>/dev/null || return
     done
 }

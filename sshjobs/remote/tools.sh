@@ -7,15 +7,24 @@
 sj_tools() {
     sj_renew=''
     sj_read_small "$sj_machine/tools"
-    case $sj_line in "$sj_boot 7 "*) ;; *) sj_probe ;; esac
-    set -- $sj_line
-    sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
-}
-
-sj_probe() {
+    case $sj_line in
+    "$sj_boot 7 "*)
+        set -- $sj_line
+        sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
+        return
+        ;;
+    esac
     # A boot may follow a power failure, and that may leave a file that was renamed into
     # place without its bytes: the runner is written anew when it is next needed.
     sj_renew=1
+    sj_probe
+    sj_probe_ls
+    sj_line="$sj_boot 7 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
+    { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
+    return 0
+}
+
+sj_probe() { # what is kept, and nothing is written
     sj_setsid=$(command -v setsid) || sj_setsid=-
     sj_env=-
     if [ -z "$sj_bash" ] &&
@@ -42,9 +51,6 @@ sj_probe() {
         grep -q '^b=1 *$' && [ -r /proc/self/environ ] && sj_grepz=1
     sj_wc=0
     case $(wc --version 2>/dev/null) in *GNU*) sj_wc=1 ;; esac
-    sj_probe_ls
-    sj_line="$sj_boot 7 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
-    { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
     return 0
 }
 
@@ -52,13 +58,13 @@ sj_probe() {
 # time, unless the file system has another clock or a coarse one. Where it is, <machine>/now
 # exists.
 sj_probe_ls() {
-    sj_n=$sj_machine/now
-    rm -f "$sj_n"
-    { printf '' >"$sj_n" && touch -t 200001010000 "$sj_n" && printf '' >"$sj_n"; } 2>/dev/null
-    set -- $(ls -Und --time-style=+%s.%N "$sj_n" 2>/dev/null) $(date +%s)
+    sj_now_file=$sj_machine/now
+    rm -f "$sj_now_file"
+    { printf '' >"$sj_now_file" && touch -t 200001010000 "$sj_now_file" && printf '' >"$sj_now_file"; } 2>/dev/null
+    set -- $(ls -Und --time-style=+%s.%N "$sj_now_file" 2>/dev/null) $(date +%s)
     case $6 in
     *.000000000 | *[!0-9.]* | '') ;;
     *.?????????) [ $(($# == 8 ? $8 - ${6%.*} : 9)) -le 1 ] && return ;;
     esac
-    rm -f "$sj_n"
+    rm -f "$sj_now_file"
 }

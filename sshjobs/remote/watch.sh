@@ -22,15 +22,15 @@ else
     printf 'E - .\n'
     tail -n 0 -f "$sj_machine/journal" 2>/dev/null &
 fi
-sj_t=$!
+sj_tailer=$!
 {
-    sj_n=0
-    while [ "$sj_n" -lt "$sj_life" ] && env printf 'beat\n' && sleep 2 >/dev/null; do
-        sj_n=$((sj_n + 1))
+    sj_count=0
+    while [ "$sj_count" -lt "$sj_life" ] && env printf 'beat\n' && sleep 2 >/dev/null; do
+        sj_count=$((sj_count + 1))
     done
-    kill "$sj_t" "$$"
+    kill "$sj_tailer" "$$"
 } 2>/dev/null &
-sj_b=$!
-trap 'kill "$sj_t" "$sj_b" 2>/dev/null; exit 0' TERM
+sj_beater=$!
+trap 'kill "$sj_tailer" "$sj_beater" 2>/dev/null; exit 0' TERM
 read -r sj_line
-kill "$sj_t" "$sj_b" 2>/dev/null
+kill "$sj_tailer" "$sj_beater" 2>/dev/null

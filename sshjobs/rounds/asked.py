@@ -57,6 +57,7 @@ class Asked:
     def __init__(self, request: protocol.Request, host: str) -> None:
         self._host = host
         self._lists = request.listing
+        self._examines = request.examine
         self._wants = {want.job_id: want for want in request.logs}
         self._come: dict[str, int] = {}  # how many bytes of each log
         starts = _ids(request.starts)
@@ -90,8 +91,8 @@ class Asked:
             return event
         if isinstance(event, (protocol.LogData, protocol.LogEnd)):
             return self._check_log(event)
-        if isinstance(event, protocol.ListedOdd):
-            return event if self._lists else _stray(event, event.entry)
+        if isinstance(event, (protocol.ListedOdd, protocol.Fact)):
+            return self._check_unnamed(event)
         if isinstance(event, protocol.Listed):
             if not self._lists:
                 return _stray(event, event.job_id)
@@ -102,6 +103,14 @@ class Asked:
         if isinstance(event, protocol.Claimed):
             self._judged.add(event.winner_id)
         return event
+
+    def _check_unnamed(
+        self, event: protocol.ListedOdd | protocol.Fact
+    ) -> protocol.Event:
+        """Return an event that names no job, if the request can have caused it."""
+        if isinstance(event, protocol.Fact):
+            return event if self._examines else _stray(event, event.name)
+        return event if self._lists else _stray(event, event.entry)
 
     def _is_asked(self, job_id: str, kind: type) -> bool:
         if any(job_id in ids for ids in self._ids[kind]):

@@ -12,7 +12,6 @@ second a :class:`~sshjobs.errors.CommandTimeout`, after which the round is run a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from ..errors import CommandTimeout, ProtocolError
 from ..protocol import ANY_LOG, Beat, End, Listed, ListedOdd, LogData, Request, Unread
@@ -211,33 +210,3 @@ class ReplyBounds(Bounds):
         late = time.monotonic() - self._ended_at > _LINGER
         if late or self._noise > NOISE:
             raise Over
-
-
-class Collector:
-    """A sink that keeps a host's words, within bounds.
-
-    Args:
-        host: Its name, for the error.
-        settings: Those in force for it.
-        most: How many bytes it may say.
-        beat: Called whenever something came, and about once a second.
-
-    Attributes:
-        said: The bytes so far.
-    """
-
-    def __init__(
-        self, host: str, settings: Settings, most: int, beat: Callable[[], None]
-    ) -> None:
-        self._bounds = Bounds(host, settings, 0)
-        self._most = most
-        self._beat = beat
-        self.said = b""
-
-    def __call__(self, data: bytes, /) -> None:
-        """Take some bytes, or none for a while."""
-        self._beat()
-        self.said += data
-        if len(self.said) > self._most:
-            raise self._bounds.broke(f"more than {self._most} bytes")
-        self._bounds.check_time()

@@ -12,7 +12,6 @@ from ..locks import Bell, LeaderLock
 from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow, Store
-from .bounds import Collector
 from .cooldown import cause_of, cooldown_end
 from .log_state import count_bytes_left, is_end_known
 from .request import LONG
@@ -365,10 +364,6 @@ class Coordinator(Site):
 
         hooks = self.hooks()._replace(count_event=lambda _name, _count: None)
         return kill(self, hooks, ids)
-
-    def collector(self, most: int) -> Collector:
-        """Return a sink for a session of its own that may say so many bytes."""
-        return Collector(self.identity.host, self.settings, most, self._beat)
 
     def clear(self) -> None:
         """Remove the files by which processes wait for each other, if none does."""

@@ -1,9 +1,9 @@
-"""A kill that goes out past the record, on a disk that takes no intent any more."""
+"""Rounds past the record: a kill on a disk that takes no intent, an examination."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import protocol, transports
 from .asked import Asked
@@ -19,17 +19,34 @@ def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list
         TransportError: there is no connection, or it broke.
         ProtocolError: the host answered nonsense.
     """
-    settings, host = place.settings, place.identity.host
     kills = tuple((job_id, True) for job_id in ids)
-    request = protocol.Request(base_dir=settings.remote_base_dir, kills=kills)
-    nonce = os.urandom(8).hex()
-    program = protocol.build(request, nonce)
+    base = place.settings.remote_base_dir
+    request = protocol.Request(base_dir=base, kills=kills)
     told: list[str] = []
 
     def take(event: protocol.Event) -> None:
         if isinstance(event, (protocol.KillSent, protocol.KillMissing)):
             told.append(event.job_id)
 
+    ask_unrecorded(place, hooks, request, take)
+    return told
+
+
+def ask_unrecorded(
+    place: Site,
+    hooks: transports.CallerHooks,
+    request: protocol.Request,
+    take: Callable[[protocol.Event], None],
+) -> None:
+    """Serve a request past the record; pass on each event of the reply that counts.
+
+    Raises:
+        TransportError: there is no connection, or it broke.
+        ProtocolError: the host answered nonsense.
+    """
+    settings, host = place.settings, place.identity.host
+    nonce = os.urandom(8).hex()
+    program = protocol.build(request, nonce)
     transport = transports.open_transport(place.identity, settings, hooks)
     try:
         transport.run(
@@ -47,4 +64,3 @@ def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list
         )
     finally:
         transport.close()
-    return told

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
-from .. import transports
 from ..errors import HostError
-from ..protocol import build_examination, quote
+from ..protocol import End, Fact, Request
 from ..rounds import Coordinator
-from ..startup.records import Record
+from ..rounds.unrecorded import ask_unrecorded
+from ..startup.records import TYPE_CHECKING, Record
 from ..store import on_network
 from ..store.home import NETWORK_TYPES
 from .context import Context
+
+if TYPE_CHECKING:
+    from ..protocol import Event
 
 GOOD, WARN, BAD = "ok", "warn", "bad"
 
@@ -23,13 +25,6 @@ _SKEW = 5.0
 #: Below this many kilobytes, or inodes, a host is as good as full.
 _LITTLE = 100_000
 _FEW_INODES = 10_000
-
-_FS = ("utf-8", "surrogateescape")
-
-#: All that the host says of itself, and what a login shell prints before it.
-_FACTS_BYTES = 1 << 18
-
-_TOOLS = "awk cat cksum date dd find head id ln ls mkdir mv rm sed sleep tail tr uname"
 
 #: What it means that a host cannot do something, and what to do about that.
 _ABILITIES = {
@@ -54,38 +49,6 @@ _ABILITIES = {
         "install GNU coreutils",
     ),
 }
-
-# One fact a line, a tab after its name. Nothing here writes to the host.
-_SCRIPT = """
-say() { printf '%s\\t%s\\n' "$1" "$2"; }
-case $sj_base in
-'~') sj_base=$HOME ;;
-'~/'*) sj_base=$HOME/${sj_base#??} ;;
-/*) ;;
-*) sj_base=$HOME/$sj_base ;;
-esac
-say shell "${SHELL-unknown}"
-say system "$(uname -sm)"
-say clock "$(date +%s)"
-for t in $sj_tools; do
-    command -v "$t" >/dev/null 2>&1 ||
-        { [ $t = cksum ] && command -v sha256sum >/dev/null 2>&1; } ||
-        say missing "$t"
-done
-command -v setsid >/dev/null 2>&1 && say setsid yes || say setsid no
-env --default-signal=INT true 2>/dev/null && say signals yes || say signals no
-[ -r /proc/self/stat ] && say proc yes || say proc no
-[ -r /proc/sys/kernel/random/boot_id ] && say boot yes || say boot no
-[ "$(printf abcd | dd bs=2 iflag=skip_bytes,count_bytes skip=1 count=2 2>/dev/null)" \\
-    = bc ] && say bytes yes || say bytes no
-say space "$(df -Pk "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }' 2>/dev/null)"
-say inodes "$(df -Pi "$sj_base" 2>/dev/null | awk 'NR == 2 { print $4 }')"
-say fstype "$(stat -f -c %T "$sj_base" 2>/dev/null)"
-grep -hqi '^ *KillUserProcesses *= *\\(yes\\|true\\|1\\)' /etc/systemd/logind.conf \
-    /etc/systemd/logind.conf.d/*.conf 2>/dev/null && say killuser yes
-[ -e "/var/lib/systemd/linger/$(id -un)" ] && say linger yes
-say end yes
-"""
 
 
 class Finding(Record):
@@ -145,33 +108,19 @@ def _here(ctx: Context, coordinator: Coordinator) -> Iterator[Finding]:
 
 
 def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
-    """Return the host's words about itself, by name."""
-    nonce = os.urandom(8).hex()
-    base = _quoted(coordinator.settings.remote_base_dir)
-    script = f"sj_tools='{_TOOLS}' sj_base={base}\n{_SCRIPT}"
-    collector = coordinator.collector(_FACTS_BYTES)
-    transport = transports.open_transport(
-        coordinator.identity, coordinator.settings, coordinator.hooks()
-    )
-    try:
-        transport.run(
-            "exec sh",
-            stdin=build_examination(script.encode(*_FS), nonce),
-            timeout=coordinator.settings.command_timeout,
-            sink=collector,
-        )
-    finally:
-        transport.close()
-    text = collector.said.decode("utf-8", "backslashreplace")
+    """Return the words of the host about itself, by name."""
     facts: dict[str, list[str]] = {}
-    for line in text.partition(nonce)[2].splitlines():
-        name, _, value = line.partition("\t")
-        facts.setdefault(name, []).append(value)
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Fact):
+            facts.setdefault(event.name, []).append(event.text)
+        elif isinstance(event, End):
+            facts["end"] = ["yes"]
+
+    base = coordinator.settings.remote_base_dir
+    request = Request(base_dir=base, examine=True)
+    ask_unrecorded(coordinator, coordinator.hooks(), request, keep)
     return facts
-
-
-def _quoted(text: str) -> str:
-    return quote(text.encode(*_FS)).decode(*_FS)
 
 
 def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:

@@ -3,9 +3,9 @@
 
 # Where the job is to run, and what; what is missing ends it here.
 sj_place() {
-    for sj_l in script ${sj_hasin:+stdin}; do
-        [ -f "$sj_d/$sj_l" ] && sj_regular "$sj_d/$sj_l" && continue
-        sj_publish 126 '' '' "its $sj_l is no file"
+    for sj_file in script ${sj_hasin:+stdin}; do
+        [ -f "$sj_job_dir/$sj_file" ] && sj_regular "$sj_job_dir/$sj_file" && continue
+        sj_publish 126 '' '' "its $sj_file is no file"
         return 1
     done
     case $sj_cwd in
@@ -15,9 +15,9 @@ sj_place() {
     *) sj_cwd=$sj_home/$sj_cwd ;;
     esac
     [ -d "$sj_cwd" ] && [ -x "$sj_cwd" ] && return 0
-    sj_l='no such directory'
-    [ -d "$sj_cwd" ] && sj_l='permission denied'
-    sj_publish 126 '' '' "cwd: $sj_l: ${sj_cwdtext:-the login directory}"
+    sj_trouble='no such directory'
+    [ -d "$sj_cwd" ] && sj_trouble='permission denied'
+    sj_publish 126 '' '' "cwd: $sj_trouble: ${sj_cwdtext:-the login directory}"
     return 1
 }
 
@@ -52,10 +52,10 @@ sj_choose_shell() {
 
 # The job itself. What is exported, is exported only here.
 sj_child() {
-    sj_regular "$sj_d/log" || exit 126
-    exec >>"$sj_d/log" 2>&1
+    sj_regular "$sj_job_dir/log" || exit 126
+    exec >>"$sj_job_dir/log" 2>&1
     # bash leaves the pipe of the runner where the job is forked behind a trap (5.2).
-    if [ "$sj_hasin" ]; then exec <"$sj_d/stdin"; else exec </dev/null; fi
+    if [ "$sj_hasin" ]; then exec <"$sj_job_dir/stdin"; else exec </dev/null; fi
     sj_give_back
     PATH=$sj_path
     CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
@@ -65,7 +65,7 @@ sj_child() {
     sj_choose_shell
     # Its environment may hold any name, IFS and those of this file too.
     set -f
-    set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_id" "$sj_a" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_d/script"
+    set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_id" "$sj_attempt" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_job_dir/script"
     [ "$sj_hasenv" ] && sj_env
     [ "$1" ] && export SSHJOBS_BASH_ENV="${BASH_ENV-}" BASH_ENV="$1" SSHJOBS_BASH_KEEP="$2" SSHJOBS_BASH_CWD="$3"
     SSHJOBS_JOB_ID=$4 SSHJOBS_ATTEMPT=$5 SSHJOBS_KEY=$6
@@ -82,7 +82,7 @@ sj_wait() {
     if [ "$sj_bash" ]; then
         sj_wait_bash
     else
-        wait "$sj_j"
+        wait "$sj_job_pid"
         sj_status=$?
         [ "$sj_status" -gt 128 ] && jobs
     fi
@@ -109,27 +109,27 @@ sj_wait_bash() {
     # shellcheck disable=SC3040 # only bash comes here
     set -o posix
     trap : CHLD
-    sj_n=''
-    while kill -0 "$sj_j"; do
-        wait "$sj_j"
-        sj_n=$?
+    sj_last_status=''
+    while kill -0 "$sj_job_pid"; do
+        wait "$sj_job_pid"
+        sj_last_status=$?
         jobs
     done
     jobs
-    wait "$sj_j"
+    wait "$sj_job_pid"
     sj_status=$?
     trap - CHLD
     # The trap interrupts a wait for what runs. What ended just before it was asked about
     # has told it all there is; then jobs shows no line of it, and the last wait says 127.
-    if [ "$sj_status" = 127 ] && [ "$sj_n" ]; then
+    if [ "$sj_status" = 127 ] && [ "$sj_last_status" ]; then
         sj_how
-        [ "$sj_line" ] || sj_status=$sj_n
+        [ "$sj_line" ] || sj_status=$sj_last_status
     fi
 }
 
 sj_how() { # the last line of jobs that tells an end, to sj_line
     sj_line=''
-    sj_regular "$sj_d/run" && while read -r sj_l; do
-        case $sj_l in *Running*) ;; '['*) sj_line=$sj_l ;; esac
-    done <"$sj_d/run"
+    sj_regular "$sj_job_dir/run" && while read -r sj_said; do
+        case $sj_said in *Running*) ;; '['*) sj_line=$sj_said ;; esac
+    done <"$sj_job_dir/run"
 }

@@ -3,13 +3,13 @@
 
 # One job: its runner, and with a timeout the process that keeps the time beside it.
 sj_one() { # ID ATTEMPT
-    sj_id=$1 sj_a=$2 sj_d=jobs/$1 sj_ok='' sj_envnames=''
-    [ -f "$sj_d/spec" ] && sj_regular "$sj_d/spec" && [ ! -e "$sj_d/run" ] || return 0
-    . "./$sj_d/spec"
+    sj_id=$1 sj_attempt=$2 sj_job_dir=jobs/$1 sj_ok='' sj_envnames=''
+    [ -f "$sj_job_dir/spec" ] && sj_regular "$sj_job_dir/spec" && [ ! -e "$sj_job_dir/run" ] || return 0
+    . "./$sj_job_dir/spec"
     [ "$sj_ok" = "$sj_id" ] || return 0
     if [ "$sj_hasenv" ]; then
-        [ -f "$sj_d/env" ] && sj_regular "$sj_d/env" || return 0
-        . "./$sj_d/env"
+        [ -f "$sj_job_dir/env" ] && sj_regular "$sj_job_dir/env" || return 0
+        . "./$sj_job_dir/env"
     fi
     if [ -z "$sj_timeout" ]; then
         sj_main
@@ -18,33 +18,33 @@ sj_one() { # ID ATTEMPT
     # The time is kept by the parent of the sleep, the job by a child of it that ends
     # the sleep: a TERM that is trapped between fork and exec would be lost.
     sleep "$sj_timeout" 2>/dev/null &
-    sj_s=$! sj_s_born=''
-    [ "$sj_proc" ] && sj_start_of "$sj_s" && sj_s_born=$sj_started
+    sj_sleeper=$! sj_sleeper_born=''
+    [ "$sj_proc" ] && sj_start_of "$sj_sleeper" && sj_sleeper_born=$sj_started
     trap sj_unforked EXIT
     {
         trap sj_unforked EXIT
         sj_main
     } &
-    sj_g=$!
+    sj_timed=$!
     exec 2>/dev/null
-    if wait "$sj_s"; then
-        sj_s='' sj_stage=kill sj_left=$sj_id sj_scope=tree
+    if wait "$sj_sleeper"; then
+        sj_sleeper='' sj_stage=kill sj_left=$sj_id sj_scope=tree
         sj_clock
         sj_from=$sj_cs
-        [ -e "$sj_d/cancel" ] || sj_is_whole "$sj_d/exit" || ! sj_regular "$sj_d/expire" || printf '' >"$sj_d/expire"
-        [ ! -e "$sj_d/killed" ] || [ -e "$sj_d/cancel" ] || rm -rf "$sj_d/killed"
+        [ -e "$sj_job_dir/cancel" ] || sj_is_whole "$sj_job_dir/exit" || ! sj_regular "$sj_job_dir/expire" || printf '' >"$sj_job_dir/expire"
+        [ ! -e "$sj_job_dir/killed" ] || [ -e "$sj_job_dir/cancel" ] || rm -rf "$sj_job_dir/killed"
         sj_expire
     fi
-    sj_s='' sj_stage=''
-    wait "$sj_g"
+    sj_sleeper='' sj_stage=''
+    wait "$sj_timed"
 }
 
 # Out of time. The group is told first, which costs no listing; then one listing finds what
 # else there is of the tree, mostly nothing.
 sj_expire() {
-    sj_j=''
-    if ! [ -e "$sj_d/cancel" ] && sj_find_group "$sj_id"; then
-        sj_j=$sj_group
+    sj_job_pid=''
+    if ! [ -e "$sj_job_dir/cancel" ] && sj_find_group "$sj_id"; then
+        sj_job_pid=$sj_group
         sj_clock
         sj_since=$sj_cs
         sj_tell && sj_told=1
@@ -56,11 +56,11 @@ sj_expire() {
 # TERM for the group, and a moment to follow it. A group of zombies alone looks alive to
 # kill, only the listing tells.
 sj_tell() {
-    kill -TERM "-$sj_j" || return
-    kill -CONT "-$sj_j"
-    for sj_n in 0.01 0.05 0.1; do
-        sleep $sj_n || break
-        kill -0 "-$sj_j" || break
+    kill -TERM "-$sj_job_pid" || return
+    kill -CONT "-$sj_job_pid"
+    for sj_pause in 0.01 0.05 0.1; do
+        sleep $sj_pause || break
+        kill -0 "-$sj_job_pid" || break
     done
     return 0
 }
@@ -70,42 +70,42 @@ sj_tell() {
 # of its session and group: setsid does not fork for who leads no group.
 sj_main() {
     set -C
-    exec >"$sj_d/run"
+    exec >"$sj_job_dir/run"
     set +C
     sj_self
-    sj_j=''
+    sj_job_pid=''
     sj_record="machine=$sj_machine
 boot_id=$sj_boot
 pid=$sj_pid
 start=$sj_start
 node=$sj_node
 init=$sj_init
-attempt=$sj_a
-started_at=$sj_t"
+attempt=$sj_attempt
+started_at=$sj_time"
     printf '%s\n' "$sj_record" || {
-        rm -f "$sj_d/run"
+        rm -f "$sj_job_dir/run"
         return 0
     }
     sj_stage=claimed
     trap sj_unforked EXIT
     # Where nothing can be forked, it is empty at least.
-    [ "$sj_hasenv" ] && { sj_regular "$sj_d/env" && printf '' >"$sj_d/env"; rm -f "$sj_d/env"; }
+    [ "$sj_hasenv" ] && { sj_regular "$sj_job_dir/env" && printf '' >"$sj_job_dir/env"; rm -f "$sj_job_dir/env"; }
     exec 2>/dev/null
-    if [ -e "$sj_d/cancel" ] || [ -e "$sj_d/lost" ] || [ -e "gone/$sj_id" ]; then
+    if [ -e "$sj_job_dir/cancel" ] || [ -e "$sj_job_dir/lost" ] || [ -e "gone/$sj_id" ]; then
         sj_publish '' '' cancelled 'cancelled before it started'
         return 0
     fi
     sj_place || return 0
     sj_child &
-    sj_j=$! sj_stage=''
-    if [ "$sj_setsid" ]; then printf 'pgid=%s\n' $sj_j; else printf 'pgid=0\njob_pid=%s\n' $sj_j; fi
+    sj_job_pid=$! sj_stage=''
+    if [ "$sj_setsid" ]; then printf 'pgid=%s\n' $sj_job_pid; else printf 'pgid=0\njob_pid=%s\n' $sj_job_pid; fi
     [ -z "$sj_proc" ] || { [ "$sj_burst" ] && [ ! -O / ]; } || sj_born
     sj_wait
     sj_clock
     sj_cause=''
-    if [ -e "$sj_d/cancel" ]; then
+    if [ -e "$sj_job_dir/cancel" ]; then
         sj_cause=cancelled
-    elif [ -e "$sj_d/expire" ]; then
+    elif [ -e "$sj_job_dir/expire" ]; then
         sj_cause=timeout
     fi
     sj_stage=ended
@@ -114,7 +114,7 @@ started_at=$sj_t"
 
 sj_finish() {
     if [ "$sj_cause" ]; then sj_stopped; else sj_leftover; fi
-    [ -e "$sj_d/log" ] || [ "$sj_cause" ] || sj_why='the log could not be written'
+    [ -e "$sj_job_dir/log" ] || [ "$sj_cause" ] || sj_why='the log could not be written'
     sj_publish "$sj_status" "$sj_signal" "$sj_cause" "$sj_why"
 }
 
@@ -122,5 +122,5 @@ sj_finish() {
 # of starts this read is left out, and the moment after the start of the runner must do; not
 # for root (who owns /), whose signals reach everybody.
 sj_born() {
-    sj_start_of "$sj_j" && printf 'born=%s\n' "$sj_started"
+    sj_start_of "$sj_job_pid" && printf 'born=%s\n' "$sj_started"
 }

@@ -4,21 +4,21 @@
 # The jobs of a batch share the instant of their start to a few milliseconds, and a line of
 # the journal: both are read and written once for sixteen.
 sj_batch() {
-    sj_n=0 sj_l='' sj_init=''
+    sj_count=0 sj_batch_ids='' sj_init=''
     [ "$sj_proc" ] && sj_start_of 1 2>/dev/null && sj_init=$sj_started
     while read -r sj_line; do
-        [ $((sj_n % 16)) -eq 0 ] && {
-            [ "$sj_l" ] && sj_note "S$sj_l"
-            sj_l=''
+        [ $((sj_count % 16)) -eq 0 ] && {
+            [ "$sj_batch_ids" ] && sj_note "S$sj_batch_ids"
+            sj_batch_ids=''
             sj_w=$sj_line
             sj_clock
             sj_line=$sj_w
         }
-        sj_n=$((sj_n + 1))
-        sj_l="$sj_l ${sj_line%%:*}"
+        sj_count=$((sj_count + 1))
+        sj_batch_ids="$sj_batch_ids ${sj_line%%:*}"
         sj_one "${sj_line%%:*}" "${sj_line#*:}" &
     done
-    [ "$sj_l" ] && sj_note "S$sj_l"
+    [ "$sj_batch_ids" ] && sj_note "S$sj_batch_ids"
 }
 
 # Who waits for a few starts listens to stderr: it ends once their records stand.

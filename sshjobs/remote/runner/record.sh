@@ -1,5 +1,5 @@
 # The runner's records: the clock, the claim's identity, the end that is published.
-# In: sj_d, sj_record, sj_offset. Out: jobs/ID/exit, a line of the journal.
+# In: sj_job_dir, sj_record, sj_offset. Out: jobs/ID/exit, a line of the journal.
 
 # Without a fork: who am I, and what time is it.
 sj_self() { # sj_pid sj_start
@@ -17,7 +17,7 @@ sj_self() { # sj_pid sj_start
     fi
 }
 
-sj_clock() { # sj_cs hundredths, sj_t seconds
+sj_clock() { # sj_cs hundredths, sj_time seconds
     if [ "$sj_offset" = none ]; then
         sj_cs=$(date +%s)00
     else
@@ -25,7 +25,7 @@ sj_clock() { # sj_cs hundredths, sj_t seconds
         sj_line=${sj_line%% *}
         sj_cs=$((sj_offset + ${sj_line%.*}${sj_line#*.}))
     fi
-    sj_t=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
+    sj_time=${sj_cs%??}.${sj_cs#"${sj_cs%??}"}
 }
 
 # Publishes the end: the record is appended to `run`, in one write to a block that the file
@@ -35,19 +35,19 @@ sj_clock() { # sj_cs hundredths, sj_t seconds
 # job costs, so there `exit` is a copy, created exclusively and written at once.
 sj_publish() { # STATUS SIGNAL CAUSE REASON
     sj_bytes=0
-    [ -s "$sj_d/log" ] && sj_regular "$sj_d/log" && sj_size "$sj_d/log"
+    [ -s "$sj_job_dir/log" ] && sj_regular "$sj_job_dir/log" && sj_size "$sj_job_dir/log"
     sj_rec="id=$sj_id
 status=$1
 signal=$2
 cause=$3
-finished_at=$sj_t
+finished_at=$sj_time
 log_bytes=$sj_bytes
 reason=$4
 end="
-    if sj_regular "$sj_d/run"; then
-        printf '%s\n' "$sj_rec" >>"$sj_d/run"
+    if sj_regular "$sj_job_dir/run"; then
+        printf '%s\n' "$sj_rec" >>"$sj_job_dir/run"
         sj_stage=published
-        [ "$sj_burst" ] && sj_copy || ln -f "$sj_d/run" "$sj_d/exit" || sj_copy
+        [ "$sj_burst" ] && sj_copy || ln -f "$sj_job_dir/run" "$sj_job_dir/exit" || sj_copy
     else
         sj_copy
     fi
@@ -71,7 +71,7 @@ sj_note() { # TEXT: a line of the journal
 sj_unforked() {
     case $sj_stage in
     claimed)
-        [ "$sj_hasenv" ] && printf '' >"$sj_d/env"
+        [ "$sj_hasenv" ] && printf '' >"$sj_job_dir/env"
         sj_burst=1
         sj_publish 126 '' '' 'could not be started: the host has no process left for its user (see ulimit -u)'
         ;;
@@ -85,33 +85,33 @@ sj_unforked() {
         [ "$sj_stage" = kill ] || [ -z "$sj_left" ] || [ "$sj_live" ] || sj_alone=1
         ;;
     esac
-    [ "$sj_s" ] && sj_stop_clock
+    [ "$sj_sleeper" ] && sj_stop_clock
     case $sj_stage in ended | kill) sj_anew ;; esac
 }
 
 # Where the time was up, the sleep was waited for, and its number may be anybody's since.
 sj_stop_clock() {
     [ -z "$sj_proc" ] || {
-        sj_start_of "$sj_s" && [ "$sj_started" = "$sj_s_born" ]
-    } && kill -9 "$sj_s"
+        sj_start_of "$sj_sleeper" && [ "$sj_started" = "$sj_sleeper_born" ]
+    } && kill -9 "$sj_sleeper"
 }
 
 sj_anew() {
-    sj_s='' sj_since=${sj_from:-$sj_since} sj_count=0
+    sj_sleeper='' sj_since=${sj_from:-$sj_since} sj_count=0
     while [ $sj_count -lt 4000 ] && read -r sj_line </proc/uptime; do sj_count=$((sj_count + 1)); done
     export sj_stage sj_machine sj_boot sj_offset sj_setsid sj_grepz sj_wc sj_burst sj_proc \
-        sj_posix sj_pid sj_me sj_told sj_since sj_left sj_scope sj_s sj_alone sj_id sj_d sj_j \
-        sj_record sj_status sj_signal sj_cause sj_why sj_t sj_gracecs
+        sj_posix sj_pid sj_me sj_told sj_since sj_left sj_scope sj_sleeper sj_alone sj_id sj_job_dir sj_job_pid \
+        sj_record sj_status sj_signal sj_cause sj_why sj_time sj_gracecs
     exec "$sj_posix" "$0" again
 }
 
 sj_copy() {
-    sj_regular "$sj_d/exit" || rm -rf "$sj_d/exit"
+    sj_regular "$sj_job_dir/exit" || rm -rf "$sj_job_dir/exit"
     set -C
-    printf '%s\npgid=%s\n%s\n' "$sj_record" "${sj_j:-0}" "$sj_rec" >"$sj_d/exit"
-    sj_n=$?
+    printf '%s\npgid=%s\n%s\n' "$sj_record" "${sj_job_pid:-0}" "$sj_rec" >"$sj_job_dir/exit"
+    sj_failure=$?
     set +C
-    return $sj_n
+    return $sj_failure
 }
 
 # BusyBox wc reads the whole file to count, its ls is the same binary.

@@ -10,38 +10,33 @@
 # the number has been given to somebody else. The
 # leader comes first, so that it does not live to see its child's end.
 
-function rd(f,  l, k) {
-    split("", F)
-    if (index(unsound, " " f " ")) return
-    while ((getline l < f) > 0) {
-        k = index(l, "=")
-        if (k > 1 && !(substr(l, 1, k - 1) in F)) F[substr(l, 1, k - 1)] = substr(l, k + 1)
-    }
-    close(f)
+BEGIN {
+    count = split(unsound, paths, " ")
+    for (i = 1; i <= count; i++) BAD[paths[i]]
 }
-function take(p, id, certain) {
-    if (!certain && !own(p)) return 0
+function take_process(p, id, certain) {
+    if (!certain && !is_own(p)) return 0
     OW[p] = id
     SURE[p] = certain
     return 1
 }
-function there(p) { return !proc || (stat(p) && V[20] == ST[p]) }
+function is_same(p) { return !proc || (read_stat(p) && V[20] == ST[p]) }
 # Whether the leader of that number is the one of old, as far as its start tells; and whether
 # it certainly is: started in the very tick that was noted, or still the child of its runner.
 # What hangs on such a leader belongs to the job whatever its user is (decision 0013). The
 # number may have been given to somebody else, within 30 s of the start: root, whose signals
 # reach everybody, ends only its own processes then.
-function led(g) { return (g in ST) && (GB[g] == "" ? near(ST[g], GS[g]) : ST[g] == GB[g]) }
-function sure(g, id) { return led(g) && (GB[g] != "" || UID != 0 || (up[id] && PP[g] == RP[id])) }
+function is_led(g) { return (g in ST) && (GB[g] == "" ? is_near(ST[g], GS[g]) : ST[g] == GB[g]) }
+function is_certain(g, id) { return is_led(g) && (GB[g] != "" || UID != 0 || (up[id] && PP[g] == RP[id])) }
 {
     id = $1
     want[id] = ++n
     ids[n] = id
-    rd("jobs/" id "/spec")
+    read_record("jobs/" id "/spec")
     gsub(/\047/, "", F["sj_grace"])
     grace[id] = F["sj_grace"] == "" ? 10 : F["sj_grace"] + 0
-    rd("jobs/" id "/run")
-    if (!ours()) { n--; delete want[id]; next }
+    read_record("jobs/" id "/run")
+    if (!is_ours()) { n--; delete want[id]; next }
     known[id] = ("pgid" in F) # before it is asked for, which makes it be there
     g = F["pgid"] + 0
     if (g > 1) { G[g] = id; GS[g] = F["start"]; GB[g] = F["born"] }
@@ -49,18 +44,18 @@ function sure(g, id) { return led(g) && (GB[g] != "" || UID != 0 || (up[id] && P
     if (p > 1) { LP[p] = id; GS[p] = F["start"]; GB[p] = F["born"] }
     RP[id] = F["pid"]
     RB[id] = F["start"]
-    rd("jobs/" id "/exit")
+    read_record("jobs/" id "/exit")
     over[id] = ("end" in F)
 }
 END {
-    if (!list() || (scope != "group" && !marks())) exit
+    if (!list_all() || (scope != "group" && !read_marks())) exit
     for (i = 1; i <= n; i++) if ((RP[ids[i]] in ST) && ST[RP[ids[i]]] == RB[ids[i]]) { spare[RP[ids[i]]] = 1; up[ids[i]] = 1 }
-    for (g in G) if ((g in ST) && !led(g)) delete G[g]
-    for (p in LP) if (led(p)) take(p, LP[p], sure(p, LP[p]))
+    for (g in G) if ((g in ST) && !is_led(g)) delete G[g]
+    for (p in LP) if (is_led(p)) take_process(p, LP[p], is_certain(p, LP[p]))
     for (p in ST) {
         # Who is to lead a group is the job before it has one.
         g = (p in G) ? p : (GR[p] in G) ? GR[p] : (scope != "group" && (SE[p] in G)) ? SE[p] : 0
-        if (g) take(p, G[g], (scope == "group" && !(g in ST)) || sure(g, G[g]))
+        if (g) take_process(p, G[g], (scope == "group" && !(g in ST)) || is_certain(g, G[g]))
     }
     for (p in MARK) if (MARK[p] in want) OW[p] = MARK[p]
     if (me) mine[me] = 1
@@ -69,7 +64,7 @@ END {
         for (p in ST) {
             if (!(p in mine) && (PP[p] in mine)) { mine[p] = 1; more = 1 }
             if (scope != "group" && !(p in OW) && (PP[p] in OW) && !(p in other)) {
-                if (take(p, OW[PP[p]], SURE[PP[p]])) more = 1
+                if (take_process(p, OW[PP[p]], SURE[PP[p]])) more = 1
                 else other[p] = 1
             }
         }
@@ -77,7 +72,7 @@ END {
     soft = "soft"; hard = "hard"; live = "live"; done = "done"; wake = "wake"; nap = 1
     for (p in spare) if (HA[p]) wake = wake " " p
     for (p in OW) {
-        if ((p in mine) || (p in spare) || p + 0 < 2 || !there(p)) continue
+        if ((p in mine) || (p in spare) || p + 0 < 2 || !is_same(p)) continue
         id = OW[p]
         left[id]++
         if (e >= grace[id]) hard = hard " " p

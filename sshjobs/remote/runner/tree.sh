@@ -3,7 +3,7 @@
 
 sj_scan() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
-        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_e" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
+        -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_elapsed" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
         -v self="$sj_pid" -v machine="$sj_machine" -v boot="$sj_boot" -v offset="$sj_offset" \
         -v unsound="$sj_unsound" "$sj_tree_awk")
     sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to='' sj_seen=''
@@ -29,21 +29,21 @@ sj_scan() {
 # of each, then STOP (so that nobody forks on), list again, KILL, until
 # none is left. Bounded: a process that does not end of KILL is the kernel's.
 sj_end_trees() { # SCOPE IDS
-    sj_scope=$1 sj_l=''
+    sj_scope=$1 sj_records=''
     shift
     sj_left=$*
     sj_unsound='' sj_termed=' ' sj_rounds=0
     sj_clock
     sj_at0=''
     sj_from=${sj_since:-$sj_cs}
-    for sj_i; do sj_l="$sj_l jobs/$sj_i/spec jobs/$sj_i/run jobs/$sj_i/exit"; done
-    set -- $(find $sj_l \( ! -type f -o -size +2048 \) -prune -print 2>/dev/null)
+    for sj_i; do sj_records="$sj_records jobs/$sj_i/spec jobs/$sj_i/run jobs/$sj_i/exit"; done
+    set -- $(find $sj_records \( ! -type f -o -size +2048 \) -prune -print 2>/dev/null)
     sj_unsound=" $* "
     while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
         sj_rounds=$((sj_rounds + 1))
         sj_clock
-        sj_e=$((sj_cs - sj_from))
-        sj_e=$((sj_e / 100)).$((sj_e / 10 % 10))
+        sj_elapsed=$((sj_cs - sj_from))
+        sj_elapsed=$((sj_elapsed / 100)).$((sj_elapsed / 10 % 10))
         sj_scan
         [ "$sj_seen" ] || sj_unseen
         if [ "$sj_soft" ]; then
@@ -85,5 +85,5 @@ sj_unseen() {
         sj_grace_of "$sj_w"
         [ $((sj_cs - sj_from)) -lt "$sj_hundredths" ] || sj_signal_groups KILL "$sj_w"
     done
-    [ $sj_scope = tree ] || kill -0 "-$sj_j" || sj_live=''
+    [ $sj_scope = tree ] || kill -0 "-$sj_job_pid" || sj_live=''
 }
