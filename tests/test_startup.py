@@ -1,0 +1,79 @@
+"""What a start imports, and what the tricks of ``sshjobs.startup`` keep out of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sshjobs import startup
+
+pytestmark = pytest.mark.quick
+
+#: So many modules a verb may add to those of a bare interpreter. A new one on this way
+#: costs each of our processes some 0.2 ms: it had better be worth that.
+BUDGETS = {("list",): 86, ("poll",): 95, ("submit", "local", "--", "true"): 95}
+
+RUN = """
+import io, os, sys
+bare = set(sys.modules)
+words, extra = sys.argv[1].split("\\n"), sys.argv[2].split()
+from sshjobs.cli.main import main
+out, sys.stdout = sys.stdout, io.StringIO()
+try:
+    assert main(words) == 0
+finally:
+    sys.stdout = out
+after = set(sys.modules)
+print(len(after - bare), *sorted(set(extra) & (after - bare)), sep=",")
+for name in extra:
+    try:
+        __import__(name)
+    except ImportError:  # tomllib, on Python 3.10
+        __import__("tomli")
+print(len(set(sys.modules) - after))
+"""
+
+
+def read_table() -> list[tuple[list[str], int]]:
+    """Return the modules of each row of the table, and how many they bring."""
+    assert startup.__doc__
+    rows = [line.split("|")[1:-1] for line in startup.__doc__.splitlines()]
+    counted = [row for row in rows if len(row) == 4 and row[2].strip().isdigit()]
+    return [(row[1].split(), int(row[2])) for row in counted if int(row[2])]
+
+
+def measure(words: tuple[str, ...], extra: list[str], home: Path) -> tuple[str, int]:
+    """Run a verb in a cold process; return the modules it has, and would have more."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("SSHJOBS_", "COV"))}
+    env |= {"SSHJOBS_HOME": str(home / "home"), "HOME": str(home)}
+    env |= {"SSHJOBS_REMOTE_BASE_DIR": str(home / "base")}
+    argv = [sys.executable, "-S", "-c", RUN, "\n".join(words), " ".join(extra)]
+    top = os.path.dirname(os.path.dirname(os.path.dirname(startup.__file__)))
+    libraries = [path for path in sys.path if path.endswith("-packages")]  # tomli
+    env["PYTHONPATH"] = os.pathsep.join([top, *libraries])
+    out = subprocess.check_output(argv, env=env, text=True).splitlines()
+    return out[0], int(out[1])
+
+
+@pytest.mark.parametrize("words", BUDGETS, ids=lambda words: words[0])
+def test_a_start_imports_no_more_than_its_budget(
+    words: tuple[str, ...], place: Path
+) -> None:
+    measure(("list",), [], place)  # makes the home, which is not what a start does
+    count, *_ = measure(words, [], place)[0].split(",")
+    assert int(count) <= BUDGETS[words], count
+
+
+@pytest.mark.parametrize("row", read_table(), ids=lambda row: row[0][0])
+def test_each_trick_keeps_modules_out(row: tuple[list[str], int], place: Path) -> None:
+    names, stated = row
+    measure(("list",), [], place)
+    there, more = measure(("list",), names, place)
+    assert there.split(",")[1:] == [], "a verb has it, and the trick buys nothing"
+    assert more >= 1
+    if sys.version_info[:2] == (3, 11):
+        assert stated / 2 <= more <= stated * 2, f"the table says {stated}"
