@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 
 from .errors import SpecError
-from .model import CLEANUP, check_host, seconds
+from .model import check_host
 from .startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
@@ -230,13 +230,6 @@ SETTINGS = (
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
-_CHOICES = {
-    "cleanup": CLEANUP,
-    "shell_startup": ("ssh", "login", "none"),
-    "watch": ("auto", "off"),
-    "transport": ("auto", "openssh", "fabric"),
-    "mux": ("auto", "native", "ssh"),
-}
 
 
 class Settings:
@@ -286,10 +279,12 @@ class Settings:
 
     def __init__(self, **values: Any) -> None:
         given_names = frozenset(n for n, value in values.items() if value is not None)
+        if given_names:
+            from .setting_values import read_value
         object.__setattr__(self, "given", given_names)
         for setting in SETTINGS:
             given = values.pop(setting.name, None)
-            value = setting.default if given is None else _read(setting, given)
+            value = setting.default if given is None else read_value(setting, given)
             object.__setattr__(self, setting.name, value)
         if values:
             name = min(values)
@@ -314,9 +309,6 @@ class Settings:
         )
         return f"<Settings {' '.join(pairs)}>"
 
-
-#: No number of ours is as large; a span of so many seconds is 317 years.
-_MOST = 1e10
 
 #: What is said in the environment and is no setting: where the record and the config
 #: file are, and what a job is told of itself.
@@ -366,94 +358,6 @@ def _meant(name: str) -> str:
     return f"; is it {near[0]}?" if near else "; see docs/reference/settings.md"
 
 
-def _read(setting: Setting, given: Any) -> Any:
-    """Turn the user's value into the setting's own type, or raise the reason."""
-    try:
-        value = _convert(setting, given)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise SpecError(f"{setting.name}: not {_a(setting)}: {given!r}") from error
-    if setting.kind in ("seconds", "count", "bytes"):
-        _check_number(setting, value, given)
-    if setting.name == "remote_base_dir" and not _is_place(value):
-        raise SpecError(
-            f"{setting.name}: not a directory, nor ~ or ~/DIR, which is all that a "
-            f"host puts there (no variable, no ~NAME): {given!r}"
-        )
-    allowed = _CHOICES.get(setting.name)
-    if allowed and value not in allowed:
-        raise SpecError(f"{setting.name}: {given!r} is not one of {', '.join(allowed)}")
-    return value
-
-
-def _check_number(setting: Setting, value: float, given: Any) -> None:
-    if value < setting.least:
-        raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
-    if not value < _MOST:
-        raise SpecError(f"{setting.name}: {given!r} is above {_MOST:,.0f}")
-
-
-def _is_place(base: str) -> bool:
-    """Tell whether a host can make it out: ``~`` and ``~/DIR``, and no ``~NAME``.
-
-    Nothing else is expanded there, so that ``$SCRATCH/x`` would be a directory of that
-    very name.
-    """
-    if not base.strip() or "`" in base:
-        return False
-    after = [part[:1] for part in base.split("$")[1:]]
-    if any(char.isalnum() or char in ("_", "{", "(") for char in after):
-        return False
-    return base[0] != "~" or base[1:2] in ("", "/")
-
-
-def _convert(setting: Setting, given: Any) -> Any:
-    if setting.kind == "seconds":
-        return _seconds(given)
-    if setting.kind in ("count", "bytes"):
-        return _count(given)
-    if setting.kind == "words" and isinstance(given, (list, tuple)):
-        return " ".join(_text(word) for word in given)
-    return _text(given)
-
-
-def _seconds(given: Any) -> float:
-    if isinstance(given, str):
-        return seconds(given)
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
-        raise TypeError(given)
-    if given != given:
-        raise ValueError(given)
-    return float(given)
-
-
-def _count(given: Any) -> int:
-    if isinstance(given, str):
-        given = given.strip()
-        if not (given.isascii() and given.removeprefix("-").isdigit()):
-            raise ValueError(given)
-        return int(given) if len(given) < 30 else 10**30
-    if isinstance(given, bool) or int(given) != given:
-        raise TypeError(given)
-    return int(given)
-
-
-def _text(given: Any) -> str:
-    if isinstance(given, os.PathLike):
-        given = os.fspath(given)
-    if not isinstance(given, str) or "\0" in given or "\n" in given:
-        raise TypeError(given)
-    return given
-
-
-def _a(setting: Setting) -> str:
-    return {
-        "seconds": "a span of time",
-        "count": "a count",
-        "bytes": "a number of bytes",
-        "words": "a text or a list of texts",
-    }.get(setting.kind, "a text")
-
-
 def resolve(
     host: str,
     config: Mapping[str, Any],
@@ -479,11 +383,15 @@ def resolve(
             values[setting.name] = text
     said = {name: value for name, value in flags.items() if value is not None}
     if "ssh_options" in said:  # ssh takes what it is told first
-        rest = _convert(BY_NAME["ssh_options"], values.get("ssh_options") or "")
+        from .setting_values import convert_value
+
+        rest = convert_value(BY_NAME["ssh_options"], values.get("ssh_options") or "")
         said["ssh_options"] = f"{said['ssh_options']} {rest}".strip()
     values |= said
     if values.get("ssh_config") not in (None, "", "none"):
-        given = _read(BY_NAME["ssh_config"], values["ssh_config"])
+        from .setting_values import read_value
+
+        given = read_value(BY_NAME["ssh_config"], values["ssh_config"])
         values["ssh_config"] = _absolute(given)
     return Settings(**values)
 

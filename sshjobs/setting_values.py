@@ -1,0 +1,115 @@
+"""Reads the value that a user gave to a setting; imported once somebody gives one."""
+
+from __future__ import annotations
+
+import os
+
+from .errors import SpecError
+from .model import CLEANUP, seconds
+from .startup.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .settings import Setting
+
+_CHOICES = {
+    "cleanup": CLEANUP,
+    "shell_startup": ("ssh", "login", "none"),
+    "watch": ("auto", "off"),
+    "transport": ("auto", "openssh", "fabric"),
+    "mux": ("auto", "native", "ssh"),
+}
+
+#: No number of ours is as large; a span of so many seconds is 317 years.
+_MOST = 1e10
+
+
+def read_value(setting: Setting, given: Any) -> Any:
+    """Turn the user's value into the setting's own type, or raise the reason."""
+    try:
+        value = convert_value(setting, given)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SpecError(
+            f"{setting.name}: not {_name_kind(setting)}: {given!r}"
+        ) from error
+    if setting.kind in ("seconds", "count", "bytes"):
+        _check_number(setting, value, given)
+    if setting.name == "remote_base_dir" and not _is_base_dir(value):
+        raise SpecError(
+            f"{setting.name}: not a directory, nor ~ or ~/DIR, which is all that a "
+            f"host puts there (no variable, no ~NAME): {given!r}"
+        )
+    allowed = _CHOICES.get(setting.name)
+    if allowed and value not in allowed:
+        raise SpecError(f"{setting.name}: {given!r} is not one of {', '.join(allowed)}")
+    return value
+
+
+def _check_number(setting: Setting, value: float, given: Any) -> None:
+    if value < setting.least:
+        raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
+    if not value < _MOST:
+        raise SpecError(f"{setting.name}: {given!r} is above {_MOST:,.0f}")
+
+
+def _is_base_dir(base: str) -> bool:
+    """Tell whether a host can make it out: ``~`` and ``~/DIR``, and no ``~NAME``.
+
+    Nothing else is expanded there, so that ``$SCRATCH/x`` would be a directory of that
+    very name.
+    """
+    if not base.strip() or "`" in base:
+        return False
+    after = [part[:1] for part in base.split("$")[1:]]
+    if any(char.isalnum() or char in ("_", "{", "(") for char in after):
+        return False
+    return base[0] != "~" or base[1:2] in ("", "/")
+
+
+def convert_value(setting: Setting, given: Any) -> Any:
+    if setting.kind == "seconds":
+        return _convert_seconds(given)
+    if setting.kind in ("count", "bytes"):
+        return _convert_count(given)
+    if setting.kind == "words" and isinstance(given, (list, tuple)):
+        return " ".join(_convert_text(word) for word in given)
+    return _convert_text(given)
+
+
+def _convert_seconds(given: Any) -> float:
+    if isinstance(given, str):
+        return seconds(given)
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(given)
+    if given != given:
+        raise ValueError(given)
+    return float(given)
+
+
+def _convert_count(given: Any) -> int:
+    if isinstance(given, str):
+        given = given.strip()
+        if not (given.isascii() and given.removeprefix("-").isdigit()):
+            raise ValueError(given)
+        return int(given) if len(given) < 30 else 10**30
+    if isinstance(given, bool) or int(given) != given:
+        raise TypeError(given)
+    return int(given)
+
+
+def _convert_text(given: Any) -> str:
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str) or "\0" in given or "\n" in given:
+        raise TypeError(given)
+    return given
+
+
+def _name_kind(setting: Setting) -> str:
+    return {
+        "seconds": "a span of time",
+        "count": "a count",
+        "bytes": "a number of bytes",
+        "words": "a text or a list of texts",
+    }.get(setting.kind, "a text")
