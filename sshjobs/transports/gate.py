@@ -95,6 +95,8 @@ class Gate:
             return False
         if not self._try_generation(stale + 1, create=True):
             return False
+        # The old holder may have beaten between our look and our lock. It may have seen
+        # no newer generation then, and goes on: it is the one that counts.
         if self._has_stale_beat(stale):
             return True
         self._lock.remove_file()  # the old holder woke up, or another took over
@@ -131,6 +133,8 @@ class Gate:
         Raises:
             GateLost: it was, and another has taken over.
         """
+        # In this order: a usurper that has looked before the beat has made its file by
+        # then, and we see it.
         self._lock.show_beat()
         if not self.is_ours():
             raise GateLost
@@ -142,6 +146,7 @@ class Gate:
         :meth:`_try_generation`.
         """
         if self.is_ours():
+            # Lowest first: as long as ours is there, nobody starts at 0 again.
             for generation in reversed(self._list_generations()):
                 unlink_if_there(self._lock_of(generation).path)
 
@@ -206,6 +211,8 @@ class JumpSlot:
                 if lock.try_to_hold():
                     self._held = lock
                     return
+            # A slot is not taken from a stopped holder: one handshake more than the
+            # bound does less harm than a queue behind a stopped process.
             if any(lock.has_stale_beat() for lock in self._locks):
                 return
             pause_before_next_try(on_wait)

@@ -172,7 +172,10 @@ class Child:
         """End it and, if it leads a group, its members; reap it."""
         if not self.poll():
             if self._group:
-                _signal_group(self.pid)
+                try:
+                    os.killpg(self.pid, signal.SIGKILL)
+                except OSError:  # it has not reached setsid(2) yet: it alone, then
+                    pass
             os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is its
             self.wait(5.0)
         self.close()
@@ -190,13 +193,6 @@ def _open_pidfd(pid: int) -> int:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux, Linux < 5.3, or forbidden
         return -1
-
-
-def _signal_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except OSError:  # it has not reached setsid(2) yet; the caller kills it alone
-        return
 
 
 def find_carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:

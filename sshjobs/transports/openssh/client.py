@@ -29,7 +29,7 @@ _UNSURE = re.compile(r"mux_client_request_session: (read from master failed.*)")
 
 def build_client_argv(identity: Identity, socket: str, *words: str) -> list[str]:
     """Return an ssh command that can use the socket and nothing else."""
-    path = socket.replace("%", "%%")
+    path = socket.replace("%", "%%")  # -S expands tokens as ControlPath does (9.2)
     bare = [identity.ssh, *_BARE, *_NEVER_DIAL, "-o", "BatchMode=yes", "-S", path]
     return [*bare, *words]
 
@@ -52,18 +52,15 @@ def send_order_by_ssh(
     return b"".join(pieces) + pump.stderr
 
 
-def _start_ssh(command: Sequence[str], pump: Pump) -> int:
-    env = {"PATH": os.defpath}  # bare: what a session sends is its own, by SendEnv
-    try:
-        return process.spawn_program(command, env, pump.theirs, cwd="/")
-    except OSError as error:
-        raise Unfit(f"{command[0]}: {error.strerror}") from error
-
-
 def _run_ssh(command: Sequence[str], pump: Pump) -> None:
+    env = {"PATH": os.defpath}  # bare: what a session sends is its own, by SendEnv
     child = None
     try:
-        child = process.Child(_start_ssh(command, pump))
+        try:
+            pid = process.spawn_program(command, env, pump.theirs, cwd="/")
+        except OSError as error:
+            raise Unfit(f"{command[0]}: {error.strerror}") from error
+        child = process.Child(pid)
         pump.close_handed_ends()
         pump.run(child.fd, child.poll)
     finally:
@@ -118,6 +115,8 @@ def _take_log(log: str) -> str:
 
 
 def _read_outcome(text: str) -> int | None:
+    # 255 is a command's own status, and also ssh's word for its failure: the log alone
+    # tells one from the other.
     status = _STATUS.search(text)
     if status:
         return int(status[1])

@@ -38,13 +38,16 @@ def build_master_argv(
         "ForwardX11": "no",
         "Tunnel": "no",
     }
+    # An unknown option ends ssh before it connects: each goes to a client that has it.
     if identity.version >= (7, 6):
         ours["RemoteCommand"] = "none"
+    # ProxyJump of the configuration would start an ssh that asks, see below.
     if identity.jump:
         ours["ProxyCommand"] = build_jump_command(identity, settings, log, interactive)
     argv = [identity.ssh, *_name_config(identity), "-N", "-f", "-T", "-E", log]
     for name, value in ours.items():
         argv += ["-o", f"{name}={value}"]
+    # After ours: the first value that ssh is told is the one that counts.
     for option in identity.options:
         argv += ["-o", option]
     return [*argv, "--", identity.target]

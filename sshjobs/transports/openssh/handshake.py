@@ -74,9 +74,12 @@ def _make_under_gate(
     gate: Gate,
     interactive: bool,
 ) -> LiveMaster:
+    # The holder of the gate before us has made one, most likely.
     live = find_usable_master(identity, settings, hooks)
     if live is not None:
         return live
+    # ControlMaster=yes never looks at a socket that it finds (mux.c, 9.2): whatever is
+    # at the path has to go first.
     end_leftovers(identity, hooks)
     log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.generation}"
     try:
@@ -130,6 +133,7 @@ def check_socket_can_be_made(path: str) -> None:
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with translate_os_errors(f"{path}: the control socket cannot be made"):
         try:
+            # Each may fail alone: a file system may have sockets and no hard links.
             one.bind(names[0])
             os.link(*names)
         finally:
@@ -150,6 +154,8 @@ def _judge_outcome(
     Args:
         status: How ssh ended, None if that is not known; the socket tells then.
     """
+    # Status 0 means that ssh went to the background after the login, and nothing of the
+    # socket: it is the same with "already exists, disabling multiplexing" (9.2, 10.5).
     text, said = read_end_of_log(log), _take_host_words(log)
     live = None if status else find_usable_master(identity, settings, hooks)
     if live is not None and _ORPHAN not in text:
@@ -184,6 +190,8 @@ def _count_logged_bytes(log: str) -> int:
 
 def _end_processes_with(log: str) -> None:
     """End every process of a handshake that came to nothing."""
+    # The log's path is an argument of ssh, of the master that it forked, of the
+    # ssh to a jump host.
     for pid, start in process.find_carriers(log, whole=True):
         processes.end_process(pid, start)
 
@@ -216,7 +224,9 @@ def _run_ssh_until_login(
                 identity.host, identity.ssh, error
             ) from error
     child = process.Child(pid, group=not interactive)
+    # The child ends at the login: -f forks, and the master is the forked process.
     try:
+        # From here on a usurper of the gate can end this very ssh.
         gate.stamp_ssh(child.pid, child.start)
         end = time.monotonic() + limit
         while not child.wait(_GLANCE):
@@ -228,6 +238,8 @@ def _run_ssh_until_login(
                     "nothing ran there",
                     "see what it says with: ssh HOST true",
                 )
+            # ConnectTimeout does not bound a server that greets and goes silent (9.2,
+            # ssh.c); LoginGraceTime of the server is 120 s.
             if time.monotonic() >= end:
                 raise make_late_login_error(identity, limit, read_end_of_log(log))
         gate.stamp_ssh(0, "")
@@ -255,6 +267,7 @@ def _take_host_words(log: str) -> str:
 
 def bound_login_seconds(identity: Identity, settings: Settings) -> float:
     """Return how long all of a handshake may take; each hop connects once."""
+    # Each hop is an ssh of its own: its ConnectTimeout begins after the one before.
     hops = len(identity.jump.split(",")) if identity.jump else 0
     own, hop_own = (choose_connect_seconds(settings, one) for one in identity.times[:2])
     return own + hops * hop_own + settings.banner_timeout

@@ -58,6 +58,8 @@ def probe_master(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster
     try:
         return _probe_by_socket(identity, hooks)
     except (Gone, Foreign):
+        # A stale file, nothing, or somebody else's socket: under the gate it is removed
+        # before a master is made. Not a byte goes to a foreign one.
         return None
     except Unfit:
         if mux == "native":
@@ -68,6 +70,8 @@ def probe_master(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster
 def _probe_by_socket(identity: Identity, hooks: CallerHooks) -> LiveMaster:
     control = Control(identity.socket_path(hooks.rundir), PATIENCE, hooks.on_wait)
     try:
+        # HELLO alone would do to see a master; ALIVE names the process that owns the
+        # connection, which a later look compares.
         return LiveMaster(control.ask_for_pid(), control)
     except BaseException:
         control.close()
@@ -76,7 +80,7 @@ def _probe_by_socket(identity: Identity, hooks: CallerHooks) -> LiveMaster:
 
 def _probe_by_ssh(identity: Identity, hooks: CallerHooks) -> LiveMaster | None:
     if not os.path.lexists(identity.socket_path(hooks.rundir)):
-        return None
+        return None  # ssh would say so after 5 ms of a process
     from .client import send_order_by_ssh
 
     said = send_order_by_ssh(
@@ -84,6 +88,8 @@ def _probe_by_ssh(identity: Identity, hooks: CallerHooks) -> LiveMaster | None:
     )
     import re
 
+    # The text ends with \r\n and comes on stderr (9.2, 10.5); the status is 255 without
+    # a master.
     found = re.search(rb"Master running \(pid=(\d+)\)", said)
     return LiveMaster(int(found[1]), None) if found else None
 
@@ -114,6 +120,7 @@ def read_master_state(identity: Identity, hooks: CallerHooks) -> ConnState:
     path = identity.socket_path(hooks.rundir)
     noted, _, since = read_record(identity, hooks.rundir)
     try:
+        # "auto", not the setting: a state is read of any master, however it speaks.
         live = probe_master(identity, "auto", hooks)
     except MuxError:  # it is there and of no use
         return ConnState(False, noted or None, None, path)
@@ -121,6 +128,7 @@ def read_master_state(identity: Identity, hooks: CallerHooks) -> ConnState:
         return ConnState(False, None, None, path)
     if live.control is not None:
         live.control.close()
+    # A record of another pid is an older master's, whose starter died before it wrote.
     return ConnState(True, live.pid, since if noted == live.pid else None, path)
 
 
@@ -137,6 +145,7 @@ def write_record(identity: Identity, folder: str, pid: int) -> None:
     text = json.dumps(
         [pid, processes.read_start_time(pid) or "", time.time(), identity.host]
     )
+    # By rename: a reader sees the old record or the new one, and never half of one.
     with open(f"{path}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.replace(f"{path}.new", path)

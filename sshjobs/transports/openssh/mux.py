@@ -118,6 +118,7 @@ def pack_new_session(request: int, command: str) -> bytes:
     """
     flags = (0, 0, 0, 0)  # terminal, X11, agent, subsystem
     packet = pack_packet(C_NEW_SESSION, request, b"", *flags, _NO_ESCAPE, b"", command)
+    # At a longer one the master closes the socket without a word (9.2, 10.5).
     if len(packet) - 4 > MAX_PACKET:
         raise Unfit("the command line is longer than a packet")
     return packet
@@ -139,6 +140,8 @@ class Frames:
         packets = []
         while len(self._rest) >= 4:
             (length,) = struct.unpack_from(">I", self._rest)
+            # The type alone is 4 bytes. A length beyond the bound is another protocol,
+            # and no reason to wait for that many bytes.
             if not 4 <= length <= MAX_PACKET:
                 raise Unfit(f"a packet of {length} bytes")
             if len(self._rest) < 4 + length:
@@ -200,6 +203,8 @@ class Control:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
         self._repeat_until_timeout(lambda: self._socket.connect(self.path))
+        # ssh itself looks at no owner (9.2): a socket of another user would get the
+        # command line and our descriptors.
         if read_peer_uid(self._socket, self.path) != os.geteuid():
             raise Foreign("the socket belongs to somebody else")
 
@@ -217,6 +222,8 @@ class Control:
                 step()
                 return
             except BlockingIOError as error:
+                # SO_RCVTIMEO or SO_SNDTIMEO is over. A stopped master still takes
+                # connections, up to the backlog of 64 (mux.c), and answers none.
                 if time.monotonic() >= end:
                     raise Stuck("the master does not answer") from error
             except OSError as error:
@@ -247,6 +254,7 @@ class Control:
         self._send_all(pack_packet(kind, self._request))
         while True:
             packet = self._wait_for_packet()
+            # Each answer begins with the number of its request.
             if packet.read_u32(0) == self._request:
                 return packet
 
@@ -286,6 +294,7 @@ class Control:
         """
         self._request += 1
         packet = pack_new_session(self._request, command)
+        # One descriptor a message, as mm_send_fd sends them (monitor_fdpass.c, 9.2).
         rights = [
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]).tobytes())]
             for fd in fds
@@ -309,6 +318,7 @@ class Control:
             return packets
         except OSError:  # ECONNRESET: the master was killed
             data = b""
+        # Packets that came with the end are handed out first; the end comes again.
         if not data and not packets:
             return None
         return packets + self._frames.feed(data)

@@ -32,7 +32,6 @@ from .mux import (
     Cut,
     Gone,
     MuxError,
-    Packet,
     Refused,
     Stuck,
     Unfit,
@@ -138,6 +137,8 @@ class OpenSSH:
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
         try:
+            # A pid is a number that the kernel gives away again: its start time tells
+            # afterwards whether that master is still there.
             start = processes.read_start_time(self._live.pid) or ""
             pump = Pump(
                 stdin, sink, timeout, into=into, keep_stdin_open=keep_stdin_open
@@ -153,13 +154,19 @@ class OpenSSH:
         except MuxError as error:
             raise self._explain_no_session(error) from error
         except Cut as error:
+            # No status came. The client drops exit-signal (clientloop.c, 9.2 to 10.5),
+            # and sshd's ChannelTimeout (9.2) cuts a silent command: the session ended
+            # by itself where the same master lives on, and with the connection else.
             if session is None or not session.opened or not self._still_answers(start):
                 raise self._explain_lost_connection(session) from error
             status = None
         finally:
+            # Our ends first: the master holds the others until the command ends.
             pump.close()
             if session is not None:
-                self._close_and_count(session)
+                session.close()
+                if session.opened:
+                    self._hooks.count_event("sessions", 1)
         return Completed(status, pump.stderr, pump.stdout_bytes)
 
     def _choose_session(self) -> Session:
@@ -172,21 +179,20 @@ class OpenSSH:
         try:
             control = control or Control(path, PATIENCE, self._hooks.on_wait)
         except Unfit:
+            # Another protocol than version 4 (OpenSSH 5.4 to 10.5 speak it): ssh -S of
+            # the same release as the master knows its own.
             if mux == "native":
                 raise
             return _open_by_client(self._identity, path)
         return Native(control)
-
-    def _close_and_count(self, session: Session) -> None:
-        session.close()
-        if session.opened:
-            self._hooks.count_event("sessions", 1)
 
     def _still_answers(self, start: str) -> bool:
         """Tell whether the master of before still answers."""
         if processes.read_start_time(self._live.pid) != start:
             return False
         try:
+            # An answer comes out of the master's memory: it says that the process is
+            # there, and nothing of the network.
             live = probe_master(self._identity, self._settings.mux, self._hooks)
         except MuxError:
             return False
@@ -215,9 +221,13 @@ class OpenSSH:
         """Return the error for a session that was not opened; nothing ran."""
         host = self._identity.host
         if isinstance(error, Refused):
+            # MaxSessions (10) counts per connection, and a session is free again once
+            # the channel is closed and its child reaped (9.2): waiting helps.
             self._hooks.count_event("refusals", 1)
             return SessionRefused(host, f"{error}; nothing ran there", SESSIONS)
         if isinstance(error, (Gone, Stuck)):
+            # ControlPersist or the server's UnusedConnectionTimeout (9.2) may end a
+            # master at any time; the next attempt makes another.
             return SessionRefused(
                 host, f"the connection has ended ({error}); nothing ran there", AGAIN
             )
@@ -257,16 +267,16 @@ class Native:
     def _has_ended(self) -> bool:
         packets = self._control.receive_packets()
         for packet in packets or ():
-            self._read_packet(packet)
+            if packet.type == S_SESSION_OPENED:
+                self.opened = True
+            elif packet.type == S_EXIT_MESSAGE:
+                # It comes before the end of the output, which may be in the pipes.
+                self._status = packet.read_u32(1)
+            elif packet.type in (S_FAILURE, S_PERMISSION_DENIED):
+                # "Session open refused by peer" is how MaxSessions shows (9.2, 10.5).
+                raise Refused(packet.read_text(4) or "the master refused it")
+        # The master closes the socket after the last byte has gone through the pipes.
         return packets is None
-
-    def _read_packet(self, packet: Packet) -> None:
-        if packet.type == S_SESSION_OPENED:
-            self.opened = True
-        elif packet.type == S_EXIT_MESSAGE:
-            self._status = packet.read_u32(1)
-        elif packet.type in (S_FAILURE, S_PERMISSION_DENIED):
-            raise Refused(packet.read_text(4) or "the master refused it")
 
     def close(self) -> None:
         """Hang up."""

@@ -51,6 +51,7 @@ def end_leftovers(identity: Identity, hooks: CallerHooks) -> bool:
     """
     folder = hooks.rundir
     logs = prefix_of_logs(identity, folder)
+    # The record first: a master that drains has no log in its arguments any more.
     found = [processes.end_process(*read_record(identity, folder)[:2])]
     # Again until there is none: one may have gone to the background meanwhile.
     for _ in range(_LOOKS):
@@ -61,7 +62,13 @@ def end_leftovers(identity: Identity, hooks: CallerHooks) -> bool:
     note = locate_record(identity, folder)
     for path in (identity.socket_path(folder), f"{note}.new", note):
         hooks.on_wait()  # whoever has overtaken us may have a live socket there by now
-        _remove_obstacle(path)
+        try:
+            unlink_if_there(path)
+        except OSError as error:  # a directory of that name
+            raise StoreError(
+                f"{path}: in the way of the control socket, and cannot be removed: "
+                f"{error.strerror}"
+            ) from error
     _remove_older_than(folder, (f"{identity.socket_path(folder)}.", logs), age=_LEFT)
     _remove_unnamed_sockets(f"{identity.socket_path(folder)}.")
     return any(found)
@@ -75,25 +82,15 @@ def _remove_unnamed_sockets(prefix: str) -> None:
     """
     with os.scandir(os.path.dirname(prefix)) as entries:
         for entry in entries:
-            if entry.path.startswith(prefix) and _is_socket_file(entry):
+            if not entry.path.startswith(prefix):
+                continue
+            try:
+                mode = entry.stat(follow_symlinks=False).st_mode
+            except FileNotFoundError:  # its master has just given it the name
+                continue
+            # A session's log has that prefix too, and may be about to be read.
+            if stat.S_ISSOCK(mode):
                 unlink_if_there(entry.path)
-
-
-def _is_socket_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
-
-
-def _remove_obstacle(path: str) -> None:
-    try:
-        unlink_if_there(path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: in the way of the control socket, and cannot be removed: "
-            f"{error.strerror}"
-        ) from error
 
 
 def _remove_older_than(folder: str, prefixes: tuple[str, ...], *, age: float) -> None:
@@ -144,6 +141,8 @@ def end_connection(
         with try_to_hold_gate(hooks, identity.key) as held:
             try:
                 if held is not None:
+                    # First by its own protocol, so that sessions come to their end;
+                    # then by SIGKILL, whatever is left.
                     ended = _end_master(identity, settings, held[1], drain)
                     ended = end_leftovers(identity, held[1]) or ended
                     _remove_logs(identity, hooks.rundir)
@@ -182,6 +181,8 @@ def _end_master(
         _order_to_end(identity, live, hooks, drain)
     except MuxError:  # it does not answer: it is killed next
         return False
+    # A drained master ends with its last session (STOP_LISTENING, since 5.9); one that
+    # was terminated needs an instant. Neither is waited for without a bound.
     deadline = time.monotonic() + (settings.command_timeout if drain else 2.0)
     while start is not None and time.monotonic() < deadline:
         if processes.read_start_time(live.pid) != start:
@@ -207,6 +208,7 @@ def _order_to_end(
     identity: Identity, live: LiveMaster, hooks: CallerHooks, drain: bool
 ) -> None:
     if live.control is None:
+        # ssh -O hangs for ever at a stopped master (9.2): PATIENCE bounds it.
         send_order_by_ssh(
             identity,
             identity.socket_path(hooks.rundir),
