@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sshjobs.transports import process
 from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
 
@@ -67,3 +68,9 @@ def behind(jump: Sshd, target: Sshd, *lines: str) -> None:
     """Write a configuration in which ``box`` is reached through ``hop``."""
     hop = jump.write_client_config(*lines).read_text().replace("Host box", "Host hop")
     target.write_client_config("ProxyJump hop", before=hop)
+
+
+def owners(caller: TransportCaller) -> list[int]:
+    """Return the processes that own connections of ours."""
+    log = f"{caller.folder}/log."
+    return [pid for pid, _ in process.find_carriers(log)]
