@@ -35,7 +35,7 @@ def resolve_host(host: str, settings: Settings) -> Identity:
     """Return the connection that ``host`` means.
 
     ``local`` is this machine; ``ssh:NAME`` is NAME, for an alias called ``local``.
-    Anything else is what the system's ssh makes of it (``ssh -G``, some 12 ms), or
+    Any other name is resolved by the system's ssh (``ssh -G``, some 12 ms), or
     Fabric where there is no ssh (200 ms): keep the answer for as long as
     :meth:`Identity.is_fresh` says.
 
@@ -58,7 +58,7 @@ def resolve_host(host: str, settings: Settings) -> Identity:
 
 
 def digest_credentials(identity: Identity) -> str:
-    """Return a digest of the credentials of a login now: keys, agent, known hosts."""
+    """Return a digest of the keys, the agent and the known hosts of a login now."""
     if identity.is_local:
         return ""
     from .identity import credentials

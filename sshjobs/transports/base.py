@@ -1,4 +1,4 @@
-"""The shape of every transport, and the hooks that a caller lends to one.
+"""The shapes that every transport has, and the hooks that a caller lends to one.
 
 Nothing here does I/O; the rooms beside this one import it, it imports none.
 """
@@ -58,7 +58,7 @@ class Completed(Record):
 
 
 class ConnState(Record):
-    """The state of a host's connection from here, without touching the host."""
+    """The state of a host's connection, known without asking the host."""
 
     alive: bool
     pid: int | None
@@ -90,7 +90,7 @@ class Transport(Protocol):
             timeout: Seconds of silence (no byte out, none taken in) that are borne;
                 standard error is for error texts only, and no sign of life.
             sink: See :data:`Sink`.
-            into: The file that takes stdout instead.
+            into: A file that takes stdout instead.
             keep_stdin_open: Standard input ends only as we lose interest, so that a
                 command that reads it can end at once: sshd keeps a session as long as
                 its command.
@@ -103,7 +103,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Close all that this process holds; a shared connection stays."""
+        """Give back all that this process holds; a shared connection stays."""
 
 
 def _nothing() -> None:
@@ -115,13 +115,13 @@ def _count_nothing(_name: str, _count: int) -> None:
 
 
 class CallerHooks(Record):
-    """Functions that the caller lends for as long as it connects.
+    """Functions and a directory that the caller lends for as long as it connects.
 
     Args:
         rundir: A directory of ours (0700) for sockets, locks and logs.
         before_handshake: Called under the gate right before each handshake; raises
             :class:`~sshjobs.errors.Throttled` while the host is in cooldown.
-        count_event: Called with a name and a count of what happened: ``handshakes``,
+        count_event: Called with the name of an event and a number: ``handshakes``,
             ``drops``, ``auth_failures``, ``sessions``, ``refusals``.
         on_wait: Called at least every 2 s while waiting or connecting; may raise.
     """

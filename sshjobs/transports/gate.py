@@ -1,4 +1,4 @@
-"""The gate: the right to make a handshake, among one user's processes on a machine.
+"""The gate: one process of a user on a machine may make a handshake with a host.
 
 Theory of operation: an exclusive flock(2) on ``gate.<key>.<n>``, where ``n`` is the
 highest generation that has a file. The kernel drops the lock of a process that
@@ -106,10 +106,10 @@ class Gate:
         return self._lock_of(generation).has_stale_beat()
 
     def _end_stale_generations(self) -> None:
-        """End the ssh of older holders, and drop their files.
+        """End the ssh that older holders have started, and drop their files.
 
-        Only a stale one is left there by :meth:`_usurp`; a file whose holder is alive
-        and well stays, and so does its ssh.
+        Only a stale one is left there by :meth:`_usurp`; the file of a live holder
+        stays, and so does its ssh.
         """
         for generation in self._list_generations():
             if generation < self.generation and self._has_stale_beat(generation):

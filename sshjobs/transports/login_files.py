@@ -115,7 +115,7 @@ def _expand_home(path: str) -> str:
 
 
 def expand_all_tokens(values: Mapping[str, list[str]], target: str) -> dict[str, str]:
-    """Return the value of each token of ssh_config(5) (TOKENS, 9.2)."""
+    """Return the meaning of each token of ssh_config(5) (TOKENS, 9.2)."""
     here = socket.gethostname()
     typed = target.rpartition("@")[2]
     host, port, user = (

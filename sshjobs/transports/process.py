@@ -169,7 +169,7 @@ class Child:
         return self.poll()
 
     def kill(self) -> None:
-        """End it and, if it leads a group, its members; reap it."""
+        """End it and, if it leads a group, all of the group; reap it."""
         if not self.poll():
             if self._group:
                 try:

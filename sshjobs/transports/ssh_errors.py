@@ -1,4 +1,4 @@
-"""The meaning of ssh's prose: one table, pinned by real texts.
+"""One table that explains ssh's prose, pinned by real texts.
 
 The texts are in ``tests/data/ssh_stderr``, one a file, named with the class that
 they lead to. ssh says last why it gave up, so that the latest match wins. Some lines
@@ -193,10 +193,10 @@ def explain_failed_login(
     """Return the error that a failed handshake means.
 
     Args:
-        host: The user's word for it.
+        host: The HOST that the user typed.
         text: All that ssh wrote.
         status: How ssh ended.
-        said: The host's words for the user.
+        said: The words that the host had it show to the user.
     """
     text = text.replace("\r", "")
     said += "\n".join(_INSTEAD.findall(text))

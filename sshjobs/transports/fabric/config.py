@@ -1,7 +1,7 @@
 """Reads ssh_config where there is no ssh to ask, with the parser that Fabric uses.
 
-That parser (paramiko 5.1) knows Host, Match, tokens and first-value-wins. Ours is what
-it does not know: Include, the home directory that the system records, the value that
+That parser (paramiko 5.1) knows Host, Match, tokens and first-value-wins. This module
+adds the rest: Include, the home directory that the system records, the value that
 ssh takes where ProxyJump and ProxyCommand both stand.
 """
 
@@ -46,7 +46,7 @@ _SMALL = ("hostname", "hostkeyalias")
 class Reading(NamedTuple):
     """A configuration, ready for lookups, and the files that it came from.
 
-    ``user`` comes from the options, which beat USER@HOST.
+    ``user`` is the User of the options, which beats USER@HOST.
     """
 
     config: SSHConfig
@@ -59,7 +59,7 @@ def read_files(host: str, path: str, options: tuple[str, ...]) -> Reading:
     """Read the files that ssh would read.
 
     Args:
-        host: The user's word for it, for the error.
+        host: The HOST that the user typed, for the error.
         path: As in ``ssh -F``; empty for the user's file and the system's.
         options: As in ``ssh -o``; they come first, so they win.
 
@@ -93,7 +93,7 @@ def _flatten_file(
     """Yield the lines of a file, with those of each Include in its place.
 
     Args:
-        outer: What must match for the file to count: the criteria of the block that
+        outer: The conditions for the file to count: the criteria of the block that
             includes it, as for Match; empty outside of any.
     """
     try:
@@ -137,7 +137,7 @@ def _find_included(patterns: str, path: str) -> list[str]:
 
 
 def look_up_values(reading: Reading, target: str) -> dict[str, list[str]]:
-    """Return the options of a host, as ``ssh -G`` would, without defaults.
+    """Return the values for a host, as ``ssh -G`` would say them, without defaults.
 
     Args:
         target: NAME or USER@NAME.
@@ -163,7 +163,7 @@ def look_up_values(reading: Reading, target: str) -> dict[str, list[str]]:
 
 
 def _one_way(values: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Drop the later of ProxyJump and ProxyCommand, and what says that there is none.
+    """Drop the later of ProxyJump and ProxyCommand, and a value of none.
 
     Both dictionaries keep the order in which ssh would have found the values.
     """

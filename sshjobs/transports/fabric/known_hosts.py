@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 
 class Refused(Exception):
-    """The key is not to be trusted; the text is as of ssh."""
+    """The key is not to be trusted; the text is in ssh's words."""
 
 
 class Known(NamedTuple):
@@ -30,7 +30,7 @@ class Known(NamedTuple):
 
 
 def names_of(hostname: str, port: int, alias: str) -> list[str]:
-    """Return the names to look for: that of the host, then its aliases.
+    """Return the names to look for: the host's own, then those that may stand for it.
 
     A port of its own is a host of its own; a key that is known for the bare name is
     good for it too (sshconnect.c check_host_key, 9.2).

@@ -45,9 +45,9 @@ _SHA1 = ("ssh-rsa", "ssh-dss")
 
 
 class Failed(Exception):
-    """There is no connection; the text is as of ssh.
+    """There is no connection; the text is in ssh's words.
 
-    ``said`` has the host's words for the user.
+    ``said`` has the words that the host had shown to the user.
     """
 
     def __init__(self, text: str, said: str = "") -> None:
@@ -77,7 +77,7 @@ def log_in(order: dict[str, Any]) -> Transport:
 
 
 class _Transport(Transport):
-    """A connection on which nothing is signed by SHA-1, even if paramiko would."""
+    """A connection on which nothing is signed by SHA-1, though paramiko would."""
 
     def __init__(self, sock: Any, **kwargs: Any) -> None:
         disabled = dict(kwargs.pop("disabled_algorithms", None) or {})
@@ -228,7 +228,7 @@ class _Hop:
         return banner.decode("utf-8", "replace")
 
     def _say_as_ssh(self, error: Exception) -> str:
-        """Return the text of ssh for it."""
+        """Return an error of paramiko in ssh's words."""
         if isinstance(error, ChannelException):
             return _say_no_forwarding(error)
         if isinstance(error, IncompatiblePeer):
@@ -260,7 +260,7 @@ class _Hop:
         )
 
     def _say_cut(self, error: Exception, transport: Transport) -> str:
-        """Return the error of a connection that ended before the login did."""
+        """Explain in ssh's words that the connection ended before the login did."""
         place = f"{self._name} port {self._port}"
         greeted = bool(transport.remote_version)
         late = isinstance(error, TimeoutError) or "timed out" in str(error).lower()
@@ -289,7 +289,7 @@ def _name_in_known_hosts(kind: str) -> str:
 
 
 def _start_proxy(command: str) -> socket.socket:
-    """Start a ProxyCommand by the shell, as ssh does, and return its socket.
+    """Start a ProxyCommand by the shell, as ssh does; return our end of its socket.
 
     Its stderr is ours, which is the connection's log.
     """

@@ -2,9 +2,9 @@
 
 Theory of operation: the leader starts this process with one end of a socket as its
 stdin and sends one line that says where to. The answer is a line too: that the login
-succeeded, or what ssh would have said of its failure. From then on each line is a
+succeeded, or its failure in ssh's words. From then on each line is a
 command to run and carries four descriptors: stdin, stdout, stderr, and a socket for
-what becomes of it. As the leader's end closes, whatever became of it, this process
+its outcome. As the leader's end closes, however the leader ended, this process
 ends, and the kernel closes its connection.
 
 It is a process of its own, as ssh's master is, so that the gate's rules hold: whoever
@@ -114,7 +114,7 @@ class _Session:
         self._status = socket.socket(fileno=status)
 
     def run_script(self, script: str) -> None:
-        """Run one command and report its end."""
+        """Run one command and report its outcome."""
         try:
             channel = self._transport.open_session()
         except ChannelException as error:

@@ -3,9 +3,9 @@
 Theory of operation: a process of ours (:mod:`.owner`) owns the connection, as
 a master of ssh does, with this difference: it ends with the process that started it,
 the leader. The leader holds the gate for as long, since nobody else can use the
-connection, and its file names the process. So there are never two: who waits for the
-gate gets it once the leader hangs up or dies, and who takes it from a leader that is
-stopped kills that process first.
+connection, and its file names the process. So there are never two: a waiting
+process gets the gate once the leader hangs up or dies, and a usurper that takes it from
+a stopped leader kills that process first.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class _Owner:
 
 
 def _list_import_folders() -> list[str]:
-    """Return where Python finds what we have found, for a process that starts at /."""
+    """Return the folders of Python's imports, for a process that starts at /."""
     return [os.path.abspath(folder) for folder in sys.path]
 
 
@@ -331,7 +331,7 @@ class Fabric:
 
 
 class _Session:
-    """The end of one command, as the owner of the connection tells it."""
+    """The outcome of one command, as the owner of the connection reports it."""
 
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair()

@@ -48,7 +48,7 @@ _VARIABLES = ("KRB5CCNAME", "KRB5_CONFIG", "KRB5_CLIENT_KTNAME", "SSH_SK_PROVIDE
 
 
 def _stat_facts(path: str) -> tuple[str, ...] | None:
-    """Return values that change with a file, None if it is not there.
+    """Return the facts that change with a file, None if it is not there.
 
     The mode counts: ssh takes no key that others can read. So does the instant of the
     last change, which ``cp -p`` and ``mv`` do not bring along.
@@ -86,7 +86,7 @@ _GRANTING = re.compile(r"krbtgt/|principal:", re.I)
 
 
 def _ask_klist(klist: str) -> str:
-    """Return the tickets of ``klist -A``, the same in every language and time zone."""
+    """Return the output of ``klist -A``, alike in every language and time zone."""
     kept = {n: v for n, v in os.environ.items() if n.startswith("KRB5")}
     env = kept | {"HOME": read_home(), "LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
     pieces: list[bytes] = []
@@ -117,7 +117,7 @@ def _locate_agent(place: str) -> str:
 
 
 def _digest_agent_keys(path: str) -> bytes:
-    """Return a digest of the agent's keys; nothing if none answers."""
+    """Return a digest of the agent's keys; nothing if no agent answers."""
     if not path:
         return b""
     try:

@@ -1,8 +1,8 @@
 """The values of an ssh configuration that tell one connection from another.
 
 The values come from ``ssh -G`` or, where there is no ssh, from Fabric's reading of the
-same files. A default tells nothing and is left out, since versions differ
-in their defaults; the rest is written in one way.
+same files. A value that nobody has set tells nothing and is left out, since versions
+differ in their defaults; the others are written in one way.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def digest_values(
     Args:
         target: The host as it was typed.
         config: The path of the configuration, as in ``ssh -F``.
-        options: Options given beside it, as in ``ssh -o``.
+        options: The options given beside it, as in ``ssh -o``.
     """
     # What ssh has made of an option stands in the values: -p 22 is no other host.
     more = [option for option in options if _name_of_option(option) not in NAMES]
@@ -86,7 +86,7 @@ def _name_of_option(option: str) -> str:
 
 
 def list_telling_values(values: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return the values that tell, without defaults."""
+    """Return the values that tell, without those that are at their defaults."""
     expand = _list_tokens(values)
     told = {}
     for name in NAMES:
@@ -105,7 +105,7 @@ def _is_default(name: str, found: list[str], default: str | None) -> bool:
 
 
 def _list_tokens(values: Mapping[str, list[str]]) -> dict[str, str]:
-    """Return the tokens that are the same for every alias of a host."""
+    """Return the meaning of the tokens that are the same for every alias of a host."""
     here = {"%d": read_home(), "%u": read_user_name()}
     for token, name in (("%h", "hostname"), ("%p", "port"), ("%r", "user")):
         here[token] = (values.get(name) or [token])[-1]

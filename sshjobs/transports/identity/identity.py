@@ -31,12 +31,12 @@ class Identity(Record):
     ``key`` names it in files and in the store. ``host`` is the user's word,
     ``target`` the word that ssh is given for it; it is empty for this machine.
     ``first_hop`` names the first jump host together with the configuration, or is
-    empty. ``files`` are (path, mtime_ns, size) of all that was read to find this
-    out, of what would be read if it existed, and of ``ssh`` itself; where there is no
+    empty. ``files`` are (path, mtime_ns, size) of each file that was read to find this
+    out, or would be read if it existed, and of ``ssh`` itself; where there is no
     ``ssh`` its path is empty. ``keys``, ``agents`` and ``gssapi`` (whether Kerberos
-    may be used) are what :mod:`.credentials` looks at, those of jump hosts with
+    may be used) are the sources of :mod:`.credentials`, those of jump hosts with
     them. ``env`` names the variables of the environment that the configuration uses.
-    ``times`` are what the configuration says of ConnectTimeout, that of the last jump
+    ``times`` are the configuration's ConnectTimeout, that of the last jump
     host, ServerAliveInterval and ServerAliveCountMax, 0 where it says nothing.
     """
 
@@ -76,9 +76,9 @@ class Identity(Record):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Identity:
-        """Read the bytes that :meth:`to_bytes` wrote.
+        """Read a record that :meth:`to_bytes` wrote.
 
-        Bytes of a version with other fields become an identity that is not fresh.
+        A record of a version with other fields becomes an identity that is not fresh.
         The program is the one that PATH leads to now: no path out of a record is run.
         """
         try:
@@ -127,8 +127,8 @@ def stat_file(path: str) -> tuple[str, int, int]:
 def choose_rundir(home: str) -> str:
     """Return the directory for sockets, locks and logs of the store at ``home``.
 
-    It is below ``home`` where a socket's path fits there, else below /tmp, whatever
-    TMPDIR says, so that a login shell and cron meet in one place.
+    It is below ``home`` where a socket's path fits there, else below /tmp, not in
+    TMPDIR, so that a login shell and cron meet in one place.
     """
     near = os.path.join(home, "run")
     longest = len(os.fsencode(near)) + len(f"/{_SOCKET}") + KEY_LENGTH
@@ -143,8 +143,8 @@ def choose_rundir(home: str) -> str:
 def check_rundir(path: str) -> None:
     """Make the directory if it is missing, and refuse it unless it is only ours.
 
-    The ssh client does not look at a socket's owner: who can write here could take
-    over every session (OpenSSH 9.2 and 10.5).
+    The ssh client does not look at a socket's owner: a user with a right to write
+    here could take over every session (OpenSSH 9.2 and 10.5).
 
     Raises:
         StoreError: a symbolic link, somebody else's, or open to others.

@@ -75,7 +75,7 @@ def ask_ssh_for_identity(host: str, settings: Settings) -> Identity:
 
 
 class _Answer(Record):
-    """The answer of ``ssh -v -G``: values, and the files that it read."""
+    """The answer of ``ssh -v -G``: values, the files that it read, and variables."""
 
     target: str
     values: dict[str, list[str]]
@@ -96,10 +96,10 @@ _MOST_HOPS = 8
 def _ask_ssh_for_hops(
     host: str, ssh: str, values: Mapping[str, list[str]], settings: Settings
 ) -> list[_Answer]:
-    """Return the values of the jump hosts on the way, the last one first.
+    """Return the answers for the jump hosts on the way, that of the last one first.
 
-    Their keys and known hosts decide about a login as well. What is no ssh, or cannot
-    be read, is left to ssh.
+    Their keys and known hosts decide about a login as well. A proxy that is no ssh, or
+    cannot be read, is left to ssh.
     """
     hops: list[_Answer] = []
     asked: list[str] = []
@@ -143,7 +143,7 @@ def _word_for_hop(hop: str) -> list[str]:
 
 
 def read_options(settings: Settings, address: Address) -> tuple[str, ...]:
-    """Return the options for ``ssh -o``, each looked at as a HOST is.
+    """Return the options that ssh is given by ``-o``, each checked as a HOST is.
 
     The port of a URI comes last: ssh takes the first that it is told, as ever.
 

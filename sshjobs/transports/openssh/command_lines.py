@@ -111,7 +111,7 @@ def _quote_config_word(text: str) -> str:
 def build_jump_command(
     identity: Identity, settings: Settings, log: str, interactive: bool
 ) -> str:
-    """Return ssh's ProxyCommand for a ProxyJump, its words kept, no questions.
+    """Return the command that ssh makes of ProxyJump; it keeps a log and asks nobody.
 
     The command that ssh itself makes (``ssh -W '[%h]:%p' HOP``) is not told
     BatchMode, and its stderr goes to /dev/null with ControlPersist (since 8.0).

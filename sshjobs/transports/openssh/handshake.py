@@ -121,7 +121,7 @@ def _log_in(
 
 
 def check_socket_can_be_made(path: str) -> None:
-    """Make a socket as ssh will, and remove it: an obstacle costs no login then.
+    """Make a socket as ssh will, and remove it: an obstacle to that costs no login.
 
     ssh binds PATH.<16 random> only after the login, and links it to PATH (mux.c, 9.2).
 
@@ -252,7 +252,7 @@ def _run_ssh_until_login(
 def _locate_host_words(log: str) -> str:
     """Return where the host's own words go (SSH_MSG_USERAUTH_BANNER): to stderr.
 
-    ssh's own words are in the log, so that no host can speak for it.
+    The words of ssh itself are in the log, so that no host can speak for it.
     """
     return f"{log}.said"
 
@@ -290,7 +290,7 @@ def open_streams_of_ssh(log: str, interactive: bool) -> Iterator[tuple[int, int,
     """Lend ssh its stdin, stdout and stderr; the log is made anew.
 
     Never a pipe: some versions keep it open for the life of the master (8.4 and
-    older), and who waits for its end waits for ever.
+    older), and a reader that waits for its end waits for ever.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
     with translate_os_errors(log):

@@ -1,9 +1,9 @@
-"""Finds the live master of a connection, and the record of its owner.
+"""Finds the live master of a connection, and the record of its process.
 
 Theory of operation: a master is an ``ssh -N -f`` that owns the connection and
-listens at a control socket. A process that finds a live one uses it, without any lock.
-Any other waits for the gate, looks again, clears away remains of dead ones, starts
-one master and asks *that socket* for it.
+listens at a control socket. A process that finds a live one uses it, without any
+lock. A process that finds none waits for the gate, looks again, clears away the dead,
+starts one master and asks *that socket* for it.
 
 ``ControlMaster=auto`` is not used: processes that race each make a connection, and
 all but one keep theirs. ``ControlMaster=yes`` never looks at the socket that it
@@ -11,7 +11,7 @@ finds: with a file at that path, ssh says "already exists, disabling multiplexin
 ends with status 0 and leaves a connection behind that nobody owns, for ever
 (OpenSSH 9.2, 10.5). So the path is cleared first, the words are looked for after,
 and each ssh that we start carries the path of its log as an argument, by which it
-can be found even if its starter has died.
+can be found even if its starter was killed.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def read_master_state(identity: Identity, hooks: CallerHooks) -> ConnState:
 
 
 def locate_record(identity: Identity, folder: str) -> str:
-    """Return the path of the record of the connection's owner."""
+    """Return the path of the record of the process that owns the connection."""
     return os.path.join(folder, f"master.{identity.key}")
 
 

@@ -47,7 +47,7 @@ _SLICE = 1.0
 
 
 class MuxError(Exception):
-    """The obstacle; the caller knows the host and says it to the user."""
+    """An obstacle; the caller knows the host and tells the user."""
 
 
 class Gone(MuxError):
@@ -59,7 +59,7 @@ class Stuck(MuxError):
 
 
 class Unfit(MuxError):
-    """The listener does not speak this protocol."""
+    """The other side does not speak this protocol."""
 
 
 class Foreign(MuxError):
@@ -104,14 +104,14 @@ def pack_packet(kind: int, *fields: int | str | bytes) -> bytes:
 
 
 def pack_hello() -> bytes:
-    """Return the greeting of both sides."""
+    """Return the packet that both sides send first."""
     return pack_packet(MSG_HELLO, VERSION)
 
 
 def pack_new_session(request: int, command: str) -> bytes:
     """Return the packet that asks for one command without a terminal.
 
-    No agent, no X11, no environment: the user's configuration does not count.
+    No agent, no X11, no environment: the user's configuration has no say here.
 
     Raises:
         Unfit: the command is too long for a packet.
@@ -325,7 +325,7 @@ class Control:
 
 
 def read_peer_uid(connection: socket.socket, path: str) -> int:
-    """Return the listener at the other end."""
+    """Return the user id of the process at the other end."""
     if hasattr(socket, "SO_PEERCRED"):
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         return int(struct.unpack("iII", raw)[1])

@@ -1,4 +1,4 @@
-"""Ends connections: the one that is alive, and remains of older ones."""
+"""Ends connections: the one that is alive, and the leftovers of older ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOOKS = 5
 
 
 def prefix_of_logs(identity: Identity, folder: str) -> str:
-    """Return the beginning of the paths of a connection's logs.
+    """Return the common beginning of the paths of a connection's logs.
 
     A log is also an argument of each ssh that writes to it, with the generation of
     the gate under which it was started at its end: so each can be found and told
@@ -44,10 +44,10 @@ def prefix_of_logs(identity: Identity, folder: str) -> str:
 
 
 def end_leftovers(identity: Identity, hooks: CallerHooks) -> bool:
-    """End the remains of an older master; tell whether there were any.
+    """End the leftovers of an older master; tell whether there were any.
 
-    A process that does not answer, one whose socket is gone, one whose starter was
-    killed before it wrote anything down: each has a log of ours as an argument.
+    A process that does not answer, one without its socket, one without a record,
+    since its starter was killed: each has a log of ours as an argument.
     """
     folder = hooks.rundir
     logs = prefix_of_logs(identity, folder)
@@ -78,7 +78,7 @@ def _remove_unnamed_sockets(prefix: str) -> None:
     """Remove sockets that never got their name.
 
     A master binds PATH.<16 random> and links it to PATH (OpenSSH 5.4 to 10.5, mux.c);
-    one that was killed in between leaves it. The gate's holder is here.
+    one that was killed in between leaves it. Only a holder of the gate is here.
     """
     with os.scandir(os.path.dirname(prefix)) as entries:
         for entry in entries:
@@ -94,7 +94,7 @@ def _remove_unnamed_sockets(prefix: str) -> None:
 
 
 def _remove_older_than(folder: str, prefixes: tuple[str, ...], *, age: float) -> None:
-    """Remove files that sessions and handshakes left so many seconds ago."""
+    """Remove the files that sessions and handshakes left so many seconds ago."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.path.startswith(prefixes) and _seconds_since_write(entry) >= age:
@@ -194,7 +194,7 @@ def _end_master(
 def _ensure_record(
     identity: Identity, folder: str, pid: int, start: str | None
 ) -> None:
-    """Write down the master's pid, should its starter have been killed.
+    """Write down the master's process, should its starter have been killed.
 
     One that drains is found by its number alone: it answers no more, and its title,
     where its log stood, is "[stopped mux]" by then (OpenSSH 9.2, clientloop.c).
