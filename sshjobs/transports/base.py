@@ -106,14 +106,6 @@ class Transport(Protocol):
         """Give back all that this process holds; a shared connection stays."""
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
-def _count_nothing(_name: str, _count: int) -> None:
-    """Count nothing."""
-
-
 class CallerHooks(Record):
     """Functions and a directory that the caller lends for as long as it connects.
 
@@ -127,6 +119,6 @@ class CallerHooks(Record):
     """
 
     rundir: str
-    before_handshake: Callable[[], None] = _nothing
-    count_event: Callable[[str, int], None] = _count_nothing
-    on_wait: Callable[[], None] = _nothing
+    before_handshake: Callable[[], None] = lambda: None
+    count_event: Callable[[str, int], None] = lambda _name, _count: None
+    on_wait: Callable[[], None] = lambda: None

@@ -50,17 +50,14 @@ def build_ssh_env(
     env = {
         name: value
         for name, value in os.environ.items()
-        if name in names or name.startswith(_KEPT_PREFIXES) or _is_proxy_variable(name)
+        if name in names or name.startswith(_KEPT_PREFIXES)
+        # https_proxy, no_proxy and the like, which curl and nc read.
+        or name.lower().endswith("_proxy")
     }
     env.setdefault("PATH", os.defpath)
     if not interactive:
         env["SSH_ASKPASS_REQUIRE"] = "never"  # since OpenSSH 8.4; unknown before
     return env | _describe_user()
-
-
-def _is_proxy_variable(name: str) -> bool:
-    """Tell whether it is https_proxy, no_proxy or the like, which curl and nc read."""
-    return name.lower().endswith("_proxy")
 
 
 def _describe_user() -> dict[str, str]:

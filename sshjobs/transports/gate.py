@@ -244,13 +244,9 @@ def remove_dead_slots(folder: str, first_hop: str) -> None:
             lock.remove_file()
 
 
-def _never() -> bool:
-    return False
-
-
 @contextmanager
 def hold_jump_slot(
-    hooks: CallerHooks, first_hop: str, has_passed: Callable[[], bool] = _never
+    hooks: CallerHooks, first_hop: str, has_passed: Callable[[], bool] = lambda: False
 ) -> Iterator[CallerHooks]:
     """Hold a slot for a handshake through a jump host, if one is used.
 

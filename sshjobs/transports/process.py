@@ -139,7 +139,11 @@ class Child:
         self.status: int | None = None
         self._ended = False
         self._group = group
-        self.fd = _open_pidfd(pid)
+        # Readable once the process has ended; there is none without Linux 5.3.
+        try:
+            self.fd = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            self.fd = -1
 
     def poll(self) -> bool:
         """Tell whether it has ended."""
@@ -185,14 +189,6 @@ class Child:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def _open_pidfd(pid: int) -> int:
-    """Return a descriptor that is readable once ``pid`` has ended, or -1."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):  # not Linux, Linux < 5.3, or forbidden
-        return -1
 
 
 def find_carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:

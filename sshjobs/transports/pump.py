@@ -157,7 +157,11 @@ class Pump:
                 return
 
     def _move_bytes(self, watch: int, ended: Callable[[], bool]) -> bool:
-        ready = {fd for fd, _ in self._poll.poll(self._choose_wait(watch) * 1000)}
+        now = time.monotonic()
+        due = min(self._sunk_at + _BEAT, self._moved_at + self._timeout)
+        least = _LOOK if watch < 0 else _BEAT
+        wait = max(0.0, min(due - now, least if self._into is None else self._pace))
+        ready = {fd for fd, _ in self._poll.poll(wait * 1000)}
         if self._in in ready:
             self._feed_stdin()
         if self._err in ready:
@@ -170,12 +174,6 @@ class Pump:
         if watch >= 0:
             self._moved_at = time.monotonic()
         return ended()
-
-    def _choose_wait(self, watch: int) -> float:
-        now = time.monotonic()
-        due = min(self._sunk_at + _BEAT, self._moved_at + self._timeout)
-        least = _LOOK if watch < 0 else _BEAT
-        return max(0.0, min(due - now, least if self._into is None else self._pace))
 
     def _call_sink_if_due(self) -> None:
         now = time.monotonic()

@@ -138,7 +138,10 @@ class _Owner:
         self.log = log
         self._host = identity.host
         env = build_ssh_env(settings, identity.env) | {
-            "PYTHONPATH": os.pathsep.join(_list_import_folders())
+            "PYTHONPATH": os.pathsep.join(
+                # It starts at /, where a relative folder would be another.
+                map(os.path.abspath, sys.path)
+            )
         }
         # "-E LOG" is how it is found where its leader has died; see process.carriers.
         argv = (sys.executable, "-m", _MODULE, "-E", log)
@@ -185,11 +188,6 @@ class _Owner:
         self._line.close()
         self.child.kill()
         unlink_if_there(self.log)
-
-
-def _list_import_folders() -> list[str]:
-    """Return the folders of Python's imports, for a process that starts at /."""
-    return [os.path.abspath(folder) for folder in sys.path]
 
 
 def _wait_for_login(

@@ -105,6 +105,14 @@ def _make_under_gate(
     return live
 
 
+def _end_processes_with(log: str) -> None:
+    """End every process of a handshake that came to nothing."""
+    # The log's path is an argument of ssh, of the master that it forked, of the
+    # ssh to a jump host.
+    for pid, start in process.find_carriers(log, whole=True):
+        processes.end_process(pid, start)
+
+
 def _log_in(
     identity: Identity,
     settings: Settings,
@@ -186,14 +194,6 @@ def _count_logged_bytes(log: str) -> int:
         except FileNotFoundError:
             continue
     return size
-
-
-def _end_processes_with(log: str) -> None:
-    """End every process of a handshake that came to nothing."""
-    # The log's path is an argument of ssh, of the master that it forked, of the
-    # ssh to a jump host.
-    for pid, start in process.find_carriers(log, whole=True):
-        processes.end_process(pid, start)
 
 
 def _run_ssh_until_login(

@@ -56,7 +56,15 @@ def probe_master(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster
     if mux == "ssh":
         return _probe_by_ssh(identity, hooks)
     try:
-        return _probe_by_socket(identity, hooks)
+        path = identity.socket_path(hooks.rundir)
+        control = Control(path, PATIENCE, hooks.on_wait)
+        try:
+            # HELLO alone would show a master; ALIVE names the process that owns the
+            # connection, which a later look compares.
+            return LiveMaster(control.ask_for_pid(), control)
+        except BaseException:
+            control.close()
+            raise
     except (Gone, Foreign):
         # A stale file, nothing, or somebody else's socket: under the gate it is removed
         # before a master is made. Not a byte goes to a foreign one.
@@ -65,17 +73,6 @@ def probe_master(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster
         if mux == "native":
             raise
         return _probe_by_ssh(identity, hooks)
-
-
-def _probe_by_socket(identity: Identity, hooks: CallerHooks) -> LiveMaster:
-    control = Control(identity.socket_path(hooks.rundir), PATIENCE, hooks.on_wait)
-    try:
-        # HELLO alone would do to see a master; ALIVE names the process that owns the
-        # connection, which a later look compares.
-        return LiveMaster(control.ask_for_pid(), control)
-    except BaseException:
-        control.close()
-        raise
 
 
 def _probe_by_ssh(identity: Identity, hooks: CallerHooks) -> LiveMaster | None:
