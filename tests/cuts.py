@@ -187,7 +187,7 @@ class Client:
         self.lead = LeaderLock(
             str(folder / "home" / "locks"),
             self.coordinator.site_id,
-            self.coordinator.generation,
+            self.coordinator.site.generation,
             lambda _: True,
         )
         assert self.lead.try_to_lead()
@@ -219,7 +219,7 @@ class Client:
 
     def round(self, host: Shell, *, listing: bool = False) -> SshJobsError | None:
         """Run one round; return the error with which it ended."""
-        round_ = Round(self.coordinator, self.lead, RoundWish(listing=listing))
+        round_ = Round(self.coordinator.site, self.lead, RoundWish(listing=listing))
         try:
             round_.run(host)
         except SshJobsError as error:

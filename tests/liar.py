@@ -95,7 +95,7 @@ class Scene:
         self.lead = LeaderLock(
             str(self.home / "locks"),
             self.coordinator.site_id,
-            self.coordinator.generation,
+            self.coordinator.site.generation,
             lambda _: True,
         )
         assert self.lead.try_to_lead()
@@ -172,7 +172,7 @@ class Scene:
         self, said: bytes, cut: int | None = None, listing: bool = False
     ) -> SshJobsError | None:
         """Have one round bring a reply; return the error with which it ended."""
-        round_ = Round(self.coordinator, self.lead, RoundWish(listing=listing))
+        round_ = Round(self.coordinator.site, self.lead, RoundWish(listing=listing))
         try:
             round_.run(Liar(said, cut))
         except SshJobsError as error:
@@ -215,7 +215,7 @@ class Scene:
                     assert job.log_local_bytes >= len(HOME)
         for text in yield_host_lines([], 0.0):
             assert text.isprintable()
-        row = self.coordinator.row()
+        row = self.coordinator.site.row()
         assert row.node.isprintable() and row.journal_gen.isprintable()
 
 

@@ -96,7 +96,7 @@ class Here:
         self.lead = LeaderLock(
             os.path.join(self.store.home, "locks"),
             site_id,
-            lambda: self.coordinator.row().generation,
+            lambda: self.coordinator.site.row().generation,
             lambda _: True,
         )
         assert self.lead.try_to_lead()
@@ -121,7 +121,7 @@ class Here:
 
     def fetch(self, host: Host) -> bool:
         transfer = LogTransfer(
-            self.coordinator, self.lead, self.job, 0, self.bell, self.wish
+            self.coordinator.site, self.lead, self.job, 0, self.bell, self.wish
         )
         again = transfer.run(host)
         self.wish = self.wish._replace(portion_bytes=transfer.next_portion)
@@ -129,7 +129,7 @@ class Here:
 
     def another_leads(self, log: bytes) -> None:
         """Have another take over, who brings more of the log."""
-        generation = self.coordinator.row().generation
+        generation = self.coordinator.site.row().generation
         self.store.set_host(self.coordinator.site_id, generation=generation + 1)
         self.path.write_bytes(log)
         self.store.update(ID, log_local_bytes=len(log))
@@ -152,7 +152,7 @@ def test_a_fetch_puts_the_rest_where_it_belongs(here: Here, noise: bytes) -> Non
     assert here.path.read_bytes() == LOG
     assert (here.job.log_local_bytes, here.job.log_final) == (len(LOG), True)
     assert (host.word, told[-1]) == (protocol.GO, (ID, HOME, len(LOG)))
-    assert here.coordinator.row().bytes_in == len(LOG) - HOME
+    assert here.coordinator.site.row().bytes_in == len(LOG) - HOME
 
 
 @pytest.mark.parametrize("noise", [b"", b"no such file\n", bytes(200_000)])

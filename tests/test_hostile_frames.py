@@ -158,8 +158,8 @@ def test_a_right_frame_counts(scene: Scene, kind: str) -> None:
     error = scene.hear(frame(kind) + b"end\n", listing=True)
     assert error is None or kind == "failed", error
     # An examination alone has facts.
-    strays = "not asked about" in scene.coordinator.row().cause
-    assert strays if kind == "fact" else scene.coordinator.row().cause == ""
+    strays = "not asked about" in scene.coordinator.site.row().cause
+    assert strays if kind == "fact" else scene.coordinator.site.row().cause == ""
     scene.check()
 
 
@@ -220,7 +220,7 @@ def test_an_id_that_is_a_path_is_no_id(scene: Scene) -> None:
 @pytest.mark.parametrize("kind", ["started", "ended", "lost", "missing", "refused"])
 def test_a_host_has_no_say_in_jobs_of_another(scene: Scene, kind: str) -> None:
     assert scene.hear(frame(kind, 0, THEIRS.encode()) + b"end\n") is None
-    assert "not asked" in scene.coordinator.row().cause
+    assert "not asked" in scene.coordinator.site.row().cause
     scene.check()
 
 
@@ -291,7 +291,7 @@ def test_a_reply_that_breaks_a_rule_is_not_whole(scene: Scene) -> None:
     killed = b"killsent %s\n" % KILLS.encode()
     said = b"hello n b 1 setsid\njournal 5 9\n" + killed + broken + b"lost %s x\nend\n"
     assert isinstance(scene.hear(said % CHECKS.encode()), ProtocolError)
-    row = scene.coordinator.row()
+    row = scene.coordinator.site.row()
     assert (row.rounds, row.round_started_at, row.journal_gen) == (0, 0.0, "")
     kinds = [intent.kind for intent in scene.store.intents(scene.coordinator.site_id)]
     assert "kill" in kinds
@@ -319,7 +319,7 @@ def test_what_is_taken_up_can_be_kept_and_shown(scene: Scene, field: int) -> Non
         words[0] = b"h" * 14 + b"%c%c" % (97 + number % 26, 97 + number // 26)
         words[field] = value
         lines += b"listed " + b" ".join(words) + b"\n"
-    coordinator._transport = Liar(lines + b"end\n")
+    coordinator.leadership._transport = Liar(lines + b"end\n")
     ids, _ = adopt_listed_jobs(coordinator, lambda listed: True)
     assert len(ids) >= 3 or field == 0
     assert THEIRS not in ids

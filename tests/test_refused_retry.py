@@ -117,7 +117,7 @@ def test_what_an_older_version_wrote_is_tried(
         db.execute("UPDATE sites SET refused = ?", (json.dumps(old),))
     ctx = Context(environ=cli.env)
     with ctx.coordinator("box") as coordinator:
-        assert known_refusal(coordinator, coordinator.row()) is None
+        assert known_refusal(coordinator.site, coordinator.site.row()) is None
     ctx.close()
     mend()
     assert cli(*TRUE).status == 0

@@ -9,6 +9,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import LogWant, Request
+from sshjobs.rounds.needs import require_paced_rounds
 from sshjobs.verbs.context import Context
 from tests.cli import Cli, finish
 from tests.test_posix import Host, an_order, end_all, of, paths
@@ -81,7 +82,7 @@ def test_an_end_is_heard_before_the_watch_has_beaten_once(cli: Cli) -> None:
     ctx = Context(environ=cli.env)
     try:
         with ctx.coordinator("box") as coordinator:
-            need = coordinator.paced(lambda: True, live=True)
+            need = require_paced_rounds(coordinator.site, lambda: True, live=True)
             now = coordinator.clock()
             due = need()
             assert due is not None and due > now + 3600

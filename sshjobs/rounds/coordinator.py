@@ -1,38 +1,30 @@
-"""Pursuing a need: look, lead a round or wait for who leads, look again."""
+"""Waiting for a need: look, lead a round or wait for the leader, look again.
+
+Theory of operation: a need is looked at first, since another process may have met it.
+If it is not met and due, this process tries to lead; if another leads, this process
+waits for the bell, and looks again by itself after a while, since a leader that was
+killed rings nobody. Failures count in the store, for all processes (:mod:`.retry`).
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from .. import errors, protocol, transports
+from .. import errors, transports
 from ..errors import SshJobsError, TransportError
-from ..locks import Bell, LeaderLock
 from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
-from ..store import SiteRow, Store
-from .cooldown import cause_of, cooldown_end
-from .log_state import count_bytes_left, is_end_known
-from .request import LONG
+from ..store import Store
+from .leadership import Leadership
+from .needs import Need, find_next_look
 from .retry import RetryBudget
-from .round import Round
-from .site import Need, Site, TimeUp
+from .site import Site, TimeUp
 from .wish import NO_WISH, RoundResult, RoundWish
 
 if TYPE_CHECKING:
     from .watch import Watch
-
-#: While others keep arriving, a leader waits for the next of them this long, and
-#: for all of them together that long: fifty submits are one session then.
-_LULL = 0.08
-_GATHER = 1.0
-
-#: On a machine that has more than so many processes a processor to run, those who are
-#: on their way need longer to come: both are so many times as long. Without this 300
-#: submits at once were 17 to 31 sessions at a load of 20 on two cores, 9 at one of 3.
-_BUSY = 4
-_SLOWER = 4
 
 #: Who did not lead the last of the usual rounds leaves the next one to who did, for up
 #: to this part of a poll_interval: two hundred who wait would all try at one instant.
@@ -51,8 +43,20 @@ _HOLD = 2.0
 _GLANCE = 0.05
 
 
-class Coordinator(Site):
-    """One host, as one thread of one process deals with it; see :class:`Site`."""
+class Coordinator:
+    """Brings one host to what this thread of this process needs of it.
+
+    Args:
+        store: The store, for this thread alone.
+        identity: What the host's name resolves to.
+        settings: Those in force for the host.
+        rundir: The directory of sockets.
+        clock: Now, in seconds since the epoch.
+
+    Attributes:
+        site: What this machine knows of the host.
+        leadership: What this process has while it leads.
+    """
 
     def __init__(
         self,
@@ -62,26 +66,24 @@ class Coordinator(Site):
         rundir: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(store, identity, settings, rundir, clock)
-        self._wish = NO_WISH
-        self._listed: list[protocol.Event] | None = None
-        self._portion = 0  # bytes of a long log for its next session, 0 for all
-        self._bell = Bell(rundir, self.site_id)
-        self._lead = LeaderLock(
-            os.path.join(store.home, "locks"),
-            self.site_id,
-            self.generation,
-            self._next_generation,
-        )
-        self._transport: transports.Transport | None = None
-        self._contended = False
+        self.site = site = Site(store, identity, settings, rundir, clock)
+        self.store = store
+        self.identity = identity
+        self.settings = settings
+        self.rundir = rundir
+        self.clock = clock
+        self.site_id = site.site_id
+        self.leadership = Leadership(site)
         self._turn = settings.poll_interval * _TURN * (1 + os.urandom(1)[0]) / 256
         self._stays = transports.ends_with_leader(identity, settings)
         self._watch: Watch | None = None
-        row = store.know_host(self.site_id, identity.host)
+        row = site.row()
         known = {"identity": identity.to_bytes(), "base": settings.remote_base_dir}
         if (row.identity, row.base) != tuple(known.values()):
             store.set_host(self.site_id, **known)
+
+    def __repr__(self) -> str:
+        return f"<Coordinator {self.identity.host} {self.site_id}>"
 
     def __enter__(self) -> Coordinator:
         return self
@@ -89,11 +91,7 @@ class Coordinator(Site):
     def __exit__(self, *_: object) -> None:
         if self._watch is not None:
             self._watch.stop(self.store)
-        self._lead.release()
-        self._bell.__exit__()
-        self._hang_up()
-
-    # -- pursuing ----------------------------------------------------------------
+        self.leadership.close()
 
     def wait_for(
         self, need: Need, *, until: float | None = None, wish: RoundWish = NO_WISH
@@ -113,15 +111,17 @@ class Coordinator(Site):
             OutcomeUnknown: the budget of broken rounds is spent.
             HostError: the host cannot do what was asked.
         """
-        patience = RetryBudget(self)
-        self.until = until
-        self._contended = False
-        self._wish, self._listed, self._portion = wish, None, wish.portion_bytes
+        patience = RetryBudget(self.site)
+        self.site.until = until
+        leadership = self.leadership
+        leadership.is_contended = False
+        leadership.wish, leadership.listed = wish, None
+        leadership.portion = wish.portion_bytes
         try:
             met = self._lead_or_wait(patience, need, until)
         finally:
-            self._wish = NO_WISH
-        return RoundResult(met, self._listed)
+            leadership.wish = NO_WISH
+        return RoundResult(met, leadership.listed)
 
     def _lead_or_wait(
         self, patience: RetryBudget, need: Need, until: float | None
@@ -138,21 +138,22 @@ class Coordinator(Site):
             due = max(due, patience.next_try(now))
             if now >= due and self._lead_once(patience, need, until):
                 continue
-            if self.waits:
-                self._listen()
+            if self.leadership.wish.waits_for_end:
+                self._start_watch()
+            # A leader that was killed rings nobody: look again by ourselves.
             limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
-            if self._bell.wait_for_ring(limit):
-                self.turn = self._turn
+            if self.leadership.bell.wait_for_ring(limit):
+                self.site.turn = self._turn
 
     def _find_due(self, need: Need) -> float | None:
         """Return from when on this process wants a round, None once it has all."""
-        if self._wish.on_look is not None:
-            self._wish.on_look()
-        if self._wish.listing and self._listed is None:
+        if self.leadership.wish.on_look is not None:
+            self.leadership.wish.on_look()
+        if self.leadership.wish.listing and self.leadership.listed is None:
             return 0.0
         return need()
 
-    def _listen(self) -> None:
+    def _start_watch(self) -> None:
         """See to it that one process of this machine hears at once of ends."""
         if self._watch is None and self.settings.watch == "auto" and not self._stays:
             from .watch import Watch
@@ -161,7 +162,7 @@ class Coordinator(Site):
                 self.store.home, self.site_id, self.identity, self.settings, self.rundir
             )
         if self._watch is not None:
-            self._watch.start(self.row(), self.clock())
+            self._watch.start(self.site.row(), self.clock())
 
     def _lead_once(
         self,
@@ -171,30 +172,31 @@ class Coordinator(Site):
     ) -> bool:
         """Run one round if nobody else leads; tell whether to look again at once.
 
-        It is more than one where the connection ends with us: see :meth:`_go_on`.
+        It runs more where the connection ends with us, see :meth:`_keep_leading`.
         """
-        self._bell.be_reachable()
-        if not self._lead.try_to_lead():
-            self._contended = True
+        # Before the try: a leader that ends right after it rings this bell, too.
+        self.leadership.bell.be_reachable()
+        if not self.leadership.lock.try_to_lead():
+            self.leadership.is_contended = True
             return False
         try:
-            self._serve_round()
-            self._tidy()
-            self.turn = 0.0
+            self.leadership.serve_round()
+            self.leadership.serve_cleanup()
+            self.site.turn = 0.0  # the leader of the last round goes on without a pause
             patience.succeeded()
             if self._stays:
-                self._go_on(need, until)
+                self._keep_leading(need, until)
         except (SshJobsError, TimeUp) as error:
-            self._take_failure(patience, error)
+            self._handle_failure(patience, error)
         finally:
             if self._stays:
-                self._hang_up()
-            self._lead.release()
-            self._bell.ring_others()
-            self.store.count(self.site_id, {"sessions": self.take_sessions()})
+                self.leadership.close_transport()
+            self.leadership.lock.release()
+            self.leadership.bell.ring_others()
+            self.store.count(self.site_id, {"sessions": self.site.take_sessions()})
         return True
 
-    def _take_failure(
+    def _handle_failure(
         self, patience: RetryBudget, error: SshJobsError | TimeUp
     ) -> None:
         """Take note of how a round failed, and raise what no further one mends."""
@@ -203,228 +205,42 @@ class Coordinator(Site):
         elif isinstance(error, errors.ProtocolError):
             patience.broke(error)
         elif isinstance(error, TimeUp):
-            self._hang_up()
+            self.leadership.close_transport()
         elif not isinstance(error, errors.StoreError) or not self.store.make_room():
             raise error  # else the disk has become full, and there was room kept
 
-    def _go_on(self, need: Need, until: float | None) -> None:
+    def _keep_leading(self, need: Need, until: float | None) -> None:
         """Keep leading while a round is wanted: the next leader must log in anew.
 
         For this process's own need that is as long as it takes, or ``until``; for what
         others want done, not more than :data:`_STAY`. Who wants a log can lead.
         """
-        self._bell.ring_others()
+        self.leadership.bell.ring_others()
         end = time.monotonic() + _STAY
-        while self.generation() == self._lead.generation:
-            mine, theirs = self._find_due(need), self._asked()
+        while self.site.generation() == self.leadership.lock.generation:
+            mine, theirs = self._find_due(need), self._find_others_due()
             if mine is not None:
                 end = time.monotonic() + _STAY
             now = self.clock()
             due = min(_or_never(mine), _or_never(theirs))
             late = until is not None and time.monotonic() >= until
+            # Whoever still waits finds the lock free, and logs in by itself.
             if late or due > now + _HOLD or time.monotonic() > end:
                 return
             if due > now:
                 time.sleep(min(_GLANCE, due - now))
-                self._lead.show_beat()
+                self.leadership.lock.show_beat()
             else:
-                self._serve_round()
-                self._tidy()
-                self._bell.ring_others()
+                self.leadership.serve_round()
+                self.leadership.serve_cleanup()
+                self.leadership.bell.ring_others()
 
-    def _asked(self) -> float | None:
+    def _find_others_due(self) -> float | None:
         """Return from when on a round is wanted for what is open, if anything is."""
         waiting, unsent = self.store.waiting(self.site_id)
         if not waiting:
             return None
-        return 0.0 if unsent else self.next_look()
-
-    def _serve_round(self) -> None:
-        transport = self._connect()
-        try:
-            if not self._fetch_first(transport):
-                self._gather()
-                self._ask(transport)
-        except (TransportError, errors.ProtocolError):
-            self._hang_up()
-            raise
-
-    def _ask(self, transport: transports.Transport) -> None:
-        """Run a round, and bring what it tells is too long for it."""
-        # One listing answers the wish: what rounds follow meanwhile need none.
-        listing = self._wish.listing and self._listed is None
-        wish = self._wish._replace(listing=listing)
-        round_ = Round(self, self._lead, wish)
-        round_.run(transport)
-        if listing:
-            self._listed = round_.listed
-        if round_.long:
-            self._fetch(transport, round_.long, round_.newest)
-
-    def _fetch_first(self, transport: transports.Transport) -> bool:
-        """Bring home the long log of an ended job, of which a round knows no more."""
-        urgent = self._wish.urgent_log
-        job = self.store.job(urgent) if urgent else None
-        if job is None or not is_end_known(job) or job.id in self.unfetched:
-            return False
-        if min(count_bytes_left(job), self.room()) < LONG or not self._bell.is_alone():
-            return False
-        self._fetch(transport, [job.id], self.store.newest_intent(self.site_id))
-        return True
-
-    def _fetch(
-        self, transport: transports.Transport, ids: list[str], newest: int
-    ) -> None:
-        """Bring home the rest of long logs, until others want a round."""
-        from .log_transfer import LogTransfer
-
-        for job_id in ids:
-            job = self.store.job(job_id)
-            if job is None or job.site_id != self.site_id or job_id in self.unfetched:
-                continue
-            if min(count_bytes_left(job), self.room()) < LONG:
-                continue
-            try:
-                wish = self._wish._replace(portion_bytes=self._portion)
-                transfer = LogTransfer(self, self._lead, job, newest, self._bell, wish)
-                again = transfer.run(transport)
-                self._portion = transfer.next_portion
-            except errors.SessionRefused:  # all are taken; rounds bring it, if slower
-                self.unfetched.add(job_id)
-                return
-            if not again:
-                self.unfetched.add(job_id)
-            if self.store.newest_intent(self.site_id) > newest:
-                return
-
-    def _tidy(self) -> None:
-        """Go on for jobs that want their directories gone; nobody waits for that."""
-        for _ in range(self.settings.cleanup_retries):
-            if not self.store.unowned_intents(self.site_id):
-                return
-            self._bell.ring_others()
-            self._serve_round()
-
-    def _gather(self) -> None:
-        """Wait, briefly, while other processes keep writing intents."""
-        store, site_id = self.store, self.site_id
-        newest = store.newest_intent(site_id)
-        if not newest or not (self._contended or store.crowd(site_id)):
-            return
-        began = came_at = now = time.monotonic()
-        scale = 1
-        while now - began < _GATHER * scale and now - came_at < _LULL * scale:
-            time.sleep(_LULL / 2)
-            self._beat()
-            last, newest = newest, store.newest_intent(site_id)
-            now = time.monotonic()
-            came_at = now if newest != last else came_at
-            scale = _SLOWER if _is_busy() else 1
-
-    # -- the connection ------------------------------------------------------------
-
-    def _connect(self) -> transports.Transport:
-        if self._transport is None:
-            self._transport = transports.open_transport(
-                self.identity, self.settings, self.hooks()
-            )
-            if self.retried:
-                from .refusals import forget_refusal
-
-                forget_refusal(self)
-        return self._transport
-
-    def _hang_up(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
-
-    def hooks(self, *, interactive: bool = False) -> transports.CallerHooks:
-        """Return what the transports may use of the floors above them."""
-        return transports.CallerHooks(
-            rundir=self.rundir,
-            before_handshake=self._forgive if interactive else self._admit,
-            count_event=self._note,
-            on_wait=self._beat,
-        )
-
-    def _beat(self) -> None:
-        self._lead.show_beat()
-        self.check_time()
-
-    def kill_unrecorded(self, ids: Sequence[str]) -> list[str]:
-        """Tell the host to end jobs though the record takes nothing in (a full disk).
-
-        Nobody else is asked for anything, and nothing of the answer is kept.
-
-        Returns:
-            The ids of those that were told.
-        """
-        from .unrecorded import kill
-
-        hooks = self.hooks()._replace(count_event=lambda _name, _count: None)
-        return kill(self, hooks, ids)
-
-    def clear(self) -> None:
-        """Remove the files by which processes wait for each other, if none does."""
-        from . import watch
-
-        self._bell.remove_dead()
-        self._lead.remove_file()
-        watch.clear(self.store.home, self.site_id)
-
-    def _note(self, name: str, count: int = 1) -> None:
-        if name == "sessions" and self._lead.is_held:
-            self.sessions += count  # with what the round comes to
-        else:
-            self.store.count(self.site_id, {name: count})
-
-    def _admit(self) -> None:
-        """Raise why no handshake may be made now, if none may."""
-        row = self.row()
-        known = self.refused(row)
-        if known is not None:
-            raise known
-        if self.clock() < cooldown_end(row, self.clock()):
-            raise cause_of(row)
-        if row.refused != "{}":
-            from .refusals import begin_retry
-
-            begin_retry(self)
-
-    def refused(self, row: SiteRow) -> SshJobsError | None:
-        """Return the error of these very credentials, if they were refused."""
-        if row.refused == "{}":
-            return None
-        from .refusals import known_refusal
-
-        return known_refusal(self, row)
-
-    def _forgive(self) -> None:
-        """Forget refusals and cooldown: a person has come to see to it."""
-        self.store.set_host(
-            self.site_id, refused="{}", cooldown_until=0.0, failures=0, bad_rounds=0
-        )
-
-    def _next_generation(self, current: int) -> bool:
-        with self.store.write():
-            if self.generation() != current:
-                return False
-            self.store.set_host(self.site_id, generation=current + 1)
-        return True
-
-
-def _is_busy() -> bool:
-    """Tell whether this machine has far more to run than it has processors.
-
-    Source: proc_loadavg(5), the fourth field; elsewhere nobody is waited for longer.
-    """
-    try:
-        with open("/proc/loadavg", "rb") as file:
-            runnable = int(file.read().split()[3].partition(b"/")[0])
-    except (OSError, ValueError, IndexError):
-        return False
-    return runnable > _BUSY * (os.cpu_count() or 1)
+        return 0.0 if unsent else find_next_look(self.site)
 
 
 def _or_never(instant: float | None) -> float:

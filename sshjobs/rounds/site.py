@@ -1,35 +1,15 @@
-"""A host as one thread of one process deals with it, and what may be needed of it.
-
-A *need* is a function that returns None once it is met, else the instant from which
-on a round is wanted for it. Needs look at the store and at nothing else.
-"""
+"""A host below one base directory, as one thread of one process knows it."""
 
 from __future__ import annotations
 
 import os
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from .. import errors, transports
-from ..errors import SshJobsError
 from ..settings import BY_NAME, Settings
 from ..store import SiteRow, Store
-
-#: What says whether something is met, and if not, from when on a round is wanted.
-Need = Callable[[], "float | None"]
-
-#: While a watch is on and tells of nothing, a round this often.
-_IDLE = 15.0
-
-#: How soon an end that was heard of is asked about, where few jobs run.
-_SOON = 0.02
-
-#: Between two looks at a job that is prepared and whose process is slow to start.
-_PACE = 0.2
-
-#: So many whole rounds at least must have left it as it was, before that is an error.
-_TRIES = 3
 
 
 class TimeUp(Exception):
@@ -49,7 +29,7 @@ def site_id_of(identity: transports.Identity, settings: Settings) -> str:
 
 
 class Site:
-    """What there is to know and to want of one host.
+    """What this machine knows of one host, and the state of one thread towards it.
 
     Args:
         store: The store, for this thread alone.
@@ -73,7 +53,6 @@ class Site:
         self.rundir = rundir
         self.site_id = site_id_of(identity, settings)
         self.clock = clock
-        self.waits = False  # for an end, which a watch can hear of
         self.unfetched: set[str] = set()  # whose logs come in rounds only
         self.retried = ""  # credentials that were refused before, while they are tried
         self.sessions = 0  # that are not in the ledger yet
@@ -118,82 +97,6 @@ class Site:
         """Return the number of the lock whose holder leads now."""
         return self.store.generation(self.site_id)
 
-    def served(self, numbers: Sequence[int]) -> Need:
-        """Return the need that these intents are served.
-
-        It raises once whole rounds have come back for ``start_grace`` and longer
-        that said nothing of what was sent (a job that no process on the host takes).
-        """
-        sent: list[tuple[int, float]] = []
-
-        def need() -> float | None:
-            still, unsent = self.store.unserved(numbers)
-            if not still:
-                return None
-            if unsent:
-                return 0.0
-            sent.append((self.row().rounds, self.clock()))
-            del sent[1:]
-            if self.is_overdue(*sent[0]):
-                raise self._untaken(still)
-            return self.next_look()
-
-        return need
-
-    def is_overdue(self, rounds: int, since: float) -> bool:
-        """Tell whether whole rounds enough have come back, and time enough gone by."""
-        late = abs(self.clock() - since) > self.settings.start_grace
-        return late and self.row().rounds >= rounds + _TRIES
-
-    def _untaken(self, count: int) -> SshJobsError:
-        cause = self.row().cause
-        return errors.OutcomeUnknown(
-            self.identity.host,
-            f"the host answers, and has not taken {count} of what was sent for "
-            f"{self.settings.start_grace:g} s",
-            "a full disk there, or no more processes allowed (ulimit -u); the setting "
-            "is start_grace" + (f"; {errors.load(cause)}" if cause else ""),
-        )
-
-    def fresh(self, since: float) -> Need:
-        """Return the need of a round that began at ``since`` or later."""
-        wanted = since
-
-        def need() -> float | None:
-            nonlocal wanted
-            wanted = min(wanted, self.clock())  # it is less once it was set back
-            return None if self.void(self.row().round_started_at) >= wanted else 0.0
-
-        return need
-
-    def paced(self, more: Callable[[], bool], *, live: bool = False) -> Need:
-        """Return the need of a round per ``poll_interval`` while ``more()``.
-
-        Args:
-            live: What is waited for also comes without an end that is heard of (a
-                log that grows); else a silent watch makes rounds rare.
-        """
-
-        def need() -> float | None:
-            if not more():
-                return None
-            self.waits = True
-            row = self.row()
-            last, stirred = self.void(row.round_started_at), self.void(row.end_seen_at)
-            usual = last + self.settings.poll_interval + self.turn
-            if stirred >= last:  # heard, be it before the first beat of the watch
-                lone = self.store.few_active(self.site_id)
-                return stirred + _SOON if lone else usual
-            if not row.is_watched(self.clock()):
-                return usual
-            return usual if live else last + _IDLE
-
-        return need
-
-    def next_look(self) -> float:
-        """Return when to look again for what was sent and not taken yet."""
-        return self.void(self.row().round_ended_at) + _PACE
-
-    def void(self, instant: float) -> float:
+    def drop_future(self, instant: float) -> float:
         """Return an instant, or 0 if it is further ahead than it can be."""
         return instant if instant <= self.clock() + 1.0 else 0.0

@@ -22,6 +22,7 @@ class RoundWish(Record):
     bytes of a long log that one session brings, 0 for all that there are. ``on_log`` is
     told of the id, offset and end of each piece of log that a session of this process
     has put into its file, at once, before it counts; it must not wait for anything.
+    ``waits_for_end`` says that an end is waited for, of which a watch can hear.
     ``on_look`` is called before each look at the need, to deliver what has come by
     then: the need itself only looks.
     """
@@ -30,6 +31,7 @@ class RoundWish(Record):
     urgent_log: str = ""
     portion_bytes: int = 0
     on_log: Callable[[str, int, int], None] | None = None
+    waits_for_end: bool = False
     on_look: Callable[[], None] | None = None
 
 

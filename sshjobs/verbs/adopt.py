@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .. import errors, protocol, states
 from ..model import Job
 from ..rounds import Coordinator, RoundWish
+from ..rounds.needs import require_fresh_round
 from ..store import slices
 from .context import Context
 from .fanout import HostResults, Show
@@ -38,7 +39,7 @@ def adopt_listed_jobs(
         coordinator.store.add_jobs(
             build_adopted_job(coordinator, fact, now) for fact in new
         )
-    coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+    coordinator.wait_for(require_fresh_round(coordinator.site, coordinator.clock()))
     return [fact.job_id for fact in new], describe_odd_entries(coordinator, listed)
 
 

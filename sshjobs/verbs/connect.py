@@ -16,7 +16,7 @@ def connect_host(ctx: Context, host: str) -> transports.ConnState:
     Refusals and a cooldown that are remembered for the host are forgotten.
     """
     with ctx.coordinator(host) as coordinator:
-        hooks = coordinator.hooks(interactive=True)
+        hooks = coordinator.leadership.build_hooks(interactive=True)
         try:
             transport = transports.open_transport(
                 coordinator.identity,
@@ -25,7 +25,7 @@ def connect_host(ctx: Context, host: str) -> transports.ConnState:
                 interactive=os.isatty(0),
             )
         except TransportError as error:
-            remember_failure(coordinator, error)
+            remember_failure(coordinator.site, error)
             raise
         transport.close()
         hooks.before_handshake()

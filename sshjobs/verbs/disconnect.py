@@ -13,7 +13,9 @@ def disconnect_host(ctx: Context, host: str) -> bool:
     """
     with ctx.coordinator(host) as coordinator:
         was = transports.end_connection(
-            coordinator.identity, coordinator.settings, coordinator.hooks()
+            coordinator.identity,
+            coordinator.settings,
+            coordinator.leadership.build_hooks(),
         )
-        coordinator.clear()
+        coordinator.leadership.remove_lock_files()
         return was

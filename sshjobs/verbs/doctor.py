@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..errors import HostError
 from ..protocol import End, Fact, Request
 from ..rounds import Coordinator
+from ..rounds.needs import require_fresh_round
 from ..rounds.unrecorded import ask_unrecorded
 from ..startup.records import TYPE_CHECKING, Record
 from ..store import on_network
@@ -71,7 +72,9 @@ def examine_host(ctx: Context, host: str) -> list[Finding]:
     with ctx.coordinator(host) as coordinator:
         findings = list(_here(ctx, coordinator))
         try:
-            coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+            coordinator.wait_for(
+                require_fresh_round(coordinator.site, coordinator.clock())
+            )
             findings.append(Finding(GOOD, "a round came back whole"))
         except HostError as error:
             findings.append(Finding(BAD, error.detail, error.hint))
@@ -119,7 +122,8 @@ def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
 
     base = coordinator.settings.remote_base_dir
     request = Request(base_dir=base, examine=True)
-    ask_unrecorded(coordinator, coordinator.hooks(), request, keep)
+    hooks = coordinator.leadership.build_hooks()
+    ask_unrecorded(coordinator.site, hooks, request, keep)
     return facts
 
 

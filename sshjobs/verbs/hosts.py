@@ -48,9 +48,13 @@ def list_hosts(ctx: Context) -> list[HostState]:
 def _read_host_state(ctx: Context, row: SiteRow) -> HostState:
     try:
         with ctx.coordinator_at(row.site_id) as coordinator:
-            refused = coordinator.refused(row) if row.refused != "{}" else None
+            refused = (
+                coordinator.leadership.find_refusal(row)
+                if row.refused != "{}"
+                else None
+            )
             state = transports.read_connection_state(
-                coordinator.identity, coordinator.hooks()
+                coordinator.identity, coordinator.leadership.build_hooks()
             )
             return HostState(row, state, str(refused or ""))
     except SshJobsError:

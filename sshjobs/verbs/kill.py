@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError, StoreError
-from ..rounds import Coordinator
+from ..rounds import Coordinator, RoundWish
 from ..rounds.log_state import runs_elsewhere
+from ..rounds.needs import require_intents_served, require_paced_rounds
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Selection, UnfinishedJobs, select_jobs
@@ -72,7 +73,7 @@ def _forget_on_site(
     if not numbers:
         return
     try:
-        coordinator.wait_for(coordinator.served(numbers))
+        coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except (errors.HostUnreachable, errors.AuthenticationError) as error:
         notes.append(_forget_in_record(coordinator, numbers, error))
     except SshJobsError:
@@ -114,7 +115,7 @@ def _kill_on_site(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
     if not sent:
         return
     try:
-        coordinator.wait_for(coordinator.served(numbers))
+        coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except SshJobsError as error:
         if not store.unserved(numbers)[1]:
             host = coordinator.identity.host
@@ -127,9 +128,12 @@ def _kill_on_site(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
     grace = coordinator.settings.kill_grace + _KILL_BOUND
     away = {key for key, job in store.jobs(sent).items() if runs_elsewhere(job)}
     near = [job_id for job_id in sent if job_id not in away]
-    active = coordinator.paced(UnfinishedJobs(store, near).any, live=True)
+    active = require_paced_rounds(
+        coordinator.site, UnfinishedJobs(store, near).any, live=True
+    )
     until = time.monotonic() + grace
-    if near and not coordinator.wait_for(active, until=until).is_met:
+    wish = RoundWish(waits_for_end=True)
+    if near and not coordinator.wait_for(active, until=until, wish=wish).is_met:
         raise NotYet("told to end, and not ended yet", tuple(sent))
     if away:
         raise _describe_unreachable_machine(coordinator, sorted(away))
@@ -162,7 +166,7 @@ def _want_jobs_ended(
             sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
             return sent, store.add_intents(coordinator.site_id, "kill", sent)
     except StoreError as error:
-        told = coordinator.kill_unrecorded(ids)
+        told = coordinator.leadership.kill_unrecorded(ids)
         raise NotYet(
             f"{coordinator.identity.host}: {len(told)} of {len(ids)} jobs were told to "
             f"end, which could not be written down: {error}",

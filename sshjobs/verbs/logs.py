@@ -13,6 +13,12 @@ from ..model import Job
 from ..owned import open_owned
 from ..rounds import LONG, Coordinator, RoundWish
 from ..rounds.log_state import is_end_known, is_log_cut, is_log_full, is_log_wanted
+from ..rounds.needs import (
+    find_next_look,
+    is_overdue,
+    require_fresh_round,
+    require_paced_rounds,
+)
 from ..store import Store
 from .context import Context
 
@@ -185,25 +191,25 @@ class _MissingBytes:
                 for ``start_grace`` and longer that brought nothing.
         """
         coordinator = self._coordinator
-        if job.id in coordinator.unwritten:
-            raise coordinator.unwritten[job.id]
-        if not coordinator.room():
-            raise coordinator.no_room(job.id, job.log_local_bytes, job.log_bytes)
+        if job.id in coordinator.site.unwritten:
+            raise coordinator.site.unwritten[job.id]
+        if not coordinator.site.room():
+            raise coordinator.site.no_room(job.id, job.log_local_bytes, job.log_bytes)
         for intent in coordinator.store.outcomes(self._numbers).values():
             if intent.note:
                 raise errors.load(intent.note)
-        rounds = coordinator.row().rounds
+        rounds = coordinator.site.row().rounds
         if job.log_local_bytes != self._home:
             self._home, self._mark = job.log_local_bytes, (rounds, coordinator.clock())
         if rounds == self._mark[0]:
             return 0.0
-        if coordinator.is_overdue(*self._mark):
+        if is_overdue(coordinator.site, *self._mark):
             raise errors.JobError(
                 self._job_id,
                 f"{job.log_local_bytes} of the {job.log_bytes} bytes of its log are "
                 "here, and the host has no more of them: it was made shorter there",
             )
-        return coordinator.next_look()
+        return find_next_look(coordinator.site)
 
 
 @contextmanager
@@ -220,7 +226,7 @@ def _bring_log_home(
     coordinator: Coordinator, job_id: str, missing: _MissingBytes, wish: RoundWish
 ) -> SshJobsError | None:
     """Bring home all of a log that there is now; return the error that prevented it."""
-    fresh = coordinator.fresh(coordinator.clock())
+    fresh = require_fresh_round(coordinator.site, coordinator.clock())
 
     def need() -> float | None:
         known = coordinator.store.job(job_id)
@@ -233,7 +239,7 @@ def _bring_log_home(
         if is_log_full(job):
             return None
         if job.log_local_bytes >= job.log_bytes and (
-            is_end_known(job) or coordinator.room()
+            is_end_known(job) or coordinator.site.room()
         ):
             return None
         return missing.due(job)
@@ -262,9 +268,9 @@ def _make_delivery(
         if job is None:
             return
         copier.copy(job.log_local_bytes)
-        if said or not is_log_wanted(job) or coordinator.room():
+        if said or not is_log_wanted(job) or coordinator.site.room():
             return
-        error = coordinator.no_room(job_id, job.log_local_bytes, job.log_bytes)
+        error = coordinator.site.no_room(job_id, job.log_local_bytes, job.log_bytes)
         said.append(str(error))
         say(said[0])
 
@@ -290,19 +296,19 @@ def _follow_log(
             return None
         if states.is_final(job.state) and not is_log_wanted(job):
             return None
-        full = not coordinator.room() or is_log_full(job)
+        full = not coordinator.site.room() or is_log_full(job)
         if job.log_bytes > job.log_local_bytes and (
             states.is_final(job.state) or not full
         ):
             return missing.due(job)
         return pace()
 
-    pace_ = coordinator.paced(lambda: True, live=True)
+    pace_ = require_paced_rounds(coordinator.site, lambda: True, live=True)
 
     def pace() -> float:
         return pace_() or 0.0
 
-    wish = RoundWish(portion_bytes=LONG, on_look=deliver)
+    wish = RoundWish(portion_bytes=LONG, waits_for_end=True, on_look=deliver)
     coordinator.wait_for(need, wish=wish)
     deliver()  # bytes that came after the last delivery and before the last look
     job = coordinator.store.job(job_id)

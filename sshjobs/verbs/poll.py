@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..rounds.needs import require_fresh_round
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import select_jobs
@@ -38,6 +39,8 @@ def poll_jobs(
         if site_id in jobs.active:
             with own.coordinator_at(site_id) as coordinator:
                 age = coordinator.settings.poll_interval if sensor else 0.0
-                coordinator.wait_for(coordinator.fresh(coordinator.clock() - age))
+                coordinator.wait_for(
+                    require_fresh_round(coordinator.site, coordinator.clock() - age)
+                )
 
     return ask_all_hosts(ctx, jobs, ask_there, show)

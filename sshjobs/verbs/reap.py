@@ -11,6 +11,7 @@ from ..errors import SshJobsError
 from ..model import Job
 from ..rounds import Coordinator
 from ..rounds.log_state import is_log_cut, is_log_wanted, wants_cleanup
+from ..rounds.needs import require_fresh_round, require_intents_served
 from ..store import Store, slices
 from .adopt import (
     adopt_listed_jobs,
@@ -101,7 +102,7 @@ def _find_ended_jobs(coordinator: Coordinator, before: float) -> list[str]:
     """
     store = coordinator.store
     if store.any_active(coordinator.site_id):
-        coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+        coordinator.wait_for(require_fresh_round(coordinator.site, coordinator.clock()))
     return store.unreaped(coordinator.site_id, before)
 
 
@@ -193,7 +194,9 @@ def _reap_on_site(
         numbers = coordinator.store.add_intents(coordinator.site_id, "reap", ids)
         try:
             coordinator.wait_for(
-                _end_without_progress(coordinator, coordinator.served(numbers), ids)
+                _end_without_progress(
+                    coordinator, require_intents_served(coordinator.site, numbers), ids
+                )
             )
             refused += _yield_refusals(coordinator, numbers)
         finally:
@@ -252,7 +255,7 @@ def _yield_refusals(
 def _describe_rest(coordinator: Coordinator, job_id: str) -> str:
     """Return why a log is not home, and the way out."""
     job = coordinator.store.job(job_id)
-    if not coordinator.room():
+    if not coordinator.site.room():
         return ": no room on this machine's disk, see the setting min_free_bytes"
     if job is None or job.log_local_bytes >= job.log_bytes:
         return ""
@@ -280,7 +283,7 @@ def _end_without_progress(
     marks: list[tuple[int, tuple[int, int]]] = []
 
     def watched() -> float | None:
-        rounds = coordinator.row().rounds
+        rounds = coordinator.site.row().rounds
         if not marks or rounds > marks[-1][0]:
             now = (
                 store.home_bytes(ids),

@@ -8,6 +8,7 @@ from .. import errors, states
 from ..errors import NotYet, SshJobsError, TransportError
 from ..model import CLEANUP, Job, Spec, check_host, check_spec, is_job_id, new_job_id
 from ..rounds import Coordinator, is_permanent
+from ..rounds.needs import require_intents_served
 from ..startup.records import Record
 from ..store import Intent, Store, slices
 from .context import Context
@@ -147,7 +148,7 @@ def _wait_until_started(
     coordinator: Coordinator, numbers: Sequence[int], logs: Sequence[int]
 ) -> None:
     try:
-        coordinator.wait_for(coordinator.served(numbers))
+        coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except SshJobsError as error:
         _take_back_unsent(coordinator, numbers, error)
     except BaseException:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..rounds import cause_of
+from ..rounds import RoundWish, cause_of
+from ..rounds.needs import require_paced_rounds
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import UnfinishedJobs, select_jobs
@@ -35,11 +36,12 @@ def wait_for_jobs(
         if site_id in jobs.active:
             pending = UnfinishedJobs(own.store, jobs.active[site_id])
             with own.coordinator_at(site_id) as coordinator:
-                need = coordinator.paced(pending.any)
+                wish = RoundWish(waits_for_end=True)
+                need = require_paced_rounds(coordinator.site, pending.any)
                 row = (
                     None
-                    if coordinator.wait_for(need, until=until).is_met
-                    else coordinator.row()
+                    if coordinator.wait_for(need, until=until, wish=wish).is_met
+                    else coordinator.site.row()
                 )
                 if row is not None and row.cause:
                     notes.append(str(cause_of(row)))

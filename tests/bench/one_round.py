@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from sshjobs import transports
+from sshjobs.rounds.needs import require_fresh_round
 from sshjobs.verbs.context import Context
 
 
@@ -40,7 +41,7 @@ def main(kind: str, mux: str, times: int) -> None:
     with context.coordinator(host) as coordinator:
 
         def session() -> None:
-            hooks = coordinator.hooks()
+            hooks = coordinator.leadership.build_hooks()
             transport = transports.open_transport(
                 coordinator.identity, coordinator.settings, hooks
             )
@@ -49,7 +50,9 @@ def main(kind: str, mux: str, times: int) -> None:
             transport.close()
 
         def round_() -> None:
-            coordinator.wait_for(coordinator.fresh(coordinator.clock()))
+            coordinator.wait_for(
+                require_fresh_round(coordinator.site, coordinator.clock())
+            )
 
         print(json.dumps(_measure(session if kind == "session" else round_, times)))
     context.close()

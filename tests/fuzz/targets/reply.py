@@ -232,13 +232,13 @@ class Replies:
         lead = LeaderLock(
             os.path.join(store.home, "locks"),
             self._site_id,
-            coordinator.generation,
+            coordinator.site.generation,
             lambda _: True,
         )
         if not lead.try_to_lead():
             raise Broken("the lock of a new record is taken")
         try:
-            Round(coordinator, lead, RoundWish(listing=listing)).run(_Host(case))
+            Round(coordinator.site, lead, RoundWish(listing=listing)).run(_Host(case))
         except SshJobsError:
             return
         finally:

@@ -148,8 +148,8 @@ class Stores:
         ctx = self._context()
         try:
             with ctx.coordinator("local") as coordinator, coordinator.store.write():
-                expire(coordinator, coordinator.clock())
-                collect(coordinator, listing=True)
+                expire(coordinator.site, coordinator.clock())
+                collect(coordinator.site, listing=True)
         finally:
             ctx.close()
 
