@@ -117,10 +117,10 @@ def build(request: Request, nonce: str) -> bytes:
         f"{what} {c.job_id} {c.pid or '-'} {c.start or '-'}" for what, c in asked
     )
     few = [c.job_id for c in request.checks] if len(checks) < _FEW_BYTES else []
-    opening = _call("sj_open", *place, *spans, runner_hash, *few)
+    opening = _build_call("sj_open", *place, *spans, runner_hash, *few)
     runs = bool(request.kills or request.starts)
     kills = [job_id for job_id, _ in request.kills]
-    guard = _call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
+    guard = _build_call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
     prologue = guard + (_KEEP if runs else b"") + _UMASK
     wanted = {
         "round": True,
@@ -139,20 +139,27 @@ def build(request: Request, nonce: str) -> bytes:
     if runs:
         parts += [b"sj_runner=" + quote(runner), b"sj_prepare_runs"]
     if kills:
-        parts.append(_call("sj_kill", *kills))
-    parts += _starts(request.starts)
+        parts.append(_build_call("sj_kill", *kills))
+    parts += _build_starts(request.starts)
     if request.ends:
-        parts.append(_call("sj_await_ends", *request.ends))
-    parts.append(_call("sj_answer", checks))
+        parts.append(_build_call("sj_await_ends", *request.ends))
+    parts.append(_build_call("sj_answer", checks))
+    parts += _build_last_calls(request)
+    return b"\n".join([*parts, b"sj_close", b"}", b"exit 0", b""])
+
+
+def _build_last_calls(request: Request) -> list[bytes]:
+    """Return the calls of what is served once it is known how jobs do."""
+    parts = []
     if request.listing:
         parts.append(b"sj_list")
     if request.reaps:
         words = (":".join(map(str, reap)) for reap in request.reaps)
-        parts.append(_call("sj_reap", *words))
+        parts.append(_build_call("sj_reap", *words))
     if request.logs:
         wants = (str(word) for want in request.logs for word in want)
-        parts.append(_call("sj_logs", *wants))
-    return b"\n".join([*parts, b"sj_close", b"}", b"exit 0", b""])
+        parts.append(_build_call("sj_logs", *wants))
+    return parts
 
 
 def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
@@ -165,9 +172,9 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     """
     _, runner_hash = _render_runner()
     functions = _join_parts("round", "frame")
-    opening = _call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
+    opening = _build_call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
     life = b"sj_life=%d" % WATCH_BEATS
-    return _listening(functions, opening, life, _join_parts("watch"))
+    return _build_listening(functions, opening, life, _join_parts("watch"))
 
 
 def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]:
@@ -178,9 +185,9 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
     holds no more. The program does not end the fence if there is no such log.
     """
     functions = _join_parts("round", "fetch")
-    call = _call("sj_fetch", nonce, base_dir, *want)
+    call = _build_call("sj_fetch", nonce, base_dir, *want)
     fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
-    return _listening(functions, call), fence.encode("ascii")
+    return _build_listening(functions, call), fence.encode("ascii")
 
 
 def _build_examination(request: Request, nonce: str) -> bytes:
@@ -189,13 +196,13 @@ def _build_examination(request: Request, nonce: str) -> bytes:
     A base directory that cannot be entered does not keep it from answering.
     """
     functions = _join_parts("round", "frame", "doctor")
-    guard = _call("sj_guard", nonce, request.base_dir)
-    call = _call("sj_examine", nonce, request.base_dir)
+    guard = _build_call("sj_guard", nonce, request.base_dir)
+    call = _build_call("sj_examine", nonce, request.base_dir)
     lines = [GUARD + b"{", functions + guard, call, b"}", b"exit 0", b""]
     return b"\n".join(lines)
 
 
-def _listening(functions: bytes, *parts: bytes) -> bytes:
+def _build_listening(functions: bytes, *parts: bytes) -> bytes:
     """Return a program that reads on from its standard input.
 
     bash leaves there the text it has not parsed yet (5.2); dash may have read it.
@@ -204,41 +211,41 @@ def _listening(functions: bytes, *parts: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def _call(function: str, *words: object) -> bytes:
+def _build_call(function: str, *words: object) -> bytes:
     """Return a call of a function of ``remote/``; plain words stay readable."""
     encoded = (str(word).encode(*FS_CODEC) for word in words)
     return b" ".join([function.encode("ascii"), *map(quote, encoded)])
 
 
-def _starts(starts: tuple[Start, ...]) -> list[bytes]:
+def _build_starts(starts: tuple[Start, ...]) -> list[bytes]:
     if not starts:
         return []
     parts = []
     for at in range(0, len(starts), _AT_A_TIME):
         some = starts[at : at + _AT_A_TIME]
-        parts.append(_call("sj_mkdir", *(start.job_id for start in some)))
-        parts += [*map(_job, some), b"sj_start"]
+        parts.append(_build_call("sj_mkdir", *(start.job_id for start in some)))
+        parts += [*map(_build_job, some), b"sj_start"]
     return [*parts, b"sj_await $sj_due"]
 
 
-def _job(start: Start) -> bytes:
+def _build_job(start: Start) -> bytes:
     spec = start.spec
     vector = not isinstance(spec.command, bytes)
     words = (
         start.job_id.encode("ascii"),
-        _spec_file(start),
-        _script(spec.command),
-        _env_file(spec.env),
+        _build_spec_file(start),
+        _build_script(spec.command),
+        _build_env_file(spec.env),
         b"" if spec.stdin is None else build_printf_format(spec.stdin),
         key_hash(start.key).encode("ascii") if start.key else b"",
-        _digest(start),
+        _digest_of_keyed(start),
         b"1" if start.once else b"",
         b"" if vector else spec.shell.encode(*FS_CODEC),
     )
     return b" ".join([b"sj_job", *map(quote, words)])
 
 
-def _digest(start: Start) -> bytes:
+def _digest_of_keyed(start: Start) -> bytes:
     """Return the digest of a command that a key may be asked about, else ``-``."""
     return start.spec.digest().encode("ascii") if start.key else b"-"
 
@@ -250,14 +257,14 @@ def key_hash(key: str) -> str:
     return hashlib.sha256(key.encode(*FS_CODEC)).hexdigest()
 
 
-def _script(command: bytes | tuple[bytes, ...]) -> bytes:
+def _build_script(command: bytes | tuple[bytes, ...]) -> bytes:
     """Return the text of the file that the job's shell runs."""
     if isinstance(command, bytes):
         return command
     return b"exec " + b" ".join(map(quote, command))
 
 
-def _spec_file(start: Start) -> bytes:
+def _build_spec_file(start: Start) -> bytes:
     """Return the assignments that a runner reads.
 
     What a listing reads with awk comes first and holds no newline: the first line
@@ -268,7 +275,7 @@ def _spec_file(start: Start) -> bytes:
     # A whole number is taken by every sleep(1), a fraction by most.
     timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}".rstrip("0")
     pairs = (
-        ("digest", _digest(start)),
+        ("digest", _digest_of_keyed(start)),
         ("name", escape_word(WORD_BYTES, start.name)),
         ("keyword", escape_word(WORD_BYTES, start.key)),
         ("sha", key_hash(start.key).encode("ascii") if start.key else b""),
@@ -286,7 +293,7 @@ def _spec_file(start: Start) -> bytes:
     return b"\n".join(b"sj_%s=%s" % (n.encode("ascii"), quote(v)) for n, v in pairs)
 
 
-def _env_file(env: tuple[tuple[str, bytes], ...]) -> bytes:
+def _build_env_file(env: tuple[tuple[str, bytes], ...]) -> bytes:
     """Return a function that exports ``env``, empty if there is nothing to export.
 
     ``command`` keeps a name that a shell holds read-only (UID in bash) from ending

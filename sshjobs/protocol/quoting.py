@@ -15,6 +15,11 @@ def quote(data: bytes) -> bytes:
     return b"'" + data.replace(b"'", b"'\\''") + b"'"
 
 
+def quote_text(text: str) -> str:
+    """Return ``text`` as one word of POSIX sh."""
+    return quote(text.encode(*FS_CODEC)).decode(*FS_CODEC)
+
+
 def build_printf_format(data: bytes) -> bytes:
     """Return a format of printf(1) that prints ``data``, which may hold NUL bytes."""
     if not data:

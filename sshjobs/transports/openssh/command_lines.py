@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...model import check_hop
+from ...protocol.quoting import quote_text
 from ...settings import Settings
 from ..identity.identity import Identity
 
@@ -128,9 +129,5 @@ def build_jump_command(
     argv += ["-J", ",".join(earlier)] if earlier else []
     argv += ["-l", hop.user] if hop.user else []
     argv += ["-p", str(hop.port)] if hop.port else []
-    quoted = " ".join(_quote(_escape_percent(word)) for word in argv)
-    return f"{quoted} -W '[%h]:%p' -- {_quote(_escape_percent(hop.name))}"
-
-
-def _quote(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
+    quoted = " ".join(quote_text(_escape_percent(word)) for word in argv)
+    return f"{quoted} -W '[%h]:%p' -- {quote_text(_escape_percent(hop.name))}"
