@@ -236,7 +236,8 @@ def _saying_that_it_goes_on(started: list[Job], detach: bool) -> Iterator[None]:
     except (SshJobsError, errors.Interrupted) as error:
         told = detach if isinstance(error, errors.Interrupted) else True
         for job in started if told and not isinstance(error, errors.JobError) else ():
-            print_error(f"job {job.id} goes on: sshjobs logs {job.id} --follow")
+            follow = f"sshjobs logs {job.id} --follow"
+            print_error(f"job {job.id} goes on. To follow it:\n{follow}")
         raise
 
 

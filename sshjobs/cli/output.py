@@ -127,10 +127,10 @@ def report_missing_bytes(job: Job) -> int:
 
     if is_log_cut(job):
         print_error(
-            f"job {job.id}: its log was cut at {job.log_local_bytes} bytes (the "
-            f"setting max_log_bytes); the rest stands on {job.host}, in "
-            f"jobs/{job.id}/log "
-            f"below its base directory: sshjobs logs {job.id} --whole brings it"
+            f"job {job.id}: its log was cut at {job.log_local_bytes} bytes, by the "
+            f"setting max_log_bytes.\nThe rest stands on {job.host}, in "
+            f"jobs/{job.id}/log below its base directory. To bring it home:\n"
+            f"sshjobs logs {job.id} --whole"
         )
         return 0
     if job.log_local_bytes >= job.log_bytes or not (job.log_final or job.reaped_at):

@@ -144,10 +144,11 @@ def _describe_unreachable_machine(coordinator: Coordinator, ids: list[str]) -> N
     jobs = coordinator.store.jobs(ids)
     where = "; ".join(f"job {job_id} {jobs[job_id].reason}" for job_id in ids)
     return NotYet(
-        f"{coordinator.identity.host}: {where}, which this connection does not reach. "
-        "It is told to end, and the next command of sshjobs that reaches that "
-        "machine, such "
-        "as poll, ends it. If that machine is gone for good: sshjobs kill --forget",
+        f"{coordinator.identity.host}: {where}, which this connection does not reach.\n"
+        "The intent to end it stays: the next command of sshjobs that reaches that "
+        "machine, such as poll, ends it.\n"
+        "If that machine is gone for good, declare its jobs lost:\n"
+        f"sshjobs kill --forget {' '.join(ids)}",
         tuple(ids),
     )
 

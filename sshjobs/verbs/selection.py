@@ -12,6 +12,9 @@ from ..store import Store, slices
 from ..transports import Identity
 from .context import Context
 
+#: Follows the id or key of a job.
+_NO_SUCH_JOB = "no such job in this machine's record. It has these:\nsshjobs list"
+
 
 def find_job(ctx: Context, text: str, host: str | None = None) -> Job:
     """Return the job that an id, a unique beginning of one, or ``key:K`` names.
@@ -32,7 +35,7 @@ def find_job(ctx: Context, text: str, host: str | None = None) -> Job:
         return jobs[0]
     if jobs:
         raise JobNotFound(text, "several jobs begin so; give more of the id")
-    raise JobNotFound(text, "no such job in this machine's record: see sshjobs list")
+    raise JobNotFound(text, _NO_SUCH_JOB)
 
 
 def find_site_ids(ctx: Context, host: str) -> list[str]:
@@ -55,7 +58,8 @@ def find_site_ids(ctx: Context, host: str) -> list[str]:
         rows = [row for row in rows if Identity.from_bytes(row.identity).key == key]
     if not rows:
         raise SpecError(
-            f"--host {host}: this machine's record has no such host: see sshjobs hosts"
+            f"--host {host}: this machine's record has no such host. It has these:\n"
+            "sshjobs hosts"
         )
     return [row.site_id for row in rows]
 
