@@ -137,3 +137,29 @@ def test_every_lock_of_ours_is_taken_with_a_bound() -> None:
         for line in path.read_text().splitlines():
             if "fcntl.flock(" in line:
                 assert "LOCK_NB" in line, f"{path}: {line}"
+
+
+#: Is stopped at the index of the write-ahead log, as one that reads that log anew.
+_RECOVER = """
+import fcntl, os, signal, sys
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX, 1, 120)
+file.write(bytes(136))
+file.flush()
+print("held", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_who_is_stopped_at_the_index_of_the_log_is_named(tmp_path: Path) -> None:
+    """SQLite has words of its own for that, and a bound of 10 s."""
+    home = tmp_path / "home"
+    store = Store(str(home))
+    other = Store(str(home))
+    try:
+        with stopped(_RECOVER, home / "store.db-shm") as pid:
+            with pytest.raises(StoreError, match=rf"stands still: .*\b{pid}\b"):
+                other.hosts()
+    finally:
+        other.close()
+        store.close()

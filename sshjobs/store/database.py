@@ -137,9 +137,12 @@ def _advise(text: str, path: str) -> str:
             f"which knows {schema.VERSION}, was at work; what had been asked for by "
             "then stays: run the command again with the newer one"
         )
-    if "locked" in text:
+    if "locked" in text or "locking" in text:
         who = describe_holders(path, f"{path}-shm", f"{path}-wal")
-        return f"another process holds it for longer than {BUSY:g} s: {who}"
+        # "locking protocol": SQLite itself gives up after 10 s where somebody was
+        # stopped at the index of the write-ahead log (wal.c, 3.40).
+        span = f"for longer than {BUSY:g} s" if "locked" in text else "and stands still"
+        return f"another process holds it {span}: {who}"
     if "readonly" in text or "unable to open" in text:
         return ELSEWHERE
     return "SSHJOBS_HOME names another place"
