@@ -1,6 +1,7 @@
 """Measure the house: names, sizes, comments, words, circles (``inv check`` prints it).
 
-Each count has an aim; docs/explanation/architecture.md says what the aims are for.
+Each count has an aim (docs/decisions/0014-the-house-is-counted.md). A count that misses
+its aim makes ``python -m tests.house`` end with 1, unless it is still :data:`OPEN`.
 Files are parsed and never imported, so that the counts are the same on any machine.
 ``--verbose`` lists the offenders of each count that misses its aim; ``--root DIR``
 measures another checkout, so that a count can be compared with an older one.
@@ -46,6 +47,17 @@ RACES = (
 #: Names of the first house: none is left but in history.
 OLD_NAMES = frozenset(
     "Party Ledger Patience Intake Door Tap Chosen stirred_at log_home HostRow".split()
+)
+
+#: Counts that have not reached their aim yet; they are printed, and fail nothing. Take
+#: a name out once its aim is reached: the house does not get worse again.
+OPEN = frozenset(
+    {
+        "private helpers with one caller",
+        "largest function",
+        "largest module of tests",
+        "comments per 100 lines, races",
+    }
 )
 
 CLASS_LINES = 300
@@ -344,7 +356,7 @@ MEASURES: tuple[Callable[[House], list[Count]], ...] = (
 
 
 def main(arguments: list[str]) -> int:
-    """Print each count beside its aim; return 1 if one misses it."""
+    """Print each count beside its aim; return 1 if one misses it and is not open."""
     parser = argparse.ArgumentParser(prog="python -m tests.house")
     parser.add_argument("--verbose", action="store_true", help="list the offenders")
     parser.add_argument("--report", action="store_true", help="end with 0 all the same")
@@ -353,11 +365,11 @@ def main(arguments: list[str]) -> int:
     house = read_house(options.root)
     counts = [count for measure in MEASURES for count in measure(house)]
     for count in counts:
-        mark = "" if count.reached else "missed"
+        mark = "" if count.reached else "open" if count.name in OPEN else "missed"
         print(f"{count.name:36}{count.value:8.4g}  {count.aim:8}{mark}".rstrip())
         if options.verbose and not count.reached:
             print("".join(f"    {offender}\n" for offender in count.offenders), end="")
-    missed = [count for count in counts if not count.reached]
+    missed = [c for c in counts if not c.reached and c.name not in OPEN]
     return 1 if missed and not options.report else 0
 
 

@@ -111,3 +111,26 @@ def test_an_arrow_that_others_imply_is_left_out() -> None:
 def test_rooms_in_a_circle_stand_nowhere() -> None:
     with pytest.raises(ValueError, match="circle"):
         import_graph.order_rows({"a": {"b"}, "b": {"a"}})
+
+
+def test_each_open_count_is_one_that_is_printed() -> None:
+    printed = house.read_house(import_graph.ROOT)
+    names = {c.name for measure in house.MEASURES for c in measure(printed)}
+    assert house.OPEN < names
+
+
+def test_a_count_that_misses_its_aim_fails_unless_it_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in _FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    where = ["--root", str(tmp_path)]
+    assert house.main(where) == 1
+    assert "missed" in capsys.readouterr().out
+    assert house.main([*where, "--report"]) == 0
+    small = house.read_house(tmp_path)
+    names = {c.name for measure in house.MEASURES for c in measure(small)}
+    monkeypatch.setattr(house, "OPEN", frozenset(names))
+    assert house.main(where) == 0
