@@ -79,6 +79,8 @@ class Gate:
 
     def _try_generation(self, generation: int, *, create: bool) -> bool:
         lock = self._lock_of(generation)
+        # The kernel gives up the lock of a process that dies, and keeps that of a
+        # stopped one.
         if not lock.try_to_hold(create=create):
             return False
         self._lock, self.generation = lock, generation
@@ -258,6 +260,7 @@ def hold_jump_slot(
         yield hooks
         return
     slot = JumpSlot(hooks.rundir, first_hop)
+    # Under the gate of one connection: hosts behind one jump host have many gates.
     slot.wait_for_slot(hooks.on_wait)
 
     def on_wait() -> None:

@@ -206,6 +206,7 @@ def find_carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
     """
     if not has_proc():
         return _carriers_by_ps(log, whole)
+    # Words of /proc/PID/cmdline end with a NUL each (proc_pid_cmdline(5)).
     mark = b"\0-E\0" + os.fsencode(log) + b"\0" * whole
     return _find_marked(mark) or _find_marked(mark)
 

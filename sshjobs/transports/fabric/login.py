@@ -230,7 +230,10 @@ class _Hop:
     def _say_as_ssh(self, error: Exception) -> str:
         """Return an error of paramiko in ssh's words."""
         if isinstance(error, ChannelException):
-            return _say_no_forwarding(error)
+            # RFC 4254 §5.1: the reasons that a jump host has for opening no channel.
+            reasons = {1: "administratively prohibited", 2: "connect failed"}
+            reason = f"{reasons.get(error.code, '')}: {error.text}"
+            return f"channel 0: open failed: {reason}\nstdio forwarding failed"
         if isinstance(error, IncompatiblePeer):
             return f"Unable to negotiate with {self._name} port {self._port}: {error}"
         if self._transport is None:
@@ -276,11 +279,6 @@ class _Hop:
         # that says something and closes has looked at the account (auth2.c, 9.2).
         took = "Server accepts key: \n" if self._host_words() else ""
         return f"{took}{error}\nConnection closed by {place}"
-
-
-def _say_no_forwarding(error: ChannelException) -> str:
-    said = {1: "administratively prohibited", 2: "connect failed"}.get(error.code, "")
-    return f"channel 0: open failed: {said}: {error.text}\nstdio forwarding failed"
 
 
 def _name_in_known_hosts(kind: str) -> str:

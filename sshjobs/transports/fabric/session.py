@@ -289,7 +289,11 @@ class Fabric:
             session.ask_owner(self._owner, script, pump)
             pump.run(session.fileno(), session.has_ended)
         except Silence as error:
-            raise self._explain_silence(timeout) from error
+            raise CommandTimeout(
+                self._host,
+                f"nothing came for {timeout:g} s; the command may go on there",
+                f"the setting is command_timeout; {AGAIN}",
+            ) from error
         except GateLost as error:
             raise self._explain_lost_connection() from error
         finally:
@@ -311,13 +315,6 @@ class Fabric:
             text = f"the connection has ended ({value}); nothing ran there"
             raise SessionRefused(self._host, text, AGAIN)
         raise self._explain_lost_connection()
-
-    def _explain_silence(self, timeout: float) -> TransportError:
-        return CommandTimeout(
-            self._host,
-            f"nothing came for {timeout:g} s; the command may go on there",
-            f"the setting is command_timeout; {AGAIN}",
-        )
 
     def _explain_lost_connection(self) -> TransportError:
         return ConnectionLost(

@@ -80,6 +80,7 @@ def _common_options(
         times: See :attr:`.Identity.times`.
     """
     connect, _, interval, count = times
+    # Keepalives of ssh_config beat our default; a setting that is given beats both.
     if not interval or "keepalive_interval" in settings.given:
         interval, count = math.ceil(settings.keepalive_interval), _PROBES
     stages = {"LogVerbose": _STAGES} if identity.version >= (8, 5) else {}
@@ -125,6 +126,7 @@ def build_jump_command(
         identity, settings, interactive, times
     ).items():
         argv += ["-o", f"{option}={value}"]
+    # A master of the user's own for the jump host may be used, and none is made.
     argv += ["-o", "ControlMaster=no"]
     argv += ["-J", ",".join(earlier)] if earlier else []
     argv += ["-l", hop.user] if hop.user else []

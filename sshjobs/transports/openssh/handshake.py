@@ -238,8 +238,7 @@ def _run_ssh_until_login(
                     "nothing ran there",
                     "see what it says with: ssh HOST true",
                 )
-            # ConnectTimeout does not bound a server that greets and goes silent (9.2,
-            # ssh.c); LoginGraceTime of the server is 120 s.
+            # ConnectTimeout does not bound a server that greets and goes silent (9.2).
             if time.monotonic() >= end:
                 raise make_late_login_error(identity, limit, read_end_of_log(log))
         gate.stamp_ssh(0, "")

@@ -180,7 +180,11 @@ class Control:
             raise Unfit(f"no socket to be had here: {error.strerror}") from error
         try:
             self._connect_socket()
-            self._exchange_hello()
+            self._send_all(pack_hello())
+            packet = self._wait_for_packet()
+            if packet.type != MSG_HELLO or packet.read_u32(0) != VERSION:
+                spoken = packet.body[:8].hex()
+                raise Unfit(f"the master speaks another protocol ({spoken})")
         except BaseException:
             self.close()
             raise
@@ -207,12 +211,6 @@ class Control:
         # command line and our descriptors.
         if read_peer_uid(self._socket, self.path) != os.geteuid():
             raise Foreign("the socket belongs to somebody else")
-
-    def _exchange_hello(self) -> None:
-        self._send_all(pack_hello())
-        packet = self._wait_for_packet()
-        if packet.type != MSG_HELLO or packet.read_u32(0) != VERSION:
-            raise Unfit(f"the master speaks another protocol ({packet.body[:8].hex()})")
 
     def _repeat_until_timeout(self, step: Callable[[], object]) -> None:
         """Repeat a step that the kernel's timeout cut short, until ours is over."""
