@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import Cli, Ended, end_jobs
+from tests.hosts import Kind, world
 from tests.sshd import Sshd
 from tests.test_environments import by_ssh
 
@@ -119,6 +120,28 @@ def test_what_is_said_by_name_is_not_for_bashrc_to_change(rc_box: Cli) -> None:
     assert "FOO=a" not in ended.out  # no trace of a value that may be a secret
     assert "\nsj_" not in ended.out
     assert "|rc|/tmp|/rc\n" in ran(rc_box, "--", line).out
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("sh", ["dash", "bash"])
+def test_whatever_serves_as_sh(
+    user: str, place: Path, need_sshd: None, sh: str, strict: bool
+) -> None:
+    """As with Red Hat, where sh is bash; and with a login that wants POSIX mode."""
+    folder = place / "sshd"
+    folder.mkdir(mode=0o755)
+    prefix = world(Kind(sh, "mawk", "gnu", False, "proc"), place / "world")
+    options = {"SetEnv": "POSIXLY_CORRECT=y"} if strict else {}
+    home = Path(pwd.getpwnam(user).pw_dir)
+    with Sshd(folder, user, prefix=prefix, **options) as sshd:
+        cli = Cli(sshd, place / "home", home / ".sshjobs")
+        write(cli, ".bashrc", RICH)
+        line = "exec 2>/dev/null\nmodule x; ll; shopt -o posix; env | grep POSIX"
+        assert ran(cli, "--", line).raw == by_ssh(cli, line, check=False)
+        strict_line = ran(cli, "--env", "POSIXLY_CORRECT=2", "--", "module x; ll").raw
+        assert strict_line == b"noise\nmodule x\nalias\n"
+        cli.close()
+        end_jobs(cli.base)
 
 
 def test_a_name_of_ours_that_a_login_exports(rc_box: Cli) -> None:

@@ -19,7 +19,7 @@ sj_tame() {
     # bash has one of its own, which ends its POSIX mode as it goes.
     # shellcheck disable=SC3045
     case $sj_bash in 1) export -n POSIXLY_CORRECT ;; *) unset POSIXLY_CORRECT ;; esac
-    unset $sj_names SSHJOBS_BASH_ENV SSHJOBS_BASH_KEEP SSHJOBS_BASH_CWD
+    unset $sj_names SSHJOBS_BASH_ENV SSHJOBS_BASH_KEEP SSHJOBS_BASH_CWD SSHJOBS_BASH_POSIX
     LC_ALL=C
     export LC_ALL
 }

@@ -30,13 +30,13 @@ sj_give_back() {
 
 # What runs the script: sj_sh with sj_flags. A login shell is `-` with its flags; another
 # one is named, with flags or without. sj_rc: where bash finds what ssh would have it read,
-# unless it is in POSIX mode, where it does not look.
+# and POSIX mode after that, in which it does not look.
 sj_choose_shell() {
     sj_sh=$sj_shell sj_flags='' sj_rc=''
     case $sj_kind:$sj_useshell in
     vector:*) sj_sh=$sj_posix ;;
     *:)
-        case $sj_sh${POSIXLY_CORRECT+:} in
+        case $sj_sh in
         */bash | */rbash) sj_rc=$sj_dir/$0 ;;
         esac
         ;;
@@ -56,6 +56,8 @@ sj_child() {
     exec >>"$sj_job_dir/log" 2>&1
     # bash leaves the pipe of the runner where the job is forked behind a trap (5.2).
     if [ "$sj_hasin" ]; then exec <"$sj_job_dir/stdin"; else exec </dev/null; fi
+    sj_strict=''
+    case " $sj_had " in *' POSIXLY_CORRECT '*) sj_strict=1 ;; esac
     sj_give_back
     PATH=$sj_path
     CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
@@ -65,12 +67,18 @@ sj_child() {
     sj_choose_shell
     # Its environment may hold any name, IFS and those of this file too.
     set -f
-    set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_id" "$sj_attempt" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_job_dir/script"
+    set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_strict" "$sj_id" "$sj_attempt" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_job_dir/script"
     [ "$sj_hasenv" ] && sj_env
-    [ "$1" ] && export SSHJOBS_BASH_ENV="${BASH_ENV-}" BASH_ENV="$1" SSHJOBS_BASH_KEEP="$2" SSHJOBS_BASH_CWD="$3"
-    SSHJOBS_JOB_ID=$4 SSHJOBS_ATTEMPT=$5 SSHJOBS_KEY=$6
+    if [ "$1" ]; then
+        export SSHJOBS_BASH_ENV="${BASH_ENV-}" BASH_ENV="$1" SSHJOBS_BASH_KEEP="$2" SSHJOBS_BASH_CWD="$3"
+        case "$4 $2 " in
+        1* | *' POSIXLY_CORRECT '*) export SSHJOBS_BASH_POSIX="${POSIXLY_CORRECT-y}" ;;
+        esac
+        unset POSIXLY_CORRECT # which a bash that serves as sh has by itself
+    fi
+    SSHJOBS_JOB_ID=$5 SSHJOBS_ATTEMPT=$6 SSHJOBS_KEY=$7
     export SSHJOBS_JOB_ID SSHJOBS_ATTEMPT SSHJOBS_KEY
-    shift 6
+    shift 7
     exec "$@"
 }
 

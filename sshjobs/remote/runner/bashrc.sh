@@ -6,6 +6,7 @@
 case ${SSHJOBS_BASH_ENV+x} in
 x)
     BASH_ENV=$SSHJOBS_BASH_ENV sj_back=''
+    case ${SSHJOBS_BASH_POSIX+x} in x) export POSIXLY_CORRECT="$SSHJOBS_BASH_POSIX" ;; esac
     # What the job was given by name (--env, --cwd) is not for an rc to change.
     for sj_name in $SSHJOBS_BASH_KEEP; do
         eval "printf -v sj_value %q \"\$$sj_name\""
@@ -17,7 +18,7 @@ x)
         sj_back="$sj_back CDPATH='' builtin cd -P -- $sj_value >/dev/null;"
         ;;
     esac
-    unset SSHJOBS_BASH_ENV SSHJOBS_BASH_KEEP SSHJOBS_BASH_CWD sj_name sj_value
+    unset SSHJOBS_BASH_ENV SSHJOBS_BASH_KEEP SSHJOBS_BASH_CWD SSHJOBS_BASH_POSIX sj_name sj_value
     case $BASH_ENV in '') unset BASH_ENV ;; esac
     [ -r /etc/bash.bashrc ] && . /etc/bash.bashrc
     [ -r ~/.bashrc ] && . ~/.bashrc
