@@ -56,17 +56,6 @@ def _drop_after_fork() -> None:
 os.register_at_fork(after_in_child=_drop_after_fork)
 
 
-def hold(fd: int) -> None:
-    """Let a lock of this process not span a fork."""
-    _held.add(fd)
-
-
-def drop(fd: int) -> None:
-    """Give up a lock that is held."""
-    _held.discard(fd)
-    os.close(fd)
-
-
 class FileLock:
     """A flock(2) on a file of ours, held or wanted.
 

@@ -11,15 +11,14 @@ process ends, the next one that waits takes over.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
+from contextlib import suppress
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError
-from ..locks import Bell
-from ..owned import open_owned
+from ..locks import Bell, FileLock
 from ..protocol.watch_reply import WatchReply
 from ..settings import Settings
 from ..store import SiteRow, Store
@@ -31,18 +30,9 @@ _RETRY = 5.0
 def clear(home: str, site_id: str) -> None:
     """Leave no lock behind, unless somebody watches."""
     path = os.path.join(home, "locks", f"watch.{site_id}")
-    try:
-        fd = open_owned(path, os.O_RDWR)
-    except (OSError, SshJobsError):  # there is none, or none of ours
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(fd), os.stat(path)):
-            os.unlink(path)
-    except (BlockingIOError, FileNotFoundError):  # in use, or another was quicker
-        return
-    finally:
-        os.close(fd)
+    with FileLock(path) as lock, suppress(SshJobsError):  # none, or none of ours
+        if lock.try_to_hold(create=False):
+            lock.remove_file()
 
 
 #: A watch of a host that lies is given up: after so many bytes (a line an end, and the
@@ -146,18 +136,10 @@ class Watch:
 
     def _run(self) -> None:
         path = os.path.join(self._home, "locks", f"watch.{self._site_id}")
-        try:
-            fd = open_owned(path, os.O_RDWR | os.O_CREAT)
-        except (OSError, SshJobsError):
-            return  # a hint that cannot be had; polling goes on
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), os.stat(path)):  # else it was cleared
+        # A watch is a hint: refused, cut, or not wanted any more, polling goes on.
+        with FileLock(path) as lock, suppress(OSError, SshJobsError, _Stop):
+            if lock.try_to_hold():
                 self._watch()
-        except (OSError, SshJobsError, _Stop):
-            return  # refused, cut or not wanted any more; polling goes on
-        finally:
-            os.close(fd)
 
     def _watch(self) -> None:
         store = Store(self._home)
