@@ -70,6 +70,8 @@ def _build_job_request(
     command: bytes | tuple[bytes, ...],
     stdin: bytes | None,
 ) -> JobRequest:
+    if values.get("key") == "":  # a variable that was not set, not the wish for no key
+        raise SpecError("--key is empty")
     settings = ctx.settings(values["host"])
     spec = Spec(
         command=command,
@@ -83,7 +85,7 @@ def _build_job_request(
     return JobRequest(
         spec,
         name=values.get("name") or "",
-        key=_check_key(values),
+        key=values.get("key") or "",
         once=bool(values.get("once")),
         cleanup=values.get("cleanup"),
     )
@@ -97,14 +99,6 @@ def _choose_shell(values: Values, startup: str) -> str:
     if login or (startup == "login" and not shell):
         return f"{shell or '-'} -l"
     return shell or ("-" if startup == "none" else "")
-
-
-def _check_key(values: Values) -> str:
-    """Return the key; an empty one is a variable that was not set, not no key."""
-    key = values.get("key")
-    if key == "":
-        raise SpecError("--key is empty")
-    return key or ""
 
 
 def _build_environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:

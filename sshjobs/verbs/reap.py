@@ -59,10 +59,8 @@ def reap_jobs(
         older_than: Only jobs that ended at least so many seconds ago.
         orphans: Also directories that the store does not know.
         dry_run: Return the jobs that would go, delete nothing.
-        cut_logs: Also jobs of whose logs ``max_log_bytes`` has left a part there, which
-            is lost then.
-        show: Takes the jobs of each host when that host is done, some at a time; they
-            are not kept then.
+        cut_logs: Also jobs whose logs ``max_log_bytes`` has cut: the rest is lost then.
+        show: Takes the jobs of each host when that host is done; none are kept then.
     """
     before = time.time() - older_than if older_than else float("inf")
     results = HostResults(show)
@@ -183,7 +181,8 @@ def _reap_on_site(
     """Reap these ended jobs of one host; return those that are gone there."""
     with ctx.coordinator_at(site_id) as coordinator:
         _bring_cut_logs(coordinator, ids)
-        keep = _find_cut_logs(coordinator.store, ids)
+        known = (coordinator.store.jobs(some) for some in slices(ids))
+        keep = {job.id for jobs in known for job in jobs.values() if is_log_cut(job)}
         if cut_logs:
             with coordinator.store.write():
                 for job_id in keep:
@@ -227,16 +226,6 @@ def _bring_cut_logs(coordinator: Coordinator, ids: list[str]) -> None:
         coordinator.wait_for(_end_without_progress(coordinator, need, short))
     finally:
         store.drop_intents(numbers)
-
-
-def _find_cut_logs(store: Store, ids: list[str]) -> set[str]:
-    """Return the jobs whose logs ``max_log_bytes`` has cut."""
-    return {
-        job.id
-        for some in slices(ids)
-        for job in store.jobs(some).values()
-        if is_log_cut(job)
-    }
 
 
 def _yield_refusals(

@@ -80,19 +80,12 @@ def select_jobs(
         names = [*names, f"key:{key}"]
     sites = None if host is None else find_site_ids(ctx, host)
     if not names:
-        every = _select_all_active(ctx, host, sites)
-        return Selection(every, every)
+        active: dict[str, list[str]] = {}
+        for job_id, site_id in ctx.store.active_ids(host):
+            if sites is None or site_id in sites:
+                active.setdefault(site_id, []).append(job_id)
+        return Selection(active, active)
     return _select_named_jobs(ctx, names, host, sites)
-
-
-def _select_all_active(
-    ctx: Context, host: str | None, sites: list[str] | None
-) -> dict[str, list[str]]:
-    active: dict[str, list[str]] = {}
-    for job_id, site_id in ctx.store.active_ids(host):
-        if sites is None or site_id in sites:
-            active.setdefault(site_id, []).append(job_id)
-    return active
 
 
 def _select_named_jobs(
