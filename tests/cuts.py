@@ -105,7 +105,7 @@ class Cut(Shell):
     ) -> Completed:
         """Say it again, to who asks now; a host that was cut off did run programs."""
         probe = re.fullmatch(rb"\{ exit (\d+); \}\n", stdin)
-        if probe:  # see rounds.obstacles.echoes
+        if probe:  # see rounds.obstacles.runs_our_programs
             return Completed(int(probe[1]), b"", 0)
         data = self.said.replace(_NONCE, _nonce(stdin))
         for at in range(0, len(data), 4096):

@@ -32,11 +32,11 @@ def cool_down(place: Site) -> float:
 def test_what_has_failed_last_is_what_is_said(place: Site) -> None:
     """A session that was refused is no reason once the host admits no login."""
     patience = RetryBudget(place)
-    patience.failed(errors.SessionRefused("h", "no session; nothing ran there"))
+    patience.count_failure(errors.SessionRefused("h", "no session; nothing ran there"))
     for _ in range(place.settings.conn_retry_attempts - 1):
-        patience.failed(errors.HostUnreachable("h", "nobody listens"))
+        patience.count_failure(errors.HostUnreachable("h", "nobody listens"))
         patience.next_try(cool_down(place))
-    patience.failed(errors.HostUnreachable("h", "nobody listens"))
+    patience.count_failure(errors.HostUnreachable("h", "nobody listens"))
     with pytest.raises(errors.HostUnreachable, match="nobody listens"):
         patience.next_try(cool_down(place))
 
@@ -44,7 +44,7 @@ def test_what_has_failed_last_is_what_is_said(place: Site) -> None:
 def test_a_refused_session_does_not_end_the_wait_for_a_door(place: Site) -> None:
     """Who is throttled waits as long as --wait-host says, however often it tried."""
     patience = RetryBudget(place)
-    patience.failed(errors.SessionRefused("h", "no session; nothing ran there"))
+    patience.count_failure(errors.SessionRefused("h", "no session; nothing ran there"))
     for _ in range(place.settings.conn_retry_attempts + 1):
-        patience.failed(errors.Throttled("h", "closed before authentication"))
+        patience.count_failure(errors.Throttled("h", "closed before authentication"))
         patience.next_try(cool_down(place))

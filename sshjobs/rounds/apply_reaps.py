@@ -89,6 +89,8 @@ def apply_no_log(changes: JobChanges, event: protocol.NoLog) -> None:
 
 def apply_log_end(changes: JobChanges, event: protocol.LogEnd) -> None:
     job = changes.jobs.get(event.job_id)
+    # A gap: bytes before it were never taken (a leader of an older generation, or a
+    # disk without room). Bytes behind a gap do not count; they come again.
     if job is None or event.offset > job.log_local_bytes:
         return
     home = max(job.log_local_bytes, event.offset + event.length)

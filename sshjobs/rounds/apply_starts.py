@@ -28,6 +28,7 @@ def apply_started(changes: JobChanges, event: protocol.Started) -> None:
 
 def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
     job = changes.jobs.get(event.job_id)
+    # The key is ours. The attempt counts on the host, which remembers reaped ones.
     if event.winner_id == event.job_id:
         changes.change(event.job_id, attempt=event.attempt)
         return

@@ -101,6 +101,8 @@ class Asked:
         if not self._is_asked(event.job_id, type(event)):
             return _stray(event, event.job_id)
         if isinstance(event, protocol.Claimed):
+            # The holder is a job that this machine may not know: what follows says how
+            # it does, and counts from here on.
             self._judged.add(event.winner_id)
         return event
 
@@ -129,6 +131,7 @@ class Asked:
         else:
             at, length = want.offset + come, len(event.data)
             self._come[event.job_id] = come + length
+        # A piece that repeats or skips bytes would put others in their place.
         if event.offset != at:
             raise self._broken(event.job_id, f"begins at {event.offset}, not at {at}")
         if self._come.get(event.job_id, 0) > want.limit:

@@ -83,6 +83,7 @@ class JobChanges:
         changed = [job for key, job in self.jobs.items() if before.get(key) != job]
         self.store.put(changed)
         self._request_cleanup(changed, before)
+        # A job that no process has claimed may have to be sent anew: keep its spec.
         waiting = {key for key, job in self.jobs.items() if job.state == "PENDING"}
         self._started_ids |= before.keys() | self.jobs.keys()
         self._started_ids -= waiting

@@ -51,7 +51,7 @@ class Sums:
         return int(f"{zlib.crc32(number, self._register):032b}"[::-1], 2)
 
 
-def summed(reap: Reap, path: str, beat: Callable[[], None]) -> Reap:
+def add_checksums(reap: Reap, path: str, beat: Callable[[], None]) -> Reap:
     """Return a wish to reap with the sums of those bytes of the log that are home.
 
     Raises:

@@ -183,7 +183,7 @@ class Coordinator:
             self.leadership.serve_round()
             self.leadership.serve_cleanup()
             self.site.turn = 0.0  # the leader of the last round goes on without a pause
-            patience.succeeded()
+            patience.reset_budget()
             if self._stays:
                 self._keep_leading(need, until)
         except (SshJobsError, TimeUp) as error:
@@ -201,9 +201,9 @@ class Coordinator:
     ) -> None:
         """Take note of how a round failed, and raise what no further one mends."""
         if isinstance(error, TransportError):
-            patience.failed(error)
+            patience.count_failure(error)
         elif isinstance(error, errors.ProtocolError):
-            patience.broke(error)
+            patience.count_broken_reply(error)
         elif isinstance(error, TimeUp):
             self.leadership.close_transport()
         elif not isinstance(error, errors.StoreError) or not self.store.make_room():

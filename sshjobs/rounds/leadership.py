@@ -209,10 +209,10 @@ class Leadership:
         Returns:
             The ids of those that were told.
         """
-        from .unrecorded import kill
+        from . import unrecorded
 
         hooks = self.build_hooks()._replace(count_event=lambda _name, _count: None)
-        return kill(self.site, hooks, ids)
+        return unrecorded.kill_unrecorded(self.site, hooks, ids)
 
     def remove_lock_files(self) -> None:
         """Remove the files by which processes wait for each other, if none does."""
@@ -220,7 +220,7 @@ class Leadership:
 
         self.bell.remove_dead()
         self.lock.remove_file()
-        watch.clear(self.site.store.home, self.site.site_id)
+        watch.remove_lock_file(self.site.store.home, self.site.site_id)
 
     def _count_event(self, name: str, count: int = 1) -> None:
         if name == "sessions" and self.lock.is_held:

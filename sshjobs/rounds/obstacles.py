@@ -24,7 +24,7 @@ _ACCOUNT = (
 )
 
 
-def echoes(transport: Transport, timeout: float) -> bool:
+def runs_our_programs(transport: Transport, timeout: float) -> bool:
     """Tell whether a host runs programs: one that only ends, by a status.
 
     The status is no constant, which a shell that runs nothing of ours could have, too.
@@ -39,7 +39,7 @@ def echoes(transport: Transport, timeout: float) -> bool:
     return ran.exit_status == status
 
 
-def not_run(host: str, reply: Reply, ran: Completed) -> TransportError:
+def build_not_run_error(host: str, reply: Reply, ran: Completed) -> TransportError:
     """Return the error of a session that ended before the fence of its reply."""
     name = reply.obstacle
     if b"fish: " in ran.stderr and not name:  # fish 3.6 parses all of it first

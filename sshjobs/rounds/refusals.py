@@ -22,56 +22,56 @@ from .site import Site
 _TRYING = 120.0
 
 
-def remember_refusal(place: Site, error: TransportError) -> SshJobsError:
+def remember_refusal(site: Site, error: TransportError) -> SshJobsError:
     """Have nobody here try these credentials again for now; return what to say.
 
     An error that was remembered already, and only told once more, changes nothing.
     """
-    credentials = transports.digest_credentials(place.identity)
-    now = place.clock()
-    with place.store.write():
-        refused = errors.load_many(place.row().refused)
-        if place.retried or _left(place, refused.get(credentials), now) <= 0.0:
-            place.retried = ""
+    credentials = transports.digest_credentials(site.identity)
+    now = site.clock()
+    with site.store.write():
+        refused = errors.load_many(site.row().refused)
+        if site.retried or _left(site, refused.get(credentials), now) <= 0.0:
+            site.retried = ""
             refused[credentials] = [errors.dump(error), now, 0.0]
-            place.store.set_host(place.site_id, refused=json.dumps(refused))
-        return _told(place, refused[credentials], now)
+            site.store.set_host(site.site_id, refused=json.dumps(refused))
+        return _told(site, refused[credentials], now)
 
 
-def known_refusal(place: Site, row: SiteRow) -> SshJobsError | None:
+def known_refusal(site: Site, row: SiteRow) -> SshJobsError | None:
     """Return why the credentials of now are not tried, None if they may be."""
     if row.refused == "{}":
         return None
     entry = errors.load_many(row.refused).get(
-        transports.digest_credentials(place.identity)
+        transports.digest_credentials(site.identity)
     )
-    now = place.clock()
-    return _told(place, entry, now) if _left(place, entry, now) > 0.0 else None
+    now = site.clock()
+    return _told(site, entry, now) if _left(site, entry, now) > 0.0 else None
 
 
-def begin_retry(place: Site) -> None:
+def begin_retry(site: Site) -> None:
     """Write down that this process tries refused credentials once more, if it does.
 
     The gate is held, and :func:`known_refusal` has let it pass.
     """
-    credentials = transports.digest_credentials(place.identity)
-    with place.store.write():
-        refused = errors.load_many(place.row().refused)
+    credentials = transports.digest_credentials(site.identity)
+    with site.store.write():
+        refused = errors.load_many(site.row().refused)
         entry = refused.get(credentials)
         if not entry:
             return
-        refused[credentials] = [*_read(entry)[:2], place.clock()]
-        place.store.set_host(place.site_id, refused=json.dumps(refused))
-    place.retried = credentials
+        refused[credentials] = [*_read(entry)[:2], site.clock()]
+        site.store.set_host(site.site_id, refused=json.dumps(refused))
+    site.retried = credentials
 
 
-def forget_refusal(place: Site) -> None:
+def forget_refusal(site: Site) -> None:
     """The credentials that were tried once more were let in."""
-    credentials, place.retried = place.retried, ""
-    with place.store.write():
-        refused = errors.load_many(place.row().refused)
+    credentials, site.retried = site.retried, ""
+    with site.store.write():
+        refused = errors.load_many(site.row().refused)
         refused.pop(credentials, None)
-        place.store.set_host(place.site_id, refused=json.dumps(refused))
+        site.store.set_host(site.site_id, refused=json.dumps(refused))
 
 
 def _read(entry: object) -> tuple[str, float, float]:
@@ -82,25 +82,25 @@ def _read(entry: object) -> tuple[str, float, float]:
     return str(entry[0]), float(entry[1]), float(entry[2])
 
 
-def _left(place: Site, entry: object, now: float) -> float:
+def _left(site: Site, entry: object, now: float) -> float:
     """Return for how long nobody tries; an instant in the future counts for none."""
     if not entry:
         return 0.0
     _, at, trying_at = _read(entry)
-    ends = [at + place.settings.refused_retry] if at <= now + 1.0 else []
+    ends = [at + site.settings.refused_retry] if at <= now + 1.0 else []
     ends += [trying_at + _TRYING] if trying_at <= now + 1.0 else []
     return max(ends, default=0.0) - now
 
 
-def _told(place: Site, entry: object, now: float) -> SshJobsError:
+def _told(site: Site, entry: object, now: float) -> SshJobsError:
     """Return the error, with when it is tried again."""
     error = errors.load(_read(entry)[0])
     if not isinstance(error, TransportError):
         return error
-    left = math.ceil(_left(place, entry, now))
+    left = math.ceil(_left(site, entry, now))
     more = (
         f"this machine tries again by itself in {left} s at the earliest, the setting "
-        f"is refused_retry; sshjobs connect {place.identity.host} tries at once"
+        f"is refused_retry; sshjobs connect {site.identity.host} tries at once"
     )
     hint = f"{error.hint}; {more}" if error.hint else more
     return type(error)(error.host, error.detail, hint)

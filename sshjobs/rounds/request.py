@@ -63,7 +63,7 @@ def expire(site: Site, now: float) -> None:
             store.drop_spec(intent.job_id)
 
 
-def collect(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
+def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     """Return the request of now; inside a transaction.
 
     Args:

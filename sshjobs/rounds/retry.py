@@ -21,7 +21,7 @@ def remember_failure(site: Site, error: TransportError) -> None:
 
         remember_refusal(site, error)
     elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
-        RetryBudget(site).failed(error)
+        RetryBudget(site).count_failure(error)
 
 
 def _hinting(cause: SshJobsError, more: str) -> SshJobsError:
@@ -65,9 +65,10 @@ class RetryBudget:
     def next_try(self, now: float) -> float:
         """Return from when on a round may be tried; raise if patience is out."""
         row = self._site.row()
+        # Another process led a whole round: the host is well, whatever failed before.
         if row.round_started_at != self._round_at:
             self._round_at = row.round_started_at
-            self.succeeded()
+            self.reset_budget()
         if (row.failures, row.bad_rounds) != self._refused_at:
             self._refusal = None  # something worse has come since
         self._failures = min(self._failures, row.failures)
@@ -75,6 +76,8 @@ class RetryBudget:
         end = max(cooldown_end(row, now), self._not_before)
         settings = self._site.settings
         cause = self._refusal or cause_of(row)
+        # sshd throttles a handshake before it looks at it: MaxStartups, sshd_config(5).
+        # That says nothing against the next one, so only the time bounds those.
         spent = row.failures - self._failures >= settings.conn_retry_attempts
         if spent and not isinstance(cause, errors.Throttled):
             raise _hinting(cause, _tries(settings.conn_retry_attempts))
@@ -92,14 +95,14 @@ class RetryBudget:
             f"is beyond what is left of --wait-host {bound:g} s",
         )
 
-    def succeeded(self) -> None:
+    def reset_budget(self) -> None:
         """A whole round came back."""
         self._deadline = time.monotonic() + self._site.settings.wait_host
         self._refusals = 0
         self._not_before = 0.0
         self._refusal = None
 
-    def failed(self, error: TransportError) -> None:
+    def count_failure(self, error: TransportError) -> None:
         """Take note of a failure of a round that this process led."""
         if isinstance(error, errors.SessionRefused):
             self._wait_for_session(error)
@@ -116,7 +119,7 @@ class RetryBudget:
         else:
             raise error
 
-    def broke(self, error: errors.ProtocolError) -> None:
+    def count_broken_reply(self, error: errors.ProtocolError) -> None:
         """Take note of a host that breaks the protocol, and raise it.
 
         It would do so again at once, and each time cost what a round may cost: all

@@ -10,7 +10,7 @@ from .apply import ReplyApplier, keep_settled_events
 from .asked import Asked
 from .bounds import Over, ReplyBounds
 from .reply_sink import ReplySink
-from .request import LONG, Plan, collect, expire
+from .request import LONG, Plan, collect_request, expire
 from .site import Site
 from .wish import NO_WISH, RoundWish
 
@@ -73,7 +73,7 @@ class Round:
         started_at = self._site.clock()
         with store.write():
             expire(self._site, started_at)
-            plan, request = collect(self._site, self._wish.listing)
+            plan, request = collect_request(self._site, self._wish.listing)
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(self._summed(request), nonce)
@@ -117,10 +117,12 @@ class Round:
         """Add the sums of logs that may be deleted; no transaction waits for that."""
         if not request.reaps:
             return request
-        from .checksum import summed
+        from .checksum import add_checksums
 
         path, beat = self._store.log_path, self._beat
-        reaps = tuple(summed(reap, path(reap.job_id), beat) for reap in request.reaps)
+        reaps = tuple(
+            add_checksums(reap, path(reap.job_id), beat) for reap in request.reaps
+        )
         return request._replace(reaps=reaps)
 
     def _has_not_run(
@@ -136,9 +138,11 @@ class Round:
         """
         if reply.unread or not _may_have_run(ran.exit_status):
             return True
-        from .obstacles import echoes
+        from .obstacles import runs_our_programs
 
-        runs_programs = echoes(transport, self._site.settings.command_timeout)
+        runs_programs = runs_our_programs(
+            transport, self._site.settings.command_timeout
+        )
         self._beat()
         return not runs_programs
 
@@ -163,9 +167,9 @@ class Round:
         if self._failed is not None:
             raise errors.HostError(host, self._failed.text, self._failed.hint)
         if not reply.begun:
-            from .obstacles import not_run
+            from .obstacles import build_not_run_error
 
-            raise not_run(host, reply, ran)
+            raise build_not_run_error(host, reply, ran)
         if not self._is_whole:
             from .host_words import words_of_session
 

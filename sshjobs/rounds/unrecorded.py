@@ -12,7 +12,9 @@ from .reply_sink import ReplySink
 from .site import Site
 
 
-def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list[str]:
+def kill_unrecorded(
+    site: Site, hooks: transports.CallerHooks, ids: Sequence[str]
+) -> list[str]:
     """Run a round that ends jobs and does nothing else; return the ids that were told.
 
     Raises:
@@ -20,7 +22,7 @@ def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list
         ProtocolError: the host answered nonsense.
     """
     kills = tuple((job_id, True) for job_id in ids)
-    base = place.settings.remote_base_dir
+    base = site.settings.remote_base_dir
     request = protocol.Request(base_dir=base, kills=kills)
     told: list[str] = []
 
@@ -28,12 +30,12 @@ def kill(place: Site, hooks: transports.CallerHooks, ids: Sequence[str]) -> list
         if isinstance(event, (protocol.KillSent, protocol.KillMissing)):
             told.append(event.job_id)
 
-    ask_unrecorded(place, hooks, request, take)
+    ask_unrecorded(site, hooks, request, take)
     return told
 
 
 def ask_unrecorded(
-    place: Site,
+    site: Site,
     hooks: transports.CallerHooks,
     request: protocol.Request,
     take: Callable[[protocol.Event], None],
@@ -44,10 +46,10 @@ def ask_unrecorded(
         TransportError: there is no connection, or it broke.
         ProtocolError: the host answered nonsense.
     """
-    settings, host = place.settings, place.identity.host
+    settings, host = site.settings, site.identity.host
     nonce = os.urandom(8).hex()
     program = protocol.build(request, nonce)
-    transport = transports.open_transport(place.identity, settings, hooks)
+    transport = transports.open_transport(site.identity, settings, hooks)
     try:
         transport.run(
             "exec sh",
@@ -56,7 +58,7 @@ def ask_unrecorded(
             sink=ReplySink(
                 protocol.Reply(nonce, host),
                 Asked(request, host).check,
-                place.store.log_path,
+                site.store.log_path,
                 take,
                 hooks.on_wait,
                 ReplyBounds(host, settings, request, len(program)),

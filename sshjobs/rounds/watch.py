@@ -27,7 +27,7 @@ from ..store import SiteRow, Store
 _RETRY = 5.0
 
 
-def clear(home: str, site_id: str) -> None:
+def remove_lock_file(home: str, site_id: str) -> None:
     """Leave no lock behind, unless somebody watches."""
     path = os.path.join(home, "locks", f"watch.{site_id}")
     with FileLock(path) as lock, suppress(SshJobsError):  # none, or none of ours

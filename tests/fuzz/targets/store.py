@@ -11,7 +11,7 @@ from pathlib import Path
 from sshjobs.display.text import format_job_line
 from sshjobs.errors import SshJobsError
 from sshjobs.model import Job, Spec, new_job_id
-from sshjobs.rounds.request import collect, expire
+from sshjobs.rounds.request import collect_request, expire
 from sshjobs.store import Store
 from sshjobs.transports.identity.identity import local_identity
 from sshjobs.verbs.context import Context
@@ -149,7 +149,7 @@ class Stores:
         try:
             with ctx.coordinator("local") as coordinator, coordinator.store.write():
                 expire(coordinator.site, coordinator.clock())
-                collect(coordinator.site, listing=True)
+                collect_request(coordinator.site, listing=True)
         finally:
             ctx.close()
 
