@@ -31,7 +31,8 @@ _CHECKS = (
     "lint-imports",
     f"codespell {_PYTHON} {_PAGES} setup.cfg .ci/run",
     "python docs/generate.py --check",
-    "python -m tests.house --report",
+    "python docs/draw_architecture.py --check",
+    "python -m tests.house",
     f"shellcheck {_SHELL}",
 )
 
