@@ -272,7 +272,7 @@ def take_up_with_cuts(
     def connect() -> Shell:
         return hosts.pop(0) if hosts else world.host
 
-    monkeypatch.setattr(coordinator, "_connect", connect)
+    monkeypatch.setattr(coordinator.leadership, "_open_transport", connect)
     with coordinator:
         ids, notes = adopt_listed_jobs(coordinator, lambda listed: True)
     assert len(ids) == 2 and notes == [] and not hosts

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.quick
 
 #: So many modules a verb may add to those of a bare interpreter. A new one on this way
 #: costs each of our processes some 0.2 ms: it had better be worth that.
-BUDGETS = {("list",): 86, ("poll",): 95, ("submit", "local", "--", "true"): 95}
+BUDGETS = {("list",): 56, ("poll",): 95, ("submit", "local", "--", "true"): 95}
 
 RUN = """
 import io, os, sys

@@ -1,4 +1,7 @@
-"""Where a verb works: the store, the configuration, the environment."""
+"""Where a verb works: the store, the configuration, the environment.
+
+Rounds and transports come in with the first host: ``list`` and ``show`` ask none.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from .. import errors, transports
+from .. import errors
 from ..model import check_host
-from ..rounds import Coordinator
 from ..settings import Settings, check_config, check_environ
 from ..settings import resolve as resolve_settings
 from ..startup.records import TYPE_CHECKING
@@ -17,6 +19,9 @@ from .config import read_config
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from .. import transports
+    from ..rounds import Coordinator
 
 
 class Context:
@@ -90,6 +95,8 @@ class Context:
         name = "\n".join(
             (host, settings.ssh_config, settings.ssh_options, settings.transport)
         )
+        from .. import transports
+
         data = self.store.identity(name)
         if data:
             known = transports.Identity.from_bytes(data)
@@ -103,6 +110,8 @@ class Context:
     def rundir(self) -> str:
         """Return the directory of sockets, checked."""
         if not self._rundir:
+            from .. import transports
+
             self.store  # noqa: B018  the home must exist
             path = transports.choose_rundir(self.home)
             transports.check_rundir(path)
@@ -112,6 +121,8 @@ class Context:
     @contextmanager
     def coordinator(self, host: str) -> Iterator[Coordinator]:
         """Yield the host's :class:`~sshjobs.rounds.Coordinator`, and let go of it."""
+        from ..rounds import Coordinator
+
         check_host(host)
         settings = self.settings(host)
         identity = self.identity(host, settings)
@@ -125,6 +136,9 @@ class Context:
         Its jobs are asked about as they were submitted: by that name, with that
         configuration and below that base directory, even if these have changed.
         """
+        from .. import transports
+        from ..rounds import Coordinator
+
         row = self.store.host(site_id)
         if row is None:
             raise errors.StoreError(f"{self.store.path}: no such connection: {site_id}")

@@ -9,7 +9,6 @@ from ..errors import JobNotFound, SpecError
 from ..model import Job
 from ..startup.records import Record
 from ..store import Store, slices
-from ..transports import Identity
 from .context import Context
 
 #: Follows the id or key of a job.
@@ -55,6 +54,8 @@ def find_site_ids(ctx: Context, host: str) -> list[str]:
         rows = [row for row in every if row.site_id in known]
     if rows and ctx.is_told_where:
         key = ctx.identity(host, ctx.settings(host)).key
+        from ..transports import Identity
+
         rows = [row for row in rows if Identity.from_bytes(row.identity).key == key]
     if not rows:
         raise SpecError(
