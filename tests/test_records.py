@@ -321,3 +321,18 @@ def test_what_stands_in_the_base_directory(
         spoil(path, absent)
         if not failed or name != "journal":
             bound.serve(Request())
+
+
+@pytest.mark.parametrize("field", range(2, 7))
+def test_a_damaged_word_about_tools_is_found_anew(host: Host, field: int) -> None:
+    """A log comes home whatever is said of the tools, and the record is right again."""
+    job_id = host.start(b"echo hello")
+    host.end(job_id)
+    (path,) = host.base.glob("*/tools")
+    before = path.read_text()
+    words = before.split()
+    words[field] = words[field][1:] + "\x07x"
+    path.write_text(" ".join(words) + "\n")
+    said = host.run(Request(logs=(LogWant(job_id, 0, 100),)))
+    assert [end.length for end in of(protocol.LogEnd, said)] == [6]
+    assert path.read_text() == before

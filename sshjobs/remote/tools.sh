@@ -11,7 +11,16 @@ sj_tools() {
     "$sj_boot 7 "*)
         set -- $sj_line
         sj_setsid=$3 sj_env=$4 sj_dd=$5 sj_grepz=$6 sj_wc=$7
-        return
+        # Where it was damaged, its words are none of ours, and are found anew.
+        case $#$sj_grepz$sj_wc:$sj_dd: in
+        7[01][01]:0: | \
+            7[01][01]:skip_bytes,count_bytes,fullblock: | \
+            7[01][01]:skip_bytes,count_bytes,fullblock,nonblock,nofollow:)
+            case $sj_setsid:$sj_env in
+            -:- | -:*env | *setsid:- | *setsid:*env) return ;;
+            esac
+            ;;
+        esac
         ;;
     esac
     # A boot may follow a power failure, and that may leave a file that was renamed into
