@@ -102,7 +102,8 @@ def test_process_that_forks_while_all_are_listed_is_found(
 ) -> None:
     """As ssh does at the login: the child has the arguments, the parent is gone."""
     log = str(place / "log.k.0")
-    line = "read -r go; (while :; do sleep 0.1; done) & exit"
+    os.mkfifo(place / "never")  # a child that slept would fork, and be two for a moment
+    line = f"read -r go; (read -r word <'{place}/never') & exit"
     parent = subprocess.Popen(
         ["sh", "-c", line, "sh", "-E", log], stdin=subprocess.PIPE
     )
