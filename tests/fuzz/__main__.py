@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 
 from tests.fuzz import engine, ground, record
 from tests.fuzz.targets import TARGETS
@@ -42,6 +43,9 @@ def main(words: list[str] | None = None) -> int:
         status = 70
         try:
             status = _fuzz(options, seed, place, user)
+        except BaseException:  # os._exit would end it without a word
+            traceback.print_exc()
+            raise
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

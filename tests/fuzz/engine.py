@@ -135,7 +135,7 @@ class Outcome(NamedTuple):
 
 def bound_memory() -> None:
     """Let a case that takes too much memory fail with a MemoryError."""
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", "rb") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
 
