@@ -8,7 +8,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import LogWant, Request
-from tests.test_posix import Host, any_host, host, of, paths
+from tests.test_posix import Host, any_host, host, of, paths, reap_of
 
 __all__ = ["any_host", "host", "paths"]
 
@@ -72,3 +72,27 @@ def test_a_log_that_becomes_a_fifo_as_it_is_opened(host: Host) -> None:
     swap = b"rm -f jobs/$sj_id/log; mkfifo jobs/$sj_id/log"
     insert(host, b'dd if="$1"', swap, want)
     assert not of(protocol.LogData, host.run(want))
+
+
+@pytest.mark.parametrize("deed", [b"mkfifo", b"ln -s /dev/zero"])
+def test_a_log_that_becomes_something_else_as_it_is_summed_up(
+    any_host: Host, deed: bytes
+) -> None:
+    """The round has an end, and deletes only those that it has read."""
+    ids = sorted(any_host.start(b"echo hello") for _ in range(3))
+    for job_id in ids:
+        any_host.end(job_id)
+    want = Request(reaps=tuple(reap_of(job_id, b"hello\n") for job_id in ids))
+    path = b"jobs/" + ids[1].encode() + b"/log"
+    swap = b"mv %b %b.old; %b %b" % (path, path, deed, path)
+    insert(any_host, b"$sj_sums $sj_logs 2>", swap, want)
+    edit = any_host.edit
+    any_host.edit = lambda text: edit(text).replace(b"$((20 +", b"$((0 +")
+    said = any_host.run(want)
+    kept = {event.job_id: event.reason for event in of(protocol.ReapRefused, said)}
+    gone = {event.job_id for event in of(protocol.Reaped, said)}
+    assert all("its log could not be read" in reason for reason in kept.values())
+    assert ids[2] in kept and ids[1] in gone and gone | set(kept) == set(ids)
+    any_host.edit = lambda program: program
+    said = any_host.run(Request(reaps=want.reaps))
+    assert {event.job_id for event in of(protocol.Reaped, said)} == set(ids)

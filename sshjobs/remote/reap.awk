@@ -49,7 +49,8 @@ NF != 1 { next }
     same = "other"
     if (!(id in file) || file[id] + 0 == 0 || file[id] + 0 < word[2] + 0) same = "same"
     else if (file[id] + 0 > word[2] + 0) same = "longer"
-    else if ((id in sum) && (sum[id] "") == (word[3] "")) same = "same"
+    else if (!(id in sum)) same = "unread"
+    else if ((sum[id] "") == (word[3] "")) same = "same"
     digest = clean_field("digest")
     if (digest == "-") digest = clean_field("sj_digest")
     # Bare ?: in a list to print is not understood by the one true awk (20220912).

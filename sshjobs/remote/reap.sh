@@ -76,15 +76,24 @@ sj_find_sums() { # sj_sums
 }
 
 # The checksums of whole logs, as lines, to sj_logs (a BusyBox may have no cksum, but has
-# sha256sum); of long ones while beats tell that the
-# host is at work.
+# sha256sum); of long ones while beats tell that the host is at work. A job may put a FIFO in
+# place of its log while others are summed up, and nobody writes into that: there is an end.
 sj_sum_up() {
-    sj_beater=''
+    sj_beater='' sj_count=$((20 + sj_total / 4194304))
     [ "$sj_total" -lt 67108864 ] || {
         while sleep 5 >/dev/null; do printf 'beat\n'; done 2>/dev/null &
         sj_beater=$!
     }
-    sj_logs=$($sj_sums $sj_logs 2>/dev/null </dev/null)
+    sj_logs=$(
+        $sj_sums $sj_logs 2>/dev/null </dev/null &
+        sj_summer=$!
+        {
+            while [ "$sj_count" -gt 0 ] && sleep 1; do sj_count=$((sj_count - 1)); done
+            kill -9 "$sj_summer"
+        } >/dev/null 2>&1 &
+        sj_watcher=$!
+        { wait "$sj_summer"; kill "$sj_watcher"; wait "$sj_watcher"; } 2>/dev/null
+    )
     [ -z "$sj_beater" ] || { kill "$sj_beater" && wait "$sj_beater"; } 2>/dev/null
     return 0
 }
@@ -116,6 +125,8 @@ sj_is_same() {
     esac
     if [ $sj_sums = none ]; then
         printf 'unreaped %s there is no cksum to compare its log with\n' "$sj_id"
+    elif [ "$sj_same" = unread ]; then
+        printf 'unreaped %s its log could not be read to be compared (%s)\n' "$sj_id" $sj_sums
     else
         printf 'differs %s\n' "$sj_id"
         printf 'unreaped %s its log there and the one that is home differ (%s)\n' "$sj_id" "$sj_sums"
