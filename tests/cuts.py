@@ -18,7 +18,7 @@ from sshjobs.rounds import Coordinator, RoundWish
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, StdoutFile
+from sshjobs.transports import Completed, StdoutTaker
 
 #: The nonce of a request, as it stands in a reply that was kept.
 _NONCE = b"@NONCE@"
@@ -64,7 +64,7 @@ class Shell:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run the program as a login would."""
@@ -100,7 +100,7 @@ class Cut(Shell):
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it again, to who asks now; a host that was cut off did run programs."""
@@ -127,7 +127,7 @@ class Edited(Shell):
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run what the program has become."""
@@ -150,7 +150,7 @@ class Broken(Shell):
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run the program, and hear only its first lines."""

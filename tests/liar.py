@@ -20,7 +20,7 @@ from sshjobs.rounds.log_state import is_log_home
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, StdoutFile
+from sshjobs.transports import Completed, StdoutTaker
 
 #: The jobs of our host, by what is asked about them.
 STARTS, CHECKS, KILLS = "a" * 16, "b" * 16, "c" * 16
@@ -55,7 +55,7 @@ class Liar:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it, whatever was asked."""

@@ -1,4 +1,4 @@
-"""Long logs, each in a session of its own that writes to the file itself."""
+"""Long logs, each in a session of its own that is nothing but their bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import resource
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,8 @@ from sshjobs.rounds import Coordinator, RoundWish
 from sshjobs.rounds.log_transfer import LogTransfer
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, StdoutFile
+from sshjobs.transports import Completed, StdoutTaker
+from sshjobs.transports.local import Local
 from tests.cli import Cli, all_processes, eventually, finish
 
 ID = "a" * 16
@@ -55,26 +58,34 @@ class Host:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         assert script == "exec sh" and into is not None
         nonce = stdin.partition(b"sj_fetch '")[2][:16].decode()
         fence = f"\nsshjobs-log 1 {nonce}\n".encode() if self.fence else b""
         self.meanwhile()
-        for piece in (self.noise, fence):
-            os.write(into.fd, piece)
-            self.word = self.look(into)
-        if self.word:
-            for start in range(0, len(self.rest), 1_000_000):
-                os.write(into.fd, self.rest[start : start + 1_000_000])
-                assert self.look(into) == b""
+        pipe = os.pipe()
+        try:
+            for piece in (self.noise, fence, b""):
+                self.say(into, pipe, piece)
+                self.word = into.answer()
+            self.say(into, pipe, self.rest if self.word else b"")
+        finally:
+            for end in pipe:
+                os.close(end)
         if self.after is not None:
             raise self.after
         return Completed(0, b"", 0)
 
-    def look(self, into: StdoutFile) -> bytes:
-        return into.look(os.lseek(into.fd, 0, os.SEEK_CUR))
+    def say(self, into: StdoutTaker, pipe: tuple[int, int], data: bytes) -> None:
+        """Write what a pipe holds, and have it taken, again and again."""
+        os.set_blocking(pipe[0], False)
+        for start in range(0, len(data), 50_000):
+            os.write(pipe[1], data[start : start + 50_000])
+            with suppress(BlockingIOError):
+                while into.take(pipe[0]):
+                    continue
 
     def close(self) -> None:
         """Hold nothing."""
@@ -119,7 +130,7 @@ class Here:
         assert job is not None
         return job
 
-    def fetch(self, host: Host) -> bool:
+    def fetch(self, host: transports.Transport) -> bool:
         transfer = LogTransfer(
             self.coordinator.site, self.lead, self.job, 0, self.bell, self.wish
         )
@@ -184,6 +195,32 @@ def test_more_than_was_asked_for_ends_it_and_is_cut_off(here: Here) -> None:
         here.fetch(Host(rest=LOG[HOME:] + b"more" * 500_000))
     assert here.job.log_local_bytes == len(LOG)
     assert here.path.read_bytes() == LOG
+
+
+class Flood(Local):
+    """A host that goes on and on after the fence."""
+
+    def run(self, script: str, **words: Any) -> Completed:
+        nonce = words["stdin"].partition(b"sj_fetch '")[2][:16].decode()
+        return super().run(
+            f'while read -r l; do [ "$l" != go ] || exec cat /dev/zero; case $l in '
+            f"*'{nonce}'*) printf '\\nsshjobs-log 1 {nonce}\\n' ;; esac; done",
+            **words,
+        )
+
+
+def test_not_a_byte_beyond_what_was_asked_for_is_on_the_disk(here: Here) -> None:
+    """At no instant, however long we are kept from looking."""
+    sizes: list[int] = []
+
+    def stand_still(*_: object) -> None:
+        time.sleep(0.02)
+        sizes.append(here.path.stat().st_size)
+
+    here.wish = RoundWish(on_log=stand_still)
+    with pytest.raises(ProtocolError, match="local: .* more of a log"):
+        here.fetch(Flood(here.coordinator.identity))
+    assert max(sizes) == here.path.stat().st_size == len(LOG)
 
 
 @pytest.mark.parametrize("fence", [True, False])
@@ -327,7 +364,7 @@ def test_a_fetch_that_is_killed_goes_on(
 
 
 def test_a_limit_of_files_costs_no_connection(cli: Cli, tmp_path: Path) -> None:
-    """With ulimit -f, a master that wrote too much would be killed (SIGXFSZ)."""
+    """With ulimit -f nothing of ours is killed (SIGXFSZ), and the cause is said."""
     job = cli.submit("--", LINES)
     cli.ok("wait", job)
     cli.ok("disconnect", cli.host)
@@ -343,9 +380,9 @@ def test_a_limit_of_files_costs_no_connection(cli: Cli, tmp_path: Path) -> None:
     assert (ended.status, "File too large" in ended.err) == (70, True), ended
     assert on_host(cli, job).startswith((tmp_path / "log").read_bytes())
     assert cli.sshd is not None and cli.sshd.connections == 2
-    # The master has that limit, too: it dies of what this one wants, and is made anew.
+    # The master has that limit, too, and writes to no file.
     assert cli.ok("logs", job).raw == on_host(cli, job)
-    assert cli.sshd.connections == 3
+    assert cli.sshd.connections == 2
 
 
 # -- a record that knows more than the disk has kept ----------------------------------

@@ -1,18 +1,18 @@
-"""A long log, brought home in a session of its own that writes to the file itself.
+"""A long log, brought home in a session of its own that is nothing but its bytes.
 
 Theory of operation: a round brings the first bytes of a log and tells how many there
-are. What is left, if that is much, is not copied on its way: the session's stdout is
-the very file in the store, into which the master of the connection then writes. So
-nothing but bytes of the log may come, each at its place. The program on the host says
-a fence, and waits. The fence, and what a noisy login shell has printed before it, goes
-far behind the end of the log. Once the fence stands there, the offset of the open
-file, which is one for both sides, is set to where the log goes on, and the program is
-told so. From then on, what lies before the offset is the log's, whether the rest of
-it comes or not. A process that is killed in between leaves nothing that counts.
+are. What is left, if that is much, passes by the reader of replies: the bytes go from
+the session's pipe to the file inside the kernel (splice(2)). A noisy login shell may
+print something first, so the program on the host says a fence, and waits; once the
+fence was seen, the program is told to go on. From then on each byte is the log's, at
+the offset of the file, and not one beyond those that were asked for reaches it: the
+pipe is full until we read, whatever the host sends. A process that is killed in between
+leaves nothing that counts, and the other side finds nobody at the pipe.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -20,25 +20,27 @@ from .. import protocol
 from ..locks import Bell, LeaderLock
 from ..model import Job
 from ..protocol import LogWant
-from ..transports import StdoutFile, Transport
+from ..transports import StdoutTaker, Transport
 from .apply import ReplyApplier
 from .bounds import Bounds
 from .log_state import count_bytes_left
-from .reply_sink import not_written, open_log
+from .reply_sink import is_disk_full, not_written, open_log
 from .request import LONG
 from .site import Site
 from .wish import NO_WISH, RoundWish
 
-#: So far behind the last byte that is asked for, the fence is waited for.
-_APART = 1 << 20
-
 #: No login shell says more than so many bytes.
 _NOISE = 1 << 16
 
-#: Seconds that a session may last on once all that was asked for has come, and for
-#: which the file is looked at after one that was cut: the other side may be writing.
+#: Moved, or copied, at a time.
+_MOST = 1 << 20
+_PIECE = 1 << 18
+
+#: Errors of splice(2) where it cannot serve: this file system, or this system.
+_NO_SPLICE = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP))
+
+#: Seconds that a session may last on once all that was asked for has come.
 _LINGER = 2.0
-_SETTLE = 0.05
 
 #: Seconds between two looks whether others want something done; what has come counts.
 _TURN = 1.0
@@ -55,12 +57,26 @@ class _Whole(Exception):
     """All that was asked for has come."""
 
 
-def _may_be_written(size: int) -> bool:
-    """Tell whether files may be so long (ulimit -f): a master that tries is killed."""
-    import resource
+def _move_bytes(pipe: int, file: int, count: int) -> int:
+    """Move bytes from a pipe to the place in a file where that stands.
 
-    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    return limit == resource.RLIM_INFINITY or size < limit
+    Returns:
+        How many there were, up to ``count``; 0 at the end of the pipe.
+
+    Raises:
+        BlockingIOError: there are none yet.
+    """
+    if hasattr(os, "splice"):  # Linux
+        try:
+            return os.splice(pipe, file, count)
+        except OSError as error:
+            if error.errno not in _NO_SPLICE:
+                raise
+    data = os.read(pipe, min(_PIECE, count))
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    return len(data)
 
 
 class LogTransfer:
@@ -99,7 +115,7 @@ class LogTransfer:
         most = min(most, count_bytes_left(job), site.room())
         self._want = LogWant(job.id, job.log_local_bytes, most)
         self._path = site.store.log_path(job.id)
-        self._fence = b""
+        self._fence = self._said = b""
         self._file = -1
         self._goes = False
         self._come = self._counted = 0
@@ -115,15 +131,13 @@ class LogTransfer:
             TransportError: as of any session; bytes that are here by then count.
             StoreError: the file cannot be written.
         """
-        if not _may_be_written(self._behind() + _NOISE):
-            return False
         base = self._site.settings.remote_base_dir
         nonce = os.urandom(8).hex()
         program, self._fence = protocol.build_fetch(base, self._want, nonce)
         self._began_at = self._looked_at = time.monotonic()
         try:
             self._file = open_log(self._path)
-            os.lseek(self._file, self._behind(), os.SEEK_SET)
+            os.lseek(self._file, self._want.offset, os.SEEK_SET)
         except OSError as error:
             raise not_written(self._path, error) from error
         try:
@@ -132,7 +146,7 @@ class LogTransfer:
                 stdin=program,
                 timeout=self._site.settings.command_timeout,
                 sink=self._beat,
-                into=StdoutFile(self._file, self._look, self._end),
+                into=StdoutTaker(self._take, self._answer),
             )
         except _Enough:
             return self._called
@@ -140,7 +154,7 @@ class LogTransfer:
             pass
         finally:
             self._count()
-            self._close()
+            os.close(self._file)
         self._feel(time.monotonic() - self._began_at)
         return self._come == self._want.limit
 
@@ -151,33 +165,59 @@ class LogTransfer:
         elif self.next_portion and seconds > 2.0:
             self.next_portion = max(LONG, self.next_portion // 2)
 
-    def _behind(self) -> int:
-        return self._want.offset + self._want.limit + _APART
-
     def _beat(self, _: bytes) -> None:
         self._lead.show_beat()
         self._site.check_time()
         self._bounds.check_time()
+        if self._full_at and time.monotonic() - self._full_at > _LINGER:
+            raise _Whole
 
-    def _end(self) -> int:
-        """Return the offset beyond which the host is to write nothing."""
-        if self._goes:
-            return self._want.offset + self._want.limit
-        return self._behind() + _NOISE
-
-    def _look(self, at: int) -> bytes:
-        """See how far the file has come; return the words for the host."""
+    def _take(self, pipe: int) -> int:
+        """Take the next bytes of the session; return how many these were."""
         if not self._goes:
-            return self._find_fence(at - self._behind())
+            return self._take_noise(pipe)
+        left = self._want.limit - self._come
+        if not left:
+            if os.read(pipe, 1):
+                raise self._bounds.broke("more of a log than it was asked for")
+            return 0
+        try:
+            count = _move_bytes(pipe, self._file, min(_MOST, left))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            failed = not_written(self._path, error)
+            if not is_disk_full(error):
+                raise failed from error
+            self._site.unwritten[self._job_id] = failed
+            raise _Enough from error
+        self._come += count
+        self._bounds.log(count)
+        self._look()
+        return count
+
+    def _answer(self) -> bytes:
+        """Return the word that has the host go on, once it has said the fence."""
+        return protocol.GO if self._goes else b""
+
+    def _take_noise(self, pipe: int) -> int:
+        piece = os.read(pipe, _NOISE)
+        self._said += piece
+        if len(self._said) > _NOISE + len(self._fence):
+            raise _Enough
+        if self._said.endswith(self._fence):
+            if not self._leads():
+                raise _Enough
+            self._goes = True
+            self._bounds.live()
+        return len(piece)
+
+    def _look(self) -> None:
+        """Tell of what has come, and see whether that is enough for now."""
         if not self._site.room():
             raise _Enough
-        last = self._come
-        self._come = max(0, min(at - self._want.offset, self._want.limit))
-        self._bounds.log(self._come - last)
-        if at > self._end():
-            raise self._bounds.broke("more of a log than it was asked for")
         if self._come == self._want.limit:
-            self._linger()
+            self._full_at = time.monotonic()
         if self._on_log is not None:
             end = self._want.offset + self._come
             self._on_log(self._job_id, self._want.offset, end)
@@ -190,67 +230,11 @@ class LogTransfer:
             self._called = self._is_called(now)
             if self._called:
                 raise _Enough
-        return b""
-
-    def _linger(self) -> None:
-        """Let the session end by itself, if it does so soon: all is here."""
-        now = time.monotonic()
-        self._full_at = self._full_at or now
-        if now - self._full_at > _LINGER:
-            raise _Whole
 
     def _is_called(self, now: float) -> bool:
         if self._site.store.newest_intent(self._site.site_id) > self._newest:
             return True
         return now - self._began_at >= _LONG_TURN and not self._bell.is_alone()
-
-    def _find_fence(self, length: int) -> bytes:
-        if length > _NOISE:
-            raise _Enough
-        said = os.pread(self._file, length, self._behind()) if length > 0 else b""
-        if not said.endswith(self._fence):
-            return b""
-        self._cut(self._want.offset)
-        os.lseek(self._file, self._want.offset, os.SEEK_SET)
-        self._goes = True
-        self._bounds.live()
-        return protocol.GO
-
-    def _cut(self, size: int) -> None:
-        """Cut off bytes that do not count, unless another leads and counts more."""
-        with self._site.store.write():
-            if not self._leads():
-                raise _Enough
-            try:
-                os.ftruncate(self._file, size)
-            except OSError as error:
-                raise not_written(self._path, error) from error
-
-    def _at(self) -> int:
-        return os.lseek(self._file, 0, os.SEEK_CUR)
-
-    def _settle(self) -> None:
-        """Wait, briefly, until nobody writes to the file any more.
-
-        The session was closed from here; a master still has it open for an instant.
-        """
-        end = time.monotonic() + _LINGER
-        last = -1
-        while last != self._at() and time.monotonic() < end:
-            last = self._at()
-            time.sleep(_SETTLE)
-
-    def _close(self) -> None:
-        try:
-            over = self._at() > self._end()
-            if over:
-                self._settle()
-            if over or not self._goes:
-                self._cut(self._end() if self._goes else self._want.offset)
-        except _Enough:  # who leads now sees to it, should it matter
-            return
-        finally:
-            os.close(self._file)
 
     def _leads(self) -> bool:
         return self._site.generation() == self._lead.generation

@@ -10,9 +10,6 @@ from .. import errors, protocol
 from ..owned import open_owned
 from .bounds import ReplyBounds
 
-#: What a disk without room says: no log can come, and the rest of the round counts.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 class ReplySink:
     """The sink of one session.
@@ -101,7 +98,7 @@ class ReplySink:
                 rest, offset = rest[done:], offset + done
         except OSError as error:
             failed = not_written(self._log_path(job_id), error)
-            if error.errno not in _FULL:
+            if not is_disk_full(error):
                 raise failed from error
             self.unwritten[job_id] = failed
 
@@ -109,6 +106,11 @@ class ReplySink:
 def open_log(path: str) -> int:
     """Open the file of a job's log, which may be a new one, to read and to write."""
     return open_owned(path, os.O_RDWR | os.O_CREAT)
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Tell whether no log can come for now, while the rest of a round counts."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def not_written(path: str, error: OSError) -> errors.StoreError:

@@ -8,7 +8,7 @@ it, under the gate, where there is none.
 from __future__ import annotations
 
 from ..settings import Settings
-from .base import CallerHooks, Completed, ConnState, Sink, StdoutFile, Transport
+from .base import CallerHooks, Completed, ConnState, Sink, StdoutTaker, Transport
 from .identity.identity import Identity, check_rundir, choose_rundir, local_identity
 from .process import find_program
 
@@ -18,7 +18,7 @@ __all__ = [
     "ConnState",
     "Identity",
     "Sink",
-    "StdoutFile",
+    "StdoutTaker",
     "Transport",
     "check_rundir",
     "choose_rundir",

@@ -20,24 +20,20 @@ else:
 Sink = Callable[[bytes], None]
 
 
-class StdoutFile(Record):
-    """A file that takes a session's stdout in place of a sink, which only beats then.
+class StdoutTaker(Record):
+    """Takes a session's stdout itself, in place of a sink, which only beats then.
 
-    The other side writes to the very open file that ``fd`` is, so that its offset is
-    one for both: whoever moves it (lseek(2)) says where the next bytes go.
+    ``take`` is called with the end of a pipe, which does not block, whenever bytes may
+    be there; it returns how many it took, 0 at their end. It raises BlockingIOError if
+    there were none; any other exception abandons the session. What it leaves in the
+    pipe keeps the other side from sending more.
 
-    ``look`` is called with that offset soon after it has changed, and about once a
-    second. The first bytes that it returns follow on stdin, whose end comes only
-    after them; an exception of it abandons the session.
-
-    ``end`` returns the offset beyond which nothing is wanted: the closer the other
-    side is to it, the sooner ``look`` is called again. The kernel keeps nobody from
-    writing on.
+    ``answer`` is called after each; the first bytes that it returns follow on stdin,
+    whose end comes only after them.
     """
 
-    fd: int
-    look: Callable[[int], bytes]
-    end: Callable[[], int] | None = None
+    take: Callable[[int], int]
+    answer: Callable[[], bytes]
 
 
 #: How much of a session's stderr is kept; it is for error texts only.
@@ -79,7 +75,7 @@ class Transport(Protocol):
         stdin: bytes,
         timeout: float,
         sink: Sink,
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run one command line on the host and hand its stdout to ``sink``.
@@ -90,7 +86,7 @@ class Transport(Protocol):
             timeout: Seconds of silence (no byte out, none taken in) that are borne;
                 standard error is for error texts only, and no sign of life.
             sink: See :data:`Sink`.
-            into: A file that takes stdout instead.
+            into: Takes stdout instead.
             keep_stdin_open: Standard input ends only as we lose interest, so that a
                 command that reads it can end at once: sshd keeps a session as long as
                 its command.

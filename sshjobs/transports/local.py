@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CommandTimeout, HostUnreachable
-from .base import Completed, Sink, StdoutFile
+from .base import Completed, Sink, StdoutTaker
 from .env import build_plain_env, read_home
 from .identity.identity import Identity
 from .process import Child, spawn_program
@@ -28,7 +28,7 @@ class Local:
         stdin: bytes,
         timeout: float,
         sink: Sink,
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run one command line under ``sh``; see :class:`~.base.Transport`."""

@@ -30,7 +30,7 @@ from ...errors import (
 )
 from ...locks import unlink_if_there
 from ...settings import Settings
-from ..base import CallerHooks, Completed, Sink, StdoutFile
+from ..base import CallerHooks, Completed, Sink, StdoutTaker
 from ..env import build_ssh_env
 from ..gate import Gate, GateLost, hold_jump_slot, pause_before_next_try
 from ..identity.identity import Identity, check_rundir
@@ -258,7 +258,7 @@ class Fabric:
         stdin: bytes,
         timeout: float,
         sink: Sink,
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""

@@ -19,7 +19,7 @@ from ...errors import (
 from ...settings import Settings
 from ...startup.records import TYPE_CHECKING
 from ...startup.stdlib import signal
-from ..base import CallerHooks, Completed, Sink, StdoutFile
+from ..base import CallerHooks, Completed, Sink, StdoutTaker
 from ..identity.identity import Identity, check_rundir
 from ..pump import Pump, Silence
 from .master import PATIENCE, LiveMaster, find_usable_master, probe_master
@@ -132,7 +132,7 @@ class OpenSSH:
         stdin: bytes,
         timeout: float,
         sink: Sink,
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""

@@ -18,7 +18,7 @@ from sshjobs.rounds.log_state import is_end_known
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
-from sshjobs.transports import Completed, StdoutFile
+from sshjobs.transports import Completed, StdoutTaker
 from tests.fuzz import mutate, record
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -79,7 +79,7 @@ class _Host:
         stdin: bytes,
         timeout: float,
         sink: Callable[[bytes], None],
-        into: StdoutFile | None = None,
+        into: StdoutTaker | None = None,
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it, whatever was asked."""
