@@ -153,7 +153,9 @@ SETTINGS = (
         "wait_host",
         "seconds",
         60.0,
-        "how long a verb waits through cooldowns of a host",
+        "how long a verb goes on with a host that fails, is in cooldown or says "
+        "nothing: no further try begins after it, and the one that goes on then ends "
+        "(but each may take conn_timeout and banner_timeout, and be silent for 10 s)",
     ),
     Setting(
         "refused_retry",

@@ -273,6 +273,20 @@ def test_a_wait_ends_in_the_middle_of_a_round(host: Host) -> None:
     leader.communicate()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["submit", "poll", "logs", "kill", "reap"])
+def test_a_host_that_is_silent_is_not_borne_for_longer_than_wait_host(
+    host: Host, verb: str
+) -> None:
+    host.cli.env |= {"SSHJOBS_COMMAND_TIMEOUT": "200", "SSHJOBS_WAIT_HOST": "12"}
+    host.cli.env["SSHJOBS_MAX_RECONNECT_ATTEMPTS"] = "9"
+    host.lying("fence-then-silence")
+    before = host.cli.hosts()["sessions"]
+    ended = host.verb(verb)
+    assert ended.status in (69, 75) and "wait-host 12 s" in ended.err, ended
+    assert host.cli.hosts()["sessions"] - before <= 2
+
+
 def asleep(pid: int) -> bool:
     """Tell whether a process leads a round: it blocks the stops of a terminal."""
     status = Path(f"/proc/{pid}/status").read_text()

@@ -48,3 +48,25 @@ def test_a_refused_session_does_not_end_the_wait_for_a_door(place: Site) -> None
     for _ in range(place.settings.conn_retry_attempts + 1):
         patience.count_failure(errors.Throttled("h", "closed before authentication"))
         patience.next_try(cool_down(place))
+
+
+def test_who_has_waited_long_enough_begins_nothing_more(place: Site) -> None:
+    place.settings = place.settings.replace(wait_host=0.0)
+    patience = RetryBudget(place)
+    assert patience.next_try(place.clock()) <= place.clock()
+    patience.count_failure(errors.CommandTimeout("h", "nothing came"))
+    with pytest.raises(errors.CommandTimeout, match="--wait-host 0 s"):
+        patience.next_try(cool_down(place))
+
+
+def test_a_silent_session_ends_with_the_time_to_wait(place: Site) -> None:
+    """A whole round begins it anew; so long as files of a login take, it may be."""
+    place.settings = place.settings.replace(command_timeout=100.0, wait_host=40.0)
+    patience = RetryBudget(place)
+    assert 30.0 < place.silence() <= 40.0
+    place.bears_until -= 35.0
+    assert place.silence() == 10.0
+    patience.reset_budget()
+    assert 30.0 < place.silence() <= 40.0
+    place.settings = place.settings.replace(command_timeout=3.0)
+    assert place.silence() == 3.0

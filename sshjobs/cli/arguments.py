@@ -110,8 +110,8 @@ JSON_ERR = Arg(
 
 WAIT_HOST = Arg(
     "--wait-host",
-    "how long to wait for a host that cannot be reached now, cooldowns included, "
-    "before giving up with 69 (setting wait_host, default 60)",
+    "how long to go on with a host that cannot be reached or is silent, cooldowns "
+    "included, before giving up with 69 or 75 (setting wait_host, default 60)",
     "seconds",
     "S",
 )

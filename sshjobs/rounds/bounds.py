@@ -69,11 +69,16 @@ class Bounds:
         host: Its name, for the error.
         settings: Those in force for it.
         sent: How many bytes of program it has to take in first.
+        silence: For how long nothing that was asked for may come; None for the
+            setting.
     """
 
-    def __init__(self, host: str, settings: Settings, sent: int) -> None:
+    def __init__(
+        self, host: str, settings: Settings, sent: int, silence: float | None = None
+    ) -> None:
         self._host = host
         self._settings = settings
+        self._silence = settings.command_timeout if silence is None else silence
         self._sending = sent / _RATE
         now = time.monotonic()
         self._began_at = self._lived_at = now
@@ -113,7 +118,7 @@ class Bounds:
         It is called while bytes come: silence is seen to by the session itself.
         """
         now = time.monotonic()
-        silence = self._settings.command_timeout
+        silence = self._silence
         allowed = silence if self._begun else silence + self._sending
         if now - self._lived_at > allowed:
             raise CommandTimeout(
@@ -135,9 +140,14 @@ class ReplyBounds(Bounds):
     """Watches over the reply to one request."""
 
     def __init__(
-        self, host: str, settings: Settings, request: Request, sent: int
+        self,
+        host: str,
+        settings: Settings,
+        request: Request,
+        sent: int,
+        silence: float | None = None,
     ) -> None:
-        super().__init__(host, settings, sent)
+        super().__init__(host, settings, sent, silence)
         wanted = (request.starts, request.checks, request.reaps, request.logs)
         ids = [one.job_id for some in wanted for one in some]
         ids += [check.job_id for check in request.forgets]

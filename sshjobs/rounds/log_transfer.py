@@ -122,7 +122,8 @@ class LogTransfer:
         self._began_at = self._looked_at = 0.0
         self._called = False
         self._full_at = 0.0
-        self._bounds = Bounds(site.identity.host, site.settings, 0)
+        self._silence = site.silence()
+        self._bounds = Bounds(site.identity.host, site.settings, 0, self._silence)
 
     def run(self, transport: Transport) -> bool:
         """Bring it; return whether to try that again, should there be more.
@@ -144,7 +145,7 @@ class LogTransfer:
             transport.run(
                 "exec sh",
                 stdin=program,
-                timeout=self._site.settings.command_timeout,
+                timeout=self._silence,
                 sink=self._beat,
                 into=StdoutTaker(self._take, self._answer),
             )

@@ -7,8 +7,12 @@ import time
 
 from .. import errors
 from ..errors import SshJobsError, TransportError
+from ..startup.records import TYPE_CHECKING
 from .cooldown import cause_of, cooldown_end, is_permanent
 from .site import Site
+
+if TYPE_CHECKING:
+    from ..store import SiteRow
 
 #: How long a host that refused a session is not watched.
 _UNWATCHED = 600.0
@@ -56,11 +60,9 @@ class RetryBudget:
         self._failures = row.failures
         self._bad_rounds = row.bad_rounds
         self._round_at = row.round_started_at
-        self._deadline = time.monotonic() + settings.wait_host
-        self._refusals = 0
-        self._not_before = 0.0
         self._refusal: SshJobsError | None = None
         self._refused_at = (0, 0)  # what had failed by then
+        self.reset_budget()
 
     def next_try(self, now: float) -> float:
         """Return from when on a round may be tried; raise if patience is out."""
@@ -83,9 +85,15 @@ class RetryBudget:
             raise _hinting(cause, _tries(settings.conn_retry_attempts))
         if row.bad_rounds - self._bad_rounds >= settings.max_reconnect_attempts:
             raise _hinting(cause, _rounds(settings.max_reconnect_attempts))
-        if end > now and end - now > self._deadline - time.monotonic():
+        left = self._deadline - time.monotonic()
+        if end > now and end - now > left:
             raise self._out_of_time(cause, end - now)
+        if left <= 0.0 and self._has_failed(row):
+            raise _hinting(cause, f"given up after --wait-host {settings.wait_host:g} s")
         return end
+
+    def _has_failed(self, row: SiteRow) -> bool:
+        return row.failures > self._failures or row.bad_rounds > self._bad_rounds
 
     def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
         bound = self._site.settings.wait_host
@@ -98,6 +106,7 @@ class RetryBudget:
     def reset_budget(self) -> None:
         """A whole round came back."""
         self._deadline = time.monotonic() + self._site.settings.wait_host
+        self._site.bears_until = self._deadline
         self._refusals = 0
         self._not_before = 0.0
         self._refusal = None

@@ -79,7 +79,8 @@ class Round:
         program = protocol.build(self._summed(request), nonce)
         settings, host = self._site.settings, self._site.identity.host
         reply = protocol.Reply(nonce, host)
-        self._bounds = ReplyBounds(host, settings, request, len(program))
+        silence = self._site.silence()
+        self._bounds = ReplyBounds(host, settings, request, len(program), silence)
         sink = ReplySink(
             reply,
             Asked(request, host).check,
@@ -93,7 +94,7 @@ class Round:
             ran = transport.run(
                 "exec sh",
                 stdin=program,
-                timeout=settings.command_timeout,
+                timeout=silence,
                 sink=sink,
             )
         except (errors.SessionRefused, errors.HostUnreachable):
@@ -141,7 +142,7 @@ class Round:
         from .obstacles import runs_our_programs
 
         runs_programs = runs_our_programs(
-            transport, self._site.settings.command_timeout
+            transport, self._site.silence()
         )
         self._beat()
         return not runs_programs

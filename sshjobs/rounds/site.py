@@ -12,6 +12,11 @@ from ..settings import BY_NAME, Settings
 from ..store import SiteRow, Store
 
 
+#: However little is left of wait_host, a session may be silent for so long: start-up
+#: files of a login take some seconds (conda, modules).
+_SHORTEST_SILENCE = 10.0
+
+
 class TimeUp(Exception):
     """Who leads was to wait no longer than until now; what has come counts."""
 
@@ -60,6 +65,8 @@ class Site:
         self.unwritten: dict[str, errors.StoreError] = {}
         #: The instant of the monotonic clock at which its caller gives up, if any.
         self.until: float | None = None
+        #: The one at which it has borne the host's failures for long enough.
+        self.bears_until = float("inf")
         self.turn = 0.0  # seconds left to who led the last round, to lead the next
 
     def __repr__(self) -> str:
@@ -69,6 +76,11 @@ class Site:
         """Raise once the caller's time is up; called about once a second."""
         if self.until is not None and time.monotonic() >= self.until:
             raise TimeUp
+
+    def silence(self) -> float:
+        """Return how long the host may be silent in a session that begins now."""
+        left = max(_SHORTEST_SILENCE, self.bears_until - time.monotonic())
+        return min(self.settings.command_timeout, left)
 
     def room(self) -> int:
         """Return how many bytes of logs this machine's disk may still take."""
