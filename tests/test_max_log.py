@@ -58,3 +58,15 @@ def test_a_long_log_is_fetched_up_to_its_bound_only(cli: Cli) -> None:
 def test_the_setting_is_the_default_of_the_flag(cli: Cli) -> None:
     cli.env["SSHJOBS_MAX_LOG_BYTES"] = "4"
     assert cli("run", cli.host, "--", "echo hello").raw == b"hell"
+
+
+def test_a_line_of_a_batch_has_a_bound_of_its_own(cli: Cli) -> None:
+    lines = b"""{"command": "echo hello", "max_log_bytes": 2}
+{"command": "echo hello", "max_log_bytes": 0}
+echo hello
+"""
+    words = ("submit", cli.host, "--max-log-bytes", "4", "--from", "-")
+    ids = cli.ok(*words, stdin=lines).out.split()
+    cli.ok("wait")
+    logs = [cli("logs", job).raw for job in ids]
+    assert logs == [b"he", b"hello\n", b"hell"]

@@ -65,6 +65,7 @@ _SETTINGS = (
     "command_timeout",
     "max_reconnect_attempts",
     "wait_host",
+    "max_log_bytes",
 )
 
 # Variables reach the job through the environment of sshjobs, under names that mean
@@ -95,7 +96,9 @@ class SSHJobOperator(BashOperator):
         once: No new attempt when the job of this key has ended badly.
         shell: Runs the command, as SHELL FILE.
         cwd: Directory on the host.
+        login: A login shell runs the command.
         wait_host: Seconds to wait for a host that cannot be reached.
+        max_log_bytes: So much of the job's log comes home; the rest stays on the host.
     """
 
     template_fields: Sequence[str] = (
@@ -135,7 +138,9 @@ class SSHJobOperator(BashOperator):
         once: bool = False,
         shell: str | None = None,
         cwd: str | None = None,
+        login: bool = False,
         wait_host: float | None = None,
+        max_log_bytes: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(bash_command="", **kwargs)
@@ -156,7 +161,9 @@ class SSHJobOperator(BashOperator):
         self.once = once
         self.shell = shell
         self.cwd = cwd  # BashOperator's own is the worker's; it is not used here
+        self.login = login
         self.wait_host = wait_host
+        self.max_log_bytes = max_log_bytes
 
     #: The verb of sshjobs that the task runs.
     verb = "run"
@@ -223,6 +230,7 @@ class SSHJobOperator(BashOperator):
         words = [*find_program(), self.verb, where.host]
         words += ["--name", f"{ti.dag_id}.{ti.task_id}{mapped}", "--key", self.key]
         words += ["--once"] if self.once else []
+        words += ["--login"] if self.login else []
         for flag in ("timeout", "cleanup", "shell", "cwd"):
             value = getattr(self, flag)
             words += [] if value is None else [f"--{flag}", str(value)]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 #: What one line of ``--from`` may say of a job.
 _FIELDS = frozenset(
-    "command name key once env cwd timeout shell login cleanup stdin".split()
+    "command name key once env cwd timeout shell login cleanup stdin "
+    "max_log_bytes".split()
 )
 
 
@@ -88,6 +89,7 @@ def _build_job_request(
         key=values.get("key") or "",
         once=bool(values.get("once")),
         cleanup=values.get("cleanup"),
+        max_log_bytes=values.get("max_log_bytes"),
     )
 
 

@@ -55,7 +55,6 @@ class RetryBudget:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        settings = site.settings
         row = site.row()
         self._failures = row.failures
         self._bad_rounds = row.bad_rounds
@@ -89,7 +88,9 @@ class RetryBudget:
         if end > now and end - now > left:
             raise self._out_of_time(cause, end - now)
         if left <= 0.0 and self._has_failed(row):
-            raise _hinting(cause, f"given up after --wait-host {settings.wait_host:g} s")
+            raise _hinting(
+                cause, f"given up after --wait-host {settings.wait_host:g} s"
+            )
         return end
 
     def _has_failed(self, row: SiteRow) -> bool:

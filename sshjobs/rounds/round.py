@@ -141,9 +141,7 @@ class Round:
             return True
         from .obstacles import runs_our_programs
 
-        runs_programs = runs_our_programs(
-            transport, self._site.silence()
-        )
+        runs_programs = runs_our_programs(transport, self._site.silence())
         self._beat()
         return not runs_programs
 

@@ -11,7 +11,6 @@ from .. import errors, transports
 from ..settings import BY_NAME, Settings
 from ..store import SiteRow, Store
 
-
 #: However little is left of wait_host, a session may be silent for so long: start-up
 #: files of a login take some seconds (conda, modules).
 _SHORTEST_SILENCE = 10.0

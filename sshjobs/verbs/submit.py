@@ -28,6 +28,7 @@ class JobRequest(Record):
     key: str = ""
     once: bool = False
     cleanup: str | None = None  # None: the setting
+    max_log_bytes: int | None = None  # None: the setting
     id: str = ""  # the id that it is to have, "" for a fresh one
 
 
@@ -124,9 +125,21 @@ def check_job_request(job_request: JobRequest) -> JobRequest:
         raise errors.SpecError(
             f"{job_request.cleanup!r} is not one of {', '.join(CLEANUP)}"
         )
+    if not _is_count_or_none(job_request.max_log_bytes):
+        raise errors.SpecError(
+            "max_log_bytes is a number of bytes, 0 for all, not "
+            f"{job_request.max_log_bytes!r:.60}"
+        )
     if job_request.once and not job_request.key:
         raise errors.SpecError("--once goes with --key")
     return job_request
+
+
+def _is_count_or_none(value: object) -> bool:
+    if value is None:
+        return True
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return is_number and value in range(1 << 62)
 
 
 def _find_completed_job(
@@ -208,7 +221,11 @@ def _build_job(coordinator: Coordinator, job_request: JobRequest, now: float) ->
         env_names=" ".join(name for name, _ in spec.env),
         timeout=spec.timeout,
         cleanup=job_request.cleanup or coordinator.settings.cleanup,
-        max_log_bytes=coordinator.settings.max_log_bytes,
+        max_log_bytes=(
+            coordinator.settings.max_log_bytes
+            if job_request.max_log_bytes is None
+            else job_request.max_log_bytes
+        ),
         submitted_at=now,
     )
 
