@@ -160,6 +160,21 @@ class JobNotFound(JobError, LookupError):
     exit_status = 64
 
 
+class NothingSelected(JobNotFound):
+    """No job here meets the conditions of a selection; nothing was done.
+
+    Args:
+        conditions: The flags, as they may be typed.
+    """
+
+    def __init__(self, conditions: str) -> None:
+        super().__init__("", f"no job in this machine's record matches {conditions}")
+        self.args = (conditions,)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
 class JobFailed(JobError):
     """The job ended, and not well."""
 
@@ -242,6 +257,7 @@ _BY_NAME: dict[str, type[SshJobsError]] = {
         HostError,
         JobError,
         JobNotFound,
+        NothingSelected,
         JobFailed,
         StoreError,
     )

@@ -71,7 +71,9 @@ def _read_value(arg: Arg, raw: Any) -> Any:
     if arg.kind == "flag":
         return raw
     try:
-        return [arg.read(word) for word in raw] if arg.takes_many else arg.read(raw)
+        if arg.takes_many:
+            return [value for word in raw for value in arg.read_each(word)]
+        return arg.read(raw)
     except SpecError as error:
         raise SpecError(f"--{arg.dest.replace('_', '-')}: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import SpecError
 from ..model import CLEANUP, check_port, seconds
 from ..startup.records import TYPE_CHECKING, Record
+from ..states import STATES
 
 if TYPE_CHECKING:
     from typing import Any
@@ -17,7 +18,8 @@ class Arg(Record):
     ``count`` and ``port`` are ``int``, ``seconds`` is ``float``; each of them
     ``None`` if not given. ``flag`` is ``bool``. ``list`` (positional, any number)
     and ``rest`` (positional, all that follows) are lists of ``str``, and so is
-    whatever may be repeated.
+    whatever may be repeated; a ``hosts`` and a ``choice`` of these take several values
+    with commas between them, too.
     """
 
     name: str
@@ -54,6 +56,16 @@ class Arg(Record):
         if self.takes_many:
             return []
         return False if self.kind == "flag" else None
+
+    def read_each(self, text: str) -> list[Any]:
+        """Read a word for an argument whose value is a list.
+
+        Raises:
+            SpecError: the argument does not take the word.
+        """
+        if self.repeat and self.kind in ("hosts", "choice"):
+            return [self.read(word) for word in text.split(",")]
+        return [self.read(text)]
 
     def read(self, text: str) -> Any:
         """Turn one word that the user typed into a value.
@@ -118,7 +130,7 @@ WAIT_HOST = Arg(
 
 
 #: Flags of ssh, named as there: they say where HOST is. Keep in sync with
-#: ``handlers._yield_ssh_options``.
+#: ``ssh_flags._yield_ssh_options``.
 SSH = (
     Arg("-p", "as of ssh: the port of HOST", "port", "PORT"),
     Arg("-l", "as of ssh: the user to log in as", metavar="USER"),
@@ -151,14 +163,44 @@ HOST = Arg(
 )
 
 
-ONLY_HOST = Arg("--host", "only the jobs of this host", metavar="H")
-
-
-JOB = Arg("job", "id, unique beginning of one, or key:K", metavar="JOB")
+ONLY_HOST = Arg(
+    "--host",
+    "only the jobs of this host, or of hosts that match a pattern",
+    "hosts",
+    "H",
+    True,
+)
 
 
 JOBS = Arg(
-    "job", "ids, unique beginnings, or key:K; none: all that are active", "list", "JOB"
+    "job",
+    "ids, unique beginnings of ids, names, patterns of names, key:K",
+    "list",
+    "JOB",
+)
+
+
+#: Flags that say which jobs are meant, beside JOB. Keep in sync with
+#: ``selections.read_criteria_flags``.
+SELECT = (
+    ONLY_HOST,
+    Arg("--name", "only jobs of this name, or pattern of names", "text", "N", True),
+    Arg("--key", "only the jobs of this key, or pattern of keys", "text", "K", True),
+    Arg(
+        "--state",
+        "only jobs in this state",
+        "choice",
+        "S",
+        True,
+        choices=STATES,
+    ),
+    Arg(
+        "--since",
+        "only jobs that were active since then: 2h (a span ago), 10:04, today, "
+        "2026-05-01, 2026-05-01T10:04",
+        metavar="T",
+    ),
+    Arg("--allow-empty", "if no job is meant, end with 0 and say nothing", "flag"),
 )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from .. import errors, states
-from ..errors import SpecError, SshJobsError
+from ..errors import SshJobsError
 from ..model import Job, printable
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
@@ -33,6 +33,11 @@ from .output import (
     report_os_error,
     warn_of_other_command,
     write_to_stdout,
+)
+from .selections import (
+    build_confirmation,
+    note_if_none_is_active,
+    read_criteria_flags,
 )
 
 if TYPE_CHECKING:
@@ -113,47 +118,11 @@ def _recode_value(name: str, value: Any) -> Any:
 def _build_settings_flags(values: Values) -> dict[str, Any]:
     names = ("wait_host", "cleanup", "max_log_bytes")
     flags = {name: values[name] for name in names if values.get(name) is not None}
-    if values.get("F") == "" or "" in (values.get("i") or ()):
-        raise SpecError("arguments -F and -i: a path is empty")
-    if values.get("F"):
-        flags["ssh_config"] = values["F"]
-    words = list(_yield_ssh_options(values))
-    if words:
-        import shlex
+    if any(values.get(letter) not in (None, []) for letter in "pliJFo"):
+        from .ssh_flags import build_ssh_settings
 
-        flags["ssh_options"] = shlex.join(words)
-    if (words or "ssh_config" in flags) and not values.get("host"):
-        raise SpecError("-p, -l, -i, -J, -F and -o say where a host is: name it")
+        flags |= build_ssh_settings(values)
     return flags
-
-
-def _yield_ssh_options(values: Values) -> Iterator[str]:
-    """Yield the flags of ssh as its options (``ssh -o``)."""
-    for letter, name in (("p", "Port"), ("l", "User"), ("J", "ProxyJump")):
-        if values.get(letter) is not None:
-            yield f"{name}={values[letter]}"
-    for path in values.get("i") or ():
-        yield f"IdentityFile={_quote_for_ssh_config(_make_path_absolute(path))}"
-    yield from values.get("o") or ()
-
-
-def _make_path_absolute(path: str) -> str:
-    """Return the absolute path of a key: another process may use it elsewhere."""
-    if path[0] in "/~%$":
-        return path
-    try:
-        return os.path.abspath(path)
-    except FileNotFoundError as error:
-        raise SpecError(
-            f"argument -i: {path!r} is relative to this directory, which is gone"
-        ) from error
-
-
-def _quote_for_ssh_config(text: str) -> str:
-    """Return a text as one word of ssh_config(5)."""
-    if text and not set(text) & set(" \t\"'\\#"):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def handle_submit(ctx: Context, values: Values) -> int:
@@ -245,15 +214,16 @@ def handle_poll(ctx: Context, values: Values) -> int:
     from ..verbs.poll import poll_jobs
 
     sensor = bool(values.get("sensor"))
+    criteria = read_criteria_flags(values)
     results = poll_jobs(
         ctx,
-        values.get("job") or (),
-        host=values.get("host"),
-        key=values.get("key"),
+        criteria,
         adopt=bool(values.get("adopt")),
         sensor=sensor,
         show=build_job_printer(values),
     )
+    if not (sensor or values.get("adopt")):
+        note_if_none_is_active(criteria, results)
     status = report_host_errors(results)
     if results.any_bad():
         return 1
@@ -265,13 +235,14 @@ def handle_poll(ctx: Context, values: Values) -> int:
 def handle_wait(ctx: Context, values: Values) -> int:
     from ..verbs.wait import wait_for_jobs
 
+    criteria = read_criteria_flags(values)
     results = wait_for_jobs(
         ctx,
-        values.get("job") or (),
-        host=values.get("host"),
+        criteria,
         timeout=values.get("timeout"),
         show=build_job_printer(values),
     )
+    note_if_none_is_active(criteria, results)
     status = report_host_errors(results)
     if status:
         return status
@@ -281,10 +252,26 @@ def handle_wait(ctx: Context, values: Values) -> int:
 
 
 def handle_logs(ctx: Context, values: Values) -> int:
-    from ..verbs.logs import copy_log
-    from ..verbs.selection import find_job
+    from ..verbs.selection import select_jobs
 
-    job = find_job(ctx, values["job"])
+    found = select_jobs(ctx, read_criteria_flags(values, must_say="logs"))
+    ids = [job_id for jobs in found.every.values() for job_id in jobs]
+    status = 0
+    for number, job_id in enumerate(ids):
+        job = ctx.store.job(job_id)
+        if job is None:
+            raise errors.JobNotFound(job_id, "is no longer in this machine's record")
+        if len(ids) > 1:
+            name = printable(job.name or job.key)
+            title = f"==> {job.id} {name}".rstrip() + " <==\n"
+            write_to_stdout(("\n" * bool(number) + title).encode())
+        status = _copy_one_log(ctx, values, job) or status
+    return status
+
+
+def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
+    from ..verbs.logs import copy_log
+
     job = copy_log(
         ctx,
         job,
@@ -301,15 +288,17 @@ def handle_logs(ctx: Context, values: Values) -> int:
 
 
 def handle_show(ctx: Context, values: Values) -> int:
-    from ..verbs.selection import find_job
+    from ..verbs.selection import select_recorded_jobs
 
-    job = find_job(ctx, values["job"])
-    if values.get("json"):
-        print(format_json(job._asdict()))
-    else:
-        from ..display.text import yield_record_lines
+    criteria = read_criteria_flags(values, must_say="show")
+    jobs = select_recorded_jobs(ctx, criteria, every_attempt=False)
+    for number, job in enumerate(jobs):
+        if values.get("json"):
+            print(format_json(job._asdict()))
+        else:
+            from ..display.text import yield_record_lines
 
-        print("\n".join(yield_record_lines(job)))
+            print("\n" * bool(number) + "\n".join(yield_record_lines(job)))
     return 0
 
 
@@ -318,7 +307,11 @@ def handle_kill(ctx: Context, values: Values) -> int:
 
     forget = bool(values.get("forget"))
     results = kill_jobs(
-        ctx, values["job"], show=build_job_printer(values), forget=forget
+        ctx,
+        read_criteria_flags(values, must_say="kill"),
+        show=build_job_printer(values),
+        forget=forget,
+        confirm=build_confirmation(values),
     )
     return report_host_errors(results)
 
@@ -331,7 +324,7 @@ def handle_reap(ctx: Context, values: Values) -> int:
         return 0
     results = reap_jobs(
         ctx,
-        host=values.get("host"),
+        read_criteria_flags(values),
         older_than=values.get("older_than") or 0.0,
         orphans=bool(values.get("orphans")),
         dry_run=bool(values.get("dry_run")),
@@ -343,7 +336,7 @@ def handle_reap(ctx: Context, values: Values) -> int:
 
 def _build_tmpfiles_line(ctx: Context, values: Values) -> str:
     """Return a line for systemd-tmpfiles on the host, tmpfiles.d(5)."""
-    base = ctx.settings(values.get("host") or "").remote_base_dir
+    base = ctx.settings("".join(values["host"][:1])).remote_base_dir
     base = "%h" + base[1:] if base.startswith("~") else base
     days = max(1, round((values.get("older_than") or 30 * 86400.0) / 86400.0))
     return f"e {base}/jobs - - - {days}d"
@@ -352,9 +345,7 @@ def _build_tmpfiles_line(ctx: Context, values: Values) -> str:
 def handle_list(ctx: Context, values: Values) -> int:
     from ..verbs.selection import select_recorded_jobs
 
-    for job in select_recorded_jobs(
-        ctx, host=values.get("host"), state=values.get("state")
-    ):
+    for job in select_recorded_jobs(ctx, read_criteria_flags(values)):
         print_job(values, job)
     return 0
 

@@ -9,16 +9,14 @@ argument of the verb has an entry under :attr:`Arg.dest`.
 
 from __future__ import annotations
 
-from ..states import STATES
 from .arguments import (
     COMMAND,
     CONTACT,
     HOST,
-    JOB,
     JOBS,
     JSON,
     JSON_ERR,
-    ONLY_HOST,
+    SELECT,
     SPEC,
     SSH,
     WAIT_HOST,
@@ -56,7 +54,12 @@ RUN_STATUSES = (
     (70, "LOST: the host has neither an end nor a process of the job"),
 )
 
-_JOB_FORMS = "JOB is an id, the beginning of one that no other id shares, or key:K."
+_JOB_FORMS = """\
+JOB is an id, a name, the beginning of an id that no other id shares, a pattern
+of names ('sweep-*'), or key:K (K may be a pattern, too). A job without a name
+goes by its key. A flag that stands twice means either value, several flags mean
+jobs that meet all of them, and so it is with JOB. Of a key the newest attempt
+counts. If no job is meant, nothing is done, and the command ends with 64."""
 _HOST_FORMS = """\
 HOST is a name as you would type it after ssh, ssh://USER@NAME:PORT too, or local
 for this machine (ssh:local is the ssh_config alias of that name)."""
@@ -145,7 +148,7 @@ _POLL = Verb(
     f"""Ask the hosts once, and print one line for each job.
 
 One round per host, shared with all that ask at the same time; hosts are asked
-side by side. Without JOB: every job that is active.
+side by side. Without JOB, or with --host alone: every job that is active.
 {_JOB_FORMS}
 
 A host that cannot be asked changes no state: the job keeps its last one, the
@@ -155,8 +158,7 @@ With --sensor, for Airflow and cron: 0 when all are COMPLETED, 75 while one is
 not final, 1 when one ended badly.""",
     (
         JOBS,
-        ONLY_HOST,
-        Arg("--key", "the job that has this key", metavar="K"),
+        *SELECT,
         Arg("--sensor", "0 completed, 75 not yet, 1 ended badly", "flag"),
         Arg(
             "--adopt",
@@ -167,62 +169,77 @@ not final, 1 when one ended badly.""",
         *SSH,
         *CONTACT,
     ),
-    ("sshjobs poll", "sshjobs poll key:night-2026-05-01 --sensor"),
+    (
+        "sshjobs poll",
+        "sshjobs poll key:night-2026-05-01 --sensor",
+        "sshjobs poll --host gpu1 --allow-empty",
+    ),
 )
 
 _WAIT = Verb(
     "wait",
     f"""Wait until jobs have ended, and print how.
 
-Without JOB: all that are active. All that wait for a host share one question a
-second (setting poll_interval).
+Without JOB, or with --host alone: all that are active. All that wait for a host
+share one question a second (setting poll_interval).
 {_JOB_FORMS}
 
 Ends with 0 when all are COMPLETED, 1 when one ended badly, 75 when --timeout
 came first; the jobs go on then.""",
     (
         JOBS,
-        ONLY_HOST,
+        *SELECT,
         Arg("--timeout", "how long to wait; the jobs are not touched", "seconds", "S"),
         *SSH,
         *CONTACT,
     ),
-    ("sshjobs wait", "sshjobs wait k3j5 --timeout 1h"),
+    (
+        "sshjobs wait",
+        "sshjobs wait k3j5 --timeout 1h",
+        "sshjobs wait 'sweep-*' --since today",
+    ),
 )
 
 _LOGS = Verb(
     "logs",
-    f"""Print the output of a job, byte for byte.
+    f"""Print the output of jobs, byte for byte.
 
 Standard output and standard error of the job, in the order in which they were
 written. Bytes that are here already are not asked for again, and a log can be
-read after the job was reaped.
+read after the job was reaped. The log of each of several jobs stands below a
+line that names its job.
 {_JOB_FORMS}
 
 With --follow it goes on until the job has ended and its last byte is here. A
 connection that breaks in between costs no byte and doubles none. It ends with
 1 if bytes are missing for good, since another machine has reaped the job.""",
     (
-        JOB,
+        JOBS,
+        *SELECT,
         Arg("--follow", "go on until the job has ended", "flag"),
         Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
         Arg("--tail", "begin with the last N lines that are there", "count", "N"),
         Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
+        *SSH,
         WAIT_HOST,
         JSON_ERR,
     ),
-    ("sshjobs logs k3j5 --follow", "sshjobs logs key:night-2026-05-01 --tail 20"),
+    (
+        "sshjobs logs k3j5 --follow",
+        "sshjobs logs key:night-2026-05-01 --tail 20",
+        "sshjobs logs --state FAILED --since 1h --tail 5",
+    ),
 )
 
 _SHOW = Verb(
     "show",
-    f"""Print all that is known of a job.
+    f"""Print all that is known of jobs.
 
 From the record on this machine; no host is asked. Values of the environment
 are not in it: they are gone from the record once the job has started.
 {_JOB_FORMS}""",
-    (JOB, JSON),
-    ("sshjobs show k3j5 --json",),
+    (JOBS, *SELECT, *SSH, JSON),
+    ("sshjobs show train", "sshjobs show k3j5 --json"),
 )
 
 _KILL = Verb(
@@ -233,6 +250,8 @@ TERM, then (setting kill_grace, default 10 s) KILL, to every process of the
 job's session, its group, their descendants, and those that carry the job's id
 in their environment. Returns when the end is known. A job that was not yet
 sent is CANCELLED and never sent. One that had ended by itself keeps its end.
+If anything but ids means more than one active job, those are shown, and at a
+terminal you are asked first (not with --yes).
 {_JOB_FORMS}
 
 A job on another machine of the host (a shared home, a container made anew) is
@@ -245,31 +264,43 @@ ended if the host can be asked again.
 
 Ends with 0 when each has ended, whichever way.""",
     (
-        Arg("job", "ids, unique beginnings, or key:K", "list", "JOB", required=True),
+        JOBS,
+        *SELECT,
+        Arg("--yes", "end several jobs without a question", "flag"),
         Arg(
             "--forget",
             "end nothing, and declare LOST jobs that you know to be gone",
             "flag",
         ),
+        *SSH,
         *CONTACT,
     ),
-    ("sshjobs kill k3j5", "sshjobs kill --forget k3j5"),
+    (
+        "sshjobs kill k3j5",
+        "sshjobs kill train",
+        "sshjobs kill 'sweep-*'",
+        "sshjobs kill --state PENDING --host gpu1 --yes",
+        "sshjobs kill --forget k3j5",
+    ),
 )
 
 _REAP = Verb(
     "reap",
-    """Bring ended jobs home and delete their directories on the host.
+    f"""Bring ended jobs home and delete their directories on the host.
 
 Only a job of ours that has ended, and has its record and its whole log on
 this machine, is deleted; symlinks are never followed. The log stays readable
 here for 90 days (setting record_ttl). A key is remembered on the host for 30
 days (setting key_ttl), so that its work is not done again because it was
 tidied away.
+Without JOB: every job that has ended.
+{_JOB_FORMS}
 
 With --orphans also job directories on the host of which this machine has no
 record, if they have ended and are older than --older-than.""",
     (
-        ONLY_HOST,
+        JOBS,
+        *SELECT,
         Arg(
             "--older-than",
             "only jobs that ended at least this long ago",
@@ -298,16 +329,18 @@ record, if they have ended and are older than --older-than.""",
 
 _LIST = Verb(
     "list",
-    """List the jobs of this machine's record.
+    f"""List the jobs of this machine's record.
 
-No host is asked: the states are the last ones known. sshjobs poll asks.""",
+No host is asked: the states are the last ones known. sshjobs poll asks.
+{_JOB_FORMS}
+But a list has the older attempts, too.""",
     (
-        ONLY_HOST,
-        Arg("--state", "only jobs in this state", "choice", "S", choices=STATES),
+        JOBS,
+        *SELECT,
         *SSH,
         JSON,
     ),
-    ("sshjobs list --state RUNNING",),
+    ("sshjobs list --state RUNNING", "sshjobs list 'sweep-*' --state FAILED,LOST"),
 )
 
 _CONNECT = Verb(

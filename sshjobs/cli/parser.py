@@ -104,12 +104,12 @@ def _read_flag_value(
         if text.startswith("-") and text != "-":
             _end_with_usage_error(verb, f"argument {arg.name}: expected one argument")
     try:
-        value = arg.read(text)
+        value = arg.read_each(text) if arg.repeat else arg.read(text)
     except SpecError as error:
         _end_with_usage_error(verb, f"argument {arg.name}: {error}")
     if not arg.repeat and values[arg.dest] is not None:
         _end_with_usage_error(verb, f"argument {arg.name}: given twice")
-    values[arg.dest] = [*values[arg.dest], value] if arg.repeat else value
+    values[arg.dest] = values[arg.dest] + value if arg.repeat else value
 
 
 def _assign_positionals(verb: Verb, words: list[str], values: dict[str, Any]) -> None:

@@ -16,6 +16,11 @@ from .schema import IS_ACTIVE, IS_FINAL
 if TYPE_CHECKING:
     from typing import Any
 
+    from .queries import Condition
+
+#: The order of jobs: by the instant of their submit.
+_AGE = "submitted_at, id"
+
 #: What :meth:`JobTable.few_active` calls few.
 _FEW = 4
 
@@ -121,8 +126,8 @@ class JobTable(JobFiles):
         return self._read_job(rows[0]) if rows else None
 
     def find(self, prefix: str) -> list[Job]:
-        """Return the jobs whose id begins with ``prefix``; two at the most."""
-        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ? LIMIT 2"
+        """Return the jobs whose id begins with ``prefix``."""
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ?"
         return [
             self._read_job(row) for row in self._fetch_rows(sql, [prefix, prefix + "{"])
         ]
@@ -149,8 +154,38 @@ class JobTable(JobFiles):
             args.append(quote_array(states))
         sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"
         with Seam(self.path):
-            for row in self._db.execute(sql + " ORDER BY submitted_at, id", args):
+            for row in self._db.execute(f"{sql} ORDER BY {_AGE}", args):
                 yield self._read_job(row)
+
+    def search(self, condition: Condition, order: str = _AGE) -> Iterator[Job]:
+        """Yield the jobs for which a condition holds, without holding them all.
+
+        Args:
+            order: Columns as of ORDER BY, from a table of the caller's own.
+        """
+        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {condition.sql} ORDER BY {order}"
+        with Seam(self.path):
+            for row in self._db.execute(sql, condition.args):
+                yield self._read_job(row)
+
+    def search_ids(self, condition: Condition) -> Iterator[tuple[str, str, str]]:
+        """Yield id, site and state of the jobs for which a condition holds.
+
+        Oldest first.
+        """
+        sql = f"SELECT id, site_id, state FROM jobs WHERE {condition.sql}"
+        with Seam(self.path):
+            yield from self._db.execute(f"{sql} ORDER BY {_AGE}", condition.args)
+
+    def any_job(self, condition: Condition) -> bool:
+        """Tell whether a condition holds for a job."""
+        sql = f"SELECT 1 FROM jobs WHERE {condition.sql} LIMIT 1"
+        return bool(self._fetch_rows(sql, condition.args))
+
+    def count_jobs(self, condition: Condition) -> int:
+        """Return for how many jobs a condition holds."""
+        sql = f"SELECT count(*) FROM jobs WHERE {condition.sql}"
+        return int(self._fetch_rows(sql, condition.args)[0][0])
 
     def active_ids(self, host: str | None = None) -> Iterator[tuple[str, str]]:
         """Yield the id and the connection of each job that may still change.
@@ -160,7 +195,7 @@ class JobTable(JobFiles):
         where, args = IS_ACTIVE, []
         if host is not None:
             where, args = where + " AND host = ?", [host]
-        sql = f"SELECT id, site_id FROM jobs WHERE {where} ORDER BY submitted_at, id"
+        sql = f"SELECT id, site_id FROM jobs WHERE {where} ORDER BY {_AGE}"
         with Seam(self.path):
             yield from self._db.execute(sql, args)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import errors, protocol, states
 from ..model import Job
@@ -11,14 +11,22 @@ from ..rounds.needs import require_fresh_round
 from ..store import slices
 from .context import Context
 from .fanout import HostResults, Show
+from .selection import Criteria
 
 
-def adopt_jobs(ctx: Context, host: str | None, show: Show | None) -> HostResults:
-    """Take up the jobs that stand on a host and are not in the store."""
-    if not host:
-        raise errors.SpecError("--adopt goes with --host")
+def adopt_jobs(
+    ctx: Context, criteria: Criteria | Sequence[str], show: Show | None
+) -> HostResults:
+    """Take up the jobs that stand on a host and are not in the store.
+
+    Raises:
+        SpecError: the criteria are more, or less, than the name of a host.
+    """
+    is_host = isinstance(criteria, Criteria) and criteria.is_open
+    if not isinstance(criteria, Criteria) or not is_host or len(criteria.hosts) != 1:
+        raise errors.SpecError("--adopt goes with --host, one, and with no JOB")
     results = HostResults(show)
-    with ctx.coordinator(host) as coordinator:
+    with ctx.coordinator(criteria.hosts[0]) as coordinator:
         ids, results.notes = adopt_listed_jobs(coordinator, lambda listed: True)
         results.take_from_record(ctx.store, ids)
     return results

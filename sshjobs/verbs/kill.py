@@ -3,46 +3,61 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError, StoreError
+from ..model import Job
 from ..rounds import Coordinator, RoundWish
 from ..rounds.log_state import runs_elsewhere
 from ..rounds.needs import require_intents_served, require_paced_rounds
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
-from .selection import Selection, UnfinishedJobs, select_jobs
+from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
 
 #: After the grace, how long ``kill`` waits for the end to be known.
 _KILL_BOUND = 60.0
 
+#: How many of the jobs that are to end are shown before.
+_SHOWN = 20
+
+#: Takes the first of the jobs that are to end, and how many they are; raises to refuse.
+Confirm = Callable[[Sequence[Job], int], None]
+
 
 def kill_jobs(
     ctx: Context,
-    names: Sequence[str],
+    criteria: Criteria | Sequence[str],
     *,
     show: Show | None = None,
     keep: bool = False,
     forget: bool = False,
+    confirm: Confirm | None = None,
 ) -> HostResults:
     """End jobs with their whole trees, and return how each ended.
 
     A job that was not yet sent is CANCELLED here and never sent. One that had
-    ended keeps its own state.
+    ended keeps its own state; it is returned only if the call named it by its id.
 
     Args:
+        criteria: The jobs that are meant, or their ids; empty: none.
         show: Takes the jobs of each host when that host is done.
         keep: Leave the intent in the store where a host cannot be asked now.
         forget: Declare jobs LOST that nobody can see, since they are known to be
             gone, and end none that runs.
+        confirm: Is called before several jobs end that were not named by their ids.
 
     Raises:
         NotYet: they were told to end and have not ended within the bound.
     """
-    jobs = select_jobs(ctx, names, None, None) if names else Selection({}, {})
-
+    jobs = select_jobs(ctx, criteria) if any(criteria) else Selection({}, {})
     notes: list[str] = []
+    if not jobs.by_id:
+        jobs = _leave_out_ended(jobs, notes)
+        ids = [job_id for some in jobs.every.values() for job_id in some]
+        if len(ids) > 1 and confirm is not None:
+            shown = ctx.store.jobs(ids[:_SHOWN])
+            confirm(list(shown.values()), len(ids))
     refused: list[SshJobsError] = []
 
     def kill_there(own: Context, site_id: str) -> None:
@@ -57,6 +72,15 @@ def kill_jobs(
     results.notes += notes
     results.errors += refused
     return results
+
+
+def _leave_out_ended(jobs: Selection, notes: list[str]) -> Selection:
+    """Return the active jobs of a selection; say so if there are none."""
+    count = sum(map(len, jobs.every.values()))
+    if count and not jobs.active:
+        what = "the job that is meant has" if count == 1 else f"all {count} jobs have"
+        notes.append(f"nothing to end: {what} ended")
+    return jobs._replace(every=jobs.active, named=False)
 
 
 def _forget_on_site(

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from ..rounds.needs import require_fresh_round
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
-from .selection import select_jobs
+from .selection import Criteria, select_jobs
 
 
 def poll_jobs(
     ctx: Context,
-    names: Sequence[str] = (),
+    criteria: Criteria | Sequence[str] = (),
     *,
-    host: str | None = None,
-    key: str | None = None,
     adopt: bool = False,
     sensor: bool = False,
     show: Show | None = None,
@@ -23,8 +21,8 @@ def poll_jobs(
     """Ask each host once, and return the jobs as they are.
 
     Args:
-        names: Ids, prefixes or ``key:K``; empty: all that are active.
-        adopt: Take up jobs on ``host`` that the store does not know.
+        criteria: The jobs that are meant, or their ids; empty: all that are active.
+        adopt: Take up jobs on the host of ``criteria`` that the store does not know.
         sensor: Be content with a round that began ``poll_interval`` ago.
         show: Takes the jobs of each host when that host has answered, some at a
             time; they are not kept then.
@@ -32,8 +30,8 @@ def poll_jobs(
     if adopt:
         from .adopt import adopt_jobs
 
-        return adopt_jobs(ctx, host, show)
-    jobs = select_jobs(ctx, names, host, key)
+        return adopt_jobs(ctx, criteria, show)
+    jobs = select_jobs(ctx, criteria)
 
     def ask_there(own: Context, site_id: str) -> None:
         if site_id in jobs.active:

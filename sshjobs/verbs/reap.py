@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from .. import errors, protocol, states
@@ -13,6 +13,7 @@ from ..rounds import Coordinator
 from ..rounds.log_state import is_log_cut, is_log_wanted, wants_cleanup
 from ..rounds.needs import require_fresh_round, require_intents_served
 from ..store import Store, slices
+from ..store.queries import is_pattern
 from .adopt import (
     adopt_listed_jobs,
     build_adopted_job,
@@ -22,7 +23,7 @@ from .adopt import (
 )
 from .context import Context
 from .fanout import HostResults, Show, work_side_by_side
-from .selection import find_site_ids
+from .selection import ALL, Criteria, Selection, find_site_ids, select_jobs
 
 _NOT_HOME = "not reaped: its log could not be brought home"
 
@@ -42,8 +43,8 @@ _CUT = (
 
 def reap_jobs(
     ctx: Context,
+    criteria: Criteria = ALL,
     *,
-    host: str | None = None,
     older_than: float = 0.0,
     orphans: bool = False,
     dry_run: bool = False,
@@ -56,6 +57,7 @@ def reap_jobs(
     whether their host can be asked or not.
 
     Args:
+        criteria: The jobs that are meant; hosts at most: all that have ended there.
         older_than: Only jobs that ended at least so many seconds ago.
         orphans: Also directories that the store does not know.
         dry_run: Return the jobs that would go, delete nothing.
@@ -68,7 +70,7 @@ def reap_jobs(
 
     def reap_there(own: Context, site_id: str) -> tuple[list[str], list[Job]]:
         with own.coordinator_at(site_id) as coordinator:
-            ids, strange = _find_ended_jobs(coordinator, before), list[Job]()
+            ids, strange = _find_ended_jobs(coordinator, before, meant), list[Job]()
             if orphans:
                 more, strange = _take_up_orphans(
                     coordinator, older_than, results.notes, dry_run
@@ -78,8 +80,9 @@ def reap_jobs(
             ids = _reap_on_site(own, site_id, ids, refused, cut_logs=cut_logs)
         return ids, strange
 
-    site_ids = _choose_site_ids(ctx, host)
-    if not dry_run:
+    meant = None if criteria.is_open else _select_known_jobs(ctx, criteria, orphans)
+    site_ids = meant.every if meant else _choose_site_ids(ctx, criteria.hosts)
+    if not dry_run and criteria.is_open:
         _prune_old_records(ctx, site_ids, results.notes)
     for _, result in work_side_by_side(ctx, site_ids, reap_there):
         if isinstance(result, SshJobsError):
@@ -88,32 +91,69 @@ def reap_jobs(
         results.take_from_record(ctx.store, result[0])
         results.add_jobs(result[1])
     results.errors.extend(refused)
+    if meant:
+        results.notes += _describe_other_jobs(ctx.store, meant, results)
     ctx.store.sweep()
     return results
 
 
-def _find_ended_jobs(coordinator: Coordinator, before: float) -> list[str]:
+def _select_known_jobs(ctx: Context, criteria: Criteria, orphans: bool) -> Selection:
+    if orphans:
+        raise errors.SpecError(
+            "--orphans: they have no name in this machine's record; only --host, "
+            "--older-than and --dry-run go with it"
+        )
+    return select_jobs(ctx, criteria, every_attempt=True)
+
+
+def _find_ended_jobs(
+    coordinator: Coordinator, before: float, meant: Selection | None
+) -> list[str]:
     """Return the ended jobs of a site that are not reaped; ask if some may have ended.
 
     Args:
         before: Only jobs that ended before this instant.
+        meant: Only jobs of these.
     """
     store = coordinator.store
     if store.any_active(coordinator.site_id):
         coordinator.wait_for(require_fresh_round(coordinator.site, coordinator.clock()))
-    return store.unreaped(coordinator.site_id, before)
+    ids = store.unreaped(coordinator.site_id, before)
+    wanted = set(meant.every[coordinator.site_id] if meant else ids)
+    return [job_id for job_id in ids if job_id in wanted]
 
 
-def _choose_site_ids(ctx: Context, host: str | None) -> list[str]:
-    """Return the connections of a host, the present one among them; or all."""
-    if host is None:
-        return [row.site_id for row in ctx.store.hosts()]
-    with ctx.coordinator(host) as coordinator:
-        present = coordinator.site_id
-    return list(dict.fromkeys([present, *find_site_ids(ctx, host)]))
+def _choose_site_ids(ctx: Context, hosts: Sequence[str]) -> list[str]:
+    """Return the connections of hosts, the present ones among them; or all."""
+    rows = ctx.store.hosts()
+    if not hosts:
+        return [row.site_id for row in rows]
+    found: dict[str, None] = {}
+    for host in hosts:
+        if not is_pattern(host):
+            with ctx.coordinator(host) as coordinator:
+                found[coordinator.site_id] = None
+        found.update(dict.fromkeys(find_site_ids(ctx, host)))
+    return list(found)
 
 
-def _prune_old_records(ctx: Context, site_ids: list[str], notes: list[str]) -> None:
+def _describe_other_jobs(
+    store: Store, meant: Selection, results: HostResults
+) -> Iterator[str]:
+    """Yield remarks on jobs that were meant, and that nothing was done about."""
+    count = sum(
+        store.count_active(some)
+        for ids in meant.active.values()
+        for some in slices(ids)
+    )
+    if count:
+        what = "1 job has" if count == 1 else f"{count} jobs have"
+        yield f"{what} not ended, and cannot be reaped"
+    elif meant.every and not (results.states or results.errors):
+        yield "nothing to reap: each of these jobs was reaped before, or is too young"
+
+
+def _prune_old_records(ctx: Context, site_ids: Iterable[str], notes: list[str]) -> None:
     """Drop jobs that were reaped long ago from the record, and say so."""
     for row in ctx.store.hosts():
         if row.site_id in site_ids:

@@ -9,26 +9,25 @@ from ..rounds import RoundWish, cause_of
 from ..rounds.needs import require_paced_rounds
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
-from .selection import UnfinishedJobs, select_jobs
+from .selection import Criteria, UnfinishedJobs, select_jobs
 
 
 def wait_for_jobs(
     ctx: Context,
-    names: Sequence[str] = (),
+    criteria: Criteria | Sequence[str] = (),
     *,
-    host: str | None = None,
     timeout: float | None = None,
     show: Show | None = None,
 ) -> HostResults:
     """Wait until jobs have ended.
 
     Args:
-        names: Ids, prefixes or ``key:K``; empty: all that are active.
+        criteria: The jobs that are meant, or their ids; empty: all that are active.
         timeout: Seconds; the jobs are not touched when they pass.
         show: Takes the jobs of each host when those of that host have ended, some at
             a time; they are not kept then.
     """
-    jobs = select_jobs(ctx, names, host, None)
+    jobs = select_jobs(ctx, criteria)
     until = None if timeout is None else time.monotonic() + timeout
     notes: list[str] = []  # why a host has not been asked of late
 

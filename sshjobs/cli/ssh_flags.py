@@ -1,0 +1,66 @@
+"""The flags of ssh that say where HOST is, as settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from ..errors import SpecError
+from ..startup.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    Values = Mapping[str, Any]
+
+
+def build_ssh_settings(values: Values) -> dict[str, Any]:
+    """Return the settings that ``-p -l -i -J -F -o`` of a call make.
+
+    Raises:
+        SpecError: a path is empty, or the call names no host, or several.
+    """
+    flags = {}
+    if values.get("F") == "" or "" in (values.get("i") or ()):
+        raise SpecError("arguments -F and -i: a path is empty")
+    if values.get("F"):
+        flags["ssh_config"] = values["F"]
+    words = list(_yield_ssh_options(values))
+    if words:
+        import shlex
+
+        flags["ssh_options"] = shlex.join(words)
+    if not values.get("host"):
+        raise SpecError("-p, -l, -i, -J, -F and -o say where a host is: name it")
+    if isinstance(values["host"], list) and len(values["host"]) > 1:
+        raise SpecError("-p, -l, -i, -J, -F and -o say where one host is, not several")
+    return flags
+
+
+def _yield_ssh_options(values: Values) -> Iterator[str]:
+    """Yield the flags of ssh as its options (``ssh -o``)."""
+    for letter, name in (("p", "Port"), ("l", "User"), ("J", "ProxyJump")):
+        if values.get(letter) is not None:
+            yield f"{name}={values[letter]}"
+    for path in values.get("i") or ():
+        yield f"IdentityFile={_quote_for_ssh_config(_make_path_absolute(path))}"
+    yield from values.get("o") or ()
+
+
+def _make_path_absolute(path: str) -> str:
+    """Return the absolute path of a key: another process may use it elsewhere."""
+    if path[0] in "/~%$":
+        return path
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"argument -i: {path!r} is relative to this directory, which is gone"
+        ) from error
+
+
+def _quote_for_ssh_config(text: str) -> str:
+    """Return a text as one word of ssh_config(5)."""
+    if text and not set(text) & set(" \t\"'\\#"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
