@@ -34,6 +34,9 @@ class Stage:
         self.env["SSHJOBS_REMOTE_BASE_DIR"] = f"{top}/host"
         self.env["SSHJOBS_SSH_CONFIG"] = f"{top}/ssh_config"
         self.env["SSHJOBS_CONFIG"] = os.devnull
+        # The user's own ~/.bashrc may take a minute, say much, or fail; where an sshd
+        # serves, the home that it gives is empty as well, for the shell of a session.
+        self.env["SSHJOBS_SHELL_STARTUP"] = "none"
         self.env["PYTHONPATH"] = _build_import_path(self.env.get("PYTHONPATH", ""))
 
     def say(self, text: str) -> None:
