@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import paramiko
@@ -20,15 +21,15 @@ from tests.test_lies import ENV, MIB, MOST_MEMORY, usage, weigh
 
 Act = Callable[[paramiko.Channel], object]
 
+#: What paramiko raises when the other side has gone, in the order of how often.
+GONE = (OSError, EOFError, paramiko.SSHException)
+
 
 def drip(send: Callable[[bytes], object]) -> None:
     """Say a byte now and then, for as long as it is taken."""
-    try:
-        while True:
-            send(b".")
-            time.sleep(0.3)
-    except OSError:
-        return
+    while True:
+        send(b".")
+        time.sleep(0.3)
 
 
 def end_twice(channel: paramiko.Channel) -> None:
@@ -56,19 +57,13 @@ def eof_without_end(channel: paramiko.Channel) -> None:
 
 
 def flood(channel: paramiko.Channel) -> None:
-    try:
-        while True:
-            channel.sendall(b"L" * 32768)
-    except OSError:
-        return
+    while True:
+        channel.sendall(b"L" * 32768)
 
 
 def flood_stderr(channel: paramiko.Channel) -> None:
-    try:
-        while True:
-            channel.sendall_stderr(b"E" * 32768)
-    except OSError:
-        return
+    while True:
+        channel.sendall_stderr(b"E" * 32768)
 
 
 def end_then_flood(channel: paramiko.Channel) -> None:
@@ -107,6 +102,12 @@ ACTS: dict[str, Act] = {
 }
 
 
+def act_until_gone(act: Act, channel: paramiko.Channel) -> None:
+    """Do a thing on a channel until it is done, or until the client has gone."""
+    with suppress(*GONE):
+        act(channel)
+
+
 class Session(paramiko.ServerInterface):
     """Lets everybody in, and does one thing on each channel."""
 
@@ -133,8 +134,8 @@ class Session(paramiko.ServerInterface):
     def check_channel_exec_request(
         self, channel: paramiko.Channel, command: bytes
     ) -> bool:
-        act = ACTS[self._server.act]
-        threading.Thread(target=act, args=(channel,), daemon=True).start()
+        how = (ACTS[self._server.act], channel)
+        threading.Thread(target=act_until_gone, args=how, daemon=True).start()
         return True
 
 
@@ -155,12 +156,13 @@ class Server:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            transport = paramiko.Transport(connection)
-            transport.add_server_key(self._key)
-            self._open.append(transport)
-            transport.start_server(
-                threading.Event(), Session(self, transport)  # does not wait
-            )
+            with suppress(*GONE):
+                transport = paramiko.Transport(connection)
+                transport.add_server_key(self._key)
+                self._open.append(transport)
+                transport.start_server(
+                    threading.Event(), Session(self, transport)  # does not wait
+                )
 
     def close(self) -> None:
         self.floods = False
