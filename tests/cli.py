@@ -18,6 +18,14 @@ from tests.sshd import Sshd
 PATIENCE = 120.0
 
 
+def give_empty_home(env: dict[str, str], home: Path) -> None:
+    """Make an empty home, for the jobs that processes of ours start on ``local``."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = [str(Path(__file__).parent / "empty_home"), env.get("PYTHONPATH", "")]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    env["SJTEST_HOME"] = str(home)
+
+
 class Ended:
     """What a command of ours printed and ended with."""
 
@@ -74,6 +82,8 @@ class Cli:
         self.env.pop("PYTHONDONTWRITEBYTECODE")
         if sshd:
             self.env["SSHJOBS_SSH_CONFIG"] = str(sshd.config)
+        else:
+            give_empty_home(self.env, home.parent / "login")
 
     def __repr__(self) -> str:
         return f"<Box {self.host} {self.home}>"

@@ -18,6 +18,15 @@ from tests.sshd import Sshd, sshd_path
 from tests.transport_caller import TransportCaller
 
 
+@pytest.fixture(autouse=True, scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let nothing that a test starts read the files of the account's own home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("SSHJOBS_SHELL_STARTUP", "none")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def closed_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close what a test leaves open of its stores: from 3.13 on Python warns of it."""

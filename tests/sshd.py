@@ -124,12 +124,20 @@ Host {self.alias}
             "LogLevel": "DEBUG1",
             "PermitRootLogin": "yes",
             "AllowUsers": self.user,
+            **self._own_home(),
         } | self.options
         path = self.folder / "sshd_config"
         path.write_text(
             "".join(f"{name} {value}\n" for name, value in settings.items())
         )
         return path
+
+    def _own_home(self) -> dict[str, str]:
+        """Return an empty home for a login as ourselves: our ~/.bashrc may say much."""
+        if pwd.getpwnam(self.user).pw_uid != os.geteuid():
+            return {}
+        (self.folder / "login").mkdir(exist_ok=True)
+        return {"SetEnv": f"HOME={self.folder}/login"}
 
     def start(self) -> Sshd:
         """Start it and wait until its log says that it listens."""

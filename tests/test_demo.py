@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,14 @@ from tests.cli import all_processes, eventually
 
 TOP = Path(demo.__file__).parent.parent.parent
 NEEDED = ("sshd", "ssh", "ssh-keygen")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_other() -> Iterator[None]:
+    """Wait for other runs of these tests: what they look for is anybody's."""
+    with open(f"/tmp/sshjobs-test-demo.{os.geteuid()}", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def traces() -> set[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import Cli, Ended, eventually
+from tests.cli import Cli, Ended, eventually, give_empty_home
 from tests.lying_host import KINDS, LIES
 
 MIB = 1 << 20
@@ -305,6 +305,7 @@ def test_a_host_that_lied_is_left_alone_and_no_other(host: Host) -> None:
     assert second.status == 70 and "nobody on this machine tries again" in second.err
     assert cli.hosts()["sessions"] == before
     base = {"SSHJOBS_REMOTE_BASE_DIR": str(cli.home.parent.parent / "local")}
+    give_empty_home(base, cli.home.parent / "login")
     assert cli("submit", "local", "--", "true", env=base).status == 0
     # What was wanted meanwhile is done as soon as the host is asked again.
     assert cli("kill", host.running, env={"SSHJOBS_WAIT_HOST": "100"}).status in (0, 1)

@@ -51,6 +51,7 @@ def measure(words: tuple[str, ...], extra: list[str], home: Path) -> tuple[str, 
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SSHJOBS_", "COV"))}
     env |= {"SSHJOBS_HOME": str(home / "home"), "HOME": str(home)}
     env |= {"SSHJOBS_REMOTE_BASE_DIR": str(home / "base")}
+    env |= {"SSHJOBS_SHELL_STARTUP": "none"}  # the account's own may take a minute
     argv = [sys.executable, "-S", "-c", RUN, "\n".join(words), " ".join(extra)]
     top = os.path.dirname(os.path.dirname(os.path.dirname(startup.__file__)))
     libraries = [path for path in sys.path if path.endswith("-packages")]  # tomli

@@ -16,6 +16,7 @@ from sshjobs import tasks
 from sshjobs.cli import manual
 from sshjobs.cli.arguments import Verb
 from sshjobs.errors import SpecError
+from tests.cli import give_empty_home
 
 
 def parsed(*words: str) -> dict[str, Any]:
@@ -119,6 +120,7 @@ def inv(project: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     env["SSHJOBS_HOME"] = str(project / "record")
     env["SSHJOBS_REMOTE_BASE_DIR"] = str(project / "host")
     env["PYTHONPATH"] = str(Path(tasks.__file__).parent.parent)
+    give_empty_home(env, project / "login")
     return subprocess.run(
         [sys.executable, "-m", "invoke", *words],
         cwd=project,
