@@ -25,6 +25,9 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 CLEANUP = ("never", "on_success", "always")
 
+#: What can start a job on a host, see launchers/.
+LAUNCHERS = ("process",)
+
 #: The largest command, environment or standard input that one job may carry.
 #: It travels inside one request, which the host's shell reads into memory.
 MAX_JOB_BYTES = 16 * 1024 * 1024
@@ -62,6 +65,8 @@ class Spec(Record):
     shell: str = ""  # and its flags; "" is the login shell, as is "-" with flags
     stdin: bytes | None = None  # None is /dev/null
     kill_grace: float = 10.0  # seconds between TERM and KILL
+    launcher: str = ""  # what starts it there, see launchers/; "" is process
+    launcher_args: tuple[bytes, ...] = ()  # words for that, such as options of sbatch
 
     def __repr__(self) -> str:
         names = ", ".join(name for name, _ in self.env)
@@ -133,6 +138,9 @@ def _is_spec(spec: Spec) -> bool:
         and isinstance(spec.stdin, (bytes, type(None)))
         and isinstance(spec.timeout, (float, int, type(None)))
         and isinstance(spec.kill_grace, (float, int))
+        and isinstance(spec.launcher, str)
+        and isinstance(spec.launcher_args, tuple)
+        and all(isinstance(word, bytes) for word in spec.launcher_args)
     )
 
 
@@ -212,6 +220,8 @@ class Job(Record):
     log_final: bool = False
     reaped_at: float | None = None
     max_log_bytes: int = 0  # so many are brought home, 0: all; the rest stays there
+    launcher: str = ""  # what starts it there, see launchers/; "" is process
+    handle: str = ""  # its name there, LAUNCHER:ID:QUEUE, once it has one
 
     def public(self) -> dict[str, Any]:
         """Return the fields of ``--json``, in their order (design §7)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .errors import SpecError
-from .model import CLEANUP, seconds
+from .model import CLEANUP, LAUNCHERS, seconds
 from .startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ _CHOICES = {
     "cleanup": CLEANUP,
     "shell_startup": ("ssh", "login", "none"),
     "watch": ("auto", "off"),
+    "launcher": LAUNCHERS,
     "transport": ("auto", "openssh", "fabric"),
     "mux": ("auto", "native", "ssh"),
 }

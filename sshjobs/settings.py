@@ -197,6 +197,25 @@ SETTINGS = (
         1,
     ),
     Setting(
+        "launcher",
+        "choice",
+        "process",
+        "what starts jobs on a host: process, which runs them there at once",
+    ),
+    Setting(
+        "launcher_args",
+        "text",
+        "",
+        "options for the launcher, as a shell would read them",
+    ),
+    Setting(
+        "vanish_grace",
+        "seconds",
+        90.0,
+        "how long a job that its scheduler has no more may be without a record of its "
+        "end before it is LOST: on a shared file system files come late",
+    ),
+    Setting(
         "remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW
     ),
     Setting("ssh_config", "text", "", "the ssh_config to use, as in ssh -F"),
@@ -269,6 +288,9 @@ class Settings:
     intent_ttl: float
     key_ttl: float
     record_ttl: float
+    launcher: str
+    launcher_args: str
+    vanish_grace: float
     remote_base_dir: str
     ssh_config: str
     shell_startup: str

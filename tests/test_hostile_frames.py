@@ -37,6 +37,7 @@ FRAMES: dict[str, list[str]] = {
     "ended": [CHECKS, "3", "-", "-", "13.5", "14.25", "99", "a~text"],
     "ended signal": [CHECKS, "-", "9", "timeout", "-", "-", "0", ""],
     "prepared": [STARTS],
+    "queued": [STARTS, "slurm:276:main", "Priority"],
     "claimed": [STARTS, NOBODYS, "3", "RUNNING", "1"],
     "refused": [STARTS, "ENOSPC", "no~room"],
     "killsent": [KILLS],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import SpecError
-from ..model import CLEANUP, check_port, seconds
+from ..model import CLEANUP, LAUNCHERS, check_port, seconds
 from ..startup.records import TYPE_CHECKING, Record
 from ..states import STATES
 
@@ -249,6 +249,18 @@ SPEC = (
         "even when this machine is gone",
         "seconds",
         "S",
+    ),
+    Arg(
+        "--launcher",
+        "what starts the job there (setting launcher, default process)",
+        "choice",
+        "L",
+        choices=LAUNCHERS,
+    ),
+    Arg(
+        "--launcher-args",
+        "options for the launcher, as a shell would read them (setting launcher_args)",
+        metavar="ARGS",
     ),
     Arg(
         "--shell",

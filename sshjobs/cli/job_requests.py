@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 
 from ..errors import SpecError
-from ..model import Spec
+from ..model import LAUNCHERS, Spec
+from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
 from ..verbs.submit import JobRequest, check_job_request
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 #: What one line of ``--from`` may say of a job.
 _FIELDS = frozenset(
     "command name key once env cwd timeout shell login cleanup stdin "
-    "max_log_bytes".split()
+    "max_log_bytes launcher launcher_args".split()
 )
 
 
-_SPECIAL = ("command", "env", "stdin", "timeout")
+_SPECIAL = ("command", "env", "stdin", "timeout", "launcher_args")
 
 
 def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
@@ -82,6 +83,8 @@ def _build_job_request(
         shell=_choose_shell(values, settings.shell_startup),
         stdin=stdin,
         kill_grace=settings.kill_grace,
+        launcher=_choose_launcher(values, settings),
+        launcher_args=_split_launcher_args(values, settings),
     )
     return JobRequest(
         spec,
@@ -101,6 +104,30 @@ def _choose_shell(values: Values, startup: str) -> str:
     if login or (startup == "login" and not shell):
         return f"{shell or '-'} -l"
     return shell or ("-" if startup == "none" else "")
+
+
+def _choose_launcher(values: Values, settings: Settings) -> str:
+    """Return what is to start the job there; "" is process."""
+    launcher = values.get("launcher") or settings.launcher
+    if launcher not in LAUNCHERS:
+        raise SpecError(f"{launcher!r:.60} is not one of {', '.join(LAUNCHERS)}")
+    return "" if launcher == "process" else str(launcher)
+
+
+def _split_launcher_args(values: Values, settings: Settings) -> tuple[bytes, ...]:
+    """Return the options for the launcher; those of the call follow the setting's."""
+    if not (values.get("launcher_args") or settings.launcher_args):
+        return ()
+    import shlex
+
+    texts = [values.get("launcher_args")]
+    if values.get("launcher") in (None, "", settings.launcher):
+        texts.insert(0, settings.launcher_args)
+    try:
+        words = [word for text in texts if text for word in shlex.split(text)]
+    except ValueError as error:
+        raise SpecError(f"--launcher-args: {error}: {texts[-1]!r:.60}") from error
+    return tuple(os.fsencode(word) for word in words)
 
 
 def _build_environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:
@@ -162,13 +189,15 @@ def _parse_line(ctx: Context, values: Values, line: bytes) -> JobRequest:
         raise SpecError(f"not fields of a job: {', '.join(map(repr, unknown))}")
     own = {k: v for k, v in plain.items() if k not in _SPECIAL and v is not None}
     merged = dict(values) | own
-    for name in ("name", "key", "cwd", "shell", "cleanup"):
+    for name in ("name", "key", "cwd", "shell", "cleanup", "launcher"):
         if plain.get(name) is not None:
             _encode_text(plain[name], name)
     stdin = plain.get("stdin")
     job_request = _build_job_request(
         ctx,
-        merged | {"timeout": _read_timeout(plain, values)},
+        merged
+        | {"timeout": _read_timeout(plain, values)}
+        | _read_launcher_args(plain, values),
         _encode_command(plain.get("command")),
         None if stdin is None else _encode_text(stdin, "stdin"),
     )
@@ -244,6 +273,19 @@ def _encode_text(text: Any, what: str) -> bytes:
         raise SpecError(
             f"{what} has half a surrogate pair, which is no text"
         ) from error
+
+
+def _read_launcher_args(plain: Mapping[str, Any], values: Values) -> dict[str, str]:
+    """Return the options of a line: a text, or a list of words."""
+    given = plain.get("launcher_args", values.get("launcher_args"))
+    if isinstance(given, list):
+        import shlex
+
+        words = [_encode_text(word, "a word of launcher_args") for word in given]
+        given = shlex.join(os.fsdecode(word) for word in words)
+    if given is not None:
+        _encode_text(given, "launcher_args")
+    return {"launcher_args": given or ""}
 
 
 def _read_timeout(plain: Mapping[str, Any], values: Values) -> float | None:

@@ -83,10 +83,11 @@ byte for byte, with every login shell.
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
 "stdin" (the text itself), "cwd", "timeout", "shell", "login", "cleanup",
-"max_log_bytes"; "env" is an object of names and values. Empty lines and those
-that begin with # are passed over. The flags hold for all of them. If a line has
-a mistake, it is named and nothing is submitted. The ids come out in the order
-of the lines, with a - for one that the host refused.
+"max_log_bytes", "launcher", "launcher_args"; "env" is an object of names and
+values. Empty lines and those that begin with # are passed over. The flags hold
+for all of them. If a line has a mistake, it is named and nothing is submitted.
+The ids come out in the order of the lines, with a - for one that the host
+refused.
 
 Ends with 0 when the host has the job, 69 when the host could not be reached
 and nothing was or will be run, 75 (with the id printed) when it was sent and

@@ -34,6 +34,7 @@ from .events import Lost as Lost
 from .events import Missing as Missing
 from .events import NoLog as NoLog
 from .events import Prepared as Prepared
+from .events import Queued as Queued
 from .events import Reaped as Reaped
 from .events import ReapRefused as ReapRefused
 from .events import Refused as Refused

@@ -59,6 +59,17 @@ class Prepared(Record):
     job_id: str
 
 
+class Queued(Record):
+    """The job waits on the host, or for its launcher's word, and why.
+
+    ``handle`` is the launcher's name for it, with that of the launcher before it.
+    """
+
+    job_id: str
+    handle: str
+    reason: str
+
+
 class Claimed(Record):
     """The holder of the key of this start; ``winner_id == job_id`` if it is ours."""
 
@@ -242,6 +253,7 @@ if TYPE_CHECKING:
         Started,
         Ended,
         Prepared,
+        Queued,
         Claimed,
         Refused,
         KillSent,

@@ -34,6 +34,7 @@ from .events import (
     Missing,
     NoLog,
     Prepared,
+    Queued,
     Reaped,
     ReapRefused,
     Refused,
@@ -294,6 +295,7 @@ FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
         read_text,
     ),
     b"prepared": make_frame_reader(Prepared, read_job_id),
+    b"queued": make_frame_reader(Queued, read_job_id, read_token, read_text),
     b"claimed": make_frame_reader(
         Claimed, read_job_id, read_job_id, read_count, read_state, read_flag
     ),

@@ -43,7 +43,7 @@ _REMOTE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "remote")
 PARTS = {
     "round": ("shell.sh", "base.sh", "tools.sh", "directory.sh"),
     "judge": ("judge.awk", "lost.sh", "judge.sh"),
-    "runs": ("groups.sh", "detach.sh", "start.sh"),
+    "runs": ("groups.sh", "detach.sh", "launch/process.sh", "start.sh"),
     "kill": ("kill.sh",),
     "keys": ("keys.sh",),
     "reap": ("reap.awk", "reap.sh"),
@@ -61,7 +61,7 @@ PARTS = {
         "runner/head.sh",
         "runner/record.sh",
         "runner/job.sh",
-        "launch/process.sh",
+        "runner/child.sh",
         "runner/end.sh",
         "runner/tree.awk",
         "runner/tree.sh",
@@ -241,6 +241,7 @@ def _build_job(start: Start) -> bytes:
         _digest_of_keyed(start),
         b"1" if start.once else b"",
         b"" if vector else spec.shell.encode(*FS_CODEC),
+        *((spec.launcher.encode("ascii"),) if spec.launcher else ()),
     )
     return b" ".join([b"sj_job", *map(quote, words)])
 
@@ -274,7 +275,7 @@ def _build_spec_file(start: Start) -> bytes:
     cwd = spec.cwd.encode(*FS_CODEC)
     # A whole number is taken by every sleep(1), a fraction by most.
     timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}".rstrip("0")
-    pairs = (
+    pairs: tuple[tuple[str, bytes], ...] = (
         ("digest", _digest_of_keyed(start)),
         ("name", escape_word(WORD_BYTES, start.name)),
         ("keyword", escape_word(WORD_BYTES, start.key)),
@@ -290,6 +291,14 @@ def _build_spec_file(start: Start) -> bytes:
         ("cwd", cwd),
         ("key", start.key.encode(*FS_CODEC)),
     )
+    if spec.launcher:
+        from ..launchers import find_launcher
+
+        options = find_launcher(spec.launcher).build_options(spec)
+        pairs += (
+            ("launcher", spec.launcher.encode("ascii")),
+            ("launchargs", b" ".join(map(quote, options))),
+        )
     return b"\n".join(b"sj_%s=%s" % (n.encode("ascii"), quote(v)) for n, v in pairs)
 
 

@@ -58,7 +58,10 @@ class Request(Record):
     contact. ``kills`` pairs an id with whether its start was ever sent. ``ends`` are
     those of ``starts`` that somebody follows: the host waits a moment for their ends.
     ``forgets`` are jobs that a person knows to be gone. With ``examine`` the host says
-    what it is and has, and nothing else of the request is served.
+    what it is and has, and nothing else of the request is served. ``launchers`` are
+    those of the jobs that it names, apart from process. What one of them said of its
+    queue serves for ``queue_age`` seconds; a job that it has no more, and that left no
+    end, is lost after ``vanish_grace``.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -75,3 +78,6 @@ class Request(Record):
     ends: tuple[str, ...] = ()
     forgets: tuple[Check, ...] = ()
     examine: bool = False
+    launchers: tuple[str, ...] = ()
+    queue_age: float = 0.0
+    vanish_grace: float = 90.0

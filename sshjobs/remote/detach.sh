@@ -23,18 +23,20 @@ sj_keep() {
 
 sj_is_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
 
+sj_write_runner() { # FILE TEXT: unless it stands there
+    [ -d "$1" ] && return 1
+    [ -z "$sj_renew" ] && [ -s "$1" ] && sj_regular "$1" && return
+    { printf '%s\n' "$2" >"$sj_tmp.run"; } 2>/dev/null && mv -f "$sj_tmp.run" "$1" || {
+        rm -f "$sj_tmp.run"
+        [ -s "$1" ]
+    }
+}
+
 # Detached processes get what they need on stdin: tools, place, clock, then lines of ids.
 sj_detach() { # MODE LINES
     sj_run=runner-$sj_hash
-    [ -d "$sj_run" ] && return 1
-    if [ "$sj_renew" ] || [ ! -s "$sj_run" ] || ! sj_regular "$sj_run"; then
-        sj_renew=
-        { printf '%s\n' "$sj_runner" >"$sj_tmp.run"; } 2>/dev/null &&
-            mv -f "$sj_tmp.run" "$sj_run" || {
-            rm -f "$sj_tmp.run"
-            [ -s "$sj_run" ] || return 1
-        }
-    fi
+    sj_write_runner "$sj_run" "$sj_runner" || return
+    sj_renew=
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
     sj_is_burst $2
     case $1$sj_burst in

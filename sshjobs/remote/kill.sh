@@ -43,16 +43,16 @@ s $sj_i - -"
     # It is said once a killer is there; without one it is asked for again.
     if [ -z "$sj_victims" ]; then
         :
-    elif sj_detach k "$sj_victims"; then
+    elif sj_process_stop "$sj_victims"; then
         printf 'killsent %s\n' $sj_victims
     else
         sj_to_kill=$sj_victims
         sj_kill_bare
     fi
     sj_to_kill=''
-    [ -z "$sj_unlisted" ] || sj_detach k "$sj_unlisted"
+    [ -z "$sj_unlisted" ] || sj_process_stop "$sj_unlisted"
     [ "$sj_claim" ] || return 0
-    sj_detach s "$sj_claim"
+    sj_process_start "$sj_claim"
     sj_await $sj_claim
     for sj_i in $sj_claim; do sj_unmake "${sj_i%:*}"; done
 }

@@ -27,7 +27,7 @@ sj_can_start() { # ID
     [ -e "jobs/$1/run" ] || [ -h "jobs/$1" ] && return 0
     sj_spoilt=''
     for sj_file in spec script; do [ -f "jobs/$1/$sj_file" ] && sj_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
-    for sj_file in env stdin claim; do sj_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
+    for sj_file in env stdin claim handle; do sj_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
     [ "$sj_spoilt" ] || case $(tail -c 23 "jobs/$1/spec") in *sj_ok="$1") return 0 ;; esac
     mv "jobs/$1" "$sj_tmp.odd.$1" 2>/dev/null || return 0
     [ -e "$sj_tmp.odd.$1/run" ] && mv "$sj_tmp.odd.$1" "jobs/$1"
@@ -48,7 +48,7 @@ s $1 - -"
     esac
 }
 
-sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL
+sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL LAUNCHER
     sj_beat
     if [ ! -d "jobs/$1" ]; then
         [ -e "gone/$1" ] && return
@@ -83,6 +83,7 @@ sj_write() { # the arguments of sj_job
         [ -z "$4" ] || printf '%s\n' "$4" >"$sj_job_dir/env" || return
         [ -z "$5" ] || printf "$5" >"$sj_job_dir/stdin" || return
         [ -z "$6" ] || printf 'id=%s\ndigest=%s\n' "$1" "$7" >"$sj_job_dir/claim" || return
+        [ $# -lt 10 ] || printf 'launcher=%s\n' "${10}" >"$sj_job_dir/handle" || return
         printf '%s\nsj_at=%s\nsj_ok=%s\n' "$2" "$sj_now" "$1" >"$sj_job_dir/spec"
     } 2>/dev/null
 }
@@ -104,20 +105,34 @@ sj_start() {
     set -- "$sj_new_dir"/*
     [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
     rm -rf "$sj_new_dir" >/dev/null 2>&1 & # nobody need wait for that
-    sj_go=''
+    sj_go='' sj_queue=''
     for sj_i in $sj_plain; do sj_ready "$sj_i" 1; done
     [ "$sj_keyed" ] && {
         mkdir -p $sj_shas 2>/dev/null
         sj_keys
     }
     [ "$sj_go" ] && {
-        if sj_detach s "$sj_go"; then
+        if sj_process_start "$sj_go"; then
             sj_due="$sj_due$sj_go"
         else
             for sj_i in $sj_go; do sj_take_back "${sj_i%%:*}"; done
         fi
     }
+    [ -z "$sj_queue" ] || sj_start_queued
     sj_plain='' sj_keyed='' sj_shas='' sj_drop=''
+}
+
+# Each waits for the launcher that it names; where the request did not bring that one, as for
+# the holder of a key, whoever submitted the job has it started.
+sj_start_queued() {
+    for sj_launcher in $sj_launchers; do
+        set --
+        for sj_i in $sj_queue; do
+            sj_read_line "jobs/${sj_i%%:*}/handle"
+            [ "$sj_line" != "launcher=$sj_launcher" ] || set -- "$@" "$sj_i"
+        done
+        [ $# -eq 0 ] || "sj_${sj_launcher}_start" "$@"
+    done
 }
 
 # The launcher could not do its work, or not all of it. A job that nothing has claimed is
@@ -145,7 +160,7 @@ sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
                     { printf 'sj_at=%s\n' "$sj_now" >"jobs/$1/again"; } 2>/dev/null
                 ;;
             esac
-            sj_go="$sj_go $1:$2"
+            if [ -e "jobs/$1/handle" ]; then sj_queue="$sj_queue $1:$2"; else sj_go="$sj_go $1:$2"; fi
         }
         sj_ask="$sj_ask
 s $1 - -"

@@ -100,6 +100,7 @@ _JUDGEMENTS = (
     protocol.Started,
     protocol.Ended,
     protocol.Prepared,
+    protocol.Queued,
     protocol.Lost,
     protocol.Missing,
     protocol.Elsewhere,

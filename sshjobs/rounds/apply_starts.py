@@ -26,6 +26,17 @@ def apply_started(changes: JobChanges, event: protocol.Started) -> None:
     changes.serve_intents("start", event.job_id)
 
 
+def apply_queued(changes: JobChanges, event: protocol.Queued) -> None:
+    """Know that the host sees to a job that has not begun, and why it has not."""
+    job = changes.jobs.get(event.job_id)
+    if job is None or states.is_final(job.state):
+        return
+    launcher = event.handle.partition(":")[0] or job.launcher
+    handle = event.handle if event.handle.count(":") > 1 else job.handle
+    changes.change(event.job_id, reason=event.reason, launcher=launcher, handle=handle)
+    changes.serve_intents("start", event.job_id)
+
+
 def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
     job = changes.jobs.get(event.job_id)
     # The key is ours. The attempt counts on the host, which remembers reaped ones.
@@ -116,6 +127,7 @@ def is_id_promised(changes: JobChanges, job_id: str) -> bool:
 
 HANDLERS: dict[type, Callable[[JobChanges, Any], None]] = {
     protocol.Started: apply_started,
+    protocol.Queued: apply_queued,
     protocol.Claimed: apply_claimed,
     protocol.Refused: apply_refused,
 }

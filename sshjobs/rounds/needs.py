@@ -99,7 +99,7 @@ def require_paced_rounds(
         row = site.row()
         last = site.drop_future(row.round_started_at)
         stirred = site.drop_future(row.end_seen_at)
-        usual = last + site.settings.poll_interval + site.turn
+        usual = last + site.poll_interval + site.turn
         if stirred >= last:  # heard, be it before the first beat of the watch
             lone = site.store.few_active(site.site_id)
             # In a crowd one round a poll_interval tells of all ends together.

@@ -99,6 +99,9 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
         gone_ttl=GONE_TTL,
         ends=_ends(job_requests, wanted),
         forgets=tuple(gone.values()),
+        launchers=tuple(filter(None, store.launchers(site.site_id))),
+        queue_age=site.queue_age,
+        vanish_grace=site.settings.vanish_grace,
     )
     kills += forgets
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)

@@ -15,6 +15,10 @@ from ..store import SiteRow, Store
 #: files of a login take some seconds (conda, modules).
 _SHORTEST_SILENCE = 10.0
 
+#: A scheduler is asked no more often, unless poll_interval is set; squeue(1) says that
+#: it is not to be called in loops.
+QUEUE_INTERVAL = 15.0
+
 
 class TimeUp(Exception):
     """Who leads was to wait no longer than until now; what has come counts."""
@@ -70,6 +74,24 @@ class Site:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.identity.host} {self.site_id}>"
+
+    @property
+    def queue_age(self) -> float:
+        """How old what a scheduler said of its queue may be, in seconds."""
+        given = "poll_interval" in self.settings.given
+        return self.settings.poll_interval if given else QUEUE_INTERVAL
+
+    @property
+    def poll_interval(self) -> float:
+        """Seconds between rounds for those who wait.
+
+        Where a scheduler has all that is waited for, that is how often it may be asked:
+        a login node is not there for our sessions.
+        """
+        names = self.store.launchers(self.site_id)
+        return (
+            self.settings.poll_interval if "" in names or not names else self.queue_age
+        )
 
     def check_time(self) -> None:
         """Raise once the caller's time is up; called about once a second."""

@@ -227,6 +227,11 @@ class JobTable(JobFiles):
         )
         return [(i, pid, start) for i, pid, start in self._fetch_rows(sql, [site_id])]
 
+    def launchers(self, site_id: str) -> list[str]:
+        """Return what starts the jobs of a connection that may still change."""
+        sql = f"SELECT DISTINCT launcher FROM jobs WHERE site_id = ? AND {IS_ACTIVE}"
+        return [name for (name,) in self._fetch_rows(sql, [site_id])]
+
     def count_active(self, ids: Sequence[str]) -> int:
         """Return how many of these jobs may still change."""
         sql = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..states import ACTIVE
 
 #: The version that this sshjobs writes, SQLite's ``user_version``.
-VERSION = 3
+VERSION = 4
 
 #: True of a row of a job that may still change, and of one that may not. SQLite uses a
 #: partial index only where a query says the same as the index: both take it from here.
@@ -22,7 +22,8 @@ CREATE TABLE jobs (
     node TEXT NOT NULL, pid INTEGER, start TEXT NOT NULL, submitted_at REAL NOT NULL,
     started_at REAL, finished_at REAL, log_bytes INTEGER NOT NULL,
     log_local_bytes INTEGER NOT NULL, log_final INTEGER NOT NULL, reaped_at REAL,
-    max_log_bytes INTEGER NOT NULL DEFAULT 0
+    max_log_bytes INTEGER NOT NULL DEFAULT 0, launcher TEXT NOT NULL DEFAULT '',
+    handle TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE INDEX jobs_active ON jobs (site_id) WHERE {IS_ACTIVE};
 CREATE INDEX jobs_active_age ON jobs (submitted_at, id) WHERE {IS_ACTIVE};
@@ -75,5 +76,11 @@ ALTER TABLE intents RENAME COLUMN conn TO site_id;
 ALTER TABLE hosts RENAME TO sites;
 ALTER TABLE sites RENAME COLUMN conn TO site_id;
 ALTER TABLE sites RENAME COLUMN stirred_at TO end_seen_at""",
+    ),
+    3: (
+        4,
+        """
+ALTER TABLE jobs ADD COLUMN launcher TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN handle TEXT NOT NULL DEFAULT ''""",
     ),
 }

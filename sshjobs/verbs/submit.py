@@ -115,6 +115,10 @@ def check_job_request(job_request: JobRequest) -> JobRequest:
         SpecError: it cannot; the text says why.
     """
     check_spec(job_request.spec)
+    if job_request.spec.launcher or job_request.spec.launcher_args:
+        from ..launchers import find_launcher
+
+        find_launcher(job_request.spec.launcher).check_spec(job_request.spec)
     if job_request.id and not is_job_id(job_request.id):
         raise errors.SpecError(f"not the id of a job: {job_request.id[:80]!a}")
     for text in (job_request.name, job_request.key):
@@ -226,6 +230,7 @@ def _build_job(coordinator: Coordinator, job_request: JobRequest, now: float) ->
             if job_request.max_log_bytes is None
             else job_request.max_log_bytes
         ),
+        launcher=spec.launcher,
         submitted_at=now,
     )
 

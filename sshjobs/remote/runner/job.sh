@@ -3,10 +3,12 @@
 
 # One job: its runner, and with a timeout the process that keeps the time beside it.
 sj_one() { # ID ATTEMPT
-    sj_id=$1 sj_attempt=$2 sj_job_dir=jobs/$1 sj_ok='' sj_envnames=''
+    sj_id=$1 sj_attempt=$2 sj_job_dir=jobs/$1 sj_ok='' sj_envnames='' sj_launcher=''
     [ -f "$sj_job_dir/spec" ] && sj_regular "$sj_job_dir/spec" && [ ! -e "$sj_job_dir/run" ] || return 0
     . "./$sj_job_dir/spec"
     [ "$sj_ok" = "$sj_id" ] || return 0
+    # What waits for another launcher is claimed here only to end it.
+    [ "$sj_launcher" = "$sj_by" ] || [ -e "$sj_job_dir/cancel" ] || [ -e "$sj_job_dir/fate" ] || return 0
     if [ "$sj_hasenv" ]; then
         [ -f "$sj_job_dir/env" ] && sj_regular "$sj_job_dir/env" || return 0
         . "./$sj_job_dir/env"
@@ -95,6 +97,10 @@ started_at=$sj_time"
         sj_publish '' '' cancelled 'cancelled before it started'
         return 0
     fi
+    [ ! -e "$sj_job_dir/fate" ] || {
+        sj_read_fate
+        return 0
+    }
     sj_place || return 0
     sj_child &
     sj_job_pid=$! sj_stage=''
@@ -110,6 +116,16 @@ started_at=$sj_time"
     fi
     sj_stage=ended
     sj_finish
+}
+
+# Its launcher has given it up before it began, and says why.
+sj_read_fate() {
+    sj_cause='' sj_why=''
+    sj_regular "$sj_job_dir/fate" && { read -r sj_cause && read -r sj_why; } <"$sj_job_dir/fate"
+    case $sj_cause in
+    cancelled | timeout) sj_publish '' '' "$sj_cause" "$sj_why" ;;
+    *) sj_publish 126 '' '' "$sj_why" ;;
+    esac
 }
 
 sj_finish() {
