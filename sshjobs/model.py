@@ -26,7 +26,7 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 CLEANUP = ("never", "on_success", "always")
 
 #: What can start a job on a host, see launchers/.
-LAUNCHERS = ("process",)
+LAUNCHERS = ("process", "slurm")
 
 #: The largest command, environment or standard input that one job may carry.
 #: It travels inside one request, which the host's shell reads into memory.
@@ -124,7 +124,8 @@ def _is_spec(spec: Spec) -> bool:
     command, env = spec.command, spec.env
     words = command if isinstance(command, tuple) else (command,)
     return (
-        all(isinstance(word, bytes) for word in words)
+        isinstance(spec.launcher_args, tuple)
+        and all(isinstance(word, bytes) for word in (*words, *spec.launcher_args))
         and isinstance(env, tuple)
         and all(
             isinstance(pair, tuple)
@@ -133,14 +134,10 @@ def _is_spec(spec: Spec) -> bool:
             and isinstance(pair[1], bytes)
             for pair in env
         )
-        and isinstance(spec.cwd, str)
-        and isinstance(spec.shell, str)
+        and all(isinstance(t, str) for t in (spec.cwd, spec.shell, spec.launcher))
         and isinstance(spec.stdin, (bytes, type(None)))
         and isinstance(spec.timeout, (float, int, type(None)))
         and isinstance(spec.kill_grace, (float, int))
-        and isinstance(spec.launcher, str)
-        and isinstance(spec.launcher_args, tuple)
-        and all(isinstance(word, bytes) for word in spec.launcher_args)
     )
 
 

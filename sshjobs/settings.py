@@ -200,13 +200,15 @@ SETTINGS = (
         "launcher",
         "choice",
         "process",
-        "what starts jobs on a host: process, which runs them there at once",
+        "what starts jobs on a host: process, which runs them there at once, or slurm, "
+        "which hands them to the scheduler of a cluster",
     ),
     Setting(
         "launcher_args",
         "text",
         "",
-        "options for the launcher, as a shell would read them",
+        "options for the launcher, as a shell would read them; with slurm those of "
+        "sbatch",
     ),
     Setting(
         "vanish_grace",

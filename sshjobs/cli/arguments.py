@@ -16,7 +16,8 @@ class Arg(Record):
 
     ``kind`` is the type of its value: ``text``, ``path`` and ``choice`` are ``str``,
     ``count`` and ``port`` are ``int``, ``seconds`` is ``float``; each of them
-    ``None`` if not given. ``flag`` is ``bool``. ``list`` (positional, any number)
+    ``None`` if not given, and so is ``options``, which may begin with ``-``. ``flag``
+    is ``bool``. ``list`` (positional, any number)
     and ``rest`` (positional, all that follows) are lists of ``str``, and so is
     whatever may be repeated; a ``hosts`` and a ``choice`` of these take several values
     with commas between them, too.
@@ -252,15 +253,17 @@ SPEC = (
     ),
     Arg(
         "--launcher",
-        "what starts the job there (setting launcher, default process)",
+        "what starts the job there: process, or slurm on a cluster (setting launcher)",
         "choice",
         "L",
         choices=LAUNCHERS,
     ),
     Arg(
         "--launcher-args",
-        "options for the launcher, as a shell would read them (setting launcher_args)",
-        metavar="ARGS",
+        "options for the launcher, as a shell would read them, with slurm those of "
+        "sbatch: '-p gpu --mem 8G' (setting launcher_args)",
+        "options",
+        "ARGS",
     ),
     Arg(
         "--shell",

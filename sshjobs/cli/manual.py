@@ -104,6 +104,7 @@ the answer is still out.""",
         "sshjobs submit gpu1 -- 'cd run7 && ./train.sh >out.txt'",
         "sshjobs submit gpu1 --key night-2026-05-01 --timeout 6h -- make all",
         "sshjobs submit gpu1 --from jobs.txt --cleanup always",
+        "sshjobs submit cluster --launcher slurm --launcher-args '-p gpu' -- make",
         "DB_PASSWORD=... sshjobs submit gpu1 --env-from DB_PASSWORD -- ./load.sh",
     ),
 )

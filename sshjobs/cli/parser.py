@@ -101,7 +101,8 @@ def _read_flag_value(
         return
     if text is None:
         text = next(words, "--")
-        if text.startswith("-") and text != "-":
+        is_flag = text.startswith("-") and text != "-"
+        if text == "--" or (is_flag and arg.kind != "options"):
             _end_with_usage_error(verb, f"argument {arg.name}: expected one argument")
     try:
         value = arg.read_each(text) if arg.repeat else arg.read(text)

@@ -48,4 +48,8 @@ def find_launcher(name: str) -> Launcher:
         from .process import ProcessLauncher
 
         return ProcessLauncher()
+    if name == "slurm":
+        from .slurm import SlurmLauncher
+
+        return SlurmLauncher()
     raise SpecError(f"{name!r} is not one of {', '.join(LAUNCHERS)}")

@@ -83,6 +83,8 @@ HINTS_BY_CODE = {
     "ENOSPC": "make room on the host's file system, or set remote_base_dir",
     "EACCES": "the base directory on the host must be writable, see remote_base_dir",
     "ESHELL": "name one that the host has with --shell",
+    "ELAUNCH": "see --launcher-args, and what sshjobs doctor says of the host",
+    "ELIMIT": "the site takes no more jobs of yours now: submit it again as others end",
     "ETOOL": "install it, or have it in the PATH of a login there; nothing was done",
     "EFORK": "end some of its processes, or raise its limit (ulimit -u)",
     "EDIED": "a tool died there, as of a limit on memory: the next command "

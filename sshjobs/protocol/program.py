@@ -43,6 +43,8 @@ _REMOTE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "remote")
 PARTS = {
     "round": ("shell.sh", "base.sh", "tools.sh", "directory.sh"),
     "judge": ("judge.awk", "lost.sh", "judge.sh"),
+    "queues": ("launch/judge.awk", "lost.sh", "judge.sh", "launch/queue.sh"),
+    "slurm": ("launch/slurm.awk", "launch/slurm.sh"),
     "runs": ("groups.sh", "detach.sh", "launch/process.sh", "start.sh"),
     "kill": ("kill.sh",),
     "keys": ("keys.sh",),
@@ -54,6 +56,22 @@ PARTS = {
     "sweep": ("records.awk", "expired.awk", "sweep.sh"),
     "frame": ("frame.sh",),
     "watch": ("watch.sh",),
+    "batch": (
+        "runner/bashrc.sh",
+        "shell.sh",
+        "base.sh",
+        "tools.sh",
+        "groups.sh",
+        "runner/head.sh",
+        "runner/record.sh",
+        "runner/job.sh",
+        "runner/child.sh",
+        "runner/end.sh",
+        "runner/tree.awk",
+        "runner/tree.sh",
+        "launch/slurm_node.sh",
+        "launch/batch.sh",
+    ),
     "runner": (
         "runner/bashrc.sh",
         "shell.sh",
@@ -74,7 +92,21 @@ PARTS = {
 QUOTED_PARTS = {
     "records.awk": ("records.awk",),
     "expired.awk": ("expired.awk",),
-    "judge.awk": ("fields.awk", "processes.awk", "judge.awk", "check.awk"),
+    "judge.awk": (
+        "fields.awk",
+        "processes.awk",
+        "judge.awk",
+        "launch/none.awk",
+        "check.awk",
+    ),
+    "launch/judge.awk": (
+        "fields.awk",
+        "processes.awk",
+        "judge.awk",
+        "launch/queue.awk",
+        "check.awk",
+    ),
+    "launch/slurm.awk": ("launch/slurm.awk",),
     "lost.sh": ("lost.sh",),
     "reap.awk": ("reap.awk",),
     "logs.awk": ("logs.awk",),
@@ -118,26 +150,18 @@ def build(request: Request, nonce: str) -> bytes:
     )
     few = [c.job_id for c in request.checks] if len(checks) < _FEW_BYTES else []
     opening = _build_call("sj_open", *place, *spans, runner_hash, *few)
-    runs = bool(request.kills or request.starts)
+    queues = request.launchers
+    runs = bool(request.kills or request.starts or (queues and checks))
     kills = [job_id for job_id, _ in request.kills]
     guard = _build_call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
     prologue = guard + (_KEEP if runs else b"") + _UMASK
-    wanted = {
-        "round": True,
-        "judge": runs or checks or request.listing,
-        "runs": runs,
-        "kill": kills,
-        "keys": any(start.key for start in request.starts),
-        "reap": request.reaps,
-        "logs": request.logs,
-        "list": request.listing,
-        "sweep": True,
-        "frame": True,
-    }
-    functions = _join_parts(*(name for name, is_on in wanted.items() if is_on))
+    groups = _choose_groups(request, runs=runs, asks=bool(checks))
+    functions = _join_parts(*groups, *_name_launcher_parts(queues))
     parts = [GUARD + b"{", functions + prologue, opening]
     if runs:
         parts += [b"sj_runner=" + quote(runner), b"sj_prepare_runs"]
+    if queues:
+        parts += _build_queue_settings(request)
     if kills:
         parts.append(_build_call("sj_kill", *kills))
     parts += _build_starts(request.starts)
@@ -146,6 +170,46 @@ def build(request: Request, nonce: str) -> bytes:
     parts.append(_build_call("sj_answer", checks))
     parts += _build_last_calls(request)
     return b"\n".join([*parts, b"sj_close", b"}", b"exit 0", b""])
+
+
+def _choose_groups(request: Request, *, runs: bool, asks: bool) -> list[str]:
+    """Return the groups of :data:`PARTS` that a request needs, but for launchers."""
+    judges = runs or asks or request.listing
+    wanted = {
+        "round": True,
+        "judge": judges and not request.launchers,
+        "queues": request.launchers,
+        "runs": runs,
+        "kill": request.kills,
+        "keys": any(start.key for start in request.starts),
+        "reap": request.reaps,
+        "logs": request.logs,
+        "list": request.listing,
+        "sweep": True,
+        "frame": True,
+    }
+    return [name for name, is_on in wanted.items() if is_on]
+
+
+def _name_launcher_parts(names: tuple[str, ...]) -> list[str]:
+    if not names:
+        return []
+    from ..launchers import find_launcher
+
+    return [part for name in names for part in find_launcher(name).parts]
+
+
+def _build_queue_settings(request: Request) -> list[bytes]:
+    """Return what the parts of schedulers are told, and the runner of their jobs."""
+    batch = _join_parts("batch")
+    names = quote(" ".join(request.launchers).encode("ascii"))
+    return [
+        b"sj_launchers=" + names,
+        b"sj_queue_age=%d" % request.queue_age,
+        b"sj_vanish=%d" % request.vanish_grace,
+        b"sj_batch_hash=%08x" % zlib.crc32(batch),
+        b"sj_batch=" + quote(batch),
+    ]
 
 
 def _build_last_calls(request: Request) -> list[bytes]:

@@ -3,7 +3,7 @@
 
 # What the tools must not see is set aside for the jobs, which are given it back.
 sj_keep() {
-    sj_had=''
+    sj_had='' sj_launchers=''
     case ${TMOUT-} in 0) unset TMOUT ;; esac # ksh93 has one by itself
     for sj_i in $sj_names POSIXLY_CORRECT; do
         eval "case \${$sj_i+x} in x) sj_was_$sj_i=\$$sj_i sj_had=\"\$sj_had $sj_i\" ;; esac"

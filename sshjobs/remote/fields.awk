@@ -7,7 +7,7 @@ function find_odd(where,  c, l, a) {
     c = "exec find" where " new ! -name . -prune ! -name log ! -name script ! -name stdin ! -name env \\( ! -type f -o -size +2048 \\) -print 2>/dev/null"
     while ((c | getline l) > 0) {
         sub(/\/\.\//, "/", l)
-        if (l ~ /^[gk]|\/(run|lost|exit|spec|again|cancel)$/) BAD[l]
+        if (l ~ /^[gk]|\/(run|lost|exit|spec|again|cancel|handle|doubt)$/) BAD[l]
         a = l
     }
     close(c)

@@ -35,7 +35,7 @@ sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH ID 
     sj_first="
 sshjobs-reply 1 $1
 "
-    sj_broken='' sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due='' sj_launchers='' sj_queue=''
+    sj_broken='' sj_ask='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due=''
     sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
     sj_dir=$2
@@ -111,8 +111,7 @@ d $sj_due_id - -" ;;
         esac
     done
     sj_glance
-    [ "$sj_ask" ] && { sj_judge '' "$sj_ask" || sj_broken='awk or find'; }
-    return 0
+    [ -z "$sj_ask" ] || sj_judge_all
 }
 
 sj_close() {

@@ -50,7 +50,7 @@ function tell_end(id) {
     say_frame("ended " id " " number_of("status", "-", 255) " " number_of("signal", "-", 127) " " token_of("cause") " " instant_of("started_at", "-") " " instant_of("finished_at", "-") " " number_of("log_bytes", 0, 1e15) " " text_of("reason"))
 }
 function tell_loss(id) {
-    if (value_of("cause") == "cancelled") { tell_end(id); return "CANCELLED" }
+    if (value_of("cause") ~ /^(cancelled|timeout|failed)$/) { tell_end(id); return toupper(F["cause"]) }
     say_frame("lost " id " " text_of("reason"))
     return "LOST"
 }
@@ -102,6 +102,7 @@ function judge_job(id, pid, start,  d, new, p, s, at) {
     state = ""
     AP[id] = pid
     AS[id] = start
+    if (judge_queued(id, d, new, pid)) return
     if (read_record(d "run") < 0) { judge_unclaimed(id, d, new, pid, start); return }
     if (new || sweep || (id in J) || F["pid"] != pid) {
         if (tell_if_ended(id, d, new)) return
@@ -142,7 +143,7 @@ function judge_job(id, pid, start,  d, new, p, s, at) {
         }
         read_record(d "run")
     }
-    doubt_job(id, "gone", new)
+    doubt_job(id, name_loss(id, "gone"), new)
 }
 function tell_if_reaped(id) {
     if (read_record("gone/" id) < 0) return 0
@@ -154,14 +155,15 @@ function tell_if_reaped(id) {
     return 1
 }
 function marked(id) { look_at_all(); return !blind && (id in MK) }
-function judge_unclaimed(id, d, new, pid, start) {
+function judge_unclaimed(id, d, new, pid, start,  l) {
     if (tell_if_ended(id, d, 0)) return
     if (read_record(d "spec") >= 0) {
         # Nobody takes back a claim that the asker has heard of: a disk that lost its power
         # can forget it. The grace is for a directory that is just being removed.
         if (!new && now - F["sj_at"] >= grace) { doubt_job(id, "record", 0); return }
         state = "PENDING"
-        if (!quiet) say_frame("prepared " id)
+        l = name_launcher(d)
+        if (!quiet) say_frame(l == "" ? "prepared " id : "queued " id " " l " its launcher was not asked")
         return
     }
     if (tell_if_reaped(id)) return
@@ -219,7 +221,7 @@ function settle_doubts(  i, id, d, why, open) {
         if (SN[id] && !quiet && read_record(d "run") >= 0 && ("pid" in F)) tell_start(id)
         print id, why | ENVIRON["SJ_LOSER"]
     }
-    if (sus) { fflush(); close(ENVIRON["SJ_LOSER"]) }
+    if (sus + losses) { fflush(); close(ENVIRON["SJ_LOSER"]) }
 }
 function forget_job(id, pid, start) {
     FG[id] = 1

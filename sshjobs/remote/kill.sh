@@ -50,6 +50,7 @@ s $sj_i - -"
         sj_kill_bare
     fi
     sj_to_kill=''
+    [ -z "$sj_launchers" ] || sj_stop_queued "$@"
     [ -z "$sj_unlisted" ] || sj_process_stop "$sj_unlisted"
     [ "$sj_claim" ] || return 0
     sj_process_start "$sj_claim"

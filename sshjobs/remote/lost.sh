@@ -44,6 +44,7 @@ while read -r id why; do
     forgotten) stand; r="declared lost by a person${n:+, who knows that $n is gone}" ;;
     boot) r="the host was rebooted while it ran" ;;
     record) r="its record vanished from the host, as after a loss of power" ;;
+    =*) c=${why%%" "*} c=${c#=} r=${why#* } ;; # as queue.awk puts it
     *) r="its processes vanished without a record of their end" ;;
     esac
     if [ "$why" != forgotten ] && [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
@@ -56,7 +57,7 @@ while read -r id why; do
     fi
     [ "$SJ_QUIET" ] && continue
     case $c in
-    cancelled) printf "ended %s - - cancelled - %s 0 %s\n" "$id" "$SJ_NOW" "$r" ;;
+    ?*) printf "ended %s - - $c - %s 0 %s\n" "$id" "$SJ_NOW" "$r" ;;
     *) printf "lost %s %s\n" "$id" "$r" ;;
     esac
 done

@@ -31,7 +31,7 @@ NF != 1 { next }
         split("", F)
         if (read_sound(d "run") >= 0 && is_running(F["pid"], F["start"])) fin = ""
     }
-    if (fin != "" && F["cause"] == "cancelled") fin = "CANCELLED"
+    if (fin != "" && F["cause"] ~ /^(cancelled|timeout|failed)$/) fin = toupper(F["cause"])
     if (fin == "LOST" && F["reason"] ~ /, who knows that / && now - F["finished_at"] < ttl) fin = "STANDS"
     delete F["end"]
     if (fin == "" && (read_sound(d "exit") >= 0 && ("end" in F) || read_sound(d "run") >= 0 && ("end" in F))) {

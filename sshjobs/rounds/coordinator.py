@@ -155,7 +155,12 @@ class Coordinator:
 
     def _start_watch(self) -> None:
         """See to it that one process of this machine hears at once of ends."""
-        if self._watch is None and self.settings.watch == "auto" and not self._stays:
+        if (
+            self._watch is None
+            and self.settings.watch == "auto"
+            and not self._stays
+            and not self.site.is_scheduled
+        ):
             from .watch import Watch
 
             self._watch = Watch(

@@ -88,10 +88,13 @@ class Site:
         Where a scheduler has all that is waited for, that is how often it may be asked:
         a login node is not there for our sessions.
         """
+        return self.queue_age if self.is_scheduled else self.settings.poll_interval
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Tell whether a scheduler has all jobs that may still change."""
         names = self.store.launchers(self.site_id)
-        return (
-            self.settings.poll_interval if "" in names or not names else self.queue_age
-        )
+        return bool(names) and "" not in names
 
     def check_time(self) -> None:
         """Raise once the caller's time is up; called about once a second."""

@@ -113,6 +113,8 @@ started_at=$sj_time"
         sj_cause=cancelled
     elif [ -e "$sj_job_dir/expire" ]; then
         sj_cause=timeout
+    elif [ "$sj_by" ]; then
+        sj_ask_launcher
     fi
     sj_stage=ended
     sj_finish

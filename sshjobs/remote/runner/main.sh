@@ -42,13 +42,6 @@ k)
         sj_stage=''
     } &
     ;;
-again)
-    trap sj_unforked EXIT
-    case $sj_stage in
-    kill) sj_end_trees tree $sj_left ;;
-    ended) sj_finish ;;
-    esac
-    sj_stage=''
-    ;;
+again) sj_go_on ;;
 esac
 exit 0

@@ -60,7 +60,7 @@ sj_announce() {
 }
 
 sj_note() { # TEXT: a line of the journal
-    sj_regular "$sj_machine/journal" && printf '\n%s .\n' "$1" >>"$sj_machine/journal"
+    sj_regular "${sj_hears:=$sj_machine}/journal" && printf '\n%s .\n' "$1" >>"$sj_hears/journal"
     return 0
 }
 
@@ -99,10 +99,19 @@ sj_stop_clock() {
 sj_anew() {
     sj_sleeper='' sj_since=${sj_from:-$sj_since} sj_count=0
     while [ $sj_count -lt 4000 ] && read -r sj_line </proc/uptime; do sj_count=$((sj_count + 1)); done
-    export sj_stage sj_machine sj_boot sj_offset sj_setsid sj_grepz sj_wc sj_burst sj_proc \
+    export sj_by sj_hears sj_stage sj_machine sj_boot sj_offset sj_setsid sj_grepz sj_wc sj_burst sj_proc \
         sj_posix sj_pid sj_me sj_told sj_since sj_left sj_scope sj_sleeper sj_alone sj_id sj_job_dir sj_job_pid \
         sj_record sj_status sj_signal sj_cause sj_why sj_time sj_gracecs
     exec "$sj_posix" "$0" again
+}
+
+sj_go_on() { # as the new shell that sj_anew has made
+    trap sj_unforked EXIT
+    case $sj_stage in
+    kill) sj_end_trees tree $sj_left ;;
+    ended) sj_finish ;;
+    esac
+    sj_stage=''
 }
 
 sj_copy() {

@@ -1,0 +1,87 @@
+# The runner of a job that a scheduler starts: its batch script.
+# In: b LAUNCHER, and on standard input the lines of sj_tell_all, as its submitter found them.
+# Out: one job from claim to end, with the records of any other.
+
+# What its submitter knew of its own machine is found anew on this one; who polls reads the
+# journal of the submitter.
+sj_learn_node() {
+    sj_hears=$sj_machine sj_burst='' sj_proc=''
+    [ -r /proc/self/stat ] && sj_proc=1
+    sj_where
+    sj_probe
+    case $sj_setsid in -) sj_setsid='' ;; esac
+    case $sj_env in -) sj_tool='' ;; *) sj_tool="$sj_env --default-signal=INT,QUIT" ;; esac
+    sj_offset=none sj_init=''
+    sj_cs=$(date +%s%N)
+    case $sj_cs in *[!0-9]* | ?????????????????) return ;; esac
+    sj_read_line /proc/uptime
+    sj_line=${sj_line%% *}
+    case $sj_line in
+    [1-9]*.[0-9][0-9])
+        sj_offset=$((${sj_cs%???????} - ${sj_line%.*}${sj_line#*.}))
+        sj_start_of 1 && sj_init=$sj_started
+        ;;
+    esac
+}
+
+# A scheduler tells all processes of a job to end, this one too, which has still to publish
+# how that went. A sleep that nobody else has reason to end shows later that it did.
+sj_run_batch() { # LAUNCHER
+    sj_by=$1
+    read -r sj_word
+    sj_learn_node
+    (
+        trap - TERM
+        exec sleep 2147483647 >/dev/null 2>&1
+    ) &
+    sj_canary=$!
+    trap '' TERM
+    sj_clock
+    sj_one "${sj_word%%:*}" "${sj_word#*:}" >/dev/null </dev/null &
+    wait $!
+    kill -9 $sj_canary
+    [ -e "jobs/${sj_word%%:*}/run" ]
+}
+
+# What the scheduler did to the job that has just ended: sj_cause and sj_why.
+sj_ask_launcher() {
+    if sj_is_out_of_memory; then
+        sj_why='out of memory: the kernel ended a process of it at the limit of its node'
+        [ "$sj_status" != 0 ] || sj_status='' sj_signal=9
+    fi
+    # Who is told to end with it may be told after it, by some milliseconds.
+    case $sj_signal:$sj_status in
+    9:* | 15:* | :137 | :143)
+        for sj_pause in 0.05 0.1 0.2 0.4; do
+            sj_start_of "$sj_canary" || break
+            sleep $sj_pause || break
+        done
+        ;;
+    esac
+    # One that was waited for is gone, one that was not yet is a zombie.
+    sj_start_of "$sj_canary" || {
+        sj_cause=cancelled sj_why="$sj_by ended it"
+        "sj_${sj_by}_tell_why"
+    }
+}
+
+sj_is_out_of_memory() {
+    while IFS=: read -r sj_line sj_w sj_i; do
+        case $sj_w:$sj_i in
+        *memory*:*/job_*) sj_file=/sys/fs/cgroup/memory$sj_i/memory.oom_control ;;
+        :*/job_*) sj_file=/sys/fs/cgroup$sj_i/memory.events ;;
+        *) continue ;;
+        esac
+        [ -r "$sj_file" ] || continue
+        while read -r sj_line sj_w; do
+            case $sj_line:$sj_w in oom_kill:[1-9]*) return 0 ;; esac
+        done <"$sj_file"
+    done </proc/self/cgroup
+    return 1
+}
+
+case $sj_mode in
+b) sj_run_batch "$2" ;;
+again) sj_go_on ;;
+esac
+exit

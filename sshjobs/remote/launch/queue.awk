@@ -1,0 +1,107 @@
+# How a job does that a scheduler has: its claim and its end first, then the scheduler's word.
+# In: lines of sj_look_queues: qat LAUNCHER T, qdown LAUNCHER T TEXT, and of slurm.awk.
+# Out: frames; ids that are to be sent again, or ended, by the files of sj_see_to_queues.
+#
+# A job that no runner has claimed waits, whatever becomes of what was handed over: it is
+# sent again if it is not listed by a look long enough after it was sent. One that ended
+# unclaimed is claimed here, with its end. One that was claimed and has no end is lost only
+# once its scheduler does not run it any more, and vanish seconds have passed: on a shared
+# file system its record comes late. Of a look that failed nothing is concluded.
+
+function is_better(w, old) { return old == "" || w == "runs" || (w == "waits" && old != "runs") }
+/^qat [a-z]+ [0-9.]+$/ { QAT[$2] = $3; next }
+/^qdown [a-z]+ [0-9.]+ / { QDOWN[$2] = substr($0, length($1 $2 $3) + 4, 300); next }
+/^q [a-z]+ [a-z2-7]+ [0-9]+ [a-z]+ / {
+    if (is_better($5, QW[$3])) {
+        QW[$3] = $5
+        QH[$3] = $2 ":" $4 ":" $6
+        QN[$3] = $7
+        QR[$3] = substr($0, length($1 $2 $3 $4 $5 $6 $7) + 8, 200)
+    }
+    next
+}
+function read_handle(d,  f, l, k, r) {
+    f = d "handle"
+    split("", H)
+    if (f in BAD) return 1
+    while ((r = (getline l < f)) > 0) if ((k = index(l, "=")) > 1) H[substr(l, 1, k - 1)] = substr(l, k + 1)
+    close(f)
+    return r >= 0
+}
+function handle_of(id) {
+    if (id in QH) return QH[id]
+    return launcher (H["handle"] ~ /^[0-9]+$/ ? ":" H["handle"] ":-" : "")
+}
+# How long after it was sent the queue was looked at; "" if it was not, or not sent.
+function looked_after() { return (launcher in QAT) && ("sent_at" in H) ? QAT[launcher] - H["sent_at"] : "" }
+function judge_queued(id, d, new, pid,  claimed) {
+    if (!read_handle(d)) return 0
+    launcher = H["launcher"]
+    if (!(launcher ~ /^[a-z]+$/)) launcher = "unknown"
+    claimed = read_record(d "run") >= 0
+    if (claimed && is_ours()) return 0
+    if (tell_if_ended(id, d, new)) return 1
+    if (!claimed && read_record(d "spec") < 0) return 0
+    if (claimed && (id in FG)) { read_record(d "run"); doubt_job(id, "forgotten", new); return 1 }
+    state = claimed || !new ? "RUNNING" : "PENDING"
+    if (quiet) return 1
+    if (state == "PENDING") judge_waiting(id, d)
+    else if (!claimed) say_frame("unseen " id " its record on the host cannot be seen")
+    else {
+        read_record(d "run")
+        if (new) tell_start(id)
+        judge_claimed(id, d, new)
+    }
+    return 1
+}
+function write_down(name, text) { if (ENVIRON["SJ_TMP"] != "") print text > (ENVIRON["SJ_TMP"] name) }
+function judge_waiting(id, d,  after, word) {
+    word = QW[id]
+    after = looked_after()
+    if (launcher in QDOWN) say_frame("queued " id " " handle_of(id) " " launcher " does not answer: " QDOWN[launcher])
+    else if (!(launcher in QAT)) say_frame("queued " id " " handle_of(id) " its launcher was not asked")
+    else if (word == "waits") say_frame("queued " id " " handle_of(id) " " QR[id])
+    else if (word == "runs") say_frame("queued " id " " handle_of(id) " " (QR[id] == "" ? "RUNNING" : QR[id]) " on " QN[id] ", and has not begun")
+    else if (word != "") {
+        say_frame("queued " id " " handle_of(id) " " QR[id])
+        write_down(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
+    } else if (after == "" || after >= 30) {
+        say_frame("queued " id " " handle_of(id) " " (after == "" ? "is being handed over" : "not in the queue, and handed over again"))
+        write_down(".again", launcher " " id ":1")
+    } else say_frame("queued " id " " handle_of(id) " handed over, and not listed yet")
+}
+function judge_claimed(id, d, new,  word, since, f) {
+    word = QW[id]
+    if (launcher in QDOWN) { say_frame("unseen " id " " launcher " does not answer: " QDOWN[launcher]); return }
+    if (!(launcher in QAT)) { say_frame("elsewhere " id " " token_of("node")); return }
+    if (word == "runs" || word == "waits") {
+        f = d "doubt"
+        if (!(f in BAD) && is_there(f)) { printf "" > f; close(f) }
+        if (word == "runs") say_frame("queued " id " " handle_of(id) " " QR[id])
+        else say_frame("unseen " id " put back into the queue by the site (" QR[id] "); it is not run again")
+        if (is_there(d "cancel")) say_frame("due " id)
+        return
+    }
+    # What was handed over a moment ago is in no list yet.
+    if (word == "" && looked_after() != "" && looked_after() < 30) return
+    since = read_record(d "doubt") >= 0 ? instant_of("at", 0) : 0
+    if (!since) {
+        since = now
+        f = d "doubt"
+        if (!(f in BAD)) { print "at=" now > f; close(f) }
+    }
+    if (now - since >= ENVIRON["SJ_VANISH"] || is_there(d "cancel")) { losses++; print id, name_loss(id, "= its scheduler has it no more, and it left no record of its end") | ENVIRON["SJ_LOSER"] }
+    else if (word == "nodefail") say_frame("unseen " id " its node " QN[id] " does not answer (NODE_FAIL)")
+    else say_frame("unseen " id " " launcher (word == "" ? " has it no more" : " says " QR[id]) "; its record is still to come")
+}
+# Why a job is lost, or ended, where its scheduler has said more of it: =CAUSE REASON.
+function name_loss(id, why) {
+    if (QW[id] == "cancelled") return "=cancelled cancelled in its scheduler"
+    if (QW[id] == "timeout") return "=timeout its time in its scheduler was up"
+    if (QW[id] == "memory") return "=failed out of memory"
+    if (QW[id] == "preempted") return "=failed preempted by its scheduler"
+    if (QW[id] == "nodefail") return "= its node failed"
+    if (QW[id] == "failed") return "= its scheduler says that it failed, and it left no record of its end"
+    return why
+}
+function name_launcher(d) { return "" }

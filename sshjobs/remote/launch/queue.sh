@@ -1,0 +1,162 @@
+# What all schedulers share: asked once for all jobs, started again where they forgot one.
+# In: sj_launchers, sj_queue_age; sj_NAME_look and sj_NAME_submit. Out: sj_queued, the lines
+# that queue.awk reads; jobs/ID/handle; frames queued and refused.
+#
+# jobs/ID/handle is written by the hosts that hand a job over, appended to, and its last line
+# of a name counts: launcher=NAME; sent_at=T, before each try; handle=N once the scheduler has
+# said it. A try whose answer was lost has no handle, and is looked for by the job's name. The
+# claim of the runner keeps a job from running twice, whatever is handed over how often.
+
+# What a scheduler said of its queue is kept for all clients of the host: MACHINE/queue.NAME.
+# It is asked before claims are read, so that a job that ends in between is not missed.
+sj_look_queues() { # to sj_queued
+    sj_queued=''
+    for sj_launcher in $sj_launchers; do
+        sj_file=$sj_machine/queue.$sj_launcher
+        sj_regular "$sj_file" || continue
+        sj_read_line "$sj_file"
+        case $sj_line in
+        "qat $sj_launcher "[0-9]*) sj_line=${sj_line##* } sj_line=${sj_line%%.*} ;;
+        "qdown $sj_launcher "[0-9]*)
+            sj_line=${sj_line#qdown * }
+            sj_line=${sj_line%%[!0-9]*}
+            ;;
+        *) sj_line=0 ;;
+        esac
+        case $sj_line in *[!0-9]* | '' | ????????????*) sj_line=0 ;; esac
+        sj_line=$((${sj_now%.*} - sj_line))
+        [ "$sj_line" -ge 0 ] && [ "$sj_line" -lt "$sj_queue_age" ] || sj_ask_queue "$sj_launcher" "$sj_file"
+        sj_queued=$sj_queued$(cat "$sj_file" 2>/dev/null)"
+"
+    done
+}
+
+sj_ask_queue() { # LAUNCHER FILE
+    printf 'beat\n'
+    if "sj_$1_look" >"$sj_tmp.look" 2>"$sj_tmp.said"; then
+        {
+            printf 'qat %s %s\n' "$1" "$sj_now"
+            cat "$sj_tmp.look"
+        } >"$sj_tmp.queue" 2>/dev/null && mv -f "$sj_tmp.queue" "$2"
+    else
+        sj_read_line "$sj_tmp.said"
+        { printf 'qdown %s %s %s\n' "$1" "$sj_now" "${sj_line:-no answer}" >"$2"; } 2>/dev/null
+    fi
+    rm -f "$sj_tmp.look" "$sj_tmp.said" "$sj_tmp.queue"
+}
+
+# Eight at a time: 140 a second, where one after another is 60 (Slurm 22.05). Who finds the
+# scheduler away leaves a mark, and the rest waits for a later round.
+sj_submit_all() { # LAUNCHER ID:ATTEMPT ...
+    sj_launcher=$1
+    shift
+    while [ $# -gt 0 ] && [ ! -e "$sj_tmp.away" ]; do
+        sj_count=0
+        while [ $# -gt 0 ] && [ $sj_count -lt 8 ]; do
+            sj_submit_one "$1" &
+            shift
+            sj_count=$((sj_count + 1))
+        done
+        wait
+        printf 'beat\n'
+    done
+    rm -f "$sj_tmp.away"
+}
+
+sj_submit_one() { # ID:ATTEMPT
+    sj_i=${1%%:*}
+    sj_regular "jobs/$sj_i/handle" && { printf 'sent_at=%s\n' "$sj_now" >>"jobs/$sj_i/handle"; } 2>/dev/null || {
+        sj_refuse "$sj_i" "jobs/$sj_i"
+        return
+    }
+    sj_said=$("sj_${sj_launcher}_submit" "$1" 2>&1)
+    sj_failure=$?
+    for sj_line in $sj_said; do
+        "sj_${sj_launcher}_find" "$sj_line" && [ $sj_failure -eq 0 ] || continue
+        { printf 'handle=%s\n' "$sj_handle" >>"jobs/$sj_i/handle"; } 2>/dev/null
+        printf 'queued %s %s:%s:- handed over\n' "$sj_i" "$sj_launcher" "$sj_handle"
+        return
+    done
+    sj_said=$(printf '%s' "$sj_said" | tr -s '\n\t ' ' ')
+    if "sj_${sj_launcher}_refuses" "$sj_failure" "$sj_said"; then
+        sj_give_back_job "$sj_i" "$sj_code" "$sj_said"
+    else
+        : >"$sj_tmp.away"
+        printf 'queued %s %s no answer: %s\n' "$sj_i" "$sj_launcher" "$sj_said"
+    fi
+}
+
+# The scheduler does not take it. Who is asked for it the first time says so; a job that was
+# taken before ends.
+sj_give_back_job() { # ID CODE TEXT
+    if [ "$sj_resends" ]; then
+        { printf 'failed\n%s\n' "$sj_launcher: $3" >"jobs/$1/fate"; } 2>/dev/null
+        sj_process_start " $1:1"
+        return
+    fi
+    mv "jobs/$1" "$sj_tmp.$1" 2>/dev/null || return
+    if [ -e "$sj_tmp.$1/run" ]; then
+        mv "$sj_tmp.$1" "jobs/$1"
+    else
+        rm -rf "$sj_tmp.$1"
+        printf 'refused %s %s %s\n' "$1" "$2" "$3"
+    fi
+}
+
+# What was handed over before is found, or sent again, once the queue was looked at.
+sj_hand_over() { # LAUNCHER ID:ATTEMPT ...
+    sj_launcher=$1 sj_resends='' sj_first_time=''
+    shift
+    for sj_i; do
+        sj_sent=''
+        while read -r sj_line; do
+            case $sj_line in sent_at=*) sj_sent=1 ;; esac
+        done <"jobs/${sj_i%%:*}/handle"
+        [ "$sj_sent" ] || sj_first_time="$sj_first_time $sj_i"
+    done
+    sj_submit_all "$sj_launcher" $sj_first_time
+}
+
+# In place of that of judge.sh.
+sj_judge_all() {
+    export SJ_TMP="$sj_tmp" SJ_VANISH="$sj_vanish"
+    sj_look_queues
+    sj_judge '' "$sj_queued$sj_ask" || sj_broken='awk or find'
+    unset SJ_TMP SJ_VANISH # which no job is to see
+    sj_see_to_queues
+}
+
+# queue.awk has written down which jobs are to be sent again, and which will never begin.
+sj_see_to_queues() {
+    if [ -s "$sj_tmp.again" ]; then
+        sj_resends=1
+        for sj_launcher in $sj_launchers; do
+            sj_submit_all "$sj_launcher" $(sed -n "s/^$sj_launcher //p" "$sj_tmp.again")
+        done
+    fi
+    if [ -s "$sj_tmp.fate" ]; then
+        sj_claim='' sj_ask=''
+        while read -r sj_i sj_cause sj_line; do
+            sj_regular "jobs/$sj_i/fate" && { printf '%s\n%s\n' "$sj_cause" "$sj_line" >"jobs/$sj_i/fate"; } 2>/dev/null || continue
+            sj_claim="$sj_claim $sj_i:1"
+            sj_ask="$sj_ask
+s $sj_i - -"
+        done <"$sj_tmp.fate"
+        sj_process_start "$sj_claim"
+        sj_await $sj_claim
+        sj_tail='' sj_judge '' "$sj_ask" || sj_broken='awk or find'
+    fi
+    rm -f "$sj_tmp.again" "$sj_tmp.fate"
+}
+
+sj_stop_queued() { # IDS
+    for sj_launcher in $sj_launchers; do
+        sj_mine=''
+        for sj_i; do
+            [ -f "jobs/$sj_i/handle" ] && sj_regular "jobs/$sj_i/handle" || continue
+            sj_read_line "jobs/$sj_i/handle"
+            [ "$sj_line" != "launcher=$sj_launcher" ] || sj_mine="$sj_mine $sj_i"
+        done
+        [ -z "$sj_mine" ] || "sj_${sj_launcher}_stop" $sj_mine
+    done
+}

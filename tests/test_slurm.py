@@ -1,0 +1,191 @@
+"""Jobs of a real Slurm: handed over, run once, seen, ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli import Cli, eventually
+from tests.slurm import Cluster, need_slurm
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A Slurm that the tests of this module share."""
+    need_slurm()
+    folder = Path(tempfile.mkdtemp(prefix="sjslurm", dir="/tmp"))
+    folder.chmod(0o755)
+    made = Cluster(folder)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def box(cluster: Cluster, new_box: Callable[..., Cli]) -> Cli:
+    """The login node of it, where slurm is the launcher."""
+    made = new_box(SetEnv=f"SLURM_CONF={cluster.conf}")
+    made.env["SSHJOBS_LAUNCHER"] = "slurm"
+    made.env["SSHJOBS_POLL_INTERVAL"] = "0.5"
+    return made
+
+
+def test_a_job_runs_on_a_node_and_comes_home(box: Cli) -> None:
+    job_id = box.submit("--", 'echo "$SLURM_JOB_NAME"; hostname; exit 3')
+    assert box("wait", job_id).status == 1
+    job = box.job(job_id)
+    assert (job["state"], job["exit_status"]) == ("FAILED", 3), job
+    assert box.ok("logs", job_id).lines == [f"sj-{job_id}", job["node"]]
+    assert job["handle"].startswith("slurm:")
+    box.ok("reap")
+
+
+def reason(box: Cli, job_id: str) -> str:
+    """Poll a job, and return its state and reason."""
+    assert box("poll", job_id).status in (0, 1)
+    job = box.job(job_id)
+    return f"{job['state']} {job['reason']}"
+
+
+def test_signals_streams_input_and_environment_are_as_with_process(box: Cli) -> None:
+    (box.home.parent / "in").write_bytes(b"a\0b\xff")
+    words = ("--env", "COLOR=blue", "--cwd", "/tmp", "--stdin", box.home.parent / "in")
+    first = box.submit(*words, "--", "cat; pwd; echo $COLOR >&2; set | grep ^sj_; :")
+    signalled = box.submit("--", "kill -9 $$")
+    vector = box.submit("--", "printf", "%s|", "a b", "*", "'")
+    missing = box.submit("--cwd", "/nowhere", "--", "true")
+    box("wait")
+    assert box.ok("logs", first).raw == b"a\0b\xff/tmp\nblue\n"
+    assert box.job(signalled)["signal"] == 9
+    assert box.ok("logs", vector).raw == b"a b|*|'|"
+    assert "no such directory" in box.job(missing)["reason"]
+
+
+@pytest.mark.slow
+def test_a_batch_of_200_is_a_handful_of_sessions_and_each_runs_once(box: Cli) -> None:
+    ran = box.base.parent / "ran"
+    lines = "".join(f"echo {n} >>{ran}-{n}\n" for n in range(200))
+    ids = box.ok("submit", box.host, "--from", "-", stdin=lines.encode()).lines
+    assert len(set(ids)) == 200
+    assert box("wait").status == 0
+    counts = [Path(f"{ran}-{n}").read_text() for n in range(200)]
+    assert counts == [f"{n}\n" for n in range(200)]
+    assert box.sshd is not None and box.sshd.connections == 1
+
+
+def test_why_a_job_waits_is_said(box: Cli, cluster: Cluster) -> None:
+    held = box.submit("--launcher-args", "-H -p small", "--", "echo held")
+    huge = box.submit("--launcher-args", "-p small -c 64", "--", "sleep 100")
+    eventually(lambda: "RUNNING" in reason(box, huge), "the partition is full")
+    waits = box.submit("--launcher-args", "-p small -c 64", "--", "echo after")
+    eventually(lambda: "JobHeldUser" in reason(box, held), "held")
+    eventually(lambda: "Resources" in reason(box, waits), "no room")
+    job = box.job(held)
+    assert job["handle"].split(":")[2] == "small"
+    cluster.run("scontrol", "release", job["handle"].split(":")[1])
+    box.ok("kill", huge)
+    box("wait", held, waits)
+    assert box.ok("logs", held).raw == b"held\n"
+    assert box.ok("logs", waits).raw == b"after\n"
+
+
+def test_what_sbatch_refuses_is_said_and_nothing_stays(box: Cli) -> None:
+    ended = box("submit", box.host, "--launcher-args", "-p nowhere", "--", "true")
+    assert ended.status == 69, ended
+    assert "artition" in ended.err
+    assert not list(box.base.glob("jobs/*"))
+    refused = box("submit", box.host, "--launcher-args", "--array=1-9", "--", "true")
+    assert refused.status == 64 and "--from" in refused.err
+
+
+def test_a_job_is_ended_by_its_limit_by_kill_and_by_scancel(
+    box: Cli, cluster: Cluster
+) -> None:
+    late = box.submit("--timeout", "1", "--", "echo on; sleep 100")
+    killed = box.submit("--", "trap '' TERM; echo on; while :; do sleep 1; done")
+    stopped = box.submit("--", "echo on; sleep 100")
+    for job_id in (killed, stopped):
+        eventually(lambda: "RUNNING" in reason(box, job_id), "it runs")
+        eventually(lambda: box("logs", job_id).raw == b"on\n", "it is at work")
+    cluster.run("scancel", box.job(stopped)["handle"].split(":")[1])
+    box.env["SSHJOBS_KILL_GRACE"] = "1"
+    box.ok("kill", killed)
+    box("wait", late, stopped)
+    ends = {box.job(one)["state"]: box.job(one) for one in (late, killed, stopped)}
+    assert ends["TIMEOUT"]["id"] == late
+    assert box.job(killed)["state"] == box.job(stopped)["state"] == "CANCELLED"
+    assert "scancel" in box.job(stopped)["reason"]
+    eventually(lambda: cluster.run("squeue", "-h") == "", "nothing is left there")
+
+
+def test_a_waiting_job_is_ended_by_kill_and_by_scancel(
+    box: Cli, cluster: Cluster
+) -> None:
+    killed = box.submit("--launcher-args", "-H", "--", "true")
+    stopped = box.submit("--launcher-args", "-H", "--", "true")
+    eventually(lambda: "JobHeld" in reason(box, stopped), "held")
+    box.ok("kill", killed)
+    assert box.job(killed)["state"] == "CANCELLED"
+    cluster.run("scancel", "-n", f"sj-{stopped}")
+    eventually(lambda: "CANCELLED" in reason(box, stopped), "cancelled there")
+    assert "slurm: " in box.job(stopped)["reason"]
+
+
+@pytest.mark.slow
+def test_a_controller_that_is_away_ends_nothing(box: Cli, cluster: Cluster) -> None:
+    runs = box.submit("--", "sleep 3; echo over")
+    eventually(lambda: "RUNNING" in reason(box, runs), "it runs")
+    cluster.kill_controller()
+    try:
+        waits = box.submit("--", "echo later")
+        assert "does not answer" in reason(box, waits)
+        assert box.job(waits)["state"] == "PENDING"
+        eventually(lambda: "COMPLETED" in reason(box, runs), "its record is enough")
+    finally:
+        cluster.start_controller()
+        cluster.wait_until_idle()
+    assert box("wait", waits).status == 0
+    assert box.ok("logs", waits).raw == b"later\n"
+
+
+def runner_of(box: Cli, job_id: str) -> int:
+    """Return the process that holds a job's claim."""
+    lines = (box.directory(job_id) / "run").read_text().splitlines()
+    return int(next(line[4:] for line in lines if line.startswith("pid=")))
+
+
+@pytest.mark.slow
+def test_a_killed_runner_is_lost_after_the_grace(box: Cli) -> None:
+    box.env["SSHJOBS_VANISH_GRACE"] = "3"
+    lost = box.submit("--launcher-args", "-w n2", "--", "sleep 1000")
+    eventually(lambda: "RUNNING" in reason(box, lost), "it runs")
+    eventually(lambda: "started_at=" in (box.directory(lost) / "run").read_text())
+    for line in Path(f"/proc/{runner_of(box, lost)}/status").read_text().splitlines():
+        if line.startswith("PPid:"):
+            os.kill(int(line.split()[1]), signal.SIGKILL)
+    os.kill(runner_of(box, lost), signal.SIGKILL)
+    eventually(lambda: "LOST" in reason(box, lost), "lost after the grace")
+    assert "no record of its end" in box.job(lost)["reason"]
+
+
+def test_a_requeued_job_does_not_run_twice(box: Cli, cluster: Cluster) -> None:
+    """A site may put a job back whatever the job says (a crash of its controller)."""
+    box.env["SSHJOBS_VANISH_GRACE"] = "3"
+    ran = box.base.parent / "ran"
+    job_id = box.submit("--launcher-args", "-w n3", "--", f"echo x >>{ran}; sleep 1000")
+    eventually(ran.exists, "it runs")
+    number = box.job(job_id)["handle"].split(":")[1]
+    cluster.run("scontrol", "update", f"jobid={number}", "requeue=1")
+    cluster.run("scontrol", "requeue", number)
+    eventually(lambda: "RUNNING" not in reason(box, job_id), "it ended")
+    assert box.job(job_id)["state"] in ("CANCELLED", "LOST"), box.job(job_id)
+    cluster.run("scancel", number)
+    assert ran.read_text() == "x\n"
