@@ -67,7 +67,7 @@ function judge_waiting(id, d,  after, word) {
         write_down(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
     } else if (after == "" || after >= 30) {
         say_frame("queued " id " " handle_of(id) " " (after == "" ? "is being handed over" : "not in the queue, and handed over again"))
-        write_down(".again", launcher " " id ":1")
+        write_down(".again", launcher " " id ":" (H["attempt"] ~ /^[0-9]+$/ ? H["attempt"] : 1))
     } else say_frame("queued " id " " handle_of(id) " handed over, and not listed yet")
 }
 function judge_claimed(id, d, new,  word, since, f) {

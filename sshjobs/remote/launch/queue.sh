@@ -112,7 +112,9 @@ sj_hand_over() { # LAUNCHER ID:ATTEMPT ...
         while read -r sj_line; do
             case $sj_line in sent_at=*) sj_sent=1 ;; esac
         done <"jobs/${sj_i%%:*}/handle"
-        [ "$sj_sent" ] || sj_first_time="$sj_first_time $sj_i"
+        [ -z "$sj_sent" ] || continue
+        sj_first_time="$sj_first_time $sj_i"
+        { printf 'attempt=%s\n' "${sj_i#*:}" >>"jobs/${sj_i%%:*}/handle"; } 2>/dev/null
     done
     sj_submit_all "$sj_launcher" $sj_first_time
 }
