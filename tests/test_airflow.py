@@ -82,10 +82,12 @@ def _run(python: str, *words: str) -> None:
     reason="wants an Airflow: set SSHJOBS_TEST_AIRFLOW, or run inv test --all",
 )
 def test_a_small_set_on_real_airflow(python: str) -> None:
-    _run(python, "tests/airflow/test_connections.py", "tests/airflow/test_dag.py")
+    files = "test_connections.py", "test_dag.py", "test_triggers.py::test_many_triggers"
+    _run(python, *(f"tests/airflow/{name}" for name in files))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_on_real_airflow(python: str) -> None:
-    _run(python, "tests/airflow/test_docs.py", "tests/airflow/test_standalone.py")
+    files = "test_docs.py", "test_triggers.py", "test_standalone.py"
+    _run(python, *(f"tests/airflow/{name}" for name in files))

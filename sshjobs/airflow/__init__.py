@@ -1,6 +1,40 @@
-"""sshjobs in Airflow: operators and a sensor; they need the extra ``airflow``."""
+"""sshjobs in Airflow: operators, a sensor and a trigger.
 
-from .operators import SSHJobOperator, SSHSubmitOperator, submit_task
-from .sensor import SSHJobSensor
+They need the extra ``airflow``, and come in when they are first named: a triggerer
+imports no operator, and a list of providers nothing at all.
+"""
 
-__all__ = ["SSHJobOperator", "SSHJobSensor", "SSHSubmitOperator", "submit_task"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .operators import SSHJobOperator, SSHSubmitOperator, submit_task
+    from .sensor import SSHJobSensor
+    from .triggers import SSHJobTrigger
+
+__all__ = [
+    "SSHJobOperator",
+    "SSHJobSensor",
+    "SSHJobTrigger",
+    "SSHSubmitOperator",
+    "submit_task",
+]
+
+_MODULES = {
+    "SSHJobOperator": "operators",
+    "SSHJobSensor": "sensor",
+    "SSHJobTrigger": "triggers",
+    "SSHSubmitOperator": "operators",
+    "submit_task": "operators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -23,21 +23,34 @@ from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from ..settings import BY_NAME
+from .bash_versions import BashOperator
 from .connection import Target, find_target
+from .deferral import WRONG, DeferredJob, find_seconds_left, is_timeout
 from .outcome import (
-    collect_codes,
     describe_end,
     is_skip,
     list_left_over_jobs,
     read_record_of,
+    read_xcom,
 )
-from .process import CommandEnd, StreamedProcess, find_program
+from .parameters import (
+    SETTINGS,
+    check_parameters,
+    collect_codes,
+    raise_to_least,
+    read_default,
+)
+from .process import (
+    CommandEnd,
+    StreamedProcess,
+    build_adopting_line,
+    find_program,
+    kill_job,
+)
 from .versions import (
     AirflowException,
     AirflowFailException,
     AirflowSkipException,
-    BashOperator,
 )
 
 #: The key of a task's job; a Jinja template, which fits a BashOperator too. Keep in
@@ -50,31 +63,13 @@ KEY = (
 #: The status on which BashOperator skips, unless it is told otherwise.
 SKIP_EXIT_CODE = 99
 
-# How sshjobs ends when the call itself is wrong; a job may end so too.
-_WRONG = 64
-
-# Parameters that travel as SSHJOBS_<NAME>; keep in sync with settings.py.
-_SETTINGS = (
-    "remote_base_dir",
-    "poll_interval",
-    "log_chunk_size",
-    "conn_timeout",
-    "banner_timeout",
-    "conn_retry_attempts",
-    "cleanup_retries",
-    "command_timeout",
-    "max_reconnect_attempts",
-    "wait_host",
-    "max_log_bytes",
-)
-
 # Variables reach the job through the environment of sshjobs, under names that mean
 # nothing to bash, Python and ssh: PYTHONPATH would reach into sshjobs itself, and bash
 # has a UID of its own.
 _CARRIER = "JOB_VARIABLE_"
 
 
-class SSHJobOperator(BashOperator):
+class SSHJobOperator(DeferredJob, BashOperator):
     """Run a command on a host as a job, and end as the job ends.
 
     The parameters down to ``max_reconnect_attempts`` are those of
@@ -99,6 +94,13 @@ class SSHJobOperator(BashOperator):
         login: A login shell runs the command.
         wait_host: Seconds to wait for a host that cannot be reached.
         max_log_bytes: So much of the job's log comes home; the rest stays on the host.
+        cmd_timeout: Seconds without a byte of its log after which the job is ended.
+        deferrable: Wait in the triggerer, without a worker slot; by default as
+            ``[operators] default_deferrable`` says.
+        cancel_on_kill: End the job when a person ends its deferred task, or that is
+            over its time.
+        xcom: ``last_line`` of the log, ``all`` of it, ``none``, or ``base64``, which is
+            the XCom of ``SSHOperator``.
     """
 
     template_fields: Sequence[str] = (
@@ -141,17 +143,21 @@ class SSHJobOperator(BashOperator):
         login: bool = False,
         wait_host: float | None = None,
         max_log_bytes: int | None = None,
+        cmd_timeout: float | None = None,
+        deferrable: bool | None = None,
+        cancel_on_kill: bool = True,
+        xcom: str = "last_line",
         **kwargs: Any,
     ) -> None:
         super().__init__(bash_command="", **kwargs)
-        _check_remote_os(remote_os)
+        given = locals()
+        check_parameters(given)
         self.ssh_conn_id = ssh_conn_id
         self.command = command
         self.remote_host = remote_host
         self.environment = environment
         self.remote_base_dir = remote_base_dir
-        given = locals()
-        for name in _SETTINGS:
+        for name in SETTINGS:
             setattr(self, name, given[name])
         self.timeout = timeout or None  # 0 is none, as there
         self.cleanup = cleanup
@@ -162,8 +168,10 @@ class SSHJobOperator(BashOperator):
         self.shell = shell
         self.cwd = cwd  # BashOperator's own is the worker's; it is not used here
         self.login = login
-        self.wait_host = wait_host
-        self.max_log_bytes = max_log_bytes
+        self.cmd_timeout = cmd_timeout or None
+        self.deferrable = read_default() if deferrable is None else deferrable
+        self.cancel_on_kill = cancel_on_kill
+        self.xcom = xcom
 
     #: The verb of sshjobs that the task runs.
     verb = "run"
@@ -174,10 +182,10 @@ class SSHJobOperator(BashOperator):
         return StreamedProcess()
 
     def execute(self, context: Any) -> Any:
-        """Run the job to its end.
+        """Run the job to its end, or start it and wait for it in the triggerer.
 
         Returns:
-            The last line that the job wrote (an XCom, as of BashOperator).
+            What ``xcom`` says.
 
         Raises:
             AirflowSkipException: the job ended with a code of ``skip_on_exit_code``.
@@ -188,21 +196,85 @@ class SSHJobOperator(BashOperator):
         if not self.command.strip():
             raise AirflowFailException("the command is empty")
         where = self._find_target()
-        env = self.get_env(context) | self._list_settings(where)
-        env |= {_CARRIER + name: text for name, text in self._list_variables().items()}
-        self.bash_command = f"exec {shlex.join(self._list_words(where, context))}"
+        env = self._build_env(where, context)
+        defers = self.deferrable and self.verb == "run"
+        words = self._list_words(where, context, "submit" if defers else self.verb)
         left = list_left_over_jobs(context["ti"], self.key, env)
+        self.bash_command = f"exec {shlex.join(words)}"
         if left:
             kill = shlex.join([*find_program(), "kill", *left])
             self.bash_command = f"{kill} >&2 && {self.bash_command}"
+        env |= {_CARRIER + name: text for name, text in self._list_variables().items()}
+        if defers:
+            self._submit_and_defer(where, env, context)
         # The command is read from stdin: an argument would show in ps on the worker,
         # and ends at 128 KiB (execve(2), MAX_ARG_STRLEN).
         ended = self.subprocess_hook.run_line(
-            self.bash_command, env, self.command, self.output_encoding
+            self.bash_command,
+            env,
+            self.command,
+            self.output_encoding,
+            silence=self.cmd_timeout,
         )
         if ended.status or (self.verb == "run" and 0 in self.skip_on_exit_code):
             self._fail_task(ended, env)
-        return ended.stdout[-1] if ended.stdout else None
+        if self.verb != "run":
+            return ended.stdout[-1]
+        if self.xcom == "last_line":
+            return ended.stdout[-1] if ended.stdout else None
+        return read_xcom(self.xcom, ended.job, env) if self.do_xcom_push else None
+
+    def _submit_and_defer(
+        self, where: Target, env: dict[str, str], context: Any
+    ) -> None:
+        """Start the job, and leave the waiting to the triggerer; does not return.
+
+        A task that is ended meanwhile takes the job with it, wherever it is.
+        """
+        job = ""
+        try:
+            ended = self.subprocess_hook.run_line(
+                self.bash_command, env, self.command, self.output_encoding
+            )
+            if not ended.status and ended.stdout:
+                job = ended.stdout[-1]
+            if self.subprocess_hook.is_ending:
+                raise AirflowException("the task was ended while its job was started")
+        except BaseException:
+            kill_job(job or f"key:{self.key}", env)
+            raise
+        if not job:
+            self._fail_task(ended, env)
+        trigger = self.build_trigger(
+            job, where, env, cancel_on_kill=self.cancel_on_kill
+        )
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            timeout=find_seconds_left(self, context["ti"]),
+        )
+
+    def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
+        """End as the job has ended that a trigger tells of."""
+        where = self._find_target()
+        env = self._build_env(where, context)
+        job = self.finish_deferred(event, where, env, self.subprocess_hook)
+        return read_xcom(self.xcom, job, env) if self.do_xcom_push else None
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any
+    ) -> Any:
+        """Resume a deferred task; one that is over its time ends its job first."""
+        if is_timeout(next_method, next_kwargs) and self.cancel_on_kill:
+            where = self._find_target()
+            line = build_adopting_line(where.host, "kill", "--", f"key:{self.key}")
+            env = self._build_env(where, context)
+            self.subprocess_hook.run_line(line, env)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _build_env(self, where: Target, context: Any) -> dict[str, str]:
+        """Return the environment of ``sshjobs``."""
+        return dict(self.get_env(context)) | self._list_settings(where)
 
     def _find_target(self) -> Target:
         where = find_target(self.ssh_conn_id, self.remote_host)
@@ -214,9 +286,9 @@ class SSHJobOperator(BashOperator):
 
     def _list_settings(self, where: Target) -> dict[str, str]:
         """Return the variables that carry the parameters to ``sshjobs``."""
-        given = {name: getattr(self, name) for name in _SETTINGS}
+        given = {name: getattr(self, name) for name in SETTINGS}
         return where.list_environment() | {
-            f"SSHJOBS_{name.upper()}": str(_raise_to_least(name, value))
+            f"SSHJOBS_{name.upper()}": str(raise_to_least(name, value))
             for name, value in given.items()
             if value is not None
         }
@@ -224,10 +296,10 @@ class SSHJobOperator(BashOperator):
     def _list_variables(self) -> dict[str, str]:
         return {name: str(value) for name, value in (self.environment or {}).items()}
 
-    def _list_words(self, where: Target, context: Any) -> list[str]:
+    def _list_words(self, where: Target, context: Any, verb: str) -> list[str]:
         ti = context["ti"]
         mapped = f"[{ti.map_index}]" if ti.map_index >= 0 else ""
-        words = [*find_program(), self.verb, where.host]
+        words = [*find_program(), verb, where.host]
         words += ["--name", f"{ti.dag_id}.{ti.task_id}{mapped}", "--key", self.key]
         words += ["--once"] if self.once else []
         words += ["--login"] if self.login else []
@@ -239,13 +311,18 @@ class SSHJobOperator(BashOperator):
         return words
 
     def _fail_task(self, ended: CommandEnd, env: Mapping[str, str]) -> None:
+        if self.subprocess_hook.is_silent:
+            raise AirflowException(
+                f"job {ended.job} wrote nothing for {self.cmd_timeout:g} s "
+                "(cmd_timeout), and was ended"
+            )
         record = read_record_of(self.key, ended, env)
         if is_skip(record, self.skip_on_exit_code):
             raise AirflowSkipException(
                 f"job {record['id']} ended with {ended.status}: skipping"
             )
         # A call that is wrong (64) is as wrong the next time.
-        wrong = ended.status == _WRONG and not record
+        wrong = ended.status == WRONG and not record
         bad = AirflowFailException if wrong else AirflowException
         raise bad(describe_end(record, ended))
 
@@ -265,18 +342,3 @@ class SSHSubmitOperator(SSHJobOperator):
 def submit_task(task_id: str, command: str, **kwargs: Any) -> SSHSubmitOperator:
     """Return a task that starts a job; an :class:`SSHJobSensor` waits for it."""
     return SSHSubmitOperator(task_id=task_id, command=command, **kwargs)
-
-
-def _raise_to_least(name: str, value: Any) -> Any:
-    """Raise a setting to its least value; 0 tries are 1, as there."""
-    least = BY_NAME[name].least
-    return max(value, least) if isinstance(value, (int, float)) else value
-
-
-def _check_remote_os(remote_os: str) -> None:
-    """Refuse a host without a POSIX sh."""
-    if remote_os not in ("auto", "posix"):
-        raise ValueError(
-            f"remote_os={remote_os!r}: sshjobs runs jobs on hosts that have a "
-            "POSIX sh; for Windows keep SSHRemoteJobOperator"
-        )

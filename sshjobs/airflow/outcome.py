@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Container, Mapping
 from typing import Any
 
 from ..states import ACTIVE
-from .process import CommandEnd, ask_sshjobs
+from .process import TAIL_LINES, CommandEnd, ask_sshjobs, read_log
+from .versions import conf
 
 # How sshjobs ends when it cannot know yet whether a job was started; a job may too.
 _NOT_YET = 75
@@ -92,7 +94,35 @@ def describe_unknown_job(job: str, ended: CommandEnd) -> str:
     )
 
 
-def collect_codes(given: int | Container[int] | None) -> Container[int]:
-    if given is None:
-        return ()
-    return given if isinstance(given, Container) else (given,)
+def read_record_of_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trigger tells of a job as ``sshjobs show`` would; empty if none."""
+    if not event.get("job_id"):
+        return {}
+    names = ("host", "state", "exit_status", "signal", "reason")
+    record = {name: event.get(name) for name in names}
+    return record | {"id": event["job_id"], "finished_at": event.get("finished_at")}
+
+
+def read_last_lines(job: str, env: Mapping[str, str]) -> list[str]:
+    """Return the last lines of a job's log that this machine has."""
+    data = read_log(env, "--tail", str(TAIL_LINES), "--", job)
+    return data.decode("utf-8", "backslashreplace").splitlines()
+
+
+def read_xcom(mode: str, job: str, env: Mapping[str, str]) -> Any:
+    """Return what a task leaves of its job's log as its XCom.
+
+    ``base64`` is what SSHOperator leaves: the bytes in base64, or as they are where
+    ``enable_xcom_pickling`` is set (Airflow 2).
+    """
+    if mode == "none" or not job:
+        return None
+    if mode == "last_line":
+        lines = read_last_lines(job, env)
+        return lines[-1] if lines else None
+    data = read_log(env, "--", job)
+    if mode == "all":
+        return data.decode("utf-8", "backslashreplace")
+    if conf.getboolean("core", "enable_xcom_pickling", fallback=False):
+        return data
+    return base64.b64encode(data).decode()

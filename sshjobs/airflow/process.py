@@ -14,6 +14,7 @@ import json
 import os
 import re
 import selectors
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .versions import SubprocessHook
+from .bash_versions import SubprocessHook
 
 #: Seconds that a task which is being ended waits for ``sshjobs run`` to say how the
 #: job ended: the setting kill_grace (10 s) and as much for the way there and back.
@@ -100,14 +101,26 @@ class StreamedProcess(SubprocessHook):
     _ending = False
     _told = False
 
+    #: Whether the command was ended because its job was silent for too long.
+    is_silent = False
+
+    @property
+    def is_ending(self) -> bool:
+        """Tell whether the task is being ended."""
+        return self._ending
+
     def run_line(
         self,
         line: str,
         env: Mapping[str, str],
         stdin: str = "",
         encoding: str = "utf-8",
+        silence: float | None = None,
     ) -> CommandEnd:
         """Run a line of bash to its end, its output line by line into the log.
+
+        Once it has named its job, silence of so many seconds ends it; see
+        :attr:`is_silent`.
 
         When an exception unwinds through here (execution_timeout; in Airflow 2 also
         a task that is being ended), the command gets SIGTERM and :data:`LINGER` to
@@ -120,7 +133,7 @@ class StreamedProcess(SubprocessHook):
             for file in (process.stdout, process.stderr)
         }
         try:
-            self._pump_streams(process, streams)
+            self._pump_streams(process, streams, silence=silence)
             for lines in streams.values():
                 lines.close()
         except BaseException:
@@ -140,12 +153,14 @@ class StreamedProcess(SubprocessHook):
         process: Any,
         streams: Mapping[Any, TaskLogLines],
         deadline: float | None = None,
+        silence: float | None = None,
     ) -> None:
         """Read both streams to their ends, or until the deadline.
 
         Silence after the process has ended is an end too: a process that
         it left behind (a master that keeps a descriptor) must not hold the task.
         """
+        heard_at = time.monotonic()
         with selectors.DefaultSelector() as selector:
             for file, lines in streams.items():
                 if not lines.ended:
@@ -156,9 +171,18 @@ class StreamedProcess(SubprocessHook):
                 gone = not ready and process.poll() is not None
                 if gone or (deadline and time.monotonic() > deadline):
                     return
+                named = any(lines.job for lines in streams.values())
+                if ready or not (named and silence):
+                    heard_at = time.monotonic()
+                self._end_if_silent(heard_at, silence)
                 for key, _ in ready:
                     if not key.data.feed(os.read(key.fd, 65536)):
                         selector.unregister(key.fileobj)
+
+    def _end_if_silent(self, heard_at: float, silence: float | None) -> None:
+        if silence and time.monotonic() > heard_at + silence:
+            self.is_silent = True
+            self.send_sigterm()
 
     def send_sigterm(self) -> None:
         """Tell the command to end; one that has not begun is told when it has."""
@@ -205,3 +229,38 @@ def ask_sshjobs(env: Mapping[str, str], *words: str) -> list[dict[str, Any]]:
         check=False,
     )
     return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+def read_log(env: Mapping[str, str], *words: str) -> bytes:
+    """Return what ``sshjobs logs`` prints of a job, without a task's log seeing it."""
+    said = subprocess.run(
+        [*find_program(), "logs", *words],
+        env=dict(env),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return said.stdout
+
+
+def build_adopting_line(host: str, *words: str) -> str:
+    """Return the line of bash for a verb about a job that another machine may know.
+
+    A job that another worker submitted is in that one's record: it is taken up from
+    the host (64: no such job here), along with all that this machine does not know
+    there (1: some of them ended badly).
+    """
+    line = shlex.join([*find_program(), *words])
+    adopt = shlex.join([*find_program(), "poll", "--host", host, "--adopt"])
+    return (
+        f"{line}; s=$?; if [ $s = 64 ]; then {adopt} >/dev/null; s=$?; "
+        f"case $s in 0|1) {line}; s=$?;; esac; fi; exit $s"
+    )
+
+
+def kill_job(job: str, env: Mapping[str, str]) -> None:
+    """End a job, for a task that is being ended itself."""
+    words = [*find_program(), "kill", "--", job]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(words, env=dict(env), cwd="/", timeout=LINGER, check=False)

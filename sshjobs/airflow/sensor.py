@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Container, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from .connection import find_target
+from .bash_versions import BashSensor
+from .connection import Target, find_target
+from .deferral import DeferredJob
 from .operators import SKIP_EXIT_CODE
 from .outcome import (
-    collect_codes,
     describe_end,
     describe_unknown_job,
     is_skip,
     read_record,
 )
+from .parameters import collect_codes, read_default
 from .process import CommandEnd, StreamedProcess, find_program
-from .versions import AirflowFailException, AirflowSkipException, BashSensor
+from .versions import AirflowException, AirflowFailException, AirflowSkipException
 
 # Not an end of the job: the host cannot be asked now (69), or the answer is out (75).
 _ASK_AGAIN = (69, 75)
 
 
-class SSHJobSensor(BashSensor):
+class SSHJobSensor(DeferredJob, BashSensor):
     """Wait for a job without holding a worker slot, and end as it ends.
 
     Each poke is one ``sshjobs poll --sensor``. A host that cannot be asked is no
@@ -38,6 +41,8 @@ class SSHJobSensor(BashSensor):
         remote_base_dir: Likewise; wanted where another worker may have submitted it.
         skip_on_exit_code: As of :class:`SSHJobOperator`.
         mode: ``reschedule`` frees the slot between two pokes.
+        deferrable: Wait in the triggerer, which hears of the end at once, rather than
+            poke; by default as ``[operators] default_deferrable`` says.
     """
 
     template_fields: Sequence[str] = (
@@ -57,6 +62,7 @@ class SSHJobSensor(BashSensor):
         remote_base_dir: str | None = None,
         skip_on_exit_code: int | Container[int] | None = SKIP_EXIT_CODE,
         mode: str = "reschedule",
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(bash_command="", retry_exit_code=75, mode=mode, **kwargs)
@@ -65,6 +71,59 @@ class SSHJobSensor(BashSensor):
         self.remote_host = remote_host
         self.remote_base_dir = remote_base_dir
         self.skip_on_exit_code = collect_codes(skip_on_exit_code)
+        self.deferrable = read_default() if deferrable is None else deferrable
+
+    def execute(self, context: Any) -> Any:
+        """Wait for the job, here by pokes or in the triggerer."""
+        if not self.deferrable:
+            return super().execute(context)
+        self._check_job()
+        self._defer(context)
+
+    def _defer(self, context: Any) -> None:
+        """Leave the waiting to the triggerer, for what is left of ``timeout``."""
+        now = datetime.now(timezone.utc)
+        whole = timedelta(seconds=float(self.timeout))
+        left = whole - (now - (context["ti"].start_date or now))
+        where = find_target(self.ssh_conn_id, self.remote_host)
+        env = self._build_env(where)
+        self.defer(
+            trigger=self.build_trigger(str(self.job), where, env, cancel_on_kill=False),
+            method_name="execute_complete",
+            timeout=max(left, timedelta(seconds=1)),
+        )
+
+    def execute_complete(self, context: Any, event: Mapping[str, Any]) -> None:
+        """End as the job has ended that a trigger tells of.
+
+        A host that cannot be asked is no end: the sensor is deferred again.
+        """
+        if event["kind"] == "error" and event["status"] in _ASK_AGAIN:
+            self.log.warning("%s", event["message"])
+            self._defer(context)
+        where = find_target(self.ssh_conn_id, self.remote_host)
+        env = self._build_env(where)
+        try:
+            self.finish_deferred(event, where, env, StreamedProcess())
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:  # a final state stays: no retry mends it
+            raise AirflowFailException(str(error)) from error
+
+    def _check_job(self) -> None:
+        if self.job in (None, "", "None"):
+            raise AirflowFailException(
+                "job is empty: it is the XCom of the task that submitted (its "
+                "do_xcom_push must be on), an id, or key:K"
+            )
+        if str(self.job).startswith("-"):
+            raise AirflowFailException(f"not an id of a job, nor key:K: {self.job!r}")
+
+    def _build_env(self, where: Target) -> dict[str, str]:
+        env = dict(self.env or os.environ) | where.list_environment()
+        if self.remote_base_dir:
+            env["SSHJOBS_REMOTE_BASE_DIR"] = self.remote_base_dir
+        return env
 
     def poke(self, context: Any) -> bool:
         """Ask once whether the job has ended well.
@@ -73,17 +132,9 @@ class SSHJobSensor(BashSensor):
             AirflowSkipException: it ended with a code of ``skip_on_exit_code``.
             AirflowFailException: it ended badly otherwise, or is not known here.
         """
-        if self.job in (None, "", "None"):
-            raise AirflowFailException(
-                "job is empty: it is the XCom of the task that submitted (its "
-                "do_xcom_push must be on), an id, or key:K"
-            )
-        if str(self.job).startswith("-"):
-            raise AirflowFailException(f"not an id of a job, nor key:K: {self.job!r}")
+        self._check_job()
         where = find_target(self.ssh_conn_id, self.remote_host)
-        env = dict(self.env or os.environ) | where.list_environment()
-        if self.remote_base_dir:
-            env["SSHJOBS_REMOTE_BASE_DIR"] = self.remote_base_dir
+        env = self._build_env(where)
         self.bash_command = self._build_line(where.host)
         ended = StreamedProcess().run_line(
             self.bash_command, env, "", self.output_encoding

@@ -1,15 +1,15 @@
-"""The names of Airflow that differ between its versions (2.9 to 3.3)."""
+"""The names of Airflow that differ between its versions (2.9 to 3.3).
+
+A triggerer imports this in its event loop: what costs more stands in
+:mod:`.bash_versions`.
+"""
 
 from __future__ import annotations
 
-try:
-    from airflow.providers.standard.hooks.subprocess import SubprocessHook
-    from airflow.providers.standard.operators.bash import BashOperator
-    from airflow.providers.standard.sensors.bash import BashSensor
-except ImportError:  # Airflow 2 without the standard provider
-    from airflow.hooks.subprocess import SubprocessHook
-    from airflow.operators.bash import BashOperator
-    from airflow.sensors.bash import BashSensor
+from typing import Any
+
+from airflow.configuration import conf
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 try:
     from airflow.sdk import BaseHook
@@ -29,12 +29,42 @@ except ImportError:  # Airflow 2.9 to 3.1
         AirflowSkipException,
     )
 
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:  # Airflow 2.9 to 3.1
+    from airflow.exceptions import TaskDeferred
+
+
+def read_task_state(ti: Any) -> Any:
+    """Return the state of a trigger's task as the scheduler has it now."""
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2, where triggers may ask the database
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found = TaskInstance.get_task_instance(
+                ti.dag_id, ti.run_id, ti.task_id, ti.map_index, session=session
+            )
+            return found.state if found else "removed"
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id,
+        task_ids=[ti.task_id],
+        run_ids=[ti.run_id],
+        map_index=ti.map_index,
+    ).get(ti.run_id, {})
+    mapped = f"{ti.task_id}_{ti.map_index}"
+    return states.get(mapped, states.get(ti.task_id, "removed"))
+
+
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowSkipException",
     "BaseHook",
-    "BashOperator",
-    "BashSensor",
-    "SubprocessHook",
+    "BaseTrigger",
+    "TaskDeferred",
+    "TriggerEvent",
+    "conf",
 ]

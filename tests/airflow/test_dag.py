@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -98,6 +100,27 @@ with DAG("ways", schedule=None, default_args={"ssh_conn_id": "target"}):
     SSHJobOperator(
         task_id="here", key="mine", command="exit 3", skip_on_exit_code=3
     ) >> away
+    deferred = {"deferrable": True, "cleanup": "always"}
+    SSHJobOperator.partial(task_id="deferred", **deferred).expand(
+        command=["echo d-one; exit 3", "echo d-two", "exit 99", "seq 9000; echo d-end"]
+    )
+    SSHJobOperator(
+        task_id="silent", command="echo s; sleep 7103", cmd_timeout=2, deferrable=True
+    )
+    SSHJobOperator(
+        task_id="quiet", command="echo s; sleep 7104", cmd_timeout=2, retries=0
+    )
+    for xcom in ("all", "base64", "none"):
+        SSHJobOperator(
+            task_id=f"xcom_{xcom}", command="echo x; echo y", xcom=xcom, **deferred
+        )
+    later = SSHSubmitOperator(task_id="later", command="sleep 2; echo l-end; exit 4")
+    SSHJobSensor(
+        task_id="later_sensor",
+        job=later.output,
+        deferrable=True,
+        skip_on_exit_code=4,
+    )
     submit = SSHSubmitOperator.partial(task_id="submit", cleanup="always").expand(
         command=["echo one; exit 99", "echo two"]
     )
@@ -162,6 +185,17 @@ def test_the_states_of_the_tasks(airflow: Airflow) -> None:
         ("zeros", -1): "success",
         ("here", -1): "skipped",
         ("away", -1): "failed",
+        ("deferred", 0): "failed",
+        ("deferred", 1): "success",
+        ("deferred", 2): "skipped",
+        ("deferred", 3): "success",
+        ("silent", -1): "failed",
+        ("quiet", -1): "failed",
+        ("xcom_all", -1): "success",
+        ("xcom_base64", -1): "success",
+        ("xcom_none", -1): "success",
+        ("later", -1): "success",
+        ("later_sensor", -1): "skipped",
         ("submit", 0): "success",
         ("submit", 1): "success",
         ("sensor", 0): "skipped",
@@ -187,7 +221,25 @@ def test_a_failure_says_how_and_the_last_lines(airflow: Airflow) -> None:
 
 def test_the_tree_of_a_task_that_was_ended_is_gone(airflow: Airflow) -> None:
     assert "began" in airflow.printed
-    eventually(lambda: not asleep(7101) and not asleep(7102), 30)
+    eventually(lambda: not any(map(asleep, range(7101, 7105))), 30)
+
+
+def test_a_deferred_task_logs_all_and_tells_the_end(airflow: Airflow) -> None:
+    said = airflow.printed.partition("FAILED with exit status 3;")[2]
+    assert said.startswith(" the last lines of its log:\nd-one\n")
+    for line in ("d-two", "d-end", "8999"):
+        assert len(re.findall(rf"\] {line}\s+\[", airflow.printed)) == 1
+    assert airflow.printed.count("wrote nothing for 2 s") >= 2
+
+
+def test_what_a_task_leaves_as_its_xcom(airflow: Airflow) -> None:
+    sql = "select task_id, map_index, value from xcom where key = 'return_value'"
+    left = {(task, index): value for task, index, value in airflow.query(sql)}
+    wanted = {"xcom_all": "x\ny\n", "xcom_base64": "eAp5Cg=="}
+    for task, text in wanted.items():
+        assert json.loads(left[task, -1]) in (text, json.dumps(text))
+    assert ("xcom_none", -1) not in left
+    assert "d-two" in left["deferred", 1]
 
 
 def test_values_arrive_and_stand_in_no_line(airflow: Airflow) -> None:
@@ -243,5 +295,5 @@ def test_a_password_is_refused_and_not_shown(airflow: Airflow) -> None:
 
 def test_what_was_to_be_cleaned_up_is_gone(airflow: Airflow) -> None:
     cleaned = [job for job in airflow.records() if job["cleanup"] == "always"]
-    assert len(cleaned) == 3
+    assert len(cleaned) == 10
     assert all(job["reaped_at"] for job in cleaned)
