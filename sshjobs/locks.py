@@ -23,13 +23,17 @@ import fcntl
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 
 from .errors import StoreError, of_system
 from .model import printable
 from .owned import check_dir, make_private, open_owned
+from .startup.contexts import closing, contextmanager
+from .startup.records import TYPE_CHECKING
 from .startup.stdlib import signal, socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 
 #: Seconds without a beat after which the holder of a lock counts as stopped.
 STALE = 15.0
@@ -286,16 +290,17 @@ class Bell:
             self._socket = None
             _remove_empty(self._folder)
 
-    def be_reachable(self) -> None:
-        """Be reachable from now on."""
+    def be_reachable(self) -> bool:
+        """Be reachable from now on; tell whether it was not until now."""
         if self._socket is not None:
-            return
+            return False
         self._path = os.path.join(self._folder, os.urandom(6).hex())
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         with translate_os_errors(self._folder):
             while not self._bind_socket(self._socket):
                 continue
+        return True
 
     def _bind_socket(self, bell: socket.socket) -> bool:
         """Take a place in the directory; False if that was taken away meanwhile."""

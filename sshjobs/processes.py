@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import time
-from functools import cache
 
 from .startup.stdlib import signal
 
@@ -98,11 +97,20 @@ def list_by_ps(*args: str) -> list[str]:
     return lines
 
 
-@cache
+#: The id of this boot, once it was read.
+_boot_id: list[str] = []
+
+
 def _read_boot_id() -> str:
+    if not _boot_id:
+        _boot_id.append(_read_boot_id_of_kernel())
+    return _boot_id[0]
+
+
+def _read_boot_id_of_kernel() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read()[:8]
+        with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+            return file.read(8).decode("ascii")
     except OSError:  # a /proc that shows processes only (subset=pid)
         return ""
 

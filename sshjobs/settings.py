@@ -9,13 +9,13 @@ edge (``verbs.context.Context``) hands both in.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from .errors import SpecError
 from .model import check_host
 from .startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 
@@ -365,11 +365,11 @@ def check_config(config: Mapping[str, Any]) -> None:
         SpecError: the message names the setting, and the host's table.
     """
     tables = config.get("host", {})
-    if not isinstance(tables, Mapping):
+    if not isinstance(tables, dict):
         raise SpecError('host: not a table; a host has a table: [host."NAME"]')
     for host, table in tables.items():
         try:
-            if not isinstance(table, Mapping):
+            if not isinstance(table, dict):
                 raise SpecError("not a table")
             check_host(host)
             Settings(**table)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
 
 from .. import errors, states
 from ..errors import SshJobsError
 from ..model import Job, printable
+from ..startup.contexts import closing, contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
 from .output import (
@@ -41,6 +40,7 @@ from .selections import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from ..verbs.submit import JobRequest, Submitted

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 
 from ..errors import SpecError
 from ..model import LAUNCHERS, Spec
 from ..settings import Settings
+from ..startup.contexts import nullcontext
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
 from ..verbs.submit import JobRequest, check_job_request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     Values = Mapping[str, Any]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
 
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
@@ -13,6 +12,7 @@ from . import manual
 from .parser import read_arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
 
 from .. import errors
 from ..errors import SshJobsError
@@ -12,6 +11,7 @@ from ..model import Job, printable
 from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any, TextIO
 
     from ..verbs.fanout import HostResults

@@ -6,13 +6,13 @@ argparse would cost each start some milliseconds; only ``help.py`` imports it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
 
 from ..errors import SpecError
 from ..startup.records import TYPE_CHECKING
 from .arguments import Arg, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from typing import Any, NoReturn
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import SpecError
 from ..model import Job, printable
@@ -11,6 +10,7 @@ from ..startup.records import TYPE_CHECKING
 from ..verbs.selection import Criteria
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from ..verbs.fanout import HostResults

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from ..model import printable
 from ..rounds import cause_of, cooldown_end
 from ..startup.records import TYPE_CHECKING
 from .text import format_instant, format_size, format_span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from ..verbs.hosts import HostState

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from .. import states
 from ..model import Job, printable
+from ..startup.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 _COLOURS = {
     states.PENDING: "33",

@@ -12,53 +12,94 @@ Keep in sync with ``remote/``, which writes what is read here.
 from __future__ import annotations
 
 from ..startup.records import TYPE_CHECKING
-from .events import Beat as Beat
-from .events import Claimed as Claimed
-from .events import Differs as Differs
-from .events import Due as Due
-from .events import Elsewhere as Elsewhere
-from .events import End as End
-from .events import Ended as Ended
-from .events import Fact as Fact
-from .events import Failed as Failed
-from .events import Hello as Hello
-from .events import JournalAt as JournalAt
-from .events import KillMissing as KillMissing
-from .events import KillSent as KillSent
-from .events import Listed as Listed
-from .events import ListedOdd as ListedOdd
-from .events import LogData as LogData
-from .events import LogEnd as LogEnd
-from .events import Longer as Longer
-from .events import Lost as Lost
-from .events import Missing as Missing
-from .events import NoLog as NoLog
-from .events import Prepared as Prepared
-from .events import Queued as Queued
-from .events import Reaped as Reaped
-from .events import ReapRefused as ReapRefused
-from .events import Refused as Refused
-from .events import Started as Started
-from .events import Unforgotten as Unforgotten
-from .events import Unread as Unread
-from .events import Unseen as Unseen
-from .events import Unsupervised as Unsupervised
-from .program import GO as GO
-from .program import GUARD as GUARD
-from .program import WATCH_BEATS as WATCH_BEATS
-from .program import build as build
-from .program import build_fetch as build_fetch
-from .program import build_watch as build_watch
-from .program import key_hash as key_hash
-from .quoting import quote as quote
-from .reply import Reply as Reply
-from .request import ANY_LOG as ANY_LOG
-from .request import PROTOCOL_VERSION as PROTOCOL_VERSION
-from .request import Check as Check
-from .request import LogWant as LogWant
-from .request import Reap as Reap
-from .request import Request as Request
-from .request import Start as Start
+from .events import (
+    Beat,
+    Claimed,
+    Differs,
+    Due,
+    Elsewhere,
+    End,
+    Ended,
+    Fact,
+    Failed,
+    Hello,
+    JournalAt,
+    KillMissing,
+    KillSent,
+    Listed,
+    ListedOdd,
+    LogData,
+    LogEnd,
+    Longer,
+    Lost,
+    Missing,
+    NoLog,
+    Prepared,
+    Queued,
+    Reaped,
+    ReapRefused,
+    Refused,
+    Started,
+    Unforgotten,
+    Unread,
+    Unseen,
+    Unsupervised,
+)
+from .program import GO, GUARD, WATCH_BEATS, build, build_fetch, build_watch, key_hash
+from .quoting import quote
+from .reply import Reply
+from .request import ANY_LOG, PROTOCOL_VERSION, Check, LogWant, Reap, Request, Start
 
 if TYPE_CHECKING:
     from .events import Event as Event
+
+__all__ = [
+    "ANY_LOG",
+    "Beat",
+    "Check",
+    "Claimed",
+    "Differs",
+    "Due",
+    "Elsewhere",
+    "End",
+    "Ended",
+    "Event",
+    "Fact",
+    "Failed",
+    "GO",
+    "GUARD",
+    "Hello",
+    "JournalAt",
+    "KillMissing",
+    "KillSent",
+    "Listed",
+    "ListedOdd",
+    "LogData",
+    "LogEnd",
+    "LogWant",
+    "Longer",
+    "Lost",
+    "Missing",
+    "NoLog",
+    "PROTOCOL_VERSION",
+    "Prepared",
+    "Queued",
+    "Reap",
+    "ReapRefused",
+    "Reaped",
+    "Refused",
+    "Reply",
+    "Request",
+    "Start",
+    "Started",
+    "Unforgotten",
+    "Unread",
+    "Unseen",
+    "Unsupervised",
+    "WATCH_BEATS",
+    "build",
+    "build_fetch",
+    "build_watch",
+    "key_hash",
+    "quote",
+]

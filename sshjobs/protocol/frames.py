@@ -8,8 +8,6 @@ job only; a frame about the round itself must be right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..model import is_job_id, printable
 from ..startup.records import TYPE_CHECKING
 from ..states import STATES
@@ -47,6 +45,9 @@ from .events import (
 from .quoting import FS_CODEC
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from .events import Event
 
 _HEX = b"0123456789ABCDEF"
@@ -108,7 +109,7 @@ def decode_escape(piece: bytes) -> bytes:
     return b"%" + piece
 
 
-FieldReader = Callable[[bytes], object]
+FieldReader: TypeAlias = "Callable[[bytes], object]"
 
 
 # One reader for each kind of field. What a host says is bounded here, and nothing that

@@ -12,8 +12,6 @@ A handler is a function of one event and of :class:`.changes.JobChanges`, kept b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .. import protocol, states
 from ..startup.records import TYPE_CHECKING
 from ..store import Intent, Store, slices
@@ -21,7 +19,7 @@ from . import apply_ends, apply_reaps, apply_starts
 from .changes import JobChanges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 

@@ -7,16 +7,15 @@ slice of the reply is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-
 from .. import states
 from ..model import Job
+from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..store import Intent, Store
 from .log_state import wants_cleanup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 

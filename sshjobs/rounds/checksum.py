@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
 
 from ..errors import StoreError
 from ..protocol import ANY_LOG, Reap
+from ..startup.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _PIECE_BYTES = 1 << 20

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 from .. import errors, transports
 from ..errors import SshJobsError, TransportError
@@ -24,6 +23,8 @@ from .site import Site, TimeUp
 from .wish import NO_WISH, RoundResult, RoundWish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .watch import Watch
 
 #: Who did not lead the last of the usual rounds leaves the next one to who did, for up
@@ -140,6 +141,8 @@ class Coordinator:
                 continue
             if self.leadership.wish.waits_for_end:
                 self._start_watch()
+            if self.leadership.bell.be_reachable():
+                continue  # what was rung before, nobody heard: look again
             # A leader that was killed rings nobody: look again by ourselves.
             limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
             if self.leadership.bell.wait_for_ring(limit):
@@ -179,9 +182,7 @@ class Coordinator:
 
         It runs more where the connection ends with us, see :meth:`_keep_leading`.
         """
-        # Before the try: a leader that ends right after it rings this bell, too.
-        self.leadership.bell.be_reachable()
-        if not self.leadership.lock.try_to_lead():
+        if not self._try_to_lead():
             self.leadership.is_contended = True
             return False
         try:
@@ -200,6 +201,18 @@ class Coordinator:
             self.leadership.bell.ring_others()
             self.store.count(self.site_id, {"sessions": self.site.take_sessions()})
         return True
+
+    def _try_to_lead(self) -> bool:
+        """Try to lead; whoever does not can be rung from before the try on.
+
+        A process that leads at once needs no bell: a socket that is bound and removed
+        costs as much as the rest of what a poll asks of the kernel.
+        """
+        leadership = self.leadership
+        if leadership.lock.try_to_lead():
+            return True
+        # A leader that ends right after the second try rings this bell, too.
+        return leadership.bell.be_reachable() and leadership.lock.try_to_lead()
 
     def _handle_failure(
         self, patience: RetryBudget, error: SshJobsError | TimeUp

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError, TransportError
 from ..locks import Bell, LeaderLock
+from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow
 from .cooldown import cause_of, cooldown_end
 from .log_state import count_bytes_left, is_end_known
@@ -22,6 +22,10 @@ from .request import LONG
 from .round import Round
 from .site import Site
 from .wish import NO_WISH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 #: While others keep arriving, a leader waits for the next of them this long, and
 #: for all of them together that long: fifty submits are one session then.

@@ -6,14 +6,18 @@ a round is wanted for it. Whoever leads meets it; so nothing but the store can t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from .. import errors
 from ..errors import SshJobsError
+from ..startup.records import TYPE_CHECKING
 from .site import Site
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+
 #: What says whether something is met, and if not, from when on a round is wanted.
-Need = Callable[[], "float | None"]
+Need: TypeAlias = "Callable[[], float | None]"
 
 #: While a watch is on and tells of nothing, a round this often.
 _IDLE = 15.0

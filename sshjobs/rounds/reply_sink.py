@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 
 from .. import errors, protocol
 from ..owned import open_owned
+from ..startup.records import TYPE_CHECKING
 from .bounds import ReplyBounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class ReplySink:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from .. import errors
@@ -97,10 +96,10 @@ class RetryBudget:
         return row.failures > self._failures or row.bad_rounds > self._bad_rounds
 
     def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
-        bound = self._site.settings.wait_host
+        bound, seconds = self._site.settings.wait_host, -int(-remaining // 1)
         return _hinting(
             cause,
-            f"nobody on this machine tries again for {math.ceil(remaining)} s, which "
+            f"nobody on this machine tries again for {seconds} s, which "
             f"is beyond what is left of --wait-host {bound:g} s",
         )
 

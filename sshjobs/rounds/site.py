@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Callable
 
 from .. import errors, transports
 from ..settings import BY_NAME, Settings
+from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 #: However little is left of wait_host, a session may be silent for so long: start-up
 #: files of a login take some seconds (conda, modules).

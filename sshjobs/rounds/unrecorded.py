@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 
 from .. import protocol, transports
+from ..startup.records import TYPE_CHECKING
 from .asked import Asked
 from .bounds import ReplyBounds
 from .reply_sink import ReplySink
 from .site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def kill_unrecorded(

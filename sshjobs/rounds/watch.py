@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
 
 from .. import errors, protocol, transports
 from ..errors import SshJobsError
 from ..locks import Bell, FileLock
 from ..protocol.watch_reply import WatchReply
 from ..settings import Settings
+from ..startup.contexts import suppress
 from ..store import SiteRow, Store
 
 #: Between two tries of one process to become the watch.

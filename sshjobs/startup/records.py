@@ -9,8 +9,6 @@ are told that it is ``typing.NamedTuple`` (docs/decisions/0007).
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 #: Type checkers take this name for true, whatever it says (PEP 484), so that what
 #: stands below ``if TYPE_CHECKING:`` is imported by them and by nobody else.
 TYPE_CHECKING = False
@@ -18,6 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
+
+    def make_field(place: int, doc: str, /) -> object: ...
+
+else:
+    # What collections.namedtuple takes for a field: one object of C, where a property
+    # of an itemgetter is two.
+    from _collections import _tuplegetter as make_field
 
 __all__ = ["TYPE_CHECKING", "Record"]
 
@@ -34,7 +39,7 @@ class _Kind(type):
         body.update(_fields=fields, _field_defaults=defaults, __slots__=())
         body.update(__match_args__=fields)
         for place, field in enumerate(fields):
-            body[field] = property(itemgetter(place))
+            body[field] = make_field(place, "")
         return super().__new__(mcs, name, bases, body)
 
 

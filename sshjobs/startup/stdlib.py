@@ -7,7 +7,35 @@ enumerations, and ``datetime``: 3.8 of the 30 milliseconds of processor time of 
 
 from __future__ import annotations
 
+import sys
+
 from .records import TYPE_CHECKING
+
+
+def import_without_functools(name: str) -> object:
+    """Import an extension that wants ``lru_cache`` as it is loaded, and no more.
+
+    ``functools`` brings ``collections``: a sixth of the instructions of a ``poll``.
+    ``_sqlite3`` of CPython 3.10 to 3.14 takes ``lru_cache`` out of it as it is loaded
+    (module.c, load_functools_lru_cache), for its cache of statements, and calls it as
+    ``lru_cache(size)(function)``. So it is shown a module that has that one name. If
+    that is not what it wants, it is imported in the ordinary way.
+    """
+    if "functools" not in sys.modules:
+        try:
+            cached = __import__("_functools")._lru_cache_wrapper
+            shown = type(sys)("functools")
+            vars(shown)["lru_cache"] = lambda size: (
+                lambda function: cached(function, size, False, tuple)
+            )
+            sys.modules["functools"] = shown
+            return __import__(name)
+        except (ImportError, AttributeError):
+            sys.modules.pop(name, None)
+        finally:
+            sys.modules.pop("functools", None)
+    return __import__(name)
+
 
 if TYPE_CHECKING:
     import signal
@@ -17,7 +45,8 @@ else:
     try:
         import _signal as signal
         import _socket as socket
-        import _sqlite3 as sqlite3
+
+        sqlite3 = import_without_functools("_sqlite3")
     except ImportError:
         import signal
         import socket

@@ -14,14 +14,18 @@ intents (:mod:`.intents`), sites (:mod:`.sites`). Columns and their history are 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from ..model import Job, is_job_id
+from ..startup.records import TYPE_CHECKING
 from ..states import PENDING
 from .database import SLICE, Seam, slices, sync_file
 from .home import default_home, login_home, make_home, on_network
 from .intents import Intent, IntentTable
 from .sites import COUNTERS, SiteRow, SiteTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 __all__ = [
     "COUNTERS",

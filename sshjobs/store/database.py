@@ -8,19 +8,19 @@ once with "database is locked" under any timeout (SQLite 3.40, 89 of 120 process
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 from ..errors import ELSEWHERE, ROOM, StoreError, of_system
 from ..locks import FileLock, describe_holders
 from ..model import printable
 from ..owned import check_dir, check_file, check_way, open_owned
+from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING, Record
 from ..startup.stdlib import sqlite3
 from . import schema
 from .home import describe_network, make_home, own_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, TypeVar
 
     T = TypeVar("T")

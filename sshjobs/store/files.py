@@ -9,13 +9,16 @@ without a row is a left-over, and :meth:`~sshjobs.store.Store.sweep` removes it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 from ..errors import StoreError
 from ..model import Spec, is_job_id
 from ..owned import open_owned
+from ..startup.contexts import contextmanager
+from ..startup.records import TYPE_CHECKING
 from .database import Database, Seam, sync_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 class JobFiles(Database):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
 
 from ..processes import is_that_process, read_start_time
 from ..startup.records import TYPE_CHECKING, Record
@@ -12,6 +11,7 @@ from .database import RowCheck, quote_array, slices
 from .jobs import JobTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-
 from ..model import Job
+from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import sqlite3
 from ..states import STATES
@@ -14,6 +12,7 @@ from .files import JobFiles
 from .schema import IS_ACTIVE, IS_FINAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from .queries import Condition

@@ -6,13 +6,12 @@ No text of a caller becomes SQL: it stands in the arguments. A pattern is as of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from ..startup.records import TYPE_CHECKING, Record
 from .database import quote_array
 from .schema import IS_ACTIVE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 

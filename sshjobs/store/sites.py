@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 
 from ..errors import StoreError
 from ..startup.records import TYPE_CHECKING, Record
 from .database import Database, RowCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 #: A watch is there if it gave a sign so many seconds ago.

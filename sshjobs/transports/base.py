@@ -5,19 +5,18 @@ Nothing here does I/O; the rooms beside this one import it, it imports none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Callable
+    from typing import Protocol, TypeAlias
 else:
     Protocol = object
 
 #: Takes each piece of stdout as it arrives, and ``b""`` about once a second while
 #: none does, so that the caller can beat its lock there. What it raises abandons
 #: the session: our own ends are closed at once and the exception goes through.
-Sink = Callable[[bytes], None]
+Sink: TypeAlias = "Callable[[bytes], None]"
 
 
 class StdoutTaker(Record):

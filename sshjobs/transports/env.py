@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable
 
 from ..settings import Settings
+from ..startup.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 #: What authentication, proxies and ``Match exec`` may need of our environment. Never
 #: all of it: a job's secrets (``--env-from``) stand there too.

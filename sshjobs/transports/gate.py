@@ -18,12 +18,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from ..locks import FileLock, translate_os_errors, unlink_if_there
 from ..processes import end_process
+from ..startup.contexts import contextmanager
+from ..startup.records import TYPE_CHECKING
 from .base import CallerHooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 
 #: Handshakes side by side through one jump host: below the 10 unauthenticated
 #: connections at which sshd begins to drop (MaxStartups 10:30:100).

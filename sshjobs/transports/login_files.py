@@ -12,9 +12,13 @@ import pwd
 import re
 import shlex
 import socket
-from collections.abc import Iterator, Mapping
 
+from ..startup.records import TYPE_CHECKING
 from .env import read_home, read_user_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 
 #: One path a value. Beside a key ssh looks for its public half and for certificates.
 _PRIVATE = ("identityfile", "certificatefile")

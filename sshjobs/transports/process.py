@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping, Sequence
 
 from ..errors import HostUnreachable, SshJobsError, StoreError
 from ..processes import has_proc, list_by_ps, read_start_time
+from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 
 #: Enters the directory in $0 and becomes the command: posix_spawn(3) has no cwd.
 _ENTER = 'cd "$0" && unset OLDPWD && exec "$@"'
@@ -19,7 +23,8 @@ _DEFAULTS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 def find_program(name: str) -> str:
     """Return the absolute path of a program on PATH, or ``""``."""
-    for folder in os.get_exec_path():
+    # os.get_exec_path() does the same, and imports ``warnings`` for bytes.
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder or ".", name)
         if os.path.isabs(path) and os.access(path, os.X_OK):
             return path

@@ -6,9 +6,13 @@ import fcntl
 import os
 import select
 import time
-from collections.abc import Callable
 
+from ..startup.records import TYPE_CHECKING
 from .base import STDERR_BYTES, Sink, StdoutTaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 _PIECE = 1 << 20
 

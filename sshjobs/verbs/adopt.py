@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from .. import errors, protocol, states
 from ..model import Job
 from ..rounds import Coordinator, RoundWish
 from ..rounds.needs import require_fresh_round
+from ..startup.records import TYPE_CHECKING
 from ..store import slices
 from .context import Context
 from .fanout import HostResults, Show
 from .selection import Criteria
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def adopt_jobs(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
 
 from .. import errors
 from ..owned import check_config as check_config_file
@@ -23,6 +22,7 @@ from ..startup.records import TYPE_CHECKING
 from ..store import login_home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
 

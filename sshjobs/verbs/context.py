@@ -6,18 +6,18 @@ Rounds and transports come in with the first host: ``list`` and ``show`` ask non
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 
 from .. import errors
 from ..model import check_host
 from ..settings import Settings, check_config, check_environ
 from ..settings import resolve as resolve_settings
+from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..store import Store, default_home
 from .config import read_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from .. import transports

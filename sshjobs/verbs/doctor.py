@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from ..errors import HostError
 from ..protocol import End, Fact, Request
@@ -16,6 +15,8 @@ from ..store.home import NETWORK_TYPES
 from .context import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..protocol import Event
 
 GOOD, WARN, BAD = "ok", "warn", "bad"

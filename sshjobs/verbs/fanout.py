@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
 from .. import states
 from ..errors import JobNotFound, SshJobsError
 from ..model import Job
@@ -13,13 +11,14 @@ from .context import Context
 from .selection import Selection
 
 if TYPE_CHECKING:
-    from typing import TypeVar
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias, TypeVar
 
     T = TypeVar("T")
 
 
 #: Takes jobs to show them, while other hosts are still asked.
-Show = Callable[[list[Job]], object]
+Show: TypeAlias = "Callable[[list[Job]], object]"
 
 
 #: Why a job that was there when the call began is not shown.

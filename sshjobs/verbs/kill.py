@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError, StoreError
@@ -11,9 +10,15 @@ from ..model import Job
 from ..rounds import Coordinator, RoundWish
 from ..rounds.log_state import runs_elsewhere
 from ..rounds.needs import require_intents_served, require_paced_rounds
+from ..startup.records import TYPE_CHECKING
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
 
 #: After the grace, how long ``kill`` waits for the end to be known.
 _KILL_BOUND = 60.0
@@ -22,7 +27,7 @@ _KILL_BOUND = 60.0
 _SHOWN = 20
 
 #: Takes the first of the jobs that are to end, and how many they are; raises to refuse.
-Confirm = Callable[[Sequence[Job], int], None]
+Confirm: TypeAlias = "Callable[[Sequence[Job], int], None]"
 
 
 def kill_jobs(

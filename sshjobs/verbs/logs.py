@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from .. import errors, states
 from ..errors import SshJobsError
@@ -19,8 +17,15 @@ from ..rounds.needs import (
     require_fresh_round,
     require_paced_rounds,
 )
+from ..startup.contexts import contextmanager
+from ..startup.records import TYPE_CHECKING
 from ..store import Store
 from .context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
 
 #: Bytes copied at a time. malloc takes a larger block anew from the kernel each time.
 _PIECE = 1 << 18
@@ -35,7 +40,7 @@ _NO_SENDFILE = frozenset(
 )
 
 #: Takes bytes, all of them.
-Write = Callable[["bytes | memoryview"], object]
+Write: TypeAlias = "Callable[[bytes | memoryview], object]"
 
 
 class LogCopier:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..rounds.needs import require_fresh_round
+from ..startup.records import TYPE_CHECKING
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Criteria, select_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def poll_jobs(

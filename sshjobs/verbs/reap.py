@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from .. import errors, protocol, states
 from ..errors import SshJobsError
@@ -12,6 +10,8 @@ from ..model import Job
 from ..rounds import Coordinator
 from ..rounds.log_state import is_log_cut, is_log_wanted, wants_cleanup
 from ..rounds.needs import require_fresh_round, require_intents_served
+from ..startup.contexts import suppress
+from ..startup.records import TYPE_CHECKING
 from ..store import Store, slices
 from ..store.queries import is_pattern
 from .adopt import (
@@ -24,6 +24,10 @@ from .adopt import (
 from .context import Context
 from .fanout import HostResults, Show, work_side_by_side
 from .selection import ALL, Criteria, Selection, find_site_ids, select_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
 
 _NOT_HOME = "not reaped: its log could not be brought home"
 

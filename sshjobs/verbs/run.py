@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 from .. import states
 from ..errors import Interrupted, NotYet
 from ..model import Job, new_job_id
+from ..startup.contexts import contextmanager
+from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
 from .context import Context
 from .kill import kill_jobs
 from .logs import Write, copy_log
 from .reap import reap_if_wanted
 from .submit import JobRequest, Submitted, submit_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def run_job(

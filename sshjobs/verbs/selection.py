@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 
 from .. import states
 from ..errors import JobNotFound, NothingSelected, SpecError
@@ -13,6 +12,8 @@ from ..store import Store, slices
 from .context import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ..store.queries import Condition
 
 #: Follows a word for which there is no job.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-
 from .. import errors, states
 from ..errors import NotYet, SshJobsError, TransportError
 from ..model import CLEANUP, Job, Spec, check_host, check_spec, is_job_id, new_job_id
 from ..rounds import Coordinator, is_permanent
 from ..rounds.needs import require_intents_served
-from ..startup.records import Record
+from ..startup.records import TYPE_CHECKING, Record
 from ..store import Intent, Store, slices
 from .context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
 
 #: A record of a command longer than this is cut; the host has it whole.
 _COMMAND_SHOWN = 4096

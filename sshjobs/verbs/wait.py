@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from ..rounds import RoundWish, cause_of
 from ..rounds.needs import require_paced_rounds
+from ..startup.records import TYPE_CHECKING
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Criteria, UnfinishedJobs, select_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def wait_for_jobs(

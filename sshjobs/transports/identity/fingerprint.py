@@ -10,11 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 
+from ...startup.records import TYPE_CHECKING
 from ..env import read_home, read_user_name
 from ..login_files import expand_environment
 from .identity import KEY_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 #: Names as ``ssh -G`` prints them (8.0 to 10.5).
 NAMES = (

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
 
 from ...errors import HostUnreachable, SpecError
 from ...model import Address, check_address, check_hop, check_host, check_user
 from ...settings import Settings
-from ...startup.records import Record
+from ...startup.records import TYPE_CHECKING, Record
 from ..env import build_ssh_env, read_home
 from ..login_files import (
     expand_all_tokens,
@@ -23,6 +22,10 @@ from ..pump import Pump, Silence
 from ..ssh_errors import clean_words
 from .fingerprint import NAMES, digest_values
 from .identity import Identity, stat_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 
 # A configuration whose meaning depends on more than its files: a command, the
 # network, the name service. "final" and "canonical" do so through the last.

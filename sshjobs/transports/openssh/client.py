@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 
+from ...startup.records import TYPE_CHECKING
 from .. import process
 from ..identity.identity import Identity
 from ..pump import Pump, Silence
 from .mux import Cut, Gone, Refused, Stuck, Unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 _NEVER_DIAL = ("-o", "ControlMaster=no", "-o", "ProxyCommand=false")
 _BARE = ("-F", "/dev/null", "-T", "-x", "-a", "-o", "ClearAllForwardings=yes")

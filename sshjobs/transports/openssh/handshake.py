@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ... import processes
 from ...errors import AccountRefused, HostUnreachable, Throttled
 from ...locks import translate_os_errors, unlink_if_there
 from ...settings import Settings
+from ...startup.contexts import contextmanager
+from ...startup.records import TYPE_CHECKING
 from ...startup.stdlib import socket
 from .. import process
 from ..base import CallerHooks
@@ -27,6 +27,10 @@ from ..ssh_errors import clean_words, explain_failed_login
 from .command_lines import build_master_argv, choose_connect_seconds
 from .master import LiveMaster, find_usable_master, write_record
 from .shutdown import end_leftovers, prefix_of_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 #: A person who types a password; sshd itself gives 120 s (LoginGraceTime).
 _TYPING = 180.0

@@ -19,11 +19,13 @@ from __future__ import annotations
 import os
 import struct
 import time
-from array import array
-from collections.abc import Callable, Sequence
 
-from ...startup.records import Record
+from ...startup.records import TYPE_CHECKING, Record
 from ...startup.stdlib import socket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 
 VERSION = 4
 
@@ -294,8 +296,7 @@ class Control:
         packet = pack_new_session(self._request, command)
         # One descriptor a message, as mm_send_fd sends them (monitor_fdpass.c, 9.2).
         rights = [
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]).tobytes())]
-            for fd in fds
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))] for fd in fds
         ]
         # Nothing may come between: from the packet to the third descriptor the master
         # waits for us alone, without a timeout (mm_receive_fd, 9.2 and 10.5).

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import time
-from contextlib import closing
 
 from ... import processes
 from ...errors import StoreError
 from ...locks import translate_os_errors, unlink_if_there
 from ...settings import Settings
+from ...startup.contexts import closing
 from .. import process
 from ..base import CallerHooks
 from ..gate import GateLost, pause_before_next_try, remove_dead_slots, try_to_hold_gate

@@ -1,0 +1,113 @@
+"""Finds the modules of this package where they are, without a search.
+
+Theory of operation: for each module importlib asks three finders, lists directories,
+looks for extensions of six endings, and takes paths apart and puts them together
+again: 0.28 million instructions where the module itself is empty (CPython 3.11), for
+seventy modules in a process that lives for some tens of milliseconds. A module of ours
+is a file of its name below this package, or a package's ``__init__``, and its compiled
+code is beside it (PEP 3147). So a process of ours puts a finder before the others that
+knows this and nothing else. Code is taken from the cache under the conditions of
+importlib: magic number, time of change and size of the source are those in its header
+(PEP 552). In any other case, and for anything odd, importlib sees to it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+from .records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec, SourceFileLoader
+    from types import CodeType
+else:
+    # Those of importlib.machinery, which has them from here: the package importlib
+    # brings ``warnings``.
+    ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
+    SourceFileLoader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+
+_PREFIX = f"{__name__.partition('.')[0]}."
+_FOLDER = os.path.dirname(os.path.dirname(__file__))
+
+_WORD = 0xFFFFFFFF
+
+#: How a file of cached code begins and ends, with this interpreter.
+_MAGIC: bytes = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER
+_TAG = sys.implementation.cache_tag
+_ENDING = f".{_TAG}{f'.opt-{sys.flags.optimize}' if sys.flags.optimize else ''}.pyc"
+
+#: Cached code that is longer is left to importlib. malloc takes a buffer of twice as
+#: many bytes from the kernel, and gives it back, each time (glibc, M_MMAP_THRESHOLD).
+_MOST_BYTES = 1 << 16
+
+
+class PackageLoader(SourceFileLoader):
+    """The usual loader of a source file, with a shorter way to its cached code."""
+
+    #: Where the cached code is, and the source as it was found.
+    cached: str
+    found: os.stat_result
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module, compiled anew if its source has changed."""
+        try:
+            fd = os.open(self.cached, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.read(fd, _MOST_BYTES)
+            finally:
+                os.close(fd)
+        except OSError:
+            return super().get_code(fullname)
+        # The flags behind the magic number are 0, else it is a cache that is checked by
+        # a hash of the source, or not at all.
+        seconds, size = int(self.found.st_mtime) & _WORD, self.found.st_size & _WORD
+        head = _MAGIC + (seconds << 32 | size << 64).to_bytes(12, "little")
+        if data[:16] != head or len(data) == _MOST_BYTES:
+            return super().get_code(fullname)
+        code: CodeType = marshal.loads(memoryview(data)[16:])
+        return code
+
+
+class PackageFinder:
+    """Finds modules of this package; anything else is for the finders behind it."""
+
+    @staticmethod
+    def find_spec(
+        name: str, _path: object = None, _target: object = None, /
+    ) -> ModuleSpec | None:
+        """Return how to load a module of this package, None if it is none."""
+        if not name.startswith(_PREFIX):
+            return None
+        place = f"{_FOLDER}/{name[len(_PREFIX) :].replace('.', '/')}"
+        source, is_package = f"{place}.py", False
+        try:
+            found = os.stat(source)
+        except OSError:
+            source, is_package = f"{place}/__init__.py", True
+            try:
+                found = os.stat(source)
+            except OSError:
+                return None
+        loader = PackageLoader(name, source)
+        folder, _, file = source.rpartition("/")
+        loader.cached = f"{folder}/__pycache__/{file[:-3]}{_ENDING}"
+        loader.found = found
+        spec = ModuleSpec(name, loader, origin=source, is_package=is_package)
+        spec.has_location = True
+        spec.cached = loader.cached
+        if is_package:
+            spec.submodule_search_locations = [place]
+        return spec
+
+
+def install_finder() -> None:
+    """Have the further modules of this package found by :class:`PackageFinder`.
+
+    It is for a process of our own: whoever imports this package as a library has it
+    found as any other.
+    """
+    # PYTHONPYCACHEPREFIX, a zip file, an interpreter that caches nothing: not here.
+    if _TAG and sys.pycache_prefix is None and os.path.isfile(__file__):
+        sys.meta_path.insert(0, PackageFinder)
