@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sshjobs import errors, settings, states
-from sshjobs.cli import manual
+from sshjobs.cli import manual, manual_facts
 from sshjobs.cli.arguments import Arg, Verb
 
 _REFERENCE = Path(__file__).parent / "reference"
@@ -30,21 +30,22 @@ def command_line() -> str:
     parts = [
         "# The command line\n",
         _MADE.format(source="sshjobs/cli/manual.py"),
-        f"{manual.SUMMARY} The same verbs are Invoke tasks wherever a `tasks.py` takes "
-        "in `sshjobs.tasks`; there, an argument by its place is a flag too "
+        f"{manual_facts.SUMMARY} The same verbs are Invoke tasks wherever a `tasks.py` "
+        "takes in `sshjobs.tasks`; there, an argument by its place is a flag too "
         "(`inv submit --host H --command LINE`).\n",
         "Results go to standard output, everything for people to standard error. "
         "With `--json` a line of output is one JSON object; that of a job has the "
         "fields `id key name host state exit_status signal reason attempt "
-        "submitted_at started_at finished_at log_bytes`.\n",
+        "submitted_at started_at finished_at log_bytes`; `list` and `status` add "
+        "`command cwd submitted_iso started_iso finished_iso reaped_at seen_at`.\n",
         "## Exit statuses\n",
-        _table(("status", "meaning"), _statuses(manual.EXIT_STATUSES)),
+        _table(("status", "meaning"), _statuses(manual_facts.EXIT_STATUSES)),
         "`sshjobs run`, once its job has ended:\n",
-        _table(("status", "meaning"), _statuses(manual.RUN_STATUSES)),
+        _table(("status", "meaning"), _statuses(manual_facts.RUN_STATUSES)),
         "## Environment\n",
         _table(
             ("name", "meaning"),
-            [(f"`{name}`", text) for name, text in manual.ENVIRONMENT],
+            [(f"`{name}`", text) for name, text in manual_facts.ENVIRONMENT],
         ),
         *map(_verb, manual.VERBS),
     ]

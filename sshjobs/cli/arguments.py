@@ -113,6 +113,15 @@ JSON = Arg(
 )
 
 
+COLOR = Arg(
+    "--color",
+    "when to colour; auto: at a terminal, if NO_COLOR is not set and TERM is not dumb",
+    "choice",
+    "WHEN",
+    choices=("auto", "always", "never"),
+)
+
+
 JSON_ERR = Arg(
     "--json",
     "print the job's record as a JSON object on standard error at the end; standard "

@@ -24,7 +24,6 @@ from .output import (
     prepare_streams,
     print_error,
     print_failed_line,
-    print_job,
     print_line,
     report_error_with_ids,
     report_host_errors,
@@ -64,7 +63,7 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
         ctx = Context(flags=_build_settings_flags(values))
         ctx.say = print_error
         try:
-            return _HANDLERS[verb](ctx, values)
+            return _find_handler(verb)(ctx, values)
         finally:
             if not last:
                 ctx.close()
@@ -287,21 +286,6 @@ def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
     return report_missing_bytes(job)
 
 
-def handle_show(ctx: Context, values: Values) -> int:
-    from ..verbs.selection import select_recorded_jobs
-
-    criteria = read_criteria_flags(values, must_say="show")
-    jobs = select_recorded_jobs(ctx, criteria, every_attempt=False)
-    for number, job in enumerate(jobs):
-        if values.get("json"):
-            print(format_json(job._asdict()))
-        else:
-            from ..display.text import yield_record_lines
-
-            print("\n" * bool(number) + "\n".join(yield_record_lines(job)))
-    return 0
-
-
 def handle_kill(ctx: Context, values: Values) -> int:
     from ..verbs.kill import kill_jobs
 
@@ -340,14 +324,6 @@ def _build_tmpfiles_line(ctx: Context, values: Values) -> str:
     base = "%h" + base[1:] if base.startswith("~") else base
     days = max(1, round((values.get("older_than") or 30 * 86400.0) / 86400.0))
     return f"e {base}/jobs - - - {days}d"
-
-
-def handle_list(ctx: Context, values: Values) -> int:
-    from ..verbs.selection import select_recorded_jobs
-
-    for job in select_recorded_jobs(ctx, read_criteria_flags(values)):
-        print_job(values, job)
-    return 0
 
 
 def handle_connect(ctx: Context, values: Values) -> int:
@@ -402,16 +378,23 @@ def handle_doctor(ctx: Context, values: Values) -> int:
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 
+def _find_handler(verb: str) -> Callable[[Context, Values], int]:
+    """Return the function that carries out a verb."""
+    if verb in ("status", "list", "show"):
+        from . import overview
+
+        return getattr(overview, f"handle_{verb}")  # type: ignore[no-any-return]
+    return _HANDLERS[verb]
+
+
 _HANDLERS: dict[str, Callable[[Context, Values], int]] = {
     "submit": handle_submit,
     "run": handle_run,
     "poll": handle_poll,
     "wait": handle_wait,
     "logs": handle_logs,
-    "show": handle_show,
     "kill": handle_kill,
     "reap": handle_reap,
-    "list": handle_list,
     "connect": handle_connect,
     "disconnect": handle_disconnect,
     "hosts": handle_hosts,

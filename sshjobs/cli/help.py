@@ -10,7 +10,7 @@ import argparse
 from typing import Any, NoReturn
 
 from .. import __version__
-from . import manual
+from . import manual, manual_facts
 from .arguments import Arg, Verb
 
 
@@ -60,12 +60,16 @@ def build_top_parser() -> _Parser:
     """Return the parser of calls without a verb: ``--help``, ``--version``, typos."""
     width = max(len(verb.name) for verb in manual.VERBS)
     verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
-    statuses = "\n".join(f"  {code:>3}  {text}" for code, text in manual.EXIT_STATUSES)
-    names = "\n".join(f"  {name:<18}  {text}" for name, text in manual.ENVIRONMENT)
+    statuses = "\n".join(
+        f"  {code:>3}  {text}" for code, text in manual_facts.EXIT_STATUSES
+    )
+    names = "\n".join(
+        f"  {name:<18}  {text}" for name, text in manual_facts.ENVIRONMENT
+    )
     parser = _Parser(
         prog="sshjobs",
         usage="sshjobs VERB ...",
-        description=f"{manual.SUMMARY}\n\nverbs:\n{verbs}",
+        description=f"{manual_facts.SUMMARY}\n\nverbs:\n{verbs}",
         epilog=f"environment:\n{names}\n\nexit statuses:\n{statuses}\n\n"
         "sshjobs VERB --help says more, with examples.",
         formatter_class=_Formatter,

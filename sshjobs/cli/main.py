@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
         last: See :func:`.handlers.carry_out_verb`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in manual.BY_NAME:
+    if not words:
+        words = ["status"]
+    if words[0] in manual.BY_NAME:
         verb = manual.BY_NAME[words[0]]
         values = read_arguments(verb, words[1:])
         if verb.name == "demo":

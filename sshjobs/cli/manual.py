@@ -10,6 +10,7 @@ argument of the verb has an entry under :attr:`Arg.dest`.
 from __future__ import annotations
 
 from .arguments import (
+    COLOR,
     COMMAND,
     CONTACT,
     HOST,
@@ -22,36 +23,6 @@ from .arguments import (
     WAIT_HOST,
     Arg,
     Verb,
-)
-
-SUMMARY = "Run long jobs on hosts that you reach with ssh, over one connection."
-
-#: The exit statuses of a command; keep in sync with ``exit_status`` in errors.py.
-EXIT_STATUSES = (
-    (0, "good"),
-    (1, "a job ended badly: FAILED, CANCELLED, TIMEOUT or LOST"),
-    (64, "wrong usage; nothing was done"),
-    (69, "the host is unreachable, or refuses, after the whole budget; nothing ran"),
-    (70, "a bug of sshjobs, or a record on this machine that cannot be read"),
-    (75, "not yet: accepted and not finished, and worth asking again"),
-    (77, "the key or the host key was refused: a person must act"),
-    (130, "interrupted (Ctrl-C)"),
-)
-
-#: Variables that every verb reads besides the command line.
-ENVIRONMENT = (
-    ("SSHJOBS_HOME", "record, logs and sockets (~/.local/state/sshjobs/MACHINE)"),
-    ("SSHJOBS_SSH_CONFIG", "an ssh_config in place of your own, as ssh -F takes it"),
-    ("SSHJOBS_CONFIG", "the config file, TOML (~/.config/sshjobs/config.toml)"),
-    ("SSHJOBS_<NAME>", "any other setting: docs/reference/settings.md"),
-)
-
-#: The exit statuses of ``run`` instead, once its job is known to have ended.
-RUN_STATUSES = (
-    (None, "the job's own exit status, 255 included; 128+N after signal N"),
-    (124, "TIMEOUT: the job's time was up"),
-    (143, "CANCELLED"),
-    (70, "LOST: the host has neither an end nor a process of the job"),
 )
 
 _JOB_FORMS = """\
@@ -329,16 +300,59 @@ record, if they have ended and are older than --older-than.""",
     ("sshjobs reap --older-than 7d", "sshjobs reap --host gpu1 --orphans --dry-run"),
 )
 
+_TABLE = (
+    Arg("--limit", "show the last N jobs", "count", "N"),
+    Arg(
+        "--sort",
+        "by what to sort; the largest comes last",
+        "choice",
+        "BY",
+        choices=("age", "name", "host", "state", "time", "end"),
+    ),
+)
+
+_STATUS = Verb(
+    "status",
+    """Ask the hosts, and show the jobs that are active or ended lately.
+
+sshjobs alone is the same. Each host with active jobs, or each HOST, is asked
+once, side by side. A host that does not answer within 5 s (--wait-host) hinders
+no other; its jobs are shown as they were last seen.
+
+The jobs of the last 24 h are shown that were not reaped, newest last; at a
+terminal no more than fit. With --all it is all jobs, with any other condition
+those that meet it. Below stand the jobs that are active now, those that ended
+since midnight, and hosts that do not answer.
+
+Ends with 0, or 69 when a host could not be asked.""",
+    (
+        Arg("hosts", "the hosts to ask and to show; none: all", "list", "HOST"),
+        *SELECT,
+        *_TABLE,
+        Arg("--all", "all jobs, however old, those that were reaped too", "flag"),
+        COLOR,
+        *SSH,
+        *CONTACT,
+    ),
+    ("sshjobs status", "sshjobs status gpu1 gpu2", "sshjobs status --state FAILED"),
+)
+
 _LIST = Verb(
     "list",
     f"""List the jobs of this machine's record.
 
-No host is asked: the states are the last ones known. sshjobs poll asks.
+No host is asked. A state that is older than 10 s says when it was seen, and its
+clock stands still; sshjobs status asks. At a terminal the list is a table of the
+newest jobs that fit and were not reaped (--all: all); in a pipe it is all jobs,
+oldest first, a line each.
 {_JOB_FORMS}
 But a list has the older attempts, too.""",
     (
         JOBS,
         *SELECT,
+        *_TABLE,
+        Arg("--all", "all jobs, more than fit, those that were reaped too", "flag"),
+        COLOR,
         *SSH,
         JSON,
     ),
@@ -410,6 +424,7 @@ VERBS = (
     _SHOW,
     _KILL,
     _REAP,
+    _STATUS,
     _LIST,
     _CONNECT,
     _DISCONNECT,

@@ -26,7 +26,7 @@ def read_criteria_flags(values: Values, *, must_say: str = "") -> Criteria:
     """
     criteria = Criteria(
         jobs=values.get("job") or (),
-        hosts=values.get("host") or (),
+        hosts=[*(values.get("hosts") or ()), *(values.get("host") or ())],
         names=values.get("name") or (),
         keys=values.get("key") or (),
         states=values.get("state") or (),

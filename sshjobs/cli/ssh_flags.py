@@ -30,9 +30,10 @@ def build_ssh_settings(values: Values) -> dict[str, Any]:
         import shlex
 
         flags["ssh_options"] = shlex.join(words)
-    if not values.get("host"):
+    hosts = values.get("host") or values.get("hosts")
+    if not hosts:
         raise SpecError("-p, -l, -i, -J, -F and -o say where a host is: name it")
-    if isinstance(values["host"], list) and len(values["host"]) > 1:
+    if isinstance(hosts, list) and len(hosts) > 1:
         raise SpecError("-p, -l, -i, -J, -F and -o say where one host is, not several")
     return flags
 

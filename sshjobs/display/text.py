@@ -11,8 +11,12 @@ from ..startup.records import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..store import SiteRow
 
-_COLOURS = {
+#: A state that is older than so many seconds says so. A watch hears of ends at once.
+FRESH = 10.0
+
+COLOURS = {
     states.PENDING: "33",
     states.RUNNING: "36",
     states.COMPLETED: "32",
@@ -23,41 +27,91 @@ _COLOURS = {
 }
 
 
-def format_job_line(job: Job, colour: bool = False, now: float | None = None) -> str:
-    """Return one line on a job: id, state, host, time, end, name, reason."""
+def format_job_line(
+    job: Job, colour: bool = False, now: float | None = None, age: float | None = None
+) -> str:
+    """Return one line on a job: id, state, host, time, end, name, reason.
+
+    Args:
+        age: How old its state is, see :func:`stale_age`; the clock stands still then.
+    """
     first = job.command.strip().partition("\n")[0]
     first = first if len(first) <= 40 else first[:37] + "..."
     state = f"{job.state:<9}"
     if colour:
-        state = f"\033[{_COLOURS[job.state]}m{state}\033[0m"
+        state = f"\033[{COLOURS[job.state]}m{state}\033[0m"
     words = [
         job.id,
         state,
         f"{printable(job.host):<12}",
-        f"{_format_elapsed(job, now):>8}",
+        f"{format_elapsed(job, now, age or 0.0):>8}",
     ]
     words += [
-        f"{_format_end(job):<7}",
+        f"{format_end(job):<7}",
         printable(job.name or job.key or first),
     ]
     if job.reason:
         words.append(f"[{printable(job.reason)}]")
+    if age is not None:
+        words.append(f"[{describe_age(age)}]")
     return "  ".join(words).rstrip()
 
 
-def _format_elapsed(job: Job, now: float | None) -> str:
+def format_elapsed(job: Job, now: float | None, age: float = 0.0) -> str:
+    """Return how long a job ran, or had run when it was last seen, or ``-``."""
     if job.started_at is None:
         return "-"
     if job.finished_at is None and states.is_final(job.state):
         return "-"
-    end = job.finished_at or (time.time() if now is None else now)
+    end = job.finished_at or (time.time() if now is None else now) - age
     return format_span(max(0.0, end - job.started_at))
 
 
-def _format_end(job: Job) -> str:
+def format_end(job: Job) -> str:
+    """Return a job's exit status or signal, or an empty text."""
     if job.signal is not None:
         return f"sig {job.signal}"
     return "" if job.exit_status is None else f"exit {job.exit_status}"
+
+
+def find_seen_at(job: Job, row: SiteRow | None) -> float:
+    """Return when the host of a job was last asked about it, 0 if it never was."""
+    seen = row.round_started_at if row else 0.0
+    return seen if seen >= job.submitted_at else 0.0
+
+
+def stale_age(job: Job, row: SiteRow | None, now: float | None = None) -> float | None:
+    """Return how old the state of an active job is, None if it is fresh or final.
+
+    It is infinite if the host has not been asked since the job was written down.
+    """
+    now = time.time() if now is None else now
+    if states.is_final(job.state):
+        return None
+    seen = find_seen_at(job, row)
+    age = now - seen if seen else float("inf")
+    is_new = now - job.submitted_at < FRESH
+    is_watched = row is not None and bool(seen) and row.is_watched(now)
+    return None if is_new or is_watched or age < FRESH else age
+
+
+def describe_age(age: float) -> str:
+    """Return what to say of a state that is not fresh."""
+    return "not asked yet" if age == float("inf") else f"seen {format_age(age)} ago"
+
+
+def format_iso(at: float | None) -> str | None:
+    """Return an instant as ISO 8601 has it, with the offset of local time."""
+    if at is None:
+        return None
+    from datetime import datetime
+
+    try:
+        return (
+            datetime.fromtimestamp(at).astimezone().isoformat(timespec="milliseconds")
+        )
+    except (OverflowError, ValueError, OSError):  # no clock has ever shown that
+        return None
 
 
 def yield_record_lines(job: Job) -> Iterator[str]:
@@ -81,6 +135,15 @@ def format_span(seconds: float) -> str:
     return f"{int(seconds // 86400)}d{int(seconds % 86400 // 3600):02d}h"
 
 
+def format_age(seconds: float) -> str:
+    """Return a span of time in its largest unit: ``4s``, ``3m``, ``2h``, ``3d``."""
+    for unit, most in (("s", 60.0), ("m", 60.0), ("h", 48.0)):
+        if seconds < most:
+            return f"{max(0, int(seconds))}{unit}"
+        seconds /= 60.0 if unit != "h" else 24.0
+    return f"{int(seconds)}d"
+
+
 def format_instant(at: float | None) -> str:
     """Return an instant in local time, or ``-``."""
     if at is None:
@@ -99,3 +162,31 @@ def format_size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def measure_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_measure_char, text))
+
+
+def cut_to_width(text: str, columns: int, mark: str = "…") -> str:
+    """Return a text cut to so many columns of a terminal, marked where it was cut."""
+    if text.isascii() and len(text) <= columns:
+        return text
+    width = end = 0
+    for place, char in enumerate(text):
+        width += _measure_char(char)
+        if width < columns:
+            end = place + 1
+        if width > columns:
+            return text[:end] + mark
+    return text
+
+
+def _measure_char(char: str) -> int:
+    """Return 2 for a wide character (CJK, emoji), 0 for one that combines, else 1."""
+    import unicodedata
+
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

@@ -176,5 +176,6 @@ class RetryBudget:
             cause=errors.dump(error),
             cooldown_set_at=now,
             cooldown_until=now + delay,
+            failing_since=site.drop_future(row.failing_since) or now,
             **{column: tries + 1},
         )

@@ -29,7 +29,13 @@ def _may_have_run(status: int | None) -> bool:
 
 #: What a whole round says of a host.
 _WHOLE: dict[str, float | str]
-_WHOLE = {"failures": 0, "bad_rounds": 0, "cooldown_until": 0.0, "cause": ""}
+_WHOLE = {
+    "failures": 0,
+    "bad_rounds": 0,
+    "cooldown_until": 0.0,
+    "cause": "",
+    "failing_since": 0.0,
+}
 
 
 class Round:

@@ -186,6 +186,11 @@ class JobTable(JobFiles):
         sql = f"SELECT count(*) FROM jobs WHERE {condition.sql}"
         return int(self._fetch_rows(sql, condition.args)[0][0])
 
+    def count_states(self, condition: Condition) -> dict[str, int]:
+        """Return for how many jobs of each state a condition holds."""
+        sql = f"SELECT state, count(*) FROM jobs WHERE {condition.sql} GROUP BY state"
+        return dict(self._fetch_rows(sql, condition.args))
+
     def active_ids(self, host: str | None = None) -> Iterator[tuple[str, str]]:
         """Yield the id and the connection of each job that may still change.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..states import ACTIVE
 
 #: The version that this sshjobs writes, SQLite's ``user_version``.
-VERSION = 4
+VERSION = 5
 
 #: True of a row of a job that may still change, and of one that may not. SQLite uses a
 #: partial index only where a query says the same as the index: both take it from here.
@@ -53,7 +53,7 @@ CREATE TABLE sites (
     handshakes INTEGER NOT NULL DEFAULT 0, drops INTEGER NOT NULL DEFAULT 0,
     refusals INTEGER NOT NULL DEFAULT 0, sessions INTEGER NOT NULL DEFAULT 0,
     rounds INTEGER NOT NULL DEFAULT 0, bytes_in INTEGER NOT NULL DEFAULT 0,
-    bytes_out INTEGER NOT NULL DEFAULT 0
+    bytes_out INTEGER NOT NULL DEFAULT 0, failing_since REAL NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 """
@@ -83,4 +83,5 @@ ALTER TABLE sites RENAME COLUMN stirred_at TO end_seen_at""",
 ALTER TABLE jobs ADD COLUMN launcher TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN handle TEXT NOT NULL DEFAULT ''""",
     ),
+    4: (5, "ALTER TABLE sites ADD COLUMN failing_since REAL NOT NULL DEFAULT 0"),
 }

@@ -57,6 +57,7 @@ class SiteRow(Record):
     rounds: int
     bytes_in: int
     bytes_out: int
+    failing_since: float  # when the first try after the last whole round failed, or 0
 
     def is_watched(self, now: float) -> bool:
         """Tell whether somebody hears at once of ends; a watch beats every 2 s."""

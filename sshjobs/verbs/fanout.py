@@ -12,6 +12,7 @@ from .selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from queue import SimpleQueue
     from typing import TypeAlias, TypeVar
 
     T = TypeVar("T")
@@ -83,26 +84,36 @@ class HostResults:
 
 
 def work_side_by_side(
-    ctx: Context, hosts: Iterable[str], work: Callable[[Context, str], T]
+    ctx: Context,
+    hosts: Iterable[str],
+    work: Callable[[Context, str], T],
+    *,
+    until: float | None = None,
 ) -> Iterator[tuple[str, T | SshJobsError]]:
     """Do the same on several hosts at once.
 
     Each host has a thread and a store of its own. The threads are daemons: an
     interrupt in the main thread does not wait for a host that is silent.
 
+    Args:
+        until: From this instant of the monotonic clock on, wait for no host any more.
+
     Yields:
         A host and the result of its work, or the error that ended it, in the order in
         which they are ready.
     """
     names = list(dict.fromkeys(hosts))
-    if len(names) == 1:
+    if len(names) == 1 and until is None:
         yield names[0], _return_error_of(ctx, names[0], work)
     else:
-        yield from _work_in_threads(ctx, names, work)
+        yield from _work_in_threads(ctx, names, work, until)
 
 
 def _work_in_threads(
-    ctx: Context, names: list[str], work: Callable[[Context, str], T]
+    ctx: Context,
+    names: list[str],
+    work: Callable[[Context, str], T],
+    until: float | None,
 ) -> Iterator[tuple[str, T | SshJobsError]]:
     import queue
     import threading
@@ -122,11 +133,25 @@ def _work_in_threads(
 
     for _ in range(min(ctx.settings("").max_hosts, len(names))):
         threading.Thread(target=take_hosts_in_turn, daemon=True).start()
-    for _ in names:
-        host, result = ready.get()
+    for host, result in _take_results(ready, len(names), until):
         if isinstance(result, BaseException) and not isinstance(result, SshJobsError):
             raise result
         yield host, result
+
+
+def _take_results(
+    ready: SimpleQueue[tuple[str, T | BaseException]], count: int, until: float | None
+) -> Iterator[tuple[str, T | BaseException]]:
+    """Yield results as they come, so many, or those that are there by an instant."""
+    import queue
+    import time
+
+    for _ in range(count):
+        left = None if until is None else max(0.0, until - time.monotonic())
+        try:
+            yield ready.get(timeout=left)
+        except queue.Empty:
+            return
 
 
 def _work_in_own_context(
