@@ -4,6 +4,8 @@
 # Cancelled or out of time: whoever ends the tree says when it is gone. If that process
 # is gone itself, the runner does its work.
 sj_stopped() {
+    command -v awk >/dev/null ||
+        sj_why='the host has no awk any more: its group was ended, and what had left that was not found'
     [ -z "$sj_by" ] || sj_end_trees tree "$sj_id" # a scheduler's job has no killer
     sj_count=0
     while [ ! -e "$sj_job_dir/killed" ]; do

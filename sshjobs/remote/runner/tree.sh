@@ -6,6 +6,7 @@ sj_scan() {
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_elapsed" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
         -v self="$sj_pid" -v machine="$sj_machine" -v boot="$sj_boot" -v offset="$sj_offset" \
         -v unsound="$sj_unsound" "$sj_tree_awk")
+    case $? in 126 | 127) sj_no_awk=1 ;; *) sj_no_awk='' ;; esac
     sj_soft='' sj_hard='' sj_live='' sj_done='' sj_wake='' sj_nap='' sj_to='' sj_seen=''
     for sj_w in $sj_out; do
         case $sj_w in
@@ -32,7 +33,7 @@ sj_end_trees() { # SCOPE IDS
     sj_scope=$1 sj_records=''
     shift
     sj_left=$*
-    sj_unsound='' sj_termed=' ' sj_rounds=0
+    sj_unsound='' sj_termed=' ' sj_rounds=0 sj_no_awk=''
     sj_clock
     sj_at0=''
     sj_from=${sj_since:-$sj_cs}
@@ -73,7 +74,7 @@ sj_end_trees() { # SCOPE IDS
 
 # Nobody could be listed, so that nothing is known of what is left. The groups are told as
 # they are, once, and ended after the grace; one that is there no more is the end of what was
-# asked for if that was a group.
+# asked for if that was a group, or where a host has lost its awk: nobody will be listed there.
 sj_unseen() {
     sj_live=$sj_left sj_done='' sj_nap=0.5
     if [ -z "$sj_told" ]; then
@@ -85,5 +86,12 @@ sj_unseen() {
         sj_grace_of "$sj_w"
         [ $((sj_cs - sj_from)) -lt "$sj_hundredths" ] || sj_signal_groups KILL "$sj_w"
     done
-    [ $sj_scope = tree ] || kill -0 "-$sj_job_pid" || sj_live=''
+    if [ "$sj_no_awk" ]; then
+        sj_live=''
+        for sj_w in $sj_left; do
+            if sj_find_group "$sj_w"; then sj_live="$sj_live $sj_w"; else sj_done="$sj_done $sj_w"; fi
+        done
+    else
+        [ $sj_scope = tree ] || kill -0 "-$sj_job_pid" || sj_live=''
+    fi
 }
