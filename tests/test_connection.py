@@ -144,17 +144,23 @@ def test_server_s_process_killed_in_the_middle_of_a_session(
     assert caller.run("echo y") == (0, b"y\n")
 
 
+@pytest.mark.parametrize("is_new", [False, True])
 @pytest.mark.parametrize("way", ["native", "ssh"])
 def test_master_that_ended_before_the_session_ran_nothing(
-    sshd: Sshd, new_caller: NewCaller, way: str
+    sshd: Sshd, new_caller: NewCaller, way: str, is_new: bool
 ) -> None:
+    """One that had just been made is no reason to make another at once."""
     caller = new_caller(sshd, mux=way)
     transport = caller.connect()
+    if not is_new:
+        transport.close()
+        transport = caller.connect()
     mark = caller.folder.parent / "mark"
     processes.end_process(
         pid_of(caller), processes.read_start_time(pid_of(caller)) or ""
     )
-    with pytest.raises(errors.SessionRefused) as caught:
+    expected = errors.HostUnreachable if is_new else errors.SessionRefused
+    with pytest.raises(expected) as caught:
         transport.run(f"touch {mark}", stdin=b"", timeout=9, sink=sunk)
     assert "nothing ran" in str(caught.value)
     assert sshd.connections == 1, "a mux client dialled by itself"

@@ -58,13 +58,13 @@ sshjobs-reply 1 $1
 
 sj_prepare_runs() { # what only rounds need that start or kill something
     sj_sh=$(PATH=$sj_path && command -v sh) || sj_sh=/bin/sh
-    case ${SHELL-} in
-    /*) sj_shell=$SHELL ;;
-    *)
+    sj_shell=${SHELL-}
+    case $sj_shell in /*) ;; *) sj_shell= ;; esac
+    # A start-up file may have exported a SHELL that is none.
+    [ -f "$sj_shell" ] && [ -x "$sj_shell" ] || {
         sj_passwd 7
         sj_shell=$sj_line
-        ;;
-    esac
+    }
     [ -x "$sj_shell" ] || sj_shell=/bin/sh
 }
 

@@ -20,7 +20,8 @@ _TERMINAL = (
 )
 _ACCOUNT = (
     "the account must be able to run commands: ssh HOST echo yes must print yes, which "
-    "a forced command prevents, or an exit or exec in start-up files such as .bashrc"
+    "a forced command prevents, or start-up files such as .bashrc that exit, exec or "
+    "read standard input"
 )
 
 

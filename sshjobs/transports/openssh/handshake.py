@@ -106,7 +106,7 @@ def _make_under_gate(
         raise
     with translate_os_errors(hooks.rundir):
         write_record(identity, hooks.rundir, live.pid)
-    return live
+    return live._replace(is_new=True)
 
 
 def _end_processes_with(log: str) -> None:

@@ -37,11 +37,13 @@ class LiveMaster(Record):
 
     ``control`` is the connection that asked, good for one session; while it is open
     the master does not end for idleness (a multiplexing client counts as a channel,
-    OpenSSH 9.2). ``None`` where ssh had to ask.
+    OpenSSH 9.2). ``None`` where ssh had to ask. ``is_new`` says that this process has
+    just made it, and that it has served nobody yet.
     """
 
     pid: int
     control: Control | None
+    is_new: bool = False
 
 
 def probe_master(identity: Identity, mux: str, hooks: CallerHooks) -> LiveMaster | None:

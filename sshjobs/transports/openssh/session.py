@@ -48,6 +48,12 @@ SESSIONS = (
     "a command that goes on there keeps its place until it ends"
 )
 
+_ENDED = "the connection ended right after the login, before a session was opened"
+_SEE_LOG = (
+    "the host's log says why: a ChrootDirectory with wrong owners, an account that its "
+    "limits or its PAM session do not let in, UnusedConnectionTimeout"
+)
+
 
 def connect_by_openssh(
     identity: Identity,
@@ -166,6 +172,7 @@ class OpenSSH:
             if session is not None:
                 session.close()
                 if session.opened:
+                    self._live = self._live._replace(is_new=False)
                     self._hooks.count_event("sessions", 1)
         return Completed(status, pump.stderr, pump.stdout_bytes)
 
@@ -225,6 +232,10 @@ class OpenSSH:
             # the channel is closed and its child reaped (9.2): waiting helps.
             self._hooks.count_event("refusals", 1)
             return SessionRefused(host, f"{error}; nothing ran there", SESSIONS)
+        if isinstance(error, Gone) and self._live.is_new:
+            # Another login at once would end likewise: thirty of them went out within a
+            # minute, of an account whose ChrootDirectory sshd did not like (9.2).
+            return HostUnreachable(host, f"{_ENDED}; nothing ran there", _SEE_LOG)
         if isinstance(error, (Gone, Stuck)):
             # ControlPersist or the server's UnusedConnectionTimeout (9.2) may end a
             # master at any time; the next attempt makes another.
@@ -239,11 +250,14 @@ class OpenSSH:
 
     def _explain_lost_connection(self, session: Session | None) -> ConnectionLost:
         opened = session is not None and session.opened
+        host = self._identity.host
+        if self._live.is_new and not opened:
+            return ConnectionLost(
+                host, f"{_ENDED}; the command may go on there", f"{_SEE_LOG}; {AGAIN}"
+            )
         when = "in the middle of a session" if opened else "as a session was asked for"
         return ConnectionLost(
-            self._identity.host,
-            f"the connection ended {when}; the command may go on there",
-            AGAIN,
+            host, f"the connection ended {when}; the command may go on there", AGAIN
         )
 
 
