@@ -110,6 +110,7 @@ def _selected(only: str) -> str:
         "seed": "the first one's seed, to see it again; the next are + 1",
         "jobs": "how many side by side; 0 is one for each processor",
         "transport": "the setting: auto or fabric",
+        "launcher": "process, or slurm, whose controller is killed and stopped too",
         "verbose": "say every step",
     },
     auto_shortflags=False,
@@ -120,13 +121,14 @@ def faults(
     seed: int = -1,
     jobs: int = 0,
     transport: str = "auto",
+    launcher: str = "process",
     verbose: bool = False,
 ) -> None:
     """Kill, stop and cut everything at random, and look for a broken promise."""
     line = f"python -m tests.faults --schedules {schedules}"
     line += f" --seed {seed}" if seed >= 0 else ""
     line += f" --jobs {jobs}" if jobs else ""
-    line += f" --transport {transport}"
+    line += f" --transport {transport} --launcher {launcher}"
     line += " --verbose" if verbose else ""
     if not _run(context, line):
         raise Exit(code=1)

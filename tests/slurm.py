@@ -167,6 +167,7 @@ class Cluster:
             "idle"
         ) + said.count("mix") + said.count("alloc") < 2 * len(NODES) - 2:
             assert time.monotonic() < end, said
+            self.resume_nodes()
             time.sleep(0.1)
 
     def signal(self, name: str, signum: int) -> None:
@@ -182,6 +183,18 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
             while os.path.exists(f"/proc/{pid}"):
                 time.sleep(0.01)
+
+    def heal_controller(self) -> None:
+        """Have the controller at work, and every node take jobs."""
+        self.signal("slurmctld", signal.SIGCONT)
+        if "UP" not in self.run("scontrol", "ping"):
+            self.start_controller()
+
+    def resume_nodes(self) -> None:
+        """Take nodes back that the controller has drained after it was killed."""
+        nodes = self.run("sinfo", "-h", "-N", "-t", "drain,down", "-o", "%N").split()
+        for node in nodes:
+            self.run("scontrol", "update", f"nodename={node}", "state=resume")
 
     def stop(self) -> None:
         """End all of it, jobs too."""

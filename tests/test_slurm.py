@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli import Cli, eventually
+from tests.cli import Cli, eventually, finish
 from tests.slurm import Cluster, need_slurm
 
 
@@ -189,3 +191,66 @@ def test_a_requeued_job_does_not_run_twice(box: Cli, cluster: Cluster) -> None:
     assert box.job(job_id)["state"] in ("CANCELLED", "LOST"), box.job(job_id)
     cluster.run("scancel", number)
     assert ran.read_text() == "x\n"
+
+
+def test_doctor_tells_of_slurm(box: Cli) -> None:
+    said = box("doctor", box.host)
+    assert "jobs are handed to slurm" in said.out, said
+    assert "partition main* up" in said.out and "no accounting" in said.out
+
+
+@pytest.mark.slow
+def test_200_submits_at_once_are_one_connection(box: Cli) -> None:
+    ran = box.base.parent / "ran"
+    crowd = [
+        box.start("submit", box.host, "--", f"echo {n} >>{ran}-{n}") for n in range(200)
+    ]
+    assert {ended.status for ended in finish(crowd)} == {0}
+    assert box("wait").status == 0
+    counts = [Path(f"{ran}-{n}").read_text() for n in range(200)]
+    assert counts == [f"{n}\n" for n in range(200)]
+    assert box.sshd is not None and box.sshd.connections == 1
+    assert box.sshd.sessions <= 20 + 20  # those of wait are a round each interval
+
+
+def count_questions(cluster: Cluster) -> int:
+    """Return how often the controller was asked for jobs, by anybody."""
+    said = cluster.run("sdiag")
+    found = re.findall(r"REQUEST_JOB_\w*INFO\w* .*count:(\d+)", said)
+    return sum(map(int, found))
+
+
+@pytest.mark.slow
+def test_the_queue_is_asked_once_an_interval_however_many_wait(
+    box: Cli, cluster: Cluster
+) -> None:
+    box.env["SSHJOBS_POLL_INTERVAL"] = "2"
+    text = b"true\n" * 300
+    words = ("submit", box.host, "--launcher-args", "-H", "--from", "-")
+    assert len(box.ok(*words, stdin=text).lines) == 300
+    began, before = time.monotonic(), count_questions(cluster)
+    crowd = [box.start("wait", "--timeout", "12") for _ in range(20)]
+    assert {ended.status for ended in finish(crowd)} == {75}
+    asked = count_questions(cluster) - before
+    assert 1 < asked <= (time.monotonic() - began) / 2 + 2
+    cluster.run("scancel", "-u", box.sshd.user if box.sshd else "")
+
+
+def test_what_one_machine_submitted_another_sees_and_ends(
+    box: Cli, place: Path
+) -> None:
+    other = box.twin(place / "other")
+    other.env |= {
+        name: box.env[name] for name in box.env if name.startswith("SSHJOBS_P")
+    }
+    job_id = box.submit("--key", "shared", "--", "echo mine; sleep 1000")
+    again = other.ok(
+        "submit", box.host, "--launcher", "slurm", "--key", "shared", "--", "x"
+    )
+    assert again.id == job_id
+    eventually(lambda: "RUNNING" in reason(other, job_id), "it runs")
+    eventually(lambda: other("logs", job_id).raw == b"mine\n", "its log")
+    other.ok("kill", job_id)
+    assert other.job(job_id)["state"] == "CANCELLED"
+    assert box("wait", job_id).status == 1 and box.job(job_id)["state"] == "CANCELLED"
+    other.close()

@@ -261,9 +261,11 @@ def _build_examination(request: Request, nonce: str) -> bytes:
 
     A base directory that cannot be entered does not keep it from answering.
     """
-    functions = _join_parts("round", "frame", "doctor")
+    parts = _name_launcher_parts(request.launchers)
+    functions = _join_parts("round", "frame", "doctor", *parts)
     guard = _build_call("sj_guard", nonce, request.base_dir)
-    call = _build_call("sj_examine", nonce, request.base_dir)
+    names = request.launchers and [" ".join(request.launchers)]
+    call = _build_call("sj_examine", nonce, request.base_dir, *names)
     lines = [GUARD + b"{", functions + guard, call, b"}", b"exit 0", b""]
     return b"\n".join(lines)
 

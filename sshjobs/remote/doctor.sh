@@ -1,7 +1,7 @@
 # What the host is and has, for `sshjobs doctor`.
 # In: NONCE BASE, and what sj_probe finds. Out: frames fact; nothing is written to the host.
 
-sj_examine() { # NONCE BASE
+sj_examine() { # NONCE BASE LAUNCHERS
     sj_tame
     PATH=/usr/bin:/bin:${PATH-/usr/local/bin:/usr/bin:/bin}
     printf '%s' "$sj_first"
@@ -27,6 +27,7 @@ sj_examine() { # NONCE BASE
     grep -hqi '^ *KillUserProcesses *= *\(yes\|true\|1\)' /etc/systemd/logind.conf \
         /etc/systemd/logind.conf.d/*.conf 2>/dev/null && sj_tell_fact killuser yes
     [ -e "/var/lib/systemd/linger/$(id -un)" ] && sj_tell_fact linger yes
+    for sj_launcher in ${3-}; do "sj_${sj_launcher}_examine"; done
     trap - EXIT
     printf 'end\n'
 }

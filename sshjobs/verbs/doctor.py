@@ -122,7 +122,9 @@ def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
             facts["end"] = ["yes"]
 
     base = coordinator.settings.remote_base_dir
-    request = Request(base_dir=base, examine=True)
+    launcher = coordinator.settings.launcher
+    launchers = () if launcher == "process" else (launcher,)
+    request = Request(base_dir=base, examine=True, launchers=launchers)
     hooks = coordinator.leadership.build_hooks()
     ask_unrecorded(coordinator.site, hooks, request, keep)
     return facts
@@ -147,6 +149,8 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
     lacking = [name for name in _ABILITIES if fact(name) == "no"]
     yield from (Finding(WARN, *_ABILITIES[name]) for name in lacking)
     yield from _room(fact("space"), fact("inodes"))
+    if "launcher" in facts:
+        yield from _judge_scheduler(facts, fact("fstype") in NETWORK_TYPES)
     clock = _count(fact("clock"))
     skew = 0.0 if clock is None else now - clock
     if abs(skew) > _SKEW:
@@ -157,6 +161,31 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
             BAD,
             "logind ends all processes at the last logout (KillUserProcesses=yes)",
             "loginctl enable-linger, on the host",
+        )
+
+
+def _judge_scheduler(facts: dict[str, list[str]], is_shared: bool) -> Iterator[Finding]:
+    """Judge what the host says of the scheduler to which jobs are handed."""
+    text = facts["launcher"][0]
+    if text.startswith("no: "):
+        advice = "log in to a host of the cluster that has its commands in PATH"
+        yield Finding(BAD, text[4:], advice)
+        return
+    yield Finding(GOOD, f"jobs are handed to {text}")
+    yield from (Finding(GOOD, f"partition {p}") for p in facts.get("partition", ()))
+    limits = dict(
+        limit.split(" ", 1) for limit in facts.get("limit", ()) if " " in limit
+    )
+    if limits:
+        kind = limits.pop("AccountingStorageType", "")
+        has = "no accounting" if kind.endswith(("none", "(null)")) else kind
+        rest = ", ".join(f"{name} {value}" for name, value in limits.items())
+        yield Finding(GOOD, f"{has}; {rest}" if has else rest)
+    if not is_shared:
+        yield Finding(
+            WARN,
+            "the base directory lies on a disk that looks like this host's own",
+            "nodes must share it, see remote_base_dir; a job that finds none says so",
         )
 
 

@@ -40,10 +40,12 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="say every step")
     parser.add_argument("--keep", action="store_true", help="keep what broke a rule")
     parser.add_argument("--transport", default="auto", help="the setting")
+    parser.add_argument("--launcher", default="process", help="process or slurm")
     values = parser.parse_args()
     first = random.randrange(10**6) if values.seed is None else values.seed
     alone = values.jobs == 1 or values.schedules == 1
-    wanted = Wanted(values.keep, values.transport, values.verbose and alone)
+    stream = values.verbose and alone
+    wanted = Wanted(values.keep, values.transport, stream, values.launcher)
     failed = []
     # Forked, the children of one schedule would be those of another.
     spawn = multiprocessing.get_context("spawn")

@@ -91,7 +91,8 @@ class Verdict:
         full = any(disk.name == command.home.name for disk in self._world.was_full)
         fine = {0, 1, 69, 75} | ({70} if full else set())
         if command.words[0] == "run":
-            fine |= {3, 143} | ({70} if self._world.spoilt else set())  # it is LOST
+            lost = self._world.spoilt or self._world.crashed
+            fine |= {3, 143} | ({70} if lost else set())  # it is LOST
         if command.blow:
             fine |= {-command.blow, 128 + command.blow, 143}
         if "no such job in this machine's record" in command.ended.err:
@@ -113,7 +114,7 @@ class Verdict:
     def _each(self, *words: str) -> None:
         """Run a command on every machine at once; it must end well."""
         commands = [home.start(*words) for home in self._homes]
-        until = time.monotonic() + 120.0
+        until = time.monotonic() + 240.0
         for command in commands:
             command.wait(until)
             self._ended_well(command, healed=True)
@@ -121,7 +122,8 @@ class Verdict:
     def _settle(self) -> None:
         """Have everything come to its end, and home."""
         self._each("poll", "--json")
-        self._each("wait", "--json", "--timeout", "60")
+        bound = "60" if self._world.slurm is None else "150"
+        self._each("wait", "--json", "--timeout", bound)
         self._each("list", "--json")
         for home in self._homes:
             for row in home.rows("SELECT id, state, command FROM jobs"):
@@ -288,6 +290,8 @@ class Verdict:
         expected = {"COMPLETED"} if work.status == 0 else {"FAILED"}
         if self._cancelled(job, work) or "holds its key" in job["reason"]:
             expected.add("CANCELLED")
+        if self._world.crashed:  # Slurm kills what runs and was not yet written down
+            expected |= {"LOST", "CANCELLED", "FAILED"}
         if self._host_was_full:  # its own record of itself may have failed
             expected.add("FAILED")
         elif not ran and job["state"] != "CANCELLED":
@@ -300,7 +304,8 @@ class Verdict:
         log = self._logs.get(job["id"], b"")
         if job["state"] == "CANCELLED":  # its shell may have said what it died of
             log = re.sub(rb"[^\n]*(Terminated|Killed)[^\n]*\n?\Z", b"", log)
-        whole = job["state"] != "CANCELLED" and not self._host_was_full
+        cut = {"CANCELLED", "LOST", "FAILED"} if self._world.crashed else {"CANCELLED"}
+        whole = job["state"] not in cut and not self._host_was_full
         if work.log != log if whole else not self._is_part(log, work.log):
             pairs = enumerate(zip(log, work.log))
             at = next((i for i, (one, other) in pairs if one != other), "the end")

@@ -17,6 +17,7 @@ class Wanted(NamedTuple):
     keep: bool = False
     transport: str = "auto"
     stream: bool = False
+    launcher: str = "process"
 
 
 class Done(NamedTuple):
@@ -34,10 +35,11 @@ def run(
     *,
     keep: bool = False,
     transport: str = "auto",
+    launcher: str = "process",
 ) -> list[str]:
     """Run the schedule of a seed; return the breaches of the rules."""
-    plan = draw(seed)
-    world = World(plan.options, plan.small, transport)
+    plan = draw(seed, launcher)
+    world = World(plan.options, plan.small, transport, launcher)
     broken: list[str] = []
     try:
         say(f"{world.folder} {plan.options} small={plan.small} mux={plan.mux}")
@@ -54,7 +56,8 @@ def perform(seed: int, wanted: Wanted) -> Done:
     started = time.monotonic()
     steps: list[str] = []
     say = _print if wanted.stream else steps.append
-    broken = run(seed, say, keep=wanted.keep, transport=wanted.transport)
+    how = wanted.transport, wanted.launcher
+    broken = run(seed, say, keep=wanted.keep, transport=how[0], launcher=how[1])
     return Done(seed, broken, steps, time.monotonic() - started)
 
 

@@ -114,16 +114,23 @@ _FAULTS = (
     ("delay", 2),
     ("mend", 4),
 )
+_CONTROLLER = (
+    ("kill_controller", 4),
+    ("stop_controller", 5),
+    ("start_controller", 4),
+    ("cut_sbatch", 8),
+)
 _DISKS = (("fill_host", 2), ("fill_home", 2), ("free", 3))
 
 
-def draw(seed: int) -> Plan:
+def draw(seed: int, launcher: str = "process") -> Plan:
     """Return the plan of a seed."""
     rng = random.Random(seed)
     options: dict[str, Any] = {"MaxSessions": rng.choice((10, 10, 1, 2))}
     options["MaxStartups"] = rng.choice(("10:30:100", "10:30:100", "1", "2:50:4"))
-    small = rng.random() < 0.25
+    small = rng.random() < 0.25 and launcher == "process"
     faults = _FAULTS + (_DISKS if small else ())
+    faults += _CONTROLLER if launcher == "slurm" else ()
     patient = rng.random() < 0.1
     steps = []
     for _ in range(rng.randint(8, 26)):
@@ -426,6 +433,29 @@ class Doing:
         if home.relay.ill:  # 4 s: longer than ssh waits for a sign of the host
             time.sleep(self._rng.choice((0.3, 0.6, 1.2, 4.0)))
         home.relay.heal()
+
+    def _kill_controller(self, home: Home) -> None:
+        """Have the controller forget what it has not yet written down."""
+        self.world.scheduler.kill_controller()
+        self.world.crashed = True
+        if self._rng.random() < 0.6:
+            self.world.scheduler.start_controller()
+
+    def _stop_controller(self, home: Home) -> float:
+        pause = self._rng.uniform(0.2, 5.0)
+        self.world.scheduler.signal("slurmctld", signal.SIGSTOP)
+        time.sleep(pause)
+        if self._rng.random() < 0.6:
+            self.world.scheduler.signal("slurmctld", signal.SIGCONT)
+        return pause
+
+    def _start_controller(self, home: Home) -> None:
+        self.world.scheduler.heal_controller()
+
+    def _cut_sbatch(self, home: Home) -> str:
+        """Lose the answer of the next sbatch from some byte on, or its status too."""
+        status = self._rng.choice((0, 1, 137))
+        return self.world.cut_sbatch(self._rng.randrange(4), status)
 
     def _fill_host(self, home: Home) -> None:
         self.world.fill(self.world.disks[0])

@@ -20,6 +20,7 @@ from sshjobs import transports
 from sshjobs.locks import STALE
 from tests.cli import Cli, Ended, all_processes, end_jobs
 from tests.faults.relay import Relay
+from tests.slurm import Cluster
 from tests.sshd import Sshd
 
 #: Short bounds, so that a schedule is over in seconds.
@@ -69,6 +70,22 @@ sh -c "$SSH_ORIGINAL_COMMAND" | {{
     cat >/dev/null
 }}
 """
+
+#: What stands in the place of sbatch: an order to cut its answer counts once.
+_SBATCH = """#!/bin/sh
+mv {cuts}/sbatch.next "{cuts}/sbatch.$$" 2>/dev/null || exec {real} "$@"
+read -r count status <"{cuts}/sbatch.$$"
+{real} "$@" | head -c "$count"
+exit "$status"
+"""
+
+#: Of a world with a Slurm.
+SLURM_SETTINGS = {
+    "SSHJOBS_LAUNCHER": "slurm",
+    "SSHJOBS_VANISH_GRACE": "8",
+    "SSHJOBS_COMMAND_TIMEOUT": "10",
+    "SSHJOBS_POLL_INTERVAL": "1",
+}
 
 #: What a connection by Fabric is held by.
 _FABRIC = b"sshjobs.transports.fabric.owner"
@@ -305,11 +322,16 @@ class World:
     """
 
     def __init__(
-        self, options: dict[str, Any], small: bool, transport: str = "auto"
+        self,
+        options: dict[str, Any],
+        small: bool,
+        transport: str = "auto",
+        launcher: str = "process",
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sf", dir="/tmp"))
         self.folder.chmod(0o755)
         (self.folder / "sshd").mkdir()
+        self.slurm: Cluster | None = None
         self._cuts = self.folder / "cuts"
         self._cuts.mkdir()
         self._cuts.chmod(0o777)
@@ -317,6 +339,8 @@ class World:
         cutter.write_text(_CUTTER.format(cuts=self._cuts))
         cutter.chmod(0o755)
         options = options | {"ForceCommand": cutter}
+        if launcher == "slurm":
+            options |= self._start_slurm()
         self.sshd = Sshd(self.folder / "sshd", _login(), **options).start()
         login = pwd.getpwnam(self.sshd.user)
         self.ran = self.folder / "ran"
@@ -338,6 +362,10 @@ class World:
             Home(name, self.sshd, self.folder, self.base, transport)
             for name in ("h0", "h1")
         ]
+        if launcher == "slurm":
+            for home in self.homes:
+                home.cli.env |= SLURM_SETTINGS
+        self.crashed = False
         self.was_full: set[Path] = set()
         self.spoilt: set[str] = set()
         self._stopped: set[int] = set()
@@ -351,7 +379,34 @@ class World:
         subprocess.run([*words, str(path)], check=True)
         self.disks.append(path)
 
+    def _start_slurm(self) -> dict[str, Any]:
+        """Start a Slurm; return options of an sshd whose sbatch can be cut off."""
+        self._slurm_folder = Path(tempfile.mkdtemp(prefix="fs", dir="/tmp"))
+        self._slurm_folder.chmod(0o755)
+        self.slurm = Cluster(self._slurm_folder).start()
+        real, wrapper = self._slurm_folder / "sbatch", self._slurm_folder / "cut"
+        shutil.copy("/usr/bin/sbatch", real)
+        wrapper.write_text(_SBATCH.format(cuts=self._cuts, real=real))
+        wrapper.chmod(0o755)
+        enter = f'mount --bind {wrapper} /usr/bin/sbatch && exec "$@"'
+        prefix = ["unshare", "-m", "--propagation", "slave", "sh", "-c", enter, "sh"]
+        return {"prefix": prefix, "SetEnv": f"SLURM_CONF={self.slurm.conf}"}
+
+    @property
+    def scheduler(self) -> Cluster:
+        """The Slurm of a world that has one."""
+        assert self.slurm is not None
+        return self.slurm
+
     # -- faults ------------------------------------------------------------------
+
+    def cut_sbatch(self, count: int, status: int) -> str:
+        """Have the next sbatch say no more than so many bytes, and end like that."""
+        order = self._cuts / "sbatch.order"
+        order.write_text(f"{count} {status}\n")
+        order.chmod(0o666)
+        order.replace(self._cuts / "sbatch.next")
+        return f"{count} {status}"
 
     def stop(self, pid: int) -> None:
         """Stop a process until the world is healed."""
@@ -404,8 +459,12 @@ class World:
     def heal(self) -> None:
         """Take every fault back."""
         (self._cuts / "next").unlink(missing_ok=True)
+        (self._cuts / "sbatch.next").unlink(missing_ok=True)
         self.go_on()
         self.free()
+        if self.slurm is not None:
+            self.slurm.heal_controller()
+            self.slurm.wait_until_idle()
         for home in self.homes:
             home.relay.heal()
 
@@ -456,6 +515,9 @@ class World:
                 signal_to(pid, signal.SIGKILL)
             home.relay.close()
         self.sshd.close()
+        if self.slurm is not None:
+            self.slurm.stop()
+            shutil.rmtree(self._slurm_folder, ignore_errors=True)
         end_jobs(self.base)
         if keep:
             return

@@ -31,8 +31,19 @@ sj_look_queues() { # to sj_queued
     done
 }
 
+# A scheduler that is away keeps its commands for a while: the round is at work meanwhile.
+sj_start_beats() {
+    { while sleep 2 >/dev/null; do printf 'beat\n'; done; } 2>/dev/null &
+    sj_beater=$!
+}
+
+sj_stop_beats() {
+    { kill "$sj_beater" && wait "$sj_beater"; } 2>/dev/null
+    return 0
+}
+
 sj_ask_queue() { # LAUNCHER FILE
-    printf 'beat\n'
+    sj_start_beats
     if "sj_$1_look" >"$sj_tmp.look" 2>"$sj_tmp.said"; then
         {
             printf 'qat %s %s\n' "$1" "$sj_now"
@@ -43,6 +54,7 @@ sj_ask_queue() { # LAUNCHER FILE
         { printf 'qdown %s %s %s\n' "$1" "$sj_now" "${sj_line:-no answer}" >"$2"; } 2>/dev/null
     fi
     rm -f "$sj_tmp.look" "$sj_tmp.said" "$sj_tmp.queue"
+    sj_stop_beats
 }
 
 # Eight at a time: 140 a second, where one after another is 60 (Slurm 22.05). Who finds the
@@ -50,16 +62,21 @@ sj_ask_queue() { # LAUNCHER FILE
 sj_submit_all() { # LAUNCHER ID:ATTEMPT ...
     sj_launcher=$1
     shift
+    [ $# -gt 0 ] || return 0
+    sj_start_beats
     while [ $# -gt 0 ] && [ ! -e "$sj_tmp.away" ]; do
-        sj_count=0
-        while [ $# -gt 0 ] && [ $sj_count -lt 8 ]; do
-            sj_submit_one "$1" &
-            shift
-            sj_count=$((sj_count + 1))
+        sj_pids=''
+        for sj_count in 1 2 3 4 5 6 7 8; do
+            [ $# -eq 0 ] || {
+                sj_submit_one "$1" &
+                sj_pids="$sj_pids $!"
+                shift
+            }
         done
-        wait
-        printf 'beat\n'
+        wait $sj_pids
+        sj_beat
     done
+    sj_stop_beats
     rm -f "$sj_tmp.away"
 }
 

@@ -14,6 +14,26 @@ sj_slurm_probe() { # whether this host can do it
     done
 }
 
+sj_slurm_examine() { # for `sshjobs doctor`
+    sj_slurm_probe || {
+        sj_tell_fact launcher "no: $sj_said"
+        return
+    }
+    sj_said=$(sj_slurm scontrol show config 2>&1) || {
+        sj_tell_fact launcher "no: slurm does not answer: $sj_said"
+        return
+    }
+    sj_tell_fact launcher "$(sj_slurm sbatch --version 2>&1)"
+    sj_slurm sinfo -h -s -o '%P %a, limit %l, %D nodes' 2>/dev/null | while read -r sj_line; do
+        sj_tell_fact partition "$sj_line"
+    done
+    printf '%s\n' "$sj_said" | while read -r sj_i sj_w sj_line; do
+        case $sj_i in
+        AccountingStorageType | MaxArraySize | MaxJobCount | MinJobAge | KillWait) sj_tell_fact limit "$sj_i $sj_line" ;;
+        esac
+    done
+}
+
 # Variables of Slurm's own change what its commands do and say. Where it is stays known.
 sj_slurm() ( # COMMAND WORDS
     for sj_i in $(env | sed -n 's/^\(S[A-Z]*_[A-Za-z0-9_]*\)=.*/\1/p'); do
@@ -82,14 +102,17 @@ sj_slurm_look() {
 # By name: a number may be another job's after a crash of the controller.
 sj_slurm_stop() { # IDS
     sj_slurm_probe || return 0
+    sj_start_beats
     while [ $# -gt 0 ]; do
-        sj_count=0
-        while [ $# -gt 0 ] && [ $sj_count -lt 8 ]; do
-            sj_slurm scancel -u "$(id -un)" -n "sj-$1" >/dev/null 2>&1 &
-            shift
-            sj_count=$((sj_count + 1))
+        sj_pids=''
+        for sj_count in 1 2 3 4 5 6 7 8; do
+            [ $# -eq 0 ] || {
+                sj_slurm scancel -u "$(id -un)" -n "sj-$1" >/dev/null 2>&1 &
+                sj_pids="$sj_pids $!"
+                shift
+            }
         done
-        wait
-        printf 'beat\n'
+        wait $sj_pids
     done
+    sj_stop_beats
 }
