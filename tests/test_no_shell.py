@@ -36,6 +36,32 @@ def test_where_nothing_runs_nothing_is_left(cli: Cli, command: str) -> None:
     assert len(list((cli.base / "jobs").iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "'exec' is not recognized as an internal or external command,\\r\\noperable "
+        "program or batch file.\\r",
+        "exec : The term 'exec' is not recognized as the name of a cmdlet, function",
+        'Der Befehl "exec" ist entweder falsch geschrieben oder\\r\\nkonnte nicht '
+        "gefunden werden.\\r",
+    ],
+    ids=["cmd", "PowerShell", "cmd in German"],
+)
+def test_windows_is_recognised(cli: Cli, words: str) -> None:
+    """The words are those of Windows; no Windows was at hand."""
+    assert cli.sshd is not None
+    script = cli.sshd.folder / "windows"
+    script.write_text(
+        f"cat >/dev/null; printf '%b\\n' \"{words!s}\" >&2; exit 1\n".replace(
+            '"exec"', '\\"exec\\"'
+        )
+    )
+    with forced(cli.sshd, f"sh {script}"):
+        ended = cli("submit", cli.host, "--", "true")
+        assert (ended.status, ended.out) == (69, ""), ended
+        assert "the host runs Windows" in ended.err
+
+
 def test_an_output_that_is_lost_leaves_it_open(cli: Cli) -> None:
     """The program runs there, so that the job may; it is asked about later."""
     assert cli.sshd is not None

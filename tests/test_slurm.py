@@ -46,7 +46,10 @@ def test_a_job_runs_on_a_node_and_comes_home(box: Cli) -> None:
     job = box.job(job_id)
     assert (job["state"], job["exit_status"]) == ("FAILED", 3), job
     assert box.ok("logs", job_id).lines == [f"sj-{job_id}", job["node"]]
-    assert job["handle"].startswith("slurm:")
+    launcher, number, partition = job["handle"].split(":")
+    assert (launcher, partition) == ("slurm", "main")
+    for word in (f"sj-{job_id}", f"slurm:{number}"):
+        assert box.job(word)["id"] == job_id
     box.ok("reap")
 
 

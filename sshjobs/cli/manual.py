@@ -27,10 +27,11 @@ from .arguments import (
 
 _JOB_FORMS = """\
 JOB is an id, a name, the beginning of an id that no other id shares, a pattern
-of names ('sweep-*'), or key:K (K may be a pattern, too). A job without a name
-goes by its key. A flag that stands twice means either value, several flags mean
-jobs that meet all of them, and so it is with JOB. Of a key the newest attempt
-counts. If no job is meant, nothing is done, and the command ends with 64."""
+of names ('sweep-*'), or key:K (K may be a pattern, too); of a job in Slurm also
+sj-ID and slurm:NUMBER. A job without a name goes by its key. A flag that stands
+twice means either value, several flags mean jobs that meet all of them, and so
+it is with JOB. Of a key the newest attempt counts. If no job is meant, nothing is
+done, and the command ends with 64."""
 _HOST_FORMS = """\
 HOST is a name as you would type it after ssh, ssh://USER@NAME:PORT too, or local
 for this machine (ssh:local is the ssh_config alias of that name)."""

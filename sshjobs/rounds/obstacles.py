@@ -18,6 +18,10 @@ _TERMINAL = (
     "nothing was done there; a forced command or a wrapper (script, tmux, sudo with "
     "use_pty) runs each command in a terminal: let it hand on commands without one"
 )
+_WINDOWS = (
+    "nothing was done there; hosts of jobs need a POSIX sh: log in to Linux on that "
+    "machine (sshd in WSL), or to another host"
+)
 _ACCOUNT = (
     "the account must be able to run commands: ssh HOST echo yes must print yes, which "
     "a forced command prevents, or start-up files such as .bashrc that exit, exec or "
@@ -40,6 +44,16 @@ def runs_our_programs(transport: Transport, timeout: float) -> bool:
     return ran.exit_status == status
 
 
+def _is_windows(said: bytes) -> bool:
+    """Tell whether cmd.exe or PowerShell complains of ``exec``, in its own language.
+
+    Source: OpenSSH for Windows 9.5, whose default shell is cmd.exe; each ends a line
+    with CR LF, which no shell of POSIX does.
+    """
+    complaint = next((line for line in said.split(b"\n") if b"exec" in line), b"")
+    return complaint.endswith(b"\r") or b"is not recognized as " in said
+
+
 def build_not_run_error(host: str, reply: Reply, ran: Completed) -> TransportError:
     """Return the error of a session that ended before the fence of its reply."""
     name = reply.obstacle
@@ -54,6 +68,8 @@ def build_not_run_error(host: str, reply: Reply, ran: Completed) -> TransportErr
         return TransportError(host, text, _SHELL.format(name=name))
     if reply.unread:
         return TransportError(host, "our program came back, and was not run", _ACCOUNT)
+    if _is_windows(reply.preamble + ran.stderr):
+        return TransportError(host, "the host runs Windows, which has no sh", _WINDOWS)
     said = words_of_session(reply.preamble, ran)
     return TransportError(
         host, f"the login shell did not run our program; {said}", _ACCOUNT

@@ -6,7 +6,7 @@ import time
 
 from .. import states
 from ..errors import JobNotFound, NothingSelected, SpecError
-from ..model import Job, is_job_id, printable
+from ..model import LAUNCHERS, Job, is_job_id, printable
 from ..startup.records import TYPE_CHECKING, Record
 from ..store import Store, slices
 from .context import Context
@@ -129,9 +129,24 @@ def _read_word(
         raise JobNotFound(word, _list_candidates("several ids begin so", jobs))
     if jobs:
         return queries.equals("id", jobs[0].id), True
+    there = _read_scheduler_word(word)
+    if there is not None:
+        return there & newest, False
     if queries.is_pattern(word):
         named = queries.matches(queries.LABEL, word)
     return named & newest, False
+
+
+def _read_scheduler_word(word: str) -> Condition | None:
+    """Return the job that a word means as a scheduler names it: sj-ID, slurm:276."""
+    from ..store import queries
+
+    if word.startswith("sj-") and is_job_id(word[3:]):
+        return queries.equals("id", word[3:])
+    launcher, _, number = word.partition(":")
+    if launcher in LAUNCHERS and number.isdecimal():
+        return queries.matches("handle", f"{word}:*")
+    return None
 
 
 def _read_pattern(ctx: Context, column: str, text: str, word: str) -> Condition:
