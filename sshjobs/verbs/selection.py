@@ -129,16 +129,11 @@ def _read_word(
         raise JobNotFound(word, _list_candidates("several ids begin so", jobs))
     if jobs:
         return queries.equals("id", jobs[0].id), True
-    there = _read_scheduler_word(word)
-    if there is not None:
-        return there & newest, False
-    if queries.is_pattern(word):
-        named = queries.matches(queries.LABEL, word)
-    return named & newest, False
+    return _read_other_word(word) & newest, False
 
 
-def _read_scheduler_word(word: str) -> Condition | None:
-    """Return the job that a word means as a scheduler names it: sj-ID, slurm:276."""
+def _read_other_word(word: str) -> Condition:
+    """Return the job of a scheduler's name (sj-ID, slurm:276), or those of a pattern."""
     from ..store import queries
 
     if word.startswith("sj-") and is_job_id(word[3:]):
@@ -146,7 +141,8 @@ def _read_scheduler_word(word: str) -> Condition | None:
     launcher, _, number = word.partition(":")
     if launcher in LAUNCHERS and number.isdecimal():
         return queries.matches("handle", f"{word}:*")
-    return None
+    match = queries.matches if queries.is_pattern(word) else queries.equals
+    return match(queries.LABEL, word)
 
 
 def _read_pattern(ctx: Context, column: str, text: str, word: str) -> Condition:
