@@ -133,7 +133,7 @@ def _read_word(
 
 
 def _read_other_word(word: str) -> Condition:
-    """Return the job of a scheduler's name (sj-ID, slurm:276), or those of a pattern."""
+    """Return the jobs of a scheduler's name (sj-ID, slurm:276) or of a pattern."""
     from ..store import queries
 
     if word.startswith("sj-") and is_job_id(word[3:]):
