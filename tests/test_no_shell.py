@@ -42,10 +42,9 @@ def test_where_nothing_runs_nothing_is_left(cli: Cli, command: str) -> None:
         "'exec' is not recognized as an internal or external command,\\r\\noperable "
         "program or batch file.\\r",
         "exec : The term 'exec' is not recognized as the name of a cmdlet, function",
-        '"exec" no se reconoce como un comando interno o externo,\\r\\nprograma o archivo por '
-        "lotes ejecutable.\\r",
+        '"exec" - niet herkend als een interne\\r\\nof externe opdracht.\\r',
     ],
-    ids=["cmd", "PowerShell", "cmd in Spanish"],
+    ids=["cmd", "PowerShell", "cmd in Dutch"],
 )
 def test_windows_is_recognised(cli: Cli, words: str) -> None:
     """The words are those of Windows; no Windows was at hand."""
