@@ -42,7 +42,7 @@ def test_where_nothing_runs_nothing_is_left(cli: Cli, command: str) -> None:
         "'exec' is not recognized as an internal or external command,\\r\\noperable "
         "program or batch file.\\r",
         "exec : The term 'exec' is not recognized as the name of a cmdlet, function",
-        '"exec" - niet herkend als een interne\\r\\nof externe opdracht.\\r',
+        '"exec" - niet herkend: geen interne\\r\\nof externe opdracht.\\r',
     ],
     ids=["cmd", "PowerShell", "cmd in Dutch"],
 )
