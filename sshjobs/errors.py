@@ -176,7 +176,18 @@ class NothingSelected(JobNotFound):
 
 
 class JobFailed(JobError):
-    """The job ended, and not well."""
+    """The job ended, and not well.
+
+    Args:
+        job_id: The job's id.
+        detail: How it ended.
+        returncode: The exit status that ``sshjobs run`` would have ended with.
+    """
+
+    def __init__(self, job_id: str, detail: str, returncode: int | str = 1) -> None:
+        super().__init__(job_id, detail)
+        self.args = (job_id, detail, returncode)
+        self.returncode = int(returncode)
 
 
 class NotYet(SshJobsError):
@@ -197,6 +208,38 @@ class NotYet(SshJobsError):
 
     def __str__(self) -> str:
         return self.detail
+
+
+class WaitTimeout(NotYet, TimeoutError):
+    """The time that a caller would wait has passed; no job was touched."""
+
+
+class SomeNotStarted(SshJobsError):
+    """The host has refused some jobs of a batch; the others have started.
+
+    Args:
+        host: The host.
+        jobs: The jobs in the order of the batch, None for one that was refused.
+        refused: The error of each of those, by its place in the batch, from 0 on.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        jobs: tuple[object, ...],
+        refused: dict[int, SshJobsError],
+    ) -> None:
+        super().__init__(host, jobs, refused)
+        self.host = host
+        self.jobs = jobs
+        self.refused = refused
+
+    def __str__(self) -> str:
+        place, first = min(self.refused.items(), key=lambda item: item[0])
+        return (
+            f"{self.host}: {len(self.refused)} of {len(self.jobs)} jobs were refused; "
+            f"the first, job {place + 1}: {first}"
+        )
 
 
 class StoreError(SshJobsError):

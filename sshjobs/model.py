@@ -11,7 +11,7 @@ import os
 import zlib
 
 from .errors import SpecError
-from .startup.records import TYPE_CHECKING, Record
+from .startup.records import TYPE_CHECKING, CheckedRecord, Record
 
 if TYPE_CHECKING:
     from typing import Any
@@ -50,7 +50,7 @@ def is_job_id(text: str) -> bool:
     return len(text) == 16 and not text.strip(_BASE32)
 
 
-class Spec(Record):
+class Spec(CheckedRecord):
     """One command for a host, with its environment, limits and input.
 
     ``command`` is a shell line (``bytes``) or an argument vector (a tuple of
@@ -67,6 +67,14 @@ class Spec(Record):
     kill_grace: float = 10.0  # seconds between TERM and KILL
     launcher: str = ""  # what starts it there, see launchers/; "" is process
     launcher_args: tuple[bytes, ...] = ()  # words for that, such as options of sbatch
+
+    def check_types(self) -> None:
+        """Refuse values of another type."""
+        for name, kind, value in zip(self._fields, _SPEC_KINDS, self):
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise SpecError(f"{name} is not {self.__annotations__[name]}")
+        if not _has_types_within(self):
+            raise SpecError("a word of command is bytes; env is pairs of str and bytes")
 
     def __repr__(self) -> str:
         names = ", ".join(name for name, _ in self.env)
@@ -111,33 +119,25 @@ class Spec(Record):
             ValueError: it is damaged.
         """
         try:
-            spec = cls(**unpack(data))
-        except TypeError as error:
+            return cls(**unpack(data))
+        except (TypeError, SpecError) as error:
             raise ValueError("not a spec") from error
-        if not _is_spec(spec):
-            raise ValueError("not a spec")
-        return spec
 
 
-def _is_spec(spec: Spec) -> bool:
-    """Tell whether each field has its type."""
-    command, env = spec.command, spec.env
-    words = command if isinstance(command, tuple) else (command,)
-    return (
-        isinstance(spec.launcher_args, tuple)
-        and all(isinstance(word, bytes) for word in (*words, *spec.launcher_args))
-        and isinstance(env, tuple)
-        and all(
-            isinstance(pair, tuple)
-            and len(pair) == 2
-            and isinstance(pair[0], str)
-            and isinstance(pair[1], bytes)
-            for pair in env
-        )
-        and all(isinstance(t, str) for t in (spec.cwd, spec.shell, spec.launcher))
-        and isinstance(spec.stdin, (bytes, type(None)))
-        and isinstance(spec.timeout, (float, int, type(None)))
-        and isinstance(spec.kill_grace, (float, int))
+#: The types of its fields, in their order.
+_SPEC_KINDS: tuple[Any, ...] = (
+    *((bytes, tuple), tuple, str, (float, int, type(None)), str),
+    *((bytes, type(None)), (float, int), str, tuple),
+)
+
+
+def _has_types_within(spec: Spec) -> bool:
+    """Tell whether words are bytes, and variables pairs of a str and bytes."""
+    vector = spec.command if isinstance(spec.command, tuple) else ()
+    words = (*vector, *spec.launcher_args)
+    return all(isinstance(word, bytes) for word in words) and all(
+        isinstance(pair, tuple) and [*map(type, pair)] == [str, bytes]
+        for pair in spec.env
     )
 
 

@@ -217,6 +217,40 @@ def test_how_to_have_the_host_tidy_up(reader: Reader) -> None:
     assert reader.types(command) in blocks("docs/how-to/cron.md", "text")
 
 
+def test_how_to_use_python(reader: Reader, place: Path) -> None:
+    """Each block as a program of its own, as it is printed, in their order."""
+    programs = blocks("docs/how-to/python.md", "python")
+    said = []
+    for number, text in enumerate(programs):
+        (reader.home / f"program{number}.py").write_text(text)
+        said.append(reader.types(f"python program{number}.py"))
+        if number == 2:
+            (reader.there / "train.sh").write_text("#!/bin/sh\nexit 3\n")
+            reader.types("sshjobs run gpu1 --name bad -- ./train.sh", status=3)
+    follow, run, many, later = said
+    assert follow.splitlines()[1:] == ["train.sh: "]
+    assert run == "Linux\nended with 3\n"
+    assert many == "200 jobs have ended\n"
+    assert " bad 3 " in later and later.endswith("COMPLETED\nCOMPLETED\n")
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+def test_the_programs_of_the_pages_have_their_types(place: Path) -> None:
+    """mypy --strict on each Python block of the pages on the API."""
+    pages = ("docs/how-to/python.md", "docs/how-to/invoke.md")
+    programs = [text for page in pages for text in blocks(page, "python")]
+    for number, text in enumerate(programs):
+        (place / f"program{number}.py").write_text(text)
+        (place / f"program{number}.py").chmod(0o644)
+    files = sorted(place.glob("program*.py"))
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *files],
+        cwd=TOP,
+        stdout=-1,
+    )
+    assert done.returncode == 0, done.stdout.decode()
+
+
 def test_how_to_use_invoke(reader: Reader) -> None:
     """Each tasks.py of the page, as a project's own."""
     both, own, api = blocks("docs/how-to/invoke.md", "python")

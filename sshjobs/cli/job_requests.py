@@ -6,12 +6,17 @@ import os
 import sys
 
 from ..errors import SpecError
-from ..model import LAUNCHERS, Spec
-from ..settings import Settings
+from ..model import Spec
 from ..startup.contexts import nullcontext
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
-from ..verbs.submit import JobRequest, check_job_request
+from ..verbs.submit import (
+    JobRequest,
+    check_job_request,
+    choose_launcher,
+    choose_shell,
+    split_launcher_args,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,8 +88,10 @@ def _build_job_request(
         shell=_choose_shell(values, settings.shell_startup),
         stdin=stdin,
         kill_grace=settings.kill_grace,
-        launcher=_choose_launcher(values, settings),
-        launcher_args=_split_launcher_args(values, settings),
+        launcher=choose_launcher(values.get("launcher"), settings),
+        launcher_args=split_launcher_args(
+            values.get("launcher"), values.get("launcher_args"), settings
+        ),
     )
     return JobRequest(
         spec,
@@ -101,33 +108,7 @@ def _choose_shell(values: Values, startup: str) -> str:
     shell, login = values.get("shell") or "", values.get("login") or False
     if not isinstance(login, bool):
         raise SpecError(f"login is true or false, not {login!r}")
-    if login or (startup == "login" and not shell):
-        return f"{shell or '-'} -l"
-    return shell or ("-" if startup == "none" else "")
-
-
-def _choose_launcher(values: Values, settings: Settings) -> str:
-    """Return what is to start the job there; "" is process."""
-    launcher = values.get("launcher") or settings.launcher
-    if launcher not in LAUNCHERS:
-        raise SpecError(f"{launcher!r:.60} is not one of {', '.join(LAUNCHERS)}")
-    return "" if launcher == "process" else str(launcher)
-
-
-def _split_launcher_args(values: Values, settings: Settings) -> tuple[bytes, ...]:
-    """Return the options for the launcher; those of the call follow the setting's."""
-    if not (values.get("launcher_args") or settings.launcher_args):
-        return ()
-    import shlex
-
-    texts = [values.get("launcher_args")]
-    if values.get("launcher") in (None, "", settings.launcher):
-        texts.insert(0, settings.launcher_args)
-    try:
-        words = [word for text in texts if text for word in shlex.split(text)]
-    except ValueError as error:
-        raise SpecError(f"--launcher-args: {error}: {texts[-1]!r:.60}") from error
-    return tuple(os.fsencode(word) for word in words)
+    return choose_shell(shell, login, startup)
 
 
 def _build_environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:

@@ -24,7 +24,7 @@ else:
     # of an itemgetter is two.
     from _collections import _tuplegetter as make_field
 
-__all__ = ["TYPE_CHECKING", "Record"]
+__all__ = ["TYPE_CHECKING", "CheckedRecord", "Record"]
 
 
 class _Kind(type):
@@ -86,7 +86,25 @@ class _Tuple(tuple[object, ...], metaclass=_Kind):
         return tuple(self)
 
 
+class _CheckedTuple(_Tuple):
+    """A record that a caller makes; its ``check_types`` refuses values of a wrong type.
+
+    Records of which only this package makes any are not looked at.
+    """
+
+    def __new__(cls, *values: object, **named: object) -> _CheckedTuple:
+        made = super().__new__(cls, *values, **named)
+        assert isinstance(made, _CheckedTuple)
+        made.check_types()
+        return made
+
+    def check_types(self) -> None:
+        """Refuse values of a wrong type with a SpecError."""
+
+
 if TYPE_CHECKING:
+    from typing import NamedTuple as CheckedRecord
     from typing import NamedTuple as Record
 else:
     Record = _Tuple
+    CheckedRecord = _CheckedTuple

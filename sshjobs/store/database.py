@@ -13,7 +13,7 @@ from ..errors import ELSEWHERE, ROOM, StoreError, of_system
 from ..locks import FileLock, describe_holders
 from ..model import printable
 from ..owned import check_dir, check_file, check_way, open_owned
-from ..startup.contexts import contextmanager
+from ..startup.contexts import contextmanager, suppress
 from ..startup.records import TYPE_CHECKING, Record
 from ..startup.stdlib import sqlite3
 from . import schema
@@ -258,20 +258,23 @@ class Database:
         return db
 
     def _connect(self) -> sqlite3.Connection:
-        old = os.umask(0o077)
+        # SQLite gives its other files the mode of this one (os_unix.c, 3.40). The umask
+        # is the whole process's, and other threads make files too. O_EXCL: to close a
+        # file that another thread has open in SQLite would drop the locks of that.
+        if not os.path.lexists(self.path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, flags, 0o600))
+        db = sqlite3.connect(
+            self.path, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
         try:
-            db = sqlite3.connect(
-                self.path, timeout=BUSY, isolation_level=None, check_same_thread=False
-            )
-            try:
-                db.execute("PRAGMA synchronous=NORMAL")
-                db.execute("PRAGMA secure_delete=ON")
-                db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            except BaseException:
-                db.close()
-                raise
-        finally:
-            os.umask(old)
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.execute("PRAGMA secure_delete=ON")
+            db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _migrate(self) -> None:

@@ -244,6 +244,18 @@ class JobTable(JobFiles):
         )
         return int(self._fetch_rows(sql, [quote_array(ids)])[0][0])
 
+    def select_active(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these jobs that may still change."""
+        sql = (
+            f"SELECT id FROM jobs WHERE {IS_ACTIVE} "
+            "AND id IN (SELECT value FROM json_each(?))"
+        )
+        return {
+            job_id
+            for some in slices(ids)
+            for (job_id,) in self._fetch_rows(sql, [quote_array(some)])
+        }
+
     def home_bytes(self, ids: Sequence[str]) -> int:
         """Return how many bytes of the logs of these jobs are here."""
         sql = (

@@ -23,8 +23,10 @@ from ..store import Store
 from .context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import TypeAlias
+
+    from ..rounds.needs import Need
 
 
 #: Bytes copied at a time. malloc takes a larger block anew from the kernel each time.
@@ -282,18 +284,61 @@ def _make_delivery(
     return deliver
 
 
-def _follow_log(
-    coordinator: Coordinator,
-    job_id: str,
-    copier: LogCopier,
-    missing: _MissingBytes,
-    say: Callable[[str], object],
-) -> Job:
-    """Copy a log until its job has ended and its last byte is given.
+def yield_log(ctx: Context, job: Job) -> Generator[bytes, None, Job]:
+    """Yield a job's log from its beginning, as it grows, until the job has ended.
 
-    While this machine has no room for more of it, the end is waited for all the same.
+    Returns:
+        The job as it is then.
+
+    Raises:
+        HostUnreachable: after the bytes on this machine were given.
     """
-    deliver = _make_delivery(coordinator, job_id, copier, say)
+    pieces: list[bytes] = []
+
+    def take(upto: int) -> Iterator[bytes]:
+        while copier.at < upto:  # no more than a piece in memory, however long it is
+            before = copier.at
+            copier.copy(min(upto, before + _PIECE))
+            yield from pieces
+            pieces.clear()
+            if copier.at == before:
+                return
+
+    job = ctx.store.check_log(job)
+    copier = LogCopier(
+        ctx.store, job.id, lambda data: pieces.append(bytes(data)), offset=0
+    )
+    yield from take(job.log_local_bytes)
+    if job.log_final or job.reaped_at is not None or is_log_cut(job):
+        return job
+    with ctx.coordinator_at(job.site_id) as coordinator, _want_log(
+        coordinator, job.id
+    ) as missing:
+        whole = _require_whole_log(coordinator, job.id, missing)
+
+        def need() -> float | None:
+            known = coordinator.store.job(job.id)
+            if known is not None and known.log_local_bytes > copier.at:
+                return None
+            return whole()
+
+        wish = RoundWish(portion_bytes=LONG, waits_for_end=True)
+        while whole() is not None:
+            coordinator.wait_for(need, wish=wish)
+            yield from take(_find_job(coordinator, job.id).log_local_bytes)
+        job = _find_job(coordinator, job.id)
+        yield from take(job.log_local_bytes)
+        return job
+
+
+def _require_whole_log(
+    coordinator: Coordinator, job_id: str, missing: _MissingBytes
+) -> Need:
+    """Return the need that a job has ended and that its log is home.
+
+    While this machine has no room for more of it, the end alone is waited for.
+    """
+    paced = require_paced_rounds(coordinator.site, lambda: True, live=True)
 
     def need() -> float | None:
         job = coordinator.store.job(job_id)
@@ -306,17 +351,32 @@ def _follow_log(
             states.is_final(job.state) or not full
         ):
             return missing.due(job)
-        return pace()
+        return paced() or 0.0
 
-    pace_ = require_paced_rounds(coordinator.site, lambda: True, live=True)
+    return need
 
-    def pace() -> float:
-        return pace_() or 0.0
 
-    wish = RoundWish(portion_bytes=LONG, waits_for_end=True, on_look=deliver)
-    coordinator.wait_for(need, wish=wish)
-    deliver()  # bytes that came after the last delivery and before the last look
+def _find_job(coordinator: Coordinator, job_id: str) -> Job:
     job = coordinator.store.job(job_id)
     if job is None:
         raise errors.JobError(job_id, "is no longer in the record")
     return job
+
+
+def _follow_log(
+    coordinator: Coordinator,
+    job_id: str,
+    copier: LogCopier,
+    missing: _MissingBytes,
+    say: Callable[[str], object],
+) -> Job:
+    """Copy a log until its job has ended and its last byte is given.
+
+    While this machine has no room for more of it, the end is waited for all the same.
+    """
+    deliver = _make_delivery(coordinator, job_id, copier, say)
+    need = _require_whole_log(coordinator, job_id, missing)
+    wish = RoundWish(portion_bytes=LONG, waits_for_end=True, on_look=deliver)
+    coordinator.wait_for(need, wish=wish)
+    deliver()  # bytes that came after the last delivery and before the last look
+    return _find_job(coordinator, job_id)

@@ -331,6 +331,24 @@ def _end_without_progress(
     return watched
 
 
+def reap_job(ctx: Context, job: Job) -> Job:
+    """Bring one ended job home, delete its directory, and return it.
+
+    Raises:
+        NotYet: it has not ended.
+        JobError: its log could not be brought home; nothing was deleted.
+    """
+    if job.reaped_at is not None:
+        return job
+    if not states.is_final(job.state):
+        raise errors.NotYet(f"job {job.id} is {job.state}: not reaped", (job.id,))
+    refused: list[SshJobsError] = []
+    _reap_on_site(ctx, job.site_id, [job.id], refused)
+    if refused:
+        raise refused[0]
+    return ctx.store.job(job.id) or job
+
+
 def reap_if_wanted(ctx: Context, job: Job) -> Job:
     """Delete the directory of an ended job if it is to go; never fail for it."""
     if not wants_cleanup(job) or job.reaped_at is not None:

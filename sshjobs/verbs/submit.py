@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from .. import errors, states
 from ..errors import NotYet, SshJobsError, TransportError
-from ..model import CLEANUP, Job, Spec, check_host, check_spec, is_job_id, new_job_id
+from ..model import (
+    CLEANUP,
+    LAUNCHERS,
+    Job,
+    Spec,
+    check_host,
+    check_spec,
+    is_job_id,
+    new_job_id,
+)
 from ..rounds import Coordinator, is_permanent
 from ..rounds.needs import require_intents_served
-from ..startup.records import TYPE_CHECKING, Record
+from ..startup.records import TYPE_CHECKING, CheckedRecord, Record
 from ..store import Intent, Store, slices
 from .context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from ..settings import Settings
 
 
 #: A record of a command longer than this is cut; the host has it whole.
@@ -22,8 +33,11 @@ _COMMAND_SHOWN = 4096
 _DIFFERS = '["Differs", []]'
 
 
-class JobRequest(Record):
-    """One job to submit: its command, and its name."""
+class JobRequest(CheckedRecord):
+    """One job to submit: its command, and its name.
+
+    A value of another type is a :class:`~sshjobs.errors.SpecError`.
+    """
 
     spec: Spec
     name: str = ""
@@ -32,6 +46,17 @@ class JobRequest(Record):
     cleanup: str | None = None  # None: the setting
     max_log_bytes: int | None = None  # None: the setting
     id: str = ""  # the id that it is to have, "" for a fresh one
+
+    def check_types(self) -> None:
+        """Refuse values of another type."""
+        texts = {"name": self.name, "key": self.key, "id": self.id}
+        for name, value in texts.items():
+            if not isinstance(value, str):
+                raise errors.SpecError(f"{name} is a str, not a {type(value).__name__}")
+        if not isinstance(self.spec, Spec):
+            raise errors.SpecError(f"spec is a Spec, not a {type(self.spec).__name__}")
+        if not isinstance(self.once, bool):
+            raise errors.SpecError(f"once is True or False, not {self.once!r:.60}")
 
 
 class Submitted(Record):
@@ -146,6 +171,45 @@ def _is_count_or_none(value: object) -> bool:
         return True
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return is_number and value in range(1 << 62)
+
+
+def choose_shell(shell: str, login: bool, startup: str) -> str:
+    """Return which shell is to run a line, with its flags, for a spec.
+
+    Args:
+        shell: The one that was asked for, "" for the login shell.
+        login: Whether it is to read the files of a login.
+        startup: The setting ``shell_startup``.
+    """
+    if login or (startup == "login" and not shell):
+        return f"{shell or '-'} -l"
+    return shell or ("-" if startup == "none" else "")
+
+
+def choose_launcher(launcher: object, settings: Settings) -> str:
+    """Return what is to start a job there, for a spec; "" is process."""
+    launcher = launcher or settings.launcher
+    if launcher not in LAUNCHERS:
+        raise errors.SpecError(f"{launcher!r:.60} is not one of {', '.join(LAUNCHERS)}")
+    return "" if launcher == "process" else str(launcher)
+
+
+def split_launcher_args(
+    launcher: object, given: str | None, settings: Settings
+) -> tuple[bytes, ...]:
+    """Return the options for the launcher; those of the call follow the setting's."""
+    if not (given or settings.launcher_args):
+        return ()
+    import os
+    import shlex
+
+    own = settings.launcher_args if launcher in (None, "", settings.launcher) else ""
+    try:
+        words = [word for text in (own, given or "") for word in shlex.split(text)]
+    except ValueError as error:
+        text = f"--launcher-args: {error}: {given!r:.60}"
+        raise errors.SpecError(text) from error
+    return tuple(os.fsencode(word) for word in words)
 
 
 def _find_completed_job(

@@ -1,0 +1,302 @@
+"""A host, and the jobs that one gives it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, BinaryIO, Literal, overload
+
+from ..errors import NotYet, SomeNotStarted, SpecError, SshJobsError
+from ..model import Job as Row
+from ..model import check_host
+from ..verbs.submit import JobRequest, Submitted, submit_each_job, submit_jobs
+from .crowd import Texts, find
+from .job import Completed, Job
+from .pool import find_pool
+from .words import Command, Word, build_job_request, read_item
+
+
+class Host:
+    """A host that you reach with ``ssh``, and the jobs that you give it.
+
+    No connection is made until it is needed; then it is the one that all processes of
+    this user on this machine share. It may be used from several threads at once.
+    ``with`` closes the files that this process has open; jobs and the connection,
+    which others may use, go on.
+
+    Args:
+        name: What you would type after ``ssh``; ``local`` is this machine.
+        settings: Any setting (docs/reference/settings.md), as of a flag of the command
+            line: ``Host("gpu1", wait_host=300, ssh_config="~/.ssh/lab")``.
+
+    Raises:
+        SpecError: it is no name of a host, or a setting is wrong.
+
+    >>> with Host("gpu1") as host:
+    ...     jobs = host.submit_all(f"echo part {n}" for n in range(3))
+    ...     for job in jobs:
+    ...         print(job.wait().log(text=True), end="")
+    part 0
+    part 1
+    part 2
+    """
+
+    def __init__(self, name: str, **settings: str | float | bool | None) -> None:
+        if not isinstance(name, str):
+            raise SpecError(f"a host is a str, not a {type(name).__name__}")
+        check_host(name)
+        self.name = name
+        self._pool = find_pool(settings)
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name}>"
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files that this process has open; the next call opens them anew."""
+        self._pool.close()
+
+    def submit(
+        self,
+        command: Command,
+        *,
+        name: str | None = None,
+        key: str | None = None,
+        once: bool = False,
+        env: Mapping[str, Word] | None = None,
+        cwd: Word | None = None,
+        timeout: float | str | timedelta | None = None,
+        shell: str | None = None,
+        login: bool = False,
+        stdin: Word | None = None,
+        cleanup: str | None = None,
+        max_log_bytes: int | None = None,
+        launcher: str | None = None,
+        launcher_args: str | list[str] | None = None,
+    ) -> Job:
+        """Start a job, exactly once, and return it once it has started.
+
+        Args:
+            command: A str or bytes is a line for the login shell; a list is an argument
+                vector, which no shell reads; a path is a program, relative to ``cwd``.
+            name: A name for people.
+            key: The name of this work: while a job of that key is active or COMPLETED
+                it is returned, and nothing runs.
+            once: With ``key``: no new attempt after one that ended badly either.
+            env: Environment variables; their values stay out of every argument list.
+            cwd: The directory, ``~`` is the login directory.
+            timeout: Seconds, a text as ``"6h"``, or a timedelta; the host keeps it.
+            shell: What runs a line, such as ``"bash"``; None is the login shell.
+            login: Have the shell read the files of a login.
+            stdin: Standard input: a str or bytes as it is, of a path the file's bytes.
+            cleanup: "never", "on_success" or "always"; None: the setting.
+            max_log_bytes: So many bytes of its log come home; None: the setting.
+            launcher: What starts it there, such as "slurm"; None: the setting.
+            launcher_args: Options for that, a text or a list, such as of sbatch.
+
+        Raises:
+            SpecError: something of it is wrong; nothing was done.
+            HostUnreachable: nothing ran, nothing will.
+            NotYet: it was sent and not answered; ``job_ids`` names the job, of which
+                the next call for that host learns whether it started.
+
+        >>> job = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
+        >>> again = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
+        >>> again == job
+        True
+        >>> job.wait().log()
+        b"it's $HOME\\n"
+        """
+        return self._start(command, locals())
+
+    def submit_all(self, commands: Iterable[Command | Mapping[str, Any]]) -> list[Job]:
+        """Start any number of jobs in a few sessions, and return them in order.
+
+        Either all are written down or none: the host is asked after the last item was
+        read and found right. Items are read one by one and not kept, so that an
+        iterator may make any number of them.
+
+        Args:
+            commands: For each job a command, or a mapping with ``command`` and
+                arguments of :meth:`submit`.
+
+        Raises:
+            SpecError: an item is wrong; nothing was done.
+            SomeNotStarted: the host has refused some; ``jobs`` has the others.
+            HostUnreachable, NotYet: as of :meth:`submit`, for all of them.
+
+        >>> jobs = Host("gpu1").submit_all(
+        ...     {"command": ["echo", str(n)], "key": f"count/{n}"} for n in range(100)
+        ... )
+        >>> len(jobs), jobs[41].wait().log()
+        (100, b'41\\n')
+        """
+        if isinstance(commands, (str, bytes, Mapping)):
+            raise SpecError("submit_all takes an iterable of commands, not one command")
+        started: list[Job | None] = []
+        refused: dict[int, SshJobsError] = {}
+        with self._pool.borrow() as ctx:
+            settings = ctx.settings(self.name)
+            requests = _read_items(settings, commands)
+            for place, done in enumerate(submit_each_job(ctx, self.name, requests)):
+                if done.error is not None:
+                    refused[place] = done.error
+                started.append(self._make_job(done))
+        if refused:
+            raise SomeNotStarted(self.name, tuple(started), refused)
+        return [job for job in started if job is not None]
+
+    @overload
+    def run(
+        self,
+        command: Command,
+        *,
+        check: bool = False,
+        text: Literal[False] = False,
+        stdout: BinaryIO | None = None,
+        name: str | None = None,
+        key: str | None = None,
+        once: bool = False,
+        env: Mapping[str, Word] | None = None,
+        cwd: Word | None = None,
+        timeout: float | str | timedelta | None = None,
+        shell: str | None = None,
+        login: bool = False,
+        stdin: Word | None = None,
+        cleanup: str | None = None,
+        max_log_bytes: int | None = None,
+        launcher: str | None = None,
+        launcher_args: str | list[str] | None = None,
+    ) -> Completed[bytes]: ...
+
+    @overload
+    def run(
+        self,
+        command: Command,
+        *,
+        check: bool = False,
+        text: Literal[True],
+        stdout: BinaryIO | None = None,
+        name: str | None = None,
+        key: str | None = None,
+        once: bool = False,
+        env: Mapping[str, Word] | None = None,
+        cwd: Word | None = None,
+        timeout: float | str | timedelta | None = None,
+        shell: str | None = None,
+        login: bool = False,
+        stdin: Word | None = None,
+        cleanup: str | None = None,
+        max_log_bytes: int | None = None,
+        launcher: str | None = None,
+        launcher_args: str | list[str] | None = None,
+    ) -> Completed[str]: ...
+
+    def run(
+        self,
+        command: Command,
+        *,
+        check: bool = False,
+        text: bool = False,
+        stdout: BinaryIO | None = None,
+        name: str | None = None,
+        key: str | None = None,
+        once: bool = False,
+        env: Mapping[str, Word] | None = None,
+        cwd: Word | None = None,
+        timeout: float | str | timedelta | None = None,
+        shell: str | None = None,
+        login: bool = False,
+        stdin: Word | None = None,
+        cleanup: str | None = None,
+        max_log_bytes: int | None = None,
+        launcher: str | None = None,
+        launcher_args: str | list[str] | None = None,
+    ) -> Completed[bytes] | Completed[str]:
+        """Run a job to its end, as ``subprocess.run`` does a command.
+
+        If something ends the call before the job's end (Ctrl-C, an error of
+        ``stdout``), the job is killed; if the host cannot be asked any more, the job
+        goes on.
+
+        Args:
+            check: Raise JobFailed unless the job is COMPLETED.
+            text: Have ``Completed.stdout`` be a str.
+            stdout: A binary file that takes the log as it grows.
+            name: This argument and all that follow are those of :meth:`submit`.
+
+        Raises:
+            JobFailed: with ``check``; its ``returncode`` is the job's.
+            NotYet: the host cannot be asked any more; ``job_ids`` names the job.
+
+        >>> Host("gpu1").run("echo hello; exit 2").returncode
+        2
+        >>> Host("gpu1").run(["uname"], check=True, text=True).stdout
+        'Linux\\n'
+        """
+        from ..verbs.run import exit_status_of
+
+        job = self._start(command, locals(), follow=True)
+        try:
+            row = job._run_to_end(stdout)
+        except NotYet:
+            raise
+        except BaseException:
+            with suppress(SshJobsError):
+                job.kill()
+            raise
+        if check:
+            job.check()
+        done: Completed[Any] = Completed(command, job, exit_status_of(row), text)
+        return done
+
+    def find(
+        self,
+        *jobs: str,
+        name: Texts = (),
+        key: Texts = (),
+        state: Texts = (),
+        since: str = "",
+    ) -> list[Job]:
+        """Return jobs of this host; see :func:`sshjobs.find`."""
+        return find(*jobs, host=self.name, name=name, key=key, state=state, since=since)
+
+    def _start(
+        self, command: Command, given: Mapping[str, Any], *, follow: bool = False
+    ) -> Job:
+        with self._pool.borrow() as ctx:
+            request = build_job_request(ctx.settings(self.name), command, given)
+            [done] = submit_jobs(ctx, self.name, [request], follow=follow)
+        if done.error is not None:
+            raise done.error
+        job = self._make_job(done)
+        assert job is not None
+        return job
+
+    def _make_job(self, done: Submitted) -> Job | None:
+        row: Row | None = done.job
+        if row is None:
+            return None
+        if done.differs:
+            warnings.warn(
+                f"key {row.key}: job {row.id} holds it, with another command",
+                stacklevel=4,
+            )
+        return Job(self._pool, row)
+
+
+def _read_items(
+    settings: Any, commands: Iterable[Command | Mapping[str, Any]]
+) -> Iterator[JobRequest]:
+    for number, item in enumerate(commands, 1):
+        try:
+            yield read_item(settings, item)
+        except SpecError as error:
+            raise SpecError(f"job {number}: {error}") from error

@@ -1,0 +1,172 @@
+"""Reads what a caller of the Python API gives, into the requests of the verbs.
+
+Each wrong type is a :class:`~sshjobs.errors.SpecError` that says what would be right.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Union
+
+from ..errors import SpecError
+from ..model import Spec, seconds
+from ..settings import Settings
+from ..verbs.submit import (
+    JobRequest,
+    check_job_request,
+    choose_launcher,
+    choose_shell,
+    split_launcher_args,
+)
+
+#: One word of a command.
+Word = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+
+#: A shell line (str or bytes), a program (a path), or an argument vector.
+Command = Union[Word, Sequence[Word]]
+
+
+#: What an item of a batch may say beside its command: the arguments of ``Host.submit``.
+_OPTIONS = frozenset(
+    "name key once env cwd timeout shell login stdin cleanup max_log_bytes "
+    "launcher launcher_args".split()
+)
+
+
+def build_job_request(
+    settings: Settings, command: Command, options: Mapping[str, Any]
+) -> JobRequest:
+    """Return the checked request of a job.
+
+    Raises:
+        SpecError: a value is of another type, or one that no host can be asked for.
+    """
+    env = options.get("env") or {}
+    if not isinstance(env, Mapping):
+        raise SpecError(f"env is a mapping of names and values, {_but(env)}")
+    shell, login = options.get("shell"), options.get("login", False)
+    cwd, stdin = options.get("cwd"), options.get("stdin")
+    if not isinstance(login, bool):
+        raise SpecError(f"login is True or False, {_but(login)}")
+    if not isinstance(shell, (str, type(None))):
+        raise SpecError(f"shell is a str, {_but(shell)}")
+    if options.get("key") == "":
+        raise SpecError("key is empty: None is the wish for no key")
+    spec = Spec(
+        command=_read_command(command),
+        env=tuple(
+            (name, _encode_word(value, f"env[{name!r}]")) for name, value in env.items()
+        ),
+        cwd="" if cwd is None else _encode_word(cwd, "cwd").decode(*_STRAY),
+        timeout=_read_timeout(options.get("timeout")),
+        shell=choose_shell(shell or "", login, settings.shell_startup),
+        stdin=None if stdin is None else _read_stdin(stdin),
+        kill_grace=settings.kill_grace,
+        launcher=choose_launcher(options.get("launcher"), settings),
+        launcher_args=split_launcher_args(
+            options.get("launcher"),
+            _read_launcher_args(options.get("launcher_args")),
+            settings,
+        ),
+    )
+    name, key = options.get("name"), options.get("key")
+    request = JobRequest(
+        spec,
+        name="" if name is None else name,
+        key="" if key is None else key,
+        once=options.get("once", False),
+        cleanup=options.get("cleanup"),
+        max_log_bytes=options.get("max_log_bytes"),
+    )
+    return check_job_request(request)
+
+
+def read_item(settings: Settings, item: Command | Mapping[str, Any]) -> JobRequest:
+    """Return the request of one item of a batch: a command, or a mapping."""
+    if not isinstance(item, Mapping):
+        return build_job_request(settings, item, {})
+    options = dict(item)
+    command = options.pop("command", None)
+    unknown = sorted(map(repr, options.keys() - _OPTIONS))
+    if unknown:
+        raise SpecError(f"not arguments of submit: {', '.join(unknown)}")
+    return build_job_request(settings, command, options)
+
+
+_STRAY = ("utf-8", "surrogateescape")
+
+
+def _but(value: object) -> str:
+    """Say which type was given; a value may be a secret."""
+    return f"not a {type(value).__name__}"
+
+
+def _read_command(command: object) -> bytes | tuple[bytes, ...]:
+    if isinstance(command, (str, bytes)):
+        return _encode_word(command, "command")
+    if isinstance(command, os.PathLike):
+        return (_encode_program(command),)
+    if not isinstance(command, Sequence) or isinstance(command, (bytearray, range)):
+        raise SpecError(
+            f"command is a shell line (str, bytes), a path or a list, {_but(command)}"
+        )
+    words = [_encode_word(word, "a word of command") for word in command]
+    if command and isinstance(command[0], os.PathLike):
+        words[0] = _encode_program(command[0])
+    return tuple(words)
+
+
+def _encode_program(path: os.PathLike[Any]) -> bytes:
+    """Return the path of a program; ``Path("./a")`` is ``a``, and not one of PATH."""
+    word = _encode_word(path, "command")
+    return word if b"/" in word or not word else b"./" + word
+
+
+def _encode_word(word: object, what: str) -> bytes:
+    if isinstance(word, os.PathLike):
+        word = os.fspath(word)
+    if isinstance(word, bytes):
+        return word
+    if not isinstance(word, str):
+        raise SpecError(f"{what} is str, bytes or a path, {_but(word)}")
+    try:
+        return word.encode(*_STRAY)
+    except UnicodeEncodeError as error:
+        text = f"{what} has half a surrogate pair, which is no text"
+        raise SpecError(text) from error
+
+
+def _read_timeout(timeout: object) -> float | None:
+    if isinstance(timeout, timedelta):
+        return timeout.total_seconds()
+    if isinstance(timeout, str):
+        return seconds(timeout)
+    if isinstance(timeout, bool) or not isinstance(timeout, (float, int, type(None))):
+        raise SpecError(
+            f"timeout is seconds, a text such as '6h' or a timedelta, {_but(timeout)}"
+        )
+    return timeout
+
+
+def _read_launcher_args(given: object) -> str | None:
+    """Return options as one text, of a text or a list of words."""
+    if isinstance(given, (list, tuple)):
+        words = [_encode_word(word, "a word of launcher_args") for word in given]
+        return shlex.join(word.decode(*_STRAY) for word in words)
+    if not isinstance(given, (str, type(None))):
+        raise SpecError(f"launcher_args is a str or a list, {_but(given)}")
+    return given
+
+
+def _read_stdin(stdin: object) -> bytes:
+    """Return the bytes of a standard input; a path means the file's contents."""
+    if not isinstance(stdin, os.PathLike):
+        return _encode_word(stdin, "stdin")
+    try:
+        with open(stdin, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SpecError(f"stdin: {os.fspath(stdin)!r}: {error.strerror}") from error
