@@ -27,7 +27,7 @@ class Host:
     which others may use, go on.
 
     Args:
-        name: What you would type after ``ssh``; ``local`` is this machine.
+        name: The host as after ``ssh``; ``local`` is this machine.
         settings: Any setting (docs/reference/settings.md), as of a flag of the command
             line: ``Host("gpu1", wait_host=300, ssh_config="~/.ssh/lab")``.
 
@@ -93,12 +93,12 @@ class Host:
             env: Environment variables; their values stay out of every argument list.
             cwd: The directory, ``~`` is the login directory.
             timeout: Seconds, a text as ``"6h"``, or a timedelta; the host keeps it.
-            shell: What runs a line, such as ``"bash"``; None is the login shell.
+            shell: The shell of a line, such as ``"bash"``; None is the login shell.
             login: Have the shell read the files of a login.
             stdin: Standard input: a str or bytes as it is, of a path the file's bytes.
             cleanup: "never", "on_success" or "always"; None: the setting.
             max_log_bytes: So many bytes of its log come home; None: the setting.
-            launcher: What starts it there, such as "slurm"; None: the setting.
+            launcher: Its launcher there, such as "slurm"; None: the setting.
             launcher_args: Options for that, a text or a list, such as of sbatch.
 
         Raises:

@@ -1,4 +1,4 @@
-"""One job, and what a call that ran one returns."""
+"""One job, and the result of a call that ran one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pool import ContextPool, find_pool
 class Job:
     """A job on a host, whether it waits, runs or has ended.
 
-    What it says of the job is what this machine's record has: no attribute asks the
+    Its attributes are as this machine's record has them: none of them asks the
     host. :meth:`poll`, :meth:`wait` and every other verb, of any process of this
     machine, bring the record up to date. Two of them are equal if they mean one job.
     A job may be used from several threads at once, and pickled.
@@ -133,7 +133,7 @@ class Job:
         return self._read_row().public()
 
     def poll(self) -> Job:
-        """Ask the host now, and return this job; one session for all who ask at once.
+        """Ask the host now, and return this job; one session for all that ask at once.
 
         Raises:
             HostUnreachable: it could not be asked; the job stays as it was.
@@ -190,12 +190,12 @@ class Job:
     def log(self, *, tail: int | None = None, text: bool = False) -> bytes | str:
         """Bring home and return all that the job has written by now.
 
-        Standard output and error, in order. What is here already is not brought again,
+        Standard output and error, in order. Bytes that are here are not brought again,
         and of a job that has ended and whose log is here, the host is not asked.
 
         Args:
             tail: Only the last so many lines.
-            text: Return a str: UTF-8, with U+FFFD for what is none.
+            text: Return a str: UTF-8, with U+FFFD for other bytes.
         """
         from ..verbs.logs import copy_log
 

@@ -1,6 +1,6 @@
-"""Reads what a caller of the Python API gives, into the requests of the verbs.
+"""Reads the arguments of the Python API into the requests of the verbs.
 
-Each wrong type is a :class:`~sshjobs.errors.SpecError` that says what would be right.
+Each wrong type is a :class:`~sshjobs.errors.SpecError` that names the right one.
 """
 
 from __future__ import annotations
