@@ -14,6 +14,7 @@ import pytest
 
 from sshjobs.store import Store
 from tests.cli import Cli, end_jobs
+from tests.remote.host import any_host, host, paths, small_disk  # noqa: F401
 from tests.sshd import Sshd, sshd_path
 from tests.transport_caller import TransportCaller
 

@@ -11,7 +11,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request
 from tests.hosts import without
-from tests.test_posix import Host, end_all, of, wait
+from tests.remote.host import Host, end_all, of, wait
 
 SHELLS = ("dash", "bash", "busybox", "ksh")
 

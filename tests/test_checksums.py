@@ -19,9 +19,7 @@ from sshjobs.rounds.checksum import Sums
 from sshjobs.store import Store
 from tests.cli import Cli
 from tests.hosts import without
-from tests.test_posix import Host, any_host, end_all, host, of, paths, reap_of
-
-__all__ = ["any_host", "host", "paths"]
+from tests.remote.host import Host, end_all, of, reap_of
 
 LINE = "i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i + 1)); done"
 LOG = b"".join(b"%d\n" % i for i in range(20000))

@@ -14,16 +14,7 @@ from sshjobs import protocol
 from sshjobs.protocol import Check, Request
 from tests.cli import Cli
 from tests.hosts import AWKS, FUNCTIONS, HOSTILE, OPTIONS, install, without
-from tests.test_posix import (  # noqa: F401
-    Host,
-    an_order,
-    any_host,
-    end_all,
-    host,
-    of,
-    paths,
-    reap_of,
-)
+from tests.remote.host import Host, an_order, end_all, of, reap_of
 
 #: What a job has besides what the login has, and what a shell sets by itself.
 OURS = {"SSHJOBS_JOB_ID", "SSHJOBS_KEY", "SSHJOBS_ATTEMPT"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import Cli, eventually
-from tests.test_posix import gone
+from tests.remote.host import gone
 
 #: A login as round-robin DNS has it: one home, and each time the machine of that name.
 _NODE = """#!/bin/sh

@@ -16,9 +16,8 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Reply, Request
-from tests.test_posix import Host, an_order, gone, of, paths, wait
+from tests.remote.host import Host, an_order, gone, of, wait
 
-__all__ = ["paths"]
 #: Somebody who has no process but those of this test process.
 CROWDED = 60000 + os.getpid() % 5000
 
@@ -96,7 +95,7 @@ def crowded(
     home.mkdir()
     os.chown(home, CROWDED, CROWDED)
     if request.param in PATIENT:
-        monkeypatch.setattr("tests.test_posix.PATIENCE", 150.0)
+        monkeypatch.setattr("tests.remote.host.PATIENCE", 150.0)
     rest = ":/usr/bin:/bin" if ":" in paths[request.param] else ""
     host = Crowded(home, f"{folder / 'sh'}{rest}")
     host.patient = request.param in PATIENT

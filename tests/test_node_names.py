@@ -12,9 +12,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request, Started
 from tests.cli import Cli, eventually
-from tests.test_posix import Host, any_host, edit_run, gone, host, of, paths, wait
-
-__all__ = ["any_host", "host", "paths"]
+from tests.remote.host import Host, edit_run, gone, of, wait
 
 
 def machine_id() -> str:

@@ -14,11 +14,9 @@ from sshjobs import protocol
 from sshjobs.model import new_job_id
 from sshjobs.protocol import Check, LogWant, Reply, Request
 from tests.cli import end_jobs
+from tests.remote.host import Host, an_order, end_all, of, wait
 from tests.sshd import Sshd
-from tests.test_posix import Host, an_order, end_all, of, paths, wait
 from tests.transport_caller import TransportCaller
-
-__all__ = ["paths"]
 
 #: What each tool says of itself before it does its work: argv, the environment, and the
 #: names and contents of all that stands in the base directory by then.
@@ -72,7 +70,7 @@ class SpiedHost(Host):
 def spied(
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    paths: dict[str, str],  # noqa: F811
+    paths: dict[str, str],
 ) -> Iterator[SpiedHost]:
     if request.param not in paths:
         pytest.skip(f"no {request.param} here")

@@ -16,9 +16,8 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request, Started
-from tests.test_posix import Host, an_order, any_host, gone, host, of, paths, wait
+from tests.remote.host import Host, an_order, gone, of, wait
 
-__all__ = ["any_host", "host", "paths"]
 #: Somebody else, who has no process here but those of a test.
 NEIGHBOUR = 54321
 

@@ -14,9 +14,7 @@ from sshjobs.model import new_job_id
 from sshjobs.protocol import Reap, Request, Start
 from sshjobs.store import Store
 from tests.cli import Cli
-from tests.test_posix import Host, an_order, any_host, end_all, host, of, paths, reap_of
-
-__all__ = ["any_host", "host", "paths"]
+from tests.remote.host import Host, an_order, end_all, of, reap_of
 
 LONG = 108_894
 

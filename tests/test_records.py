@@ -15,9 +15,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.model import new_job_id
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request
-from tests.test_posix import Host, an_order, end_all, host, of, paths, wait
-
-__all__ = ["host", "paths"]
+from tests.remote.host import Host, an_order, end_all, of, wait
 
 AWKS = ("mawk", "gawk", "busybox", "original-awk")
 SHELLS = ("dash", "bash", "busybox")
@@ -151,7 +149,7 @@ def spread(records: list[str]) -> list[object]:
 def bound(
     pair: tuple[str, str],
     tmp_path: Path,
-    paths: dict[str, str],  # noqa: F811
+    paths: dict[str, str],
 ) -> Iterator[BoundHost]:
     """A host of a shell and an awk."""
     sh, awk = pair
@@ -265,7 +263,7 @@ def test_a_record_spoilt_under_its_runner(
         assert {event.exit_status for event in ends.values()} == {5}
 
 
-def test_what_a_dead_runner_read_is_removed(host: Host) -> None:  # noqa: F811
+def test_what_a_dead_runner_read_is_removed(host: Host) -> None:
     """Values of an environment do not outlive its claim for long."""
     order = an_order(b"true", env=(("A", b"secret"),))
     host.edit = lambda program: program.replace(b"sj_detach s", b"true")
@@ -284,9 +282,7 @@ def test_what_a_dead_runner_read_is_removed(host: Host) -> None:  # noqa: F811
     assert not (folder / "env").exists()
 
 
-def test_a_tool_that_died_fails_the_round(
-    host: Host, tmp_path: Path  # noqa: F811
-) -> None:
+def test_a_tool_that_died_fails_the_round(host: Host, tmp_path: Path) -> None:
     """What it had half said is void, and nothing is taken for whole."""
     started = host.running(b"sleep 100")
     tool = tmp_path / "tools"

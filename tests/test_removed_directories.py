@@ -7,9 +7,7 @@ import shutil
 import pytest
 
 from sshjobs import protocol
-from tests.test_posix import Host, any_host, gone, host, of, paths, wait
-
-__all__ = ["any_host", "host", "paths"]
+from tests.remote.host import Host, gone, of, wait
 
 
 @pytest.mark.parametrize("whole_base", [False, True])

@@ -8,9 +8,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import LogWant, Request
-from tests.test_posix import Host, any_host, host, of, paths, reap_of
-
-__all__ = ["any_host", "host", "paths"]
+from tests.remote.host import Host, of, reap_of
 
 
 def insert(host: Host, mark: bytes, deed: bytes, want: Request) -> None:

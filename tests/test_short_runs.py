@@ -12,9 +12,7 @@ from sshjobs.protocol import LogWant, Request
 from sshjobs.rounds.needs import require_paced_rounds
 from sshjobs.verbs.context import Context
 from tests.cli import Cli, finish
-from tests.test_posix import Host, an_order, end_all, of, paths
-
-__all__ = ["paths"]
+from tests.remote.host import Host, an_order, end_all, of
 
 
 @pytest.fixture(params=["dash", "bash", "busybox", "ksh"])

@@ -12,7 +12,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request
-from tests.test_posix import Host, an_order, end_all, of, wait
+from tests.remote.host import Host, an_order, end_all, of, wait
 
 SLOW = b"sleep 0.4 </dev/null"
 
