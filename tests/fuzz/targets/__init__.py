@@ -6,10 +6,20 @@ from collections.abc import Callable
 
 from tests.fuzz.engine import Target
 from tests.fuzz.ground import Ground
-from tests.fuzz.targets import config, jobfile, mux, prose, records, reply, store
+from tests.fuzz.targets import (
+    config,
+    fetch,
+    jobfile,
+    mux,
+    prose,
+    records,
+    reply,
+    store,
+)
 
 TARGETS: dict[str, Callable[[Ground], Target]] = {
     "reply": reply.Replies,
+    "fetch": fetch.Fetches,
     "mux": mux.Packets,
     "from": jobfile.JobFiles,
     "records": records.Records,
