@@ -38,7 +38,8 @@ SETTINGS = (
         "seconds",
         1.0,
         "how old the last round may be before a waiting command asks the host again; "
-        "one session serves all that wait",
+        "one session serves all that wait. Where a scheduler has all jobs it is 15 s, "
+        "unless it is set",
         _AIRFLOW,
         0.05,
     ),

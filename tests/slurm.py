@@ -51,6 +51,15 @@ PartitionName=small Nodes=n1 MaxNodes=1
 """
 
 
+#: Version 1 of cgroups, which is what limits memory on a machine that has both.
+_CGROUPS = """CgroupPlugin=cgroup/v1
+CgroupMountpoint=/sys/fs/cgroup
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=yes
+AllowedSwapSpace=0
+"""
+
+
 def need_slurm() -> None:
     """Skip where there is no Slurm, or no root to start it; in CI that is a failure."""
     missing = [tool for tool in _TOOLS if not shutil.which(tool, path=_PLACES)]
@@ -79,12 +88,13 @@ class Cluster:
 
     Args:
         folder: An empty directory that every user may look into.
+        cgroups: Limit memory, and end all that a job leaves behind.
 
     Attributes:
         conf: The path of its slurm.conf, for ``SLURM_CONF``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, cgroups: bool = False) -> None:
         self.folder = folder
         self.conf = folder / "slurm.conf"
         self.env = {"PATH": _PLACES, "SLURM_CONF": str(self.conf), "LC_ALL": "C"}
@@ -96,7 +106,15 @@ class Cluster:
         )
         for name in ("munge", "state"):
             (folder / name).mkdir(mode=0o755)
-        self.conf.write_text(_CONF.format(port=port, folder=folder, nodes=nodes))
+        text = _CONF.format(port=port, folder=folder, nodes=nodes)
+        if cgroups:
+            text = text.replace("proctrack/linuxproc", "proctrack/cgroup")
+            text = text.replace("task/none", "task/cgroup").replace(
+                "CR_CPU", "CR_CPU_Memory\nDefMemPerCPU=50"
+            )
+            text = text.replace("CPUs=64", "CPUs=4 RealMemory=1000")
+            (folder / "cgroup.conf").write_text(_CGROUPS)
+        self.conf.write_text(text)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.folder}>"

@@ -31,13 +31,18 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def box(cluster: Cluster, new_box: Callable[..., Cli]) -> Cli:
-    """The login node of it, where slurm is the launcher."""
+def login_node(cluster: Cluster, new_box: Callable[..., Cli]) -> Cli:
+    """Return the login node of a Slurm, where it is the launcher."""
     made = new_box(SetEnv=f"SLURM_CONF={cluster.conf}")
     made.env["SSHJOBS_LAUNCHER"] = "slurm"
     made.env["SSHJOBS_POLL_INTERVAL"] = "0.5"
     return made
+
+
+@pytest.fixture
+def box(cluster: Cluster, new_box: Callable[..., Cli]) -> Cli:
+    """The login node of it, where slurm is the launcher."""
+    return login_node(cluster, new_box)
 
 
 def test_a_job_runs_on_a_node_and_comes_home(box: Cli) -> None:
@@ -257,3 +262,76 @@ def test_what_one_machine_submitted_another_sees_and_ends(
     assert other.job(job_id)["state"] == "CANCELLED"
     assert box("wait", job_id).status == 1 and box.job(job_id)["state"] == "CANCELLED"
     other.close()
+
+
+@pytest.mark.slow
+def test_a_limit_of_slurm_and_a_dead_node_are_said_as_what_they_are(
+    box: Cli, cluster: Cluster
+) -> None:
+    late = box.submit("--launcher-args", "-w n2 --time=1", "--", "sleep 1000")
+    alone = box.submit("--launcher-args", "-w n1", "--", "echo on; sleep 50; echo over")
+    eventually(lambda: "RUNNING" in reason(box, alone), "it runs")
+    cluster.signal("n1", signal.SIGKILL)
+    eventually(lambda: "NODE_FAIL" in reason(box, alone), "its node is gone")
+    assert box.job(alone)["state"] == "RUNNING"  # which is no evidence of an end
+    eventually(lambda: "COMPLETED" in reason(box, alone), "its runner lived on")
+    assert box.ok("logs", alone).raw == b"on\nover\n"
+    box("wait", late)
+    assert box.job(late)["state"] == "TIMEOUT", box.job(late)
+    (cluster.folder / "n1.pid").unlink()
+    cluster.start_node("n1")
+    cluster.wait_until_idle()
+
+
+@pytest.mark.slow
+def test_a_job_over_its_memory_has_failed_and_says_so(
+    place: Path, new_box: Callable[..., Cli]
+) -> None:
+    """Its own shell goes on after the kernel has ended a process of it, and exits 0."""
+    need_slurm()
+    if not Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
+        pytest.skip("no cgroups of version 1 here that limit memory")
+    folder = place / "slurm"
+    folder.mkdir(mode=0o755)
+    cluster = Cluster(folder, cgroups=True)
+    try:
+        box = login_node(cluster.start(), new_box)
+        words = ("--launcher-args", "--mem=30M", "--")
+        greedy = "awk 'BEGIN { s = \"x\"; while (1) s = s s }'; echo on; exit 0"
+        job_id = box.submit(*words, greedy)
+        assert box("wait", job_id).status == 1
+        job = box.job(job_id)
+        assert job["state"] == "FAILED" and "out of memory" in job["reason"], job
+        left = box.submit(*words, "setsid sleep 1000 & echo on")
+        assert box("wait", left).status == 0
+        eventually(lambda: cluster.run("squeue", "-h") == "", "it leaves the node")
+    finally:
+        cluster.stop()
+
+
+def test_what_a_site_prints_beside_the_number_is_no_number(
+    place: Path, cluster: Cluster, new_box: Callable[..., Cli]
+) -> None:
+    """And an answer without a number is no refusal: the job is looked for."""
+    noisy = place / "noisy"
+    shutil.copy("/usr/bin/sbatch", place / "sbatch")
+    noisy.write_text(
+        "#!/bin/sh\necho 'Account x has 120 hours left'\n"
+        f'n=$({place}/sbatch "$@")\n'
+        f"[ -e {place}/mute ] && echo 7 && exit 1\n"
+        'echo "$n"\n'
+    )
+    noisy.chmod(0o755)
+    enter = f'mount --bind {noisy} /usr/bin/sbatch && exec "$@"'
+    made = new_box(
+        SetEnv=f"SLURM_CONF={cluster.conf}",
+        prefix=["unshare", "-m", "sh", "-c", enter, "sh"],
+    )
+    made.env |= {"SSHJOBS_LAUNCHER": "slurm", "SSHJOBS_POLL_INTERVAL": "0.5"}
+    job_id = made.submit("--", "true")
+    number = made.job(job_id)["handle"].split(":")[1]
+    assert f"{number} sj-{job_id}" in cluster.run("squeue", "-t", "all", "-o", "%i %j")
+    (place / "mute").touch()
+    mute = made.submit("--", "echo on")
+    assert made("wait", job_id, mute).status == 0
+    assert made.ok("logs", mute).raw == b"on\n"

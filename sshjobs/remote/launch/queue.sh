@@ -88,12 +88,17 @@ sj_submit_one() { # ID:ATTEMPT
     }
     sj_said=$("sj_${sj_launcher}_submit" "$1" 2>&1)
     sj_failure=$?
+    # A whole line, since a site may print numbers beside it. This is a process of its own.
+    IFS="
+"
     for sj_line in $sj_said; do
         "sj_${sj_launcher}_find" "$sj_line" && [ $sj_failure -eq 0 ] || continue
         { printf 'handle=%s\n' "$sj_handle" >>"jobs/$sj_i/handle"; } 2>/dev/null
         printf 'queued %s %s:%s:- handed over\n' "$sj_i" "$sj_launcher" "$sj_handle"
         return
     done
+    IFS=" 	
+"
     sj_said=$(printf '%s' "$sj_said" | tr -s '\n\t ' ' ')
     if "sj_${sj_launcher}_refuses" "$sj_failure" "$sj_said"; then
         sj_give_back_job "$sj_i" "$sj_code" "$sj_said"

@@ -78,13 +78,18 @@ sj_slurm_find() { # WORD: whether it is what --parsable prints, to sj_handle
     case $sj_handle in *[!0-9]* | '' | ???????????????*) return 1 ;; esac
 }
 
-# Whether it was refused for good: not for want of an answer, of which nothing is concluded.
+# Whether it was refused for good, in words: of an answer that did not come, or is cut, nothing
+# is concluded.
 sj_slurm_refuses() { # STATUS TEXT
     sj_code=ELAUNCH
     [ "$1" -lt 124 ] || return
     case $2 in
     '' | *"nable to contact"* | *"imed out"* | *emporarily* | *uthentication* | *"ero Bytes"* | \
         *onnect* | *ocket* | *"ommunication"* | *"sleeping and retrying"* | *"Slurm backup"*) return 1 ;;
+    *rror:* | *--help*) ;;
+    *) return 1 ;;
+    esac
+    case $2 in
     *ubmitJob* | *"submit limit"* | *axSubmit*) sj_code=ELIMIT ;;
     esac
 }
