@@ -249,6 +249,17 @@ SETTINGS = (
     ),
     Setting("ssh_options", "words", "", "further ssh options for the connection, k=v"),
     Setting(
+        "password_command",
+        "text",
+        "",
+        "a shell line that prints the password of a login (pass, a vault); run once a "
+        "login, its output is kept nowhere",
+    ),
+    Setting(
+        "passphrase_command", "text", "", "the same for a private key's passphrase"
+    ),
+    Setting("askpass_env", "text", "", "the variable of the environment that has both"),
+    Setting(
         "max_hosts", "count", 100, "how many hosts a verb works on side by side", "", 1
     ),
 )
@@ -302,6 +313,9 @@ class Settings:
     mux: str
     master_env: str
     ssh_options: str
+    password_command: str
+    passphrase_command: str
+    askpass_env: str
     max_hosts: int
 
     def __init__(self, **values: Any) -> None:

@@ -29,9 +29,11 @@ class Rules:
         self._path = path
         self.say()
 
-    def say(self, *, account: str = _OPEN, session: str = _OPEN) -> None:
+    def say(
+        self, *, auth: str = _OPEN, account: str = _OPEN, session: str = _OPEN
+    ) -> None:
         """Let these decide from the next login on."""
-        rules = f"auth {_OPEN}\naccount {account}\nsession {session}\n"
+        rules = f"auth {auth}\naccount {account}\nsession {session}\n"
         self._path.write_text(rules)
 
 

@@ -160,6 +160,13 @@ SSH = (
         metavar="K=V",
         repeat=True,
     ),
+    Arg(
+        "--askpass-env",
+        "a variable of this command's environment that has the password, or the "
+        "passphrase of the key, of a login (setting askpass_env; password_command and "
+        "passphrase_command are for commands that print them)",
+        metavar="NAME",
+    ),
 )
 
 

@@ -115,7 +115,7 @@ def _recode_value(name: str, value: Any) -> Any:
 
 
 def _build_settings_flags(values: Values) -> dict[str, Any]:
-    names = ("wait_host", "cleanup", "max_log_bytes")
+    names = ("wait_host", "cleanup", "max_log_bytes", "askpass_env")
     flags = {name: values[name] for name in names if values.get(name) is not None}
     if any(values.get(letter) not in (None, []) for letter in "pliJFo"):
         from .ssh_flags import build_ssh_settings

@@ -27,7 +27,7 @@ def remember_refusal(site: Site, error: TransportError) -> SshJobsError:
 
     An error that was remembered already, and only told once more, changes nothing.
     """
-    credentials = transports.digest_credentials(site.identity)
+    credentials = transports.digest_credentials(site.identity, site.settings)
     now = site.clock()
     with site.store.write():
         refused = errors.load_many(site.row().refused)
@@ -43,7 +43,7 @@ def known_refusal(site: Site, row: SiteRow) -> SshJobsError | None:
     if row.refused == "{}":
         return None
     entry = errors.load_many(row.refused).get(
-        transports.digest_credentials(site.identity)
+        transports.digest_credentials(site.identity, site.settings)
     )
     now = site.clock()
     return _told(site, entry, now) if _left(site, entry, now) > 0.0 else None
@@ -54,7 +54,7 @@ def begin_retry(site: Site) -> None:
 
     The gate is held, and :func:`known_refusal` has let it pass.
     """
-    credentials = transports.digest_credentials(site.identity)
+    credentials = transports.digest_credentials(site.identity, site.settings)
     with site.store.write():
         refused = errors.load_many(site.row().refused)
         entry = refused.get(credentials)

@@ -25,6 +25,7 @@ __all__ = [
     "digest_credentials",
     "end_connection",
     "ends_with_leader",
+    "has_login_secrets",
     "open_transport",
     "read_connection_state",
     "resolve_host",
@@ -57,13 +58,26 @@ def resolve_host(host: str, settings: Settings) -> Identity:
     return ask_ssh_for_identity(host, settings)
 
 
-def digest_credentials(identity: Identity) -> str:
-    """Return a digest of the keys, the agent and the known hosts of a login now."""
+def digest_credentials(identity: Identity, settings: Settings | None = None) -> str:
+    """Return a digest of all that a login rests on now.
+
+    These are the keys, the agent, the known hosts, and the password and the passphrase
+    that the settings lead to.
+    """
     if identity.is_local:
         return ""
     from .identity import credentials
+    from .login_secrets import digest_login_secrets
 
-    return credentials.digest_credentials(identity)
+    secrets = "" if settings is None else digest_login_secrets(settings)
+    return f"{credentials.digest_credentials(identity)}{secrets}"
+
+
+def has_login_secrets(settings: Settings) -> bool:
+    """Tell whether the settings say where a password or a passphrase is."""
+    from . import login_secrets
+
+    return login_secrets.has_login_secrets(settings)
 
 
 def open_transport(

@@ -22,7 +22,8 @@ def connect_host(ctx: Context, host: str) -> transports.ConnState:
                 coordinator.identity,
                 coordinator.settings,
                 hooks,
-                interactive=os.isatty(0),
+                interactive=os.isatty(0)
+                and not transports.has_login_secrets(coordinator.settings),
             )
         except TransportError as error:
             remember_failure(coordinator.site, error)

@@ -9,13 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from typing import Any
 
 import fabric
 from paramiko import (
-    Agent,
     AuthenticationException,
     ChannelException,
     Message,
@@ -31,6 +29,7 @@ from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 from ...errors import SpecError
 from ...model import check_hop, printable
 from . import config as conf
+from .keys import OnePassword, UnusableKey, list_keys
 from .known_hosts import Checks, Refused, names_of
 
 #: How many jump hosts may stand in a row.
@@ -117,6 +116,8 @@ class _Hop:
         self._name = conf.first_value(self.values, "hostname")
         self._port = int(conf.first_value(self.values, "port"))
         self._order = order
+        # A jump host is told no secret of the host's.
+        self._secrets = {} if depth else order
         self._transport: Transport | None = None
         self._way = self._find_jump(reading, target, before, depth)
         self.connection = self._make_connection(reading, target)
@@ -155,7 +156,11 @@ class _Hop:
         config = fabric.Config(
             ssh_config=reading.config,
             lazy=True,
-            overrides={"authentication": {"strategy_class": _make_strategy(values)}},
+            overrides={
+                "authentication": {
+                    "strategy_class": _make_strategy(values, self._secrets)
+                }
+            },
         )
         connection = fabric.Connection(
             target.rpartition("@")[2],
@@ -312,11 +317,15 @@ class _Policy(MissingHostKeyPolicy):
         self._host_key_checks.judge_key(key.get_name(), key.asbytes())
 
 
-def _make_strategy(values: _Values) -> type[AuthStrategy]:
-    """Return the way to authenticate, as Fabric asks for it: a class."""
+def _make_strategy(values: _Values, secrets: dict[str, Any]) -> type[AuthStrategy]:
+    """Return the way to authenticate, as Fabric asks for it: a class.
+
+    Args:
+        secrets: ``password`` and ``passphrase``, where there are such.
+    """
 
     class Keys(AuthStrategy):
-        """Public keys only: the agent's that are named, its others, the files'."""
+        """Keys: the agent's that are named, its others, the files'; then a password."""
 
         def __init__(self, ssh_config: Any, fabric_config: Any, username: str) -> None:
             super().__init__(ssh_config=ssh_config)
@@ -325,25 +334,15 @@ def _make_strategy(values: _Values) -> type[AuthStrategy]:
         def get_sources(self) -> Iterator[AuthSource]:
             """Yield the keys to try, in the order in which ssh would."""
             if conf.says_yes(values, "pubkeyauthentication", "yes"):
-                for key in _list_keys(values):
+                for key in list_keys(values, secrets.get("passphrase", "")):
                     if isinstance(key, PKey):
                         yield InMemoryPrivateKey(self.username, key)
                     else:
-                        yield _Unusable(self.username, key)
+                        yield UnusableKey(self.username, key)
+            if secrets.get("password"):
+                yield OnePassword(self.username, secrets["password"])
 
     return Keys
-
-
-class _Unusable(AuthSource):
-    """A key that cannot be tried, and why."""
-
-    def __init__(self, username: str, reason: str) -> None:
-        super().__init__(username=username)
-        self.reason = reason
-
-    def authenticate(self, transport: Transport) -> list[str]:
-        """Fail, with the reason."""
-        raise AuthenticationException(self.reason)
 
 
 #: What paramiko 5.1 says, some of it as a failed authentication, of a connection that
@@ -356,7 +355,7 @@ def _find_lost_connection(error: AuthenticationException) -> Exception | None:
     tried = [
         one.result
         for one in getattr(error, "result", [])
-        if not isinstance(one.source, _Unusable)
+        if not isinstance(one.source, UnusableKey)
     ]
     lost = [
         result
@@ -370,68 +369,4 @@ def _find_lost_connection(error: AuthenticationException) -> Exception | None:
 def _list_reasons(error: AuthenticationException) -> list[str]:
     """Return why keys could not be tried, a line each."""
     results = getattr(error, "result", [])
-    return [one.source.reason for one in results if isinstance(one.source, _Unusable)]
-
-
-def _list_keys(values: _Values) -> Iterator[PKey | str]:
-    paths = conf.identity_files(values)
-    named = [blob for path in paths for blob in _read_public_half(path)]
-    agent = _list_agent_keys(values)
-    only = conf.says_yes(values, "identitiesonly")
-    offered = [key for key in agent if key.asbytes() in named]
-    yield from offered
-    if not only:
-        yield from (key for key in agent if key.asbytes() not in named)
-    held = {key.asbytes() for key in offered}
-    for path in paths:
-        if not held.intersection(_read_public_half(path)):
-            key = _load_key(path)
-            if isinstance(key, str) or (key and key.asbytes() not in held):
-                yield key
-
-
-def _list_agent_keys(values: _Values) -> list[PKey]:
-    """Return the keys of the agent, read as ssh_config(5) IdentityAgent says."""
-    said = conf.first_value(values, "identityagent", "SSH_AUTH_SOCK")
-    if said == "none":
-        return []
-    if said != "SSH_AUTH_SOCK":
-        os.environ["SSH_AUTH_SOCK"] = os.path.expandvars(said)
-    try:
-        return list(Agent().get_keys())
-    except SSHException:  # it answers nonsense: no keys from there
-        return []
-
-
-def _read_public_half(path: str) -> list[bytes]:
-    """Return the public half of a key file, where it lies beside it."""
-    import base64
-    import binascii
-
-    for name in (path, f"{path}.pub"):
-        try:
-            with open(name, encoding="ascii") as file:
-                words = file.read(65536).split()
-            if len(words) > 1 and not words[0].startswith("-"):
-                return [base64.b64decode(words[1])]
-        except (OSError, ValueError, binascii.Error):
-            continue
-    return []
-
-
-def _load_key(path: str) -> PKey | str | None:
-    """Return the private key, why it cannot be used, or ``None`` if it is not there."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
-        found = os.stat(path)
-        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
-            return f'Load key "{path}": bad permissions'
-        return PKey.from_path(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return f'Load key "{path}": {error.strerror}'
-    except (SSHException, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        # TypeError is how cryptography says that a passphrase is missing.
-        return f'Load key "{path}": {error}'
+    return [one.source.reason for one in results if isinstance(one.source, UnusableKey)]

@@ -34,6 +34,7 @@ from ..base import CallerHooks, Completed, Sink, StdoutTaker
 from ..env import build_ssh_env
 from ..gate import Gate, GateLost, hold_jump_slot, pause_before_next_try
 from ..identity.identity import Identity, check_rundir
+from ..login_secrets import has_login_secrets, read_login_secrets
 from ..openssh.command_lines import choose_connect_seconds
 from ..openssh.handshake import (
     bound_login_seconds,
@@ -73,7 +74,7 @@ def connect_by_fabric(
         TransportError: there is none, and none can be made now.
         SpecError: a person is to be asked; this transport asks nobody.
     """
-    if interactive:
+    if interactive and not has_login_secrets(settings):
         raise SpecError(
             f"{identity.host}: without ssh no connection can stay, and nobody is "
             "asked; each leader makes its own, with a key or the agent"
@@ -204,6 +205,8 @@ def _wait_for_login(
         "login": settings.banner_timeout,
         "keepalive": settings.keepalive_interval,
     }
+    if has_login_secrets(settings):  # over the socket pair, to this one process
+        login_request |= read_login_secrets(settings)._asdict()
     end = time.monotonic() + limit
     try:
         owner.send_line(login_request)

@@ -24,13 +24,17 @@ def build_master_argv(
     log: str,
     *,
     interactive: bool = False,
+    asking: tuple[tuple[str, str], ...] = (),
 ) -> list[str]:
     """Return the command that makes the connection.
+
+    ``asking`` are options with which its ssh, and no jump host's, asks for a secret.
 
     The command line beats ssh_config, which may say anything:
     RemoteCommand, LocalCommand, forwardings, a ControlPath of its own.
     """
-    ours = _common_options(identity, settings, interactive, identity.times) | {
+    ours = _common_options(identity, settings, interactive, identity.times)
+    ours |= dict(asking) | {
         "ControlMaster": "yes",
         "ControlPath": _quote_config_word(_escape_percent(socket)),
         "ControlPersist": str(math.ceil(settings.persist)),

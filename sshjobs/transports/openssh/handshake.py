@@ -24,6 +24,7 @@ from ..gate import (
 )
 from ..identity.identity import Identity
 from ..ssh_errors import clean_words, explain_failed_login
+from .askpass import Asking, lend_login_secrets
 from .command_lines import build_master_argv, choose_connect_seconds
 from .master import LiveMaster, find_usable_master, write_record
 from .shutdown import end_leftovers, prefix_of_logs
@@ -128,7 +129,10 @@ def _log_in(
     """Make one handshake and judge it."""
     hooks.on_wait()
     hooks.before_handshake()
-    status = _run_ssh_until_login(identity, settings, hooks, gate, log, interactive)
+    with lend_login_secrets(identity, settings, log, interactive=interactive) as asking:
+        status = _run_ssh_until_login(
+            identity, settings, hooks, gate, log, interactive, asking
+        )
     return _judge_outcome(identity, settings, hooks, status, log)
 
 
@@ -207,12 +211,20 @@ def _run_ssh_until_login(
     gate: Gate,
     log: str,
     interactive: bool,
+    asking: Asking,
 ) -> int | None:
     """Run ssh until it has authenticated or failed; return its status, if known."""
     limit = _TYPING if interactive else bound_login_seconds(identity, settings)
     path = identity.socket_path(hooks.rundir)
-    argv = build_master_argv(identity, settings, path, log, interactive=interactive)
-    env = build_ssh_env(settings, identity.env, interactive=interactive)
+    argv = build_master_argv(
+        identity,
+        settings,
+        path,
+        log,
+        interactive=interactive,
+        asking=asking.options,
+    )
+    env = build_ssh_env(settings, identity.env, interactive=interactive) | asking.env
     with open_streams_of_ssh(log, False), open_streams_of_ssh(
         _locate_host_words(log), interactive
     ) as fds:
