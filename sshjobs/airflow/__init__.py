@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
     from .operators import SSHJobOperator, SSHSubmitOperator, submit_task
     from .sensor import SSHJobSensor
+    from .ssh_provider import SSHOperator, SSHRemoteJobOperator
     from .triggers import SSHJobTrigger
 
 __all__ = [
     "SSHJobOperator",
     "SSHJobSensor",
     "SSHJobTrigger",
+    "SSHOperator",
+    "SSHRemoteJobOperator",
     "SSHSubmitOperator",
     "submit_task",
 ]
@@ -27,6 +30,8 @@ _MODULES = {
     "SSHJobOperator": "operators",
     "SSHJobSensor": "sensor",
     "SSHJobTrigger": "triggers",
+    "SSHOperator": "ssh_provider",
+    "SSHRemoteJobOperator": "ssh_provider",
     "SSHSubmitOperator": "operators",
     "submit_task": "operators",
 }

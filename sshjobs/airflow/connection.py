@@ -2,7 +2,7 @@
 
 The extras of a connection of type ssh mean to SSHHook (ssh provider 7.0) something
 that ssh has words for: each ``_list_…_options`` reads some of them into options of
-``ssh -o``. A secret that only a person could type is refused, with the way out.
+``ssh -o``. A password and a passphrase go by :mod:`.secret_file`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..errors import SpecError
 from ..model import check_host
+from .secret_file import build_secret_command
 from .versions import AirflowFailException, BaseHook
 
 
@@ -40,14 +42,6 @@ class Target(NamedTuple):
         words.append(os.environ.get("SSHJOBS_SSH_OPTIONS", ""))
         return given | {"SSHJOBS_SSH_OPTIONS": " ".join(words).strip()}
 
-    def build_connect_line(self) -> str:
-        """Return the shell line that makes the connection of these tasks."""
-        given = {
-            name: value for name, value in self.list_environment().items() if value
-        }
-        words = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
-        return " ".join([*words, "sshjobs connect", shlex.quote(self.host)])
-
 
 def read_target(connection: Any, remote_host: str | None = None) -> Target:
     """Say in ssh's words where an Airflow connection of type ssh leads.
@@ -57,8 +51,7 @@ def read_target(connection: Any, remote_host: str | None = None) -> Target:
         remote_host: Takes the place of the connection's host.
 
     Raises:
-        AirflowFailException: it holds a secret that ``ssh`` takes from a person only
-            (a password, a passphrase), or names no host.
+        AirflowFailException: it names no host, or asks for what ssh has no word for.
     """
     extras = dict(connection.extra_dejson)
     host = remote_host or connection.host
@@ -79,41 +72,30 @@ def read_target(connection: Any, remote_host: str | None = None) -> Target:
         options += read(extras)
     given = [(name, extras.get(name)) for name in ("ssh_config", "conn_timeout")]
     settings = [(name, str(value)) for name, value in given if value]
-    found = Target(_check_host_name(host), tuple(options), tuple(settings))
-    return found._replace(notes=_refuse_secrets(connection, extras, found))
+    settings += _list_secrets(connection, extras)
+    key = extras.get("key_file")
+    notes = []
+    if key and not os.path.exists(_expand_path(key)):
+        # It will look like a host that refuses the key.
+        notes.append(f"key_file: there is no {_expand_path(key)} on this worker")
+    host = _check_host_name(host)
+    return Target(host, tuple(options), tuple(settings), tuple(notes))
 
 
-def _refuse_secrets(
-    connection: Any, extras: Mapping[str, Any], found: Target
-) -> tuple[str, ...]:
+def _list_secrets(
+    connection: Any, extras: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield settings that lead to the secrets of a connection.
+
+    A password beside a key is tried as its passphrase, too, as paramiko does.
+    """
     has_key = extras.get("key_file") or extras.get("private_key")
-    if extras.get("private_key_passphrase"):
-        raise AirflowFailException(
-            f"connection {connection.conn_id!r} has a private_key with a passphrase, "
-            "which ssh would have to ask a person for; give it a key without one, or "
-            "load the key into an ssh-agent that the worker sees (SSH_AUTH_SOCK) and "
-            "take private_key out of the connection"
-        )
-    if connection.password and not has_key:
-        raise AirflowFailException(
-            f"connection {connection.conn_id!r} has a password and no key; ssh takes "
-            "passwords from a person only. Give it key_file or private_key; or take "
-            "the password out, and log in once at a terminal of the worker, as the "
-            f"user that runs the tasks, with: {found.build_connect_line()} (the tasks "
-            "ride on that connection as long as it stays)"
-        )
-    return tuple(_remark_on_secrets(connection.password, extras.get("key_file")))
-
-
-def _remark_on_secrets(password: str | None, key_file: Any) -> Iterator[str]:
-    """Yield a remark on each field that will look like a host refusing the key."""
-    if password:
-        yield (
-            "the connection's password is not used: it has a key. If that is the "
-            "passphrase of the key, load the key into an ssh-agent of the worker"
-        )
-    if key_file and not os.path.exists(_expand_path(key_file)):
-        yield f"key_file: there is no {_expand_path(key_file)} on this worker"
+    passphrase = extras.get("private_key_passphrase")
+    passphrase = passphrase or (connection.password if has_key else None)
+    if connection.password:
+        yield "password_command", build_secret_command(connection.password)
+    if passphrase:
+        yield "passphrase_command", build_secret_command(str(passphrase))
 
 
 def _list_key_options(extras: Mapping[str, Any]) -> list[str]:
@@ -247,6 +229,32 @@ def find_target(ssh_conn_id: str | None, remote_host: str | None) -> Target:
     if remote_host:
         return Target(_check_host_name(remote_host))
     raise AirflowFailException("say where to run: ssh_conn_id, remote_host, or both")
+
+
+def read_hook(hook: Any, remote_host: str | None) -> Target:
+    """Say in ssh's words where an SSHHook of the ssh provider (7.0) leads.
+
+    Its own parameters beat those of its connection, as there.
+    """
+    conn_id = getattr(hook, "ssh_conn_id", None)
+    base = BaseHook.get_connection(conn_id) if conn_id else None
+    names = ("key_file", "ciphers", "disabled_algorithms", "conn_timeout")
+    given = {name: getattr(hook, name, None) for name in names}
+    extras = dict(base.extra_dejson) if base else {}
+    extras |= {name: value for name, value in given.items() if value}
+    if not base and getattr(hook, "no_host_key_check", False):
+        extras["no_host_key_check"] = "true"
+    if getattr(hook, "host_proxy_cmd", None):
+        extras["ssh_options"] = [f"ProxyCommand={hook.host_proxy_cmd}"]
+    told = {
+        "conn_id": conn_id or "of ssh_hook",
+        "host": getattr(hook, "remote_host", None) or (base.host if base else None),
+        "port": getattr(hook, "port", None),
+        "login": getattr(hook, "username", None),
+        "password": getattr(hook, "password", None),
+        "extra_dejson": extras,
+    }
+    return read_target(SimpleNamespace(**told), remote_host)
 
 
 def _check_host_name(host: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from .connection import Target
+from .connection import Target, find_target, read_hook
 from .outcome import (
     describe_end,
     describe_unknown_job,
@@ -50,9 +50,16 @@ class DeferredJob:
 
     log: Any
     ssh_conn_id: str | None
+    ssh_hook: Any = None
     remote_host: str | None
     skip_on_exit_code: Container[int]
     cmd_timeout: float | None = None
+
+    def find_host(self) -> Target:
+        """Return where the job goes, or is."""
+        if self.ssh_hook is not None:
+            return read_hook(self.ssh_hook, self.remote_host)
+        return find_target(self.ssh_conn_id, self.remote_host)
 
     def build_trigger(
         self, job: str, where: Target, env: Mapping[str, str], *, cancel_on_kill: bool
@@ -62,16 +69,22 @@ class DeferredJob:
         Of the environment of ``sshjobs`` it is given what the task itself says: it
         looks the connection up where it runs, maybe on another machine.
         """
-        known = dict(os.environ) | where.list_environment()
+        conn_id, host, known = self.ssh_conn_id, self.remote_host, dict(os.environ)
+        if self.ssh_hook is not None:  # an object of this process
+            conn_id, host = None, where.host
+        else:
+            known |= where.list_environment()
         settings = {
             name: value
             for name, value in env.items()
             if name.startswith("SSHJOBS_") and known.get(name) != value
+            # A secret of a hook is in this process, and in no other.
+            and not name.endswith(("_PASSWORD_COMMAND", "_PASSPHRASE_COMMAND"))
         }
         return SSHJobTrigger(
             job=job,
-            ssh_conn_id=self.ssh_conn_id,
-            remote_host=self.remote_host,
+            ssh_conn_id=conn_id,
+            remote_host=host,
             settings=settings,
             cmd_timeout=self.cmd_timeout,
             cancel_on_kill=cancel_on_kill,

@@ -23,11 +23,14 @@ from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from ..settings import BY_NAME
 from .bash_versions import BashOperator
-from .connection import Target, find_target
+from .connection import Target
 from .deferral import WRONG, DeferredJob, find_seconds_left, is_timeout
+from .links import JOB_KEY, SSHJobLink
 from .outcome import (
     describe_end,
+    describe_job,
     is_skip,
     list_left_over_jobs,
     read_record_of,
@@ -37,6 +40,7 @@ from .parameters import (
     SETTINGS,
     check_parameters,
     collect_codes,
+    is_not_set,
     raise_to_least,
     read_default,
 )
@@ -95,6 +99,8 @@ class SSHJobOperator(DeferredJob, BashOperator):
         wait_host: Seconds to wait for a host that cannot be reached.
         max_log_bytes: So much of the job's log comes home; the rest stays on the host.
         cmd_timeout: Seconds without a byte of its log after which the job is ended.
+        ssh_hook: An SSHHook, in place of ``ssh_conn_id``; where it leads is taken.
+        get_pty: Taken for the sake of SSHOperator, and without effect.
         deferrable: Wait in the triggerer, without a worker slot; by default as
             ``[operators] default_deferrable`` says.
         cancel_on_kill: End the job when a person ends its deferred task, or that is
@@ -115,12 +121,13 @@ class SSHJobOperator(DeferredJob, BashOperator):
     template_ext: Sequence[str] = (".sh", ".bash")
     template_fields_renderers = {"command": "bash", "environment": "python"}
     ui_color = "#e4f0e8"
+    operator_extra_links = (SSHJobLink(),)
 
     def __init__(
         self,
         *,
         ssh_conn_id: str | None = None,
-        command: str,
+        command: str | None = None,
         remote_host: str | None = None,
         environment: dict[str, str] | None = None,
         remote_base_dir: str | None = None,
@@ -143,16 +150,21 @@ class SSHJobOperator(DeferredJob, BashOperator):
         login: bool = False,
         wait_host: float | None = None,
         max_log_bytes: int | None = None,
-        cmd_timeout: float | None = None,
+        cmd_timeout: Any = None,
+        ssh_hook: Any = None,
+        get_pty: bool = False,
         deferrable: bool | None = None,
         cancel_on_kill: bool = True,
         xcom: str = "last_line",
         **kwargs: Any,
     ) -> None:
         super().__init__(bash_command="", **kwargs)
+        cmd_timeout = None if is_not_set(cmd_timeout) else cmd_timeout
         given = locals()
         check_parameters(given)
         self.ssh_conn_id = ssh_conn_id
+        self.ssh_hook = ssh_hook
+        self.get_pty = get_pty
         self.command = command
         self.remote_host = remote_host
         self.environment = environment
@@ -176,6 +188,9 @@ class SSHJobOperator(DeferredJob, BashOperator):
     #: The verb of sshjobs that the task runs.
     verb = "run"
 
+    #: Whether the exit status is left as an XCom, as of SSHOperator.
+    pushes_exit_status = False
+
     @cached_property
     def subprocess_hook(self) -> StreamedProcess:
         """Runs ``sshjobs``; BashOperator's ``on_kill`` sends it SIGTERM."""
@@ -192,8 +207,9 @@ class SSHJobOperator(DeferredJob, BashOperator):
             AirflowException: it ended badly otherwise, or could not be run.
         """
         # A DAG that renders to native objects makes a number of what looks like one.
-        self.command, self.key = str(self.command or ""), str(self.key)
-        if not self.command.strip():
+        self.command = command = str(self.command or "")
+        self.key = str(self.key)
+        if not command.strip():
             raise AirflowFailException("the command is empty")
         where = self._find_target()
         env = self._build_env(where, context)
@@ -212,10 +228,13 @@ class SSHJobOperator(DeferredJob, BashOperator):
         ended = self.subprocess_hook.run_line(
             self.bash_command,
             env,
-            self.command,
+            command,
             self.output_encoding,
             silence=self.cmd_timeout,
         )
+        if ended.job:
+            self._push_job(context, ended.job, where)
+        self._push_exit_status(context, ended.status)
         if ended.status or (self.verb == "run" and 0 in self.skip_on_exit_code):
             self._fail_task(ended, env)
         if self.verb != "run":
@@ -234,7 +253,7 @@ class SSHJobOperator(DeferredJob, BashOperator):
         job = ""
         try:
             ended = self.subprocess_hook.run_line(
-                self.bash_command, env, self.command, self.output_encoding
+                self.bash_command, env, str(self.command), self.output_encoding
             )
             if not ended.status and ended.stdout:
                 job = ended.stdout[-1]
@@ -245,6 +264,7 @@ class SSHJobOperator(DeferredJob, BashOperator):
             raise
         if not job:
             self._fail_task(ended, env)
+        self._push_job(context, job, where)
         trigger = self.build_trigger(
             job, where, env, cancel_on_kill=self.cancel_on_kill
         )
@@ -258,6 +278,7 @@ class SSHJobOperator(DeferredJob, BashOperator):
         """End as the job has ended that a trigger tells of."""
         where = self._find_target()
         env = self._build_env(where, context)
+        self._push_exit_status(context, event.get("exit_status"))
         job = self.finish_deferred(event, where, env, self.subprocess_hook)
         return read_xcom(self.xcom, job, env) if self.do_xcom_push else None
 
@@ -276,8 +297,22 @@ class SSHJobOperator(DeferredJob, BashOperator):
         """Return the environment of ``sshjobs``."""
         return dict(self.get_env(context)) | self._list_settings(where)
 
+    def _push_job(self, context: Any, job: str, where: Target) -> None:
+        """Leave the XCom of SSHRemoteJobOperator, which says where the job is."""
+        if self.do_xcom_push:
+            base = self.remote_base_dir or BY_NAME["remote_base_dir"].default
+            told = describe_job(job, where, base)
+            context["ti"].xcom_push(JOB_KEY, told)
+            # Airflow 3 makes the link's own XCom only when the task has ended.
+            if hasattr(SSHJobLink, "xcom_key"):
+                context["ti"].xcom_push(SSHJobLink().xcom_key, told["link"])
+
+    def _push_exit_status(self, context: Any, status: int | None) -> None:
+        if self.pushes_exit_status and self.do_xcom_push and status is not None:
+            context["ti"].xcom_push("ssh_exit", status)
+
     def _find_target(self) -> Target:
-        where = find_target(self.ssh_conn_id, self.remote_host)
+        where = self.find_host()
         for note in where.notes:
             self.log.warning("%s", note)
         if where.options:

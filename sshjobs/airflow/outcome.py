@@ -7,6 +7,8 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from ..states import ACTIVE
+from .connection import Target
+from .links import build_link
 from .process import TAIL_LINES, CommandEnd, ask_sshjobs, read_log
 from .versions import conf
 
@@ -101,6 +103,21 @@ def read_record_of_event(event: Mapping[str, Any]) -> dict[str, Any]:
     names = ("host", "state", "exit_status", "signal", "reason")
     record = {name: event.get(name) for name in names}
     return record | {"id": event["job_id"], "finished_at": event.get("finished_at")}
+
+
+def describe_job(job: str, where: Target, base: str) -> dict[str, str]:
+    """Return the XCom ``ssh_remote_job`` of SSHRemoteJobOperator (ssh provider 7.0)."""
+    folder = f"{base}/jobs/{job}"
+    return {
+        "job_id": job,
+        "host": where.host,
+        "job_dir": folder,
+        "log_file": f"{folder}/log",
+        "exit_code_file": f"{folder}/exit",
+        "pid_file": f"{folder}/run",
+        "remote_os": "posix",
+        "link": build_link(job, where),
+    }
 
 
 def read_last_lines(job: str, env: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -48,6 +49,13 @@ def check_parameters(given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={given[name]!r}: it is one of {words}")
     for name in ("timeout", "cmd_timeout"):
         _check_seconds(name, given[name])
+    if given["get_pty"]:
+        warnings.warn(
+            "get_pty has no effect: sshjobs ends a job with all its processes without "
+            "a terminal, and gives it none",
+            UserWarning,
+            stacklevel=4,
+        )
     _check_environment(given["environment"])
     for name in SETTINGS:
         _check_setting(name, given[name])
@@ -97,6 +105,11 @@ def collect_codes(given: int | Container[int] | None) -> Container[int]:
             f"skip_on_exit_code={given!r}: it is a number, or a list of them"
         )
     return given if isinstance(given, Container) else (given,)
+
+
+def is_not_set(value: Any) -> bool:
+    """Tell whether a value is Airflow's word for a parameter that was not given."""
+    return type(value).__name__ == "ArgNotSet"
 
 
 def read_default() -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from .bash_versions import BashSensor
-from .connection import Target, find_target
+from .connection import Target
 from .deferral import DeferredJob
 from .operators import SKIP_EXIT_CODE
 from .outcome import (
@@ -85,7 +85,7 @@ class SSHJobSensor(DeferredJob, BashSensor):
         now = datetime.now(timezone.utc)
         whole = timedelta(seconds=float(self.timeout))
         left = whole - (now - (context["ti"].start_date or now))
-        where = find_target(self.ssh_conn_id, self.remote_host)
+        where = self.find_host()
         env = self._build_env(where)
         self.defer(
             trigger=self.build_trigger(str(self.job), where, env, cancel_on_kill=False),
@@ -101,7 +101,7 @@ class SSHJobSensor(DeferredJob, BashSensor):
         if event["kind"] == "error" and event["status"] in _ASK_AGAIN:
             self.log.warning("%s", event["message"])
             self._defer(context)
-        where = find_target(self.ssh_conn_id, self.remote_host)
+        where = self.find_host()
         env = self._build_env(where)
         try:
             self.finish_deferred(event, where, env, StreamedProcess())
@@ -133,7 +133,7 @@ class SSHJobSensor(DeferredJob, BashSensor):
             AirflowFailException: it ended badly otherwise, or is not known here.
         """
         self._check_job()
-        where = find_target(self.ssh_conn_id, self.remote_host)
+        where = self.find_host()
         env = self._build_env(where)
         self.bash_command = self._build_line(where.host)
         ended = StreamedProcess().run_line(

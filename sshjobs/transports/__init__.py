@@ -25,7 +25,6 @@ __all__ = [
     "digest_credentials",
     "end_connection",
     "ends_with_leader",
-    "has_login_secrets",
     "open_transport",
     "read_connection_state",
     "resolve_host",
@@ -71,13 +70,6 @@ def digest_credentials(identity: Identity, settings: Settings | None = None) -> 
 
     secrets = "" if settings is None else digest_login_secrets(settings)
     return f"{credentials.digest_credentials(identity)}{secrets}"
-
-
-def has_login_secrets(settings: Settings) -> bool:
-    """Tell whether the settings say where a password or a passphrase is."""
-    from . import login_secrets
-
-    return login_secrets.has_login_secrets(settings)
 
 
 def open_transport(

@@ -7,6 +7,7 @@ import os
 from .. import transports
 from ..errors import TransportError
 from ..rounds import remember_failure
+from ..transports.login_secrets import has_login_secrets
 from .context import Context
 
 
@@ -23,7 +24,7 @@ def connect_host(ctx: Context, host: str) -> transports.ConnState:
                 coordinator.settings,
                 hooks,
                 interactive=os.isatty(0)
-                and not transports.has_login_secrets(coordinator.settings),
+                and not has_login_secrets(coordinator.settings),
             )
         except TransportError as error:
             remember_failure(coordinator.site, error)

@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import re
-import shlex
 import stat
 import subprocess
 import warnings
@@ -263,54 +262,51 @@ def test_the_options_of_the_worker_come_after(monkeypatch: pytest.MonkeyPatch) -
     assert environ["SSHJOBS_SSH_OPTIONS"] == "Port=2 Port=1 Compression=yes"
 
 
-def test_a_password_alone_is_refused_with_the_ways_out() -> None:
-    with pytest.raises(AirflowException) as caught:
-        made(password="s3cret", login="ann")
-    said = str(caught.value)
-    assert "s3cret" not in said
-    for word in ("'c'", "key_file", "sshjobs connect"):
-        assert word in said
+def test_secrets_are_printed_by_a_command_and_stand_nowhere(record: Path) -> None:
+    extra = {"key_file": "/k", "private_key_passphrase": "p4ss ph\"rase'"}
+    target = made(extra, password="s3cret", login="ann")
+    environ = target.list_environment()
+    for name, secret in (
+        ("SSHJOBS_PASSWORD_COMMAND", "s3cret"),
+        ("SSHJOBS_PASSPHRASE_COMMAND", "p4ss ph\"rase'"),
+    ):
+        said = subprocess.run(["sh", "-c", environ[name]], capture_output=True)
+        assert said.stdout.decode() == f"{secret}\n"
+        assert secret not in repr(target) + repr(environ)
+        assert made(extra, password="s3cret", login="ann") == target
+        found = [path for path in record.rglob("*") if path.is_file()]
+        assert not any(secret.encode() in path.read_bytes() for path in found)
+
+
+def test_a_password_beside_a_key_opens_the_key_as_well() -> None:
+    environ = made({"key_file": "/k"}, password="s3cret").list_environment()
+    commands = [environ[f"SSHJOBS_PASS{kind}_COMMAND"] for kind in ("WORD", "PHRASE")]
+    assert commands[0] == commands[1]
+    alone = made(password="s3cret").list_environment()
+    assert "SSHJOBS_PASSPHRASE_COMMAND" not in alone
 
 
 @pytest.mark.skipif(not sshd_path(), reason="no sshd")
-def test_tasks_ride_on_the_connection_that_the_refusal_names() -> None:
+def test_a_private_key_with_a_passphrase_logs_in() -> None:
     with open_folder() as base, Sshd(base, login()) as sshd:
-        sshd.alias = "127.0.0.1"
-        config = sshd.write_client_config()
+        words = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "open it", "-f"]
+        nothing = subprocess.DEVNULL
+        subprocess.run([*words, sshd.key], check=True, stdin=nothing, stdout=nothing)
+        host_key = " ".join((sshd.folder / "host.pub").read_text().split()[:2])
+        extra = {"private_key": sshd.key.read_text(), "host_key": host_key}
         fields = {"host": "127.0.0.1", "port": sshd.port, "login": sshd.user}
-        extra = {"ssh_config": str(config), "compress": False}
-        with pytest.raises(AirflowException) as caught:
-            made(extra, password="s3cret", **fields)
-        line = str(caught.value).partition("with: ")[2].partition(" (")[0]
-        program = shlex.join(process.find_program())
+        bad = made({**extra, "private_key_passphrase": "no"}, **fields)
+        good = made({**extra, "private_key_passphrase": "open it"}, **fields)
         (base / "there").mkdir()
         (base / "there").chmod(0o777)
         there = {**os.environ, "SSHJOBS_REMOTE_BASE_DIR": f"{base}/there/jobs"}
-        person = line.replace("sshjobs connect", f"{program} connect")
-        subprocess.run(["bash", "-c", person], check=True, env=there)
-        target = made(extra, **fields)
-        words = [
-            *process.find_program(),
-            "run",
-            target.host,
-            "--cleanup",
-            "always",
-            "true",
-        ]
-        subprocess.run(words, check=True, env=there | target.list_environment())
-        assert sshd.connections == 1
-        leave = [*process.find_program(), "disconnect", target.host]
-        subprocess.run(leave, check=True, env=there | target.list_environment())
-
-
-def test_a_password_beside_a_key_is_noted() -> None:
-    target = made({"key_file": "/k"}, password="s3cret")
-    assert "ssh-agent" in target.notes[0] and "s3cret" not in repr(target)
-
-
-def test_a_passphrase_is_refused() -> None:
-    with pytest.raises(AirflowException, match="ssh-agent"):
-        made({"private_key": "K", "private_key_passphrase": "p"})
+        run = [*process.find_program(), "run", good.host, "--cleanup", "always", "true"]
+        for target, status in ((bad, 77), (bad, 77), (good, 0)):
+            env = there | target.list_environment()
+            assert subprocess.run(run, env=env).returncode == status
+        assert sshd.connections == 2
+        leave = [*process.find_program(), "disconnect", good.host]
+        subprocess.run(leave, check=True, env=there | good.list_environment())
 
 
 def test_windows_is_refused_when_the_dag_is_read() -> None:

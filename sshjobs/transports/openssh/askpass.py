@@ -90,10 +90,10 @@ def lend_login_secrets(
         with translate_os_errors(folder):
             program = os.path.join(folder, "ask")
             text = _PROGRAM.format(log=quote_text(log), folder=quote_text(folder))
-            _write_file(program, text, 0o700)
+            _write_secret_file(program, text, 0o700)
             for name, value in secrets._asdict().items():
                 if value:
-                    _write_file(os.path.join(folder, name), f"{value}\n", 0o600)
+                    _write_secret_file(os.path.join(folder, name), f"{value}\n", 0o600)
         env = {"SSH_ASKPASS": program, "SSH_ASKPASS_REQUIRE": "force"}
         yield Asking(env, _list_options(identity, secrets))
     finally:
@@ -117,7 +117,7 @@ def _list_options(identity: Identity, secrets: LoginSecrets) -> dict[str, str]:
     }
 
 
-def _write_file(path: str, text: str, mode: int) -> None:
+def _write_secret_file(path: str, text: str, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, mode)
     with os.fdopen(descriptor, "w", errors="surrogateescape") as file:
