@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -335,3 +336,25 @@ def test_what_a_site_prints_beside_the_number_is_no_number(
     mute = made.submit("--", "echo on")
     assert made("wait", job_id, mute).status == 0
     assert made.ok("logs", mute).raw == b"on\n"
+
+
+def test_what_was_handed_over_three_times_runs_once(box: Cli, cluster: Cluster) -> None:
+    """As by an sbatch whose answers were lost; all three are there at one time."""
+    ran = box.base.parent / "ran"
+    job_id = box.submit("--launcher-args", "-H", "--", f"echo x >>{ran}; sleep 1")
+    number = box.job(job_id)["handle"].split(":")[1]
+    script = cluster.run("scontrol", "write", "batch_script", number, "-")
+    for _ in range(2):
+        subprocess.run(
+            ["sbatch", "-J", f"sj-{job_id}", "-o", "/dev/null"],
+            input=script.encode(),
+            cwd=box.base,
+            env=cluster.env,
+            user=box.sshd.user if box.sshd else None,
+            check=True,
+            capture_output=True,
+        )
+    cluster.run("scontrol", "release", number)
+    assert box("wait", job_id).status == 0
+    eventually(lambda: cluster.run("squeue", "-h") == "", "all three are over")
+    assert ran.read_text() == "x\n"
