@@ -55,19 +55,14 @@ def is_final(state: str) -> bool:
     return state in FINAL
 
 
-def end_event(
-    exit_status: int | None, signal: int | None, cause: str, lost: bool = False
-) -> str:
+def end_event(exit_status: int | None, signal: int | None, cause: str) -> str:
     """Name the event of an end.
 
     Args:
         exit_status: The main process's return value, None if it died of a signal.
         signal: The signal's number, None if the process returned.
         cause: ``"cancelled"``, ``"timeout"`` or ``""``, as the runner recorded it.
-        lost: The host has no record of an end and no process either.
     """
-    if lost:
-        return "lost"
     if cause == "cancelled":
         return "cancelled"
     if cause == "timeout":

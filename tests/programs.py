@@ -45,7 +45,7 @@ REQUESTS = {
     "keyed": Request(journal=_AT, starts=_starts(1, "nightly")),
     "poll 1": Request(journal=_AT, checks=_checks(1)),
     "poll 100": Request(journal=_AT, checks=_checks(100)),
-    "kill": Request(journal=_AT, kills=((_IDS[0], True),)),
+    "kill": Request(journal=_AT, kills=(_IDS[0],)),
     "reap": Request(journal=_AT, reaps=(Reap(_IDS[0], 5, 6, "7"),)),
     "logs": Request(journal=_AT, logs=(LogWant(_IDS[0], 0, 65536),)),
     "list": Request(journal=_AT, listing=True),

@@ -66,7 +66,7 @@ def test_a_host_without_a_tool_is_refused_with_that_word(
     """Of anything that is asked, and nothing is done."""
     host = Host(tmp_path, without(tmp_path / "tools", tool))
     start = an_order(b"true")
-    kills, checks = ((start.job_id, True),), (Check(start.job_id, None, ""),)
+    kills, checks = (start.job_id,), (Check(start.job_id, None, ""),)
     logs = (protocol.LogWant(start.job_id, 0, 9),)
     for request in (
         Request(),

@@ -90,7 +90,7 @@ def test_key_is_that_of_ssh(host: str, place: Path, need_sshd: None) -> None:
     settings = Settings(ssh_config=str(config))
     theirs = ssh_config.ask_ssh_for_identity(host, settings)
     ours = fabric_config.read_identity(host, settings)
-    same = "key host target hostname user port jump first_hop proxied config".split()
+    same = "key host target hostname user port jump first_hop config".split()
     for name in (*same, "cacheable", "agents", "env", "times"):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert {path for path, _, _ in ours.files} >= {str(config), str(place)}

@@ -238,11 +238,11 @@ def test_an_end_may_want_its_directory_gone(
 def test_a_job_that_runs_was_not_cancelled_before_it_started(store: Store) -> None:
     """The host has no directory of it: another machine may answer to that name."""
     begin(store)
-    tell(store, protocol.Hello("node", "b", 1.0, ()), STARTED)
-    job = tell(store, protocol.Hello("other", "b", 1.0, ()), protocol.KillMissing(ID))
+    tell(store, protocol.Hello("node", 1.0), STARTED)
+    job = tell(store, protocol.Hello("other", 1.0), protocol.KillMissing(ID))
     assert job is not None
     assert (job.state, job.reason) == (states.RUNNING, "runs on node")
-    job = tell(store, protocol.Hello("node", "b", 1.0, ()), protocol.KillMissing(ID))
+    job = tell(store, protocol.Hello("node", 1.0), protocol.KillMissing(ID))
     assert job is not None and job.state == states.LOST
 
 

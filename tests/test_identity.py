@@ -25,6 +25,15 @@ def test_identity_survives_its_text(caller: TransportCaller) -> None:
     ).is_fresh()
 
 
+def test_identity_of_an_older_record_is_read(caller: TransportCaller) -> None:
+    """Up to schema 4 a flag stood after the first hop: whether a proxy is used."""
+    new = tuple(caller.identity)
+    old = (*new[:8], False, *new[8:])
+    assert transports.Identity.from_bytes(pack(old)) == caller.identity
+    shorter = transports.Identity.from_bytes(pack(old[:15]))
+    assert shorter[:10] == new[:10] and not shorter.is_fresh()
+
+
 def test_identity_is_fresh_until_a_file_changes(
     sshd: Sshd, caller: TransportCaller
 ) -> None:

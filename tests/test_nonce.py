@@ -90,7 +90,7 @@ def serve_all_kinds(run: Callable[[Request], list[protocol.Event]]) -> None:
     run(Request(starts=(an_order(b"echo again", key=key),), listing=True))
     long = an_order(b"sleep 60", kill_grace=0.1)
     run(Request(starts=(long,)))
-    run(Request(kills=((long.job_id, True), (new_job_id(), False))))
+    run(Request(kills=(long.job_id, new_job_id())))
     run(Request(logs=(LogWant(job_id, 0, 100),)))
     run(Request(logs=(LogWant(job_id, 0, 100), LogWant(long.job_id, 0, 100))))
     run(Request(reaps=(protocol.Reap(job_id, 1 << 20),)))

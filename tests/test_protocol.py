@@ -48,7 +48,7 @@ WHOLE = (
     + b"end\n"
 )
 EVENTS: list[protocol.Event] = [
-    protocol.Hello("box", "boot-1", 12.5, ("setsid",)),
+    protocol.Hello("box", 12.5),
     protocol.JournalAt("77", 4096),
     protocol.KillSent(ID),
     protocol.KillMissing(OTHER),
@@ -233,7 +233,7 @@ def test_another_rounds_fence_is_noise() -> None:
 REQUEST = Request(
     base_dir="~/it's here",
     journal=("7", 9),
-    kills=((OTHER, True),),
+    kills=(OTHER,),
     starts=(
         Start(
             ID,

@@ -224,7 +224,7 @@ def test_a_spoilt_record_of_a_job(
     victims.base_is_sound(listed)
     states = {event.job_id: event.state for event in of(protocol.Listed, listed)}
     assert states[good.job_id] == "RUNNING"
-    kills = tuple((job_id, True) for job_id in ended)
+    kills = tuple(ended)
     reaps = tuple(Reap(job_id, 1 << 40) for job_id in ended)
     victims.base_is_sound(bound.serve(Request(kills=kills, reaps=reaps)))
 

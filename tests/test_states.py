@@ -30,22 +30,21 @@ def test_every_final_state_can_be_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "signal", "cause", "lost", "event"),
+    ("status", "signal", "cause", "event"),
     [
-        (0, None, "", False, "completed"),
-        (3, None, "", False, "failed"),
-        (255, None, "", False, "failed"),
-        (None, 9, "", False, "failed"),
-        (0, None, "cancelled", False, "cancelled"),
-        (None, 15, "timeout", False, "timed_out"),
-        (None, None, "", False, "failed"),
-        (None, None, "", True, "lost"),
+        (0, None, "", "completed"),
+        (3, None, "", "failed"),
+        (255, None, "", "failed"),
+        (None, 9, "", "failed"),
+        (0, None, "cancelled", "cancelled"),
+        (None, 15, "timeout", "timed_out"),
+        (None, None, "", "failed"),
     ],
 )
 def test_the_event_of_an_end(
-    status: int | None, signal: int | None, cause: str, lost: bool, event: str
+    status: int | None, signal: int | None, cause: str, event: str
 ) -> None:
-    assert states.end_event(status, signal, cause, lost) == event
+    assert states.end_event(status, signal, cause) == event
 
 
 def test_unknown_words_are_bugs() -> None:

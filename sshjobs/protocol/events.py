@@ -13,12 +13,10 @@ if TYPE_CHECKING:
 
 
 class Hello(Record):
-    """The host answers: its name, its boot, and its clock."""
+    """The host answers: its name and its clock."""
 
     node: str
-    boot_id: str
     now: float
-    features: tuple[str, ...]
 
 
 class JournalAt(Record):

@@ -220,6 +220,13 @@ def read_features(data: bytes) -> tuple[str, ...]:
     return tuple(read_word(data).split(",")) if data != b"-" else ()
 
 
+def make_hello(
+    node: str, _boot_id: str, now: float, _features: tuple[str, ...]
+) -> Hello:
+    """Take what is of use here; the rest of the frame must be readable all the same."""
+    return Hello(node, now)
+
+
 def make_failed(code: str, text: str) -> Failed:
     return Failed(code, text, HINTS_BY_CODE.get(code, ""))
 
@@ -273,7 +280,7 @@ def make_frame_reader(
 
 FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
     b"hello": make_frame_reader(
-        Hello, read_name, read_word, read_instant, read_features
+        make_hello, read_name, read_word, read_instant, read_features
     ),
     b"journal": make_frame_reader(JournalAt, read_token, read_count),
     b"started": make_frame_reader(

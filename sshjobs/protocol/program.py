@@ -154,7 +154,7 @@ def build(request: Request, nonce: str) -> bytes:
     opening = _build_call("sj_open", *place, *spans, runner_hash, *few)
     queues = request.launchers
     runs = bool(request.kills or request.starts or (queues and checks))
-    kills = [job_id for job_id, _ in request.kills]
+    kills = request.kills
     guard = _build_call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
     prologue = guard + (_KEEP if runs else b"") + _UMASK
     groups = _choose_groups(request, runs=runs, asks=bool(checks))

@@ -55,7 +55,7 @@ class Request(Record):
     """All that this machine wants of one host, served in the order of the fields.
 
     ``journal`` is the place up to which the journal was read, None at the first
-    contact. ``kills`` pairs an id with whether its start was ever sent. ``ends`` are
+    contact. ``kills`` are ids of jobs. ``ends`` are
     those of ``starts`` that somebody follows: the host waits a moment for their ends.
     ``forgets`` are jobs that a person knows to be gone. With ``examine`` the host says
     what it is and has, and nothing else of the request is served. ``launchers`` are
@@ -66,7 +66,7 @@ class Request(Record):
 
     base_dir: str = "~/.sshjobs"
     journal: tuple[str, int] | None = None
-    kills: tuple[tuple[str, bool], ...] = ()
+    kills: tuple[str, ...] = ()
     starts: tuple[Start, ...] = ()
     checks: tuple[Check, ...] = ()
     reaps: tuple[Reap, ...] = ()

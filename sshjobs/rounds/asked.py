@@ -62,7 +62,7 @@ class Asked:
         self._wants = {want.job_id: want for want in request.logs}
         self._come: dict[str, int] = {}  # how many bytes of each log
         starts = _ids(request.starts)
-        kills = {job_id for job_id, _ in request.kills}
+        kills = set(request.kills)
         reaps = _ids(request.reaps)
         forgets = _ids(request.forgets)
         self._due_left = _MOST_DUE

@@ -151,7 +151,7 @@ class ReplyBounds(Bounds):
         wanted = (request.starts, request.checks, request.reaps, request.logs)
         ids = [one.job_id for some in wanted for one in some]
         ids += [check.job_id for check in request.forgets]
-        ids += [job_id for job_id, _ in request.kills]
+        ids += request.kills
         things = len(ids)
         self._ids = frozenset(ids)
         homes = (reap.home for reap in request.reaps if reap.home != ANY_LOG)

@@ -31,4 +31,4 @@ def cause_of(row: SiteRow) -> SshJobsError:
 
 def is_permanent(error: TransportError) -> bool:
     """Tell whether another try right now cannot help (a name that does not exist)."""
-    return getattr(error, "permanent", False) or "not known" in error.detail
+    return "not known" in error.detail

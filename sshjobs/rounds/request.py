@@ -84,7 +84,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     request = protocol.Request(
         base_dir=site.settings.remote_base_dir,
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
-        kills=tuple({i.job_id: (i.job_id, True) for i in kills}.values()),
+        kills=tuple(dict.fromkeys(i.job_id for i in kills)),
         starts=tuple(job_requests),
         checks=tuple(
             protocol.Check(job_id, pid, start)

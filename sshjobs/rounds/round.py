@@ -75,34 +75,19 @@ class Round:
 
         Source: sshd_config(5) MaxSessions; docs/reference/wire-format.md.
         """
-        store = self._store
         started_at = self._site.clock()
-        with store.write():
+        with self._store.write():
             expire(self._site, started_at)
             plan, request = collect_request(self._site, self._wish.listing)
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(self._summed(request), nonce)
-        settings, host = self._site.settings, self._site.identity.host
-        reply = protocol.Reply(nonce, host)
+        reply = protocol.Reply(nonce, self._site.identity.host)
         silence = self._site.silence()
-        self._bounds = ReplyBounds(host, settings, request, len(program), silence)
-        sink = ReplySink(
-            reply,
-            Asked(request, host).check,
-            self._store.log_path,
-            self._take,
-            self._beat,
-            self._bounds,
-        )
+        sink = self._make_sink(reply, request, len(program), silence)
         ran = transports.Completed(None, b"", 0)
         try:
-            ran = transport.run(
-                "exec sh",
-                stdin=program,
-                timeout=silence,
-                sink=sink,
-            )
+            ran = transport.run("exec sh", stdin=program, timeout=silence, sink=sink)
         except (errors.SessionRefused, errors.HostUnreachable):
             self._take_back(plan)
             raise
@@ -114,11 +99,31 @@ class Round:
             self._bytes_in = sink.bytes_in
             self._site.unwritten.update(sink.unwritten)
             for job_id in self._apply(plan, reply, started_at, len(program)):
-                store.drop_spec(job_id)
-        store.sweep()  # a leader may have been killed right before that
+                self._store.drop_spec(job_id)
+        self._store.sweep()  # a leader may have been killed right before that
         if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
         self._judge(reply, ran)
+
+    def _make_sink(
+        self,
+        reply: protocol.Reply,
+        request: protocol.Request,
+        sent: int,
+        silence: float,
+    ) -> ReplySink:
+        """Return what takes the reply to a request, within the bounds of that one."""
+        host = self._site.identity.host
+        settings = self._site.settings
+        self._bounds = ReplyBounds(host, settings, request, sent, silence)
+        return ReplySink(
+            reply,
+            Asked(request, host).check,
+            self._store.log_path,
+            self._take,
+            self._beat,
+            self._bounds,
+        )
 
     def _summed(self, request: protocol.Request) -> protocol.Request:
         """Add the sums of logs that may be deleted; no transaction waits for that."""

@@ -24,9 +24,8 @@ def kill_unrecorded(
         TransportError: there is no connection, or it broke.
         ProtocolError: the host answered nonsense.
     """
-    kills = tuple((job_id, True) for job_id in ids)
     base = site.settings.remote_base_dir
-    request = protocol.Request(base_dir=base, kills=kills)
+    request = protocol.Request(base_dir=base, kills=tuple(ids))
     told: list[str] = []
 
     def take(event: protocol.Event) -> None:

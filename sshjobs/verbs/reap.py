@@ -57,8 +57,7 @@ def reap_jobs(
 ) -> HostResults:
     """Bring ended jobs home and delete their directories on the hosts.
 
-    Jobs reaped longer than ``record_ttl`` ago are dropped from this machine's record,
-    whether their host can be asked or not.
+    Jobs reaped longer than ``record_ttl`` ago are dropped from the record as well.
 
     Args:
         criteria: The jobs that are meant; hosts at most: all that have ended there.
@@ -76,8 +75,9 @@ def reap_jobs(
         with own.coordinator_at(site_id) as coordinator:
             ids, strange = _find_ended_jobs(coordinator, before, meant), list[Job]()
             if orphans:
+                notes = results.notes
                 more, strange = _take_up_orphans(
-                    coordinator, older_than, results.notes, dry_run
+                    coordinator, older_than, notes, dry_run
                 )
                 ids = list(dict.fromkeys([*ids, *more]))
         if not dry_run and ids:
@@ -89,16 +89,25 @@ def reap_jobs(
     if not dry_run and criteria.is_open:
         _prune_old_records(ctx, site_ids, results.notes)
     for _, result in work_side_by_side(ctx, site_ids, reap_there):
-        if isinstance(result, SshJobsError):
-            results.errors.append(result)
-            continue
-        results.take_from_record(ctx.store, result[0])
-        results.add_jobs(result[1])
+        _add_result(ctx, results, result)
     results.errors.extend(refused)
     if meant:
         results.notes += _describe_other_jobs(ctx.store, meant, results)
     ctx.store.sweep()
     return results
+
+
+def _add_result(
+    ctx: Context,
+    results: HostResults,
+    result: tuple[list[str], list[Job]] | SshJobsError,
+) -> None:
+    """Add what came of one site: ids of jobs of the record, and jobs of others."""
+    if isinstance(result, SshJobsError):
+        results.errors.append(result)
+    else:
+        results.take_from_record(ctx.store, result[0])
+        results.add_jobs(result[1])
 
 
 def _select_known_jobs(ctx: Context, criteria: Criteria, orphans: bool) -> Selection:

@@ -59,11 +59,11 @@ def _requests(base: str) -> dict[str, Request]:
         "nothing": Request(base),
         "polls": Request(base, checks=checks),
         "logs": Request(base, checks=checks, logs=wants),
-        "kills": Request(base, kills=((KILLED, True), (MISSING, False))),
+        "kills": Request(base, kills=(KILLED, MISSING)),
         "listing": Request(base, listing=True),
         "everything": Request(
             base,
-            kills=((KILLED, True),),
+            kills=(KILLED,),
             starts=second,
             checks=checks,
             logs=wants,
@@ -102,7 +102,7 @@ def write() -> None:
         for name, request in _requests(f"{folder}/base").items():
             (FOLDER / f"{name}.reply").write_bytes(_anonymous(_answer(request)))
             time.sleep(1.0)
-        last = Request(f"{folder}/base", kills=((RUNNING, True), (KILLED, True)))
+        last = Request(f"{folder}/base", kills=(RUNNING, KILLED))
         _answer(last)
         time.sleep(1.5)
 

@@ -149,7 +149,7 @@ class Host:
 
     def kill(self, *ids: str) -> list[protocol.Event]:
         """Ask for the end of jobs."""
-        return self.run(Request(kills=tuple((job_id, True) for job_id in ids)))
+        return self.run(Request(kills=tuple(ids)))
 
     def kill_runner(self, job_id: str) -> None:
         """Kill the runner of a job, if it has said who it is."""

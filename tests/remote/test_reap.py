@@ -30,7 +30,7 @@ def test_kill_of_a_reaped_job_keeps_its_end(any_host: Host) -> None:
     any_host.end(job_id)
     any_host.run(Request(reaps=(Reap(job_id, 0),)))
     for _ in range(2):
-        said = any_host.run(Request(kills=((job_id, True),)))
+        said = any_host.run(Request(kills=(job_id,)))
         assert of(protocol.Ended, said)[0].exit_status == 4
         assert of(protocol.KillSent, said) and not of(protocol.KillMissing, said)
 
@@ -115,7 +115,7 @@ def test_a_listing_names_a_directory_of_somebody_else(host: Host) -> None:
 
 def test_a_tombstone_goes_when_its_time_is_over(host: Host) -> None:
     job_id = new_job_id()
-    host.run(Request(kills=((job_id, False),), gone_ttl=-5.0))
+    host.run(Request(kills=(job_id,), gone_ttl=-5.0))
     (host.base / "gone" / new_job_id()).touch()
     for stamp in host.base.glob("*/swept"):
         stamp.unlink()

@@ -228,7 +228,6 @@ def read_identity(host: str, settings: Settings) -> Identity:
         port=int(first_value(values, "port")),
         jump=jump,
         first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
-        proxied="proxyjump" in values or "proxycommand" in values,
         config=config,
         options=options,
         ssh=ssh,

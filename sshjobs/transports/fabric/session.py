@@ -265,22 +265,13 @@ class Fabric:
         keep_stdin_open: bool = False,
     ) -> Completed:
         """Run one command line on the host; see :class:`~.base.Transport`."""
-
-        beaten_at = [0.0]
-
-        def beat_and_sink(piece: bytes) -> None:
-            now = time.monotonic()
-            if now - beaten_at[0] >= _BEAT:
-                beaten_at[0] = now
-                self._gate.show_beat()
-            sink(piece)
-
+        beating = self._beat_before(sink)
         try:
             session = _Session()
             pump = session.make_pump(
                 lambda: Pump(
                     stdin,
-                    beat_and_sink,
+                    beating,
                     timeout,
                     into=into,
                     keep_stdin_open=keep_stdin_open,
@@ -305,6 +296,19 @@ class Fabric:
             if session.opened:
                 self._hooks.count_event("sessions", 1)
         return self._judge_outcome(session, pump)
+
+    def _beat_before(self, sink: Sink) -> Sink:
+        """Return a sink that shows the beat of the gate before it passes bytes on."""
+        beaten_at = [0.0]
+
+        def beat_and_sink(piece: bytes) -> None:
+            now = time.monotonic()
+            if now - beaten_at[0] >= _BEAT:
+                beaten_at[0] = now
+                self._gate.show_beat()
+            sink(piece)
+
+        return beat_and_sink
 
     def _judge_outcome(self, session: _Session, pump: Pump) -> Completed:
         kind, value = session.said

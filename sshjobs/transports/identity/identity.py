@@ -22,7 +22,7 @@ KEY_LENGTH = 16
 
 #: How many fields an identity has had in each version; all but the last two of them
 #: are what they were.
-_OLDEST = 15
+_OLDEST = 14
 
 
 class Identity(Record):
@@ -48,7 +48,6 @@ class Identity(Record):
     port: int
     jump: str = ""
     first_hop: str = ""
-    proxied: bool = False
     config: str = ""
     options: tuple[str, ...] = ()
     ssh: str = ""
@@ -87,6 +86,9 @@ class Identity(Record):
             values = ()
         if not isinstance(values, tuple) or len(values) < _OLDEST:
             values = ("", "", "", "", "", 0)
+        # Records of schema 4 and before have a flag there: a proxy is on the way.
+        if any(value is True or value is False for value in values[8:9]):
+            values = values[:8] + values[9:]
         whole = len(values) == len(cls._fields)
         found = cls(*values if whole else values[: _OLDEST - 2])
         if any(type(value) is not kind for value, kind in zip(found, _KINDS)):

@@ -234,7 +234,6 @@ def _build_identity(
         port=int(_last_value(values, "port") or 22),
         jump=jump,
         first_hop=f"{jump.split(',')[0]} {config}" if jump else "",
-        proxied=bool(jump) or _last_value(values, "proxycommand") not in ("", "none"),
         config=config,
         options=options,
         ssh=ssh,

@@ -133,7 +133,7 @@ class Records:
         try:
             first = self._say(Request(base, checks=checks, logs=wants), shell, path)
             reaps = (Reap(SPOILT, 7),)
-            kills = ((SPOILT, True),)
+            kills = (SPOILT,)
             again = Request(
                 base, checks=checks, kills=kills, listing=True, reaps=reaps, logs=wants
             )
