@@ -55,7 +55,7 @@ def test_a_timeout_ends_its_job_and_says_how(host: Host, command: bytes) -> None
 
 def test_a_kill_that_was_begun_ends_its_job(host: Host) -> None:
     job_id = host.running(STUBBORN, kill_grace=2.0).job_id
-    host.run(Request(kills=((job_id, True),)))
+    host.run(Request(kills=(job_id,)))
     awk = lose(host)
     wait(lambda: b"end=" in (host.jobs / job_id / "run").read_bytes())
     awk.with_name("lost-awk").rename(awk)

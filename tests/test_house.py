@@ -90,7 +90,10 @@ def test_comments_are_counted_where_processes_race(
 
 def test_the_graph_has_the_modules_of_a_package() -> None:
     graph = import_graph.read_imports()
-    assert graph["sshjobs.__main__"] == {"sshjobs.cli.main"}
+    assert graph["sshjobs.__main__"] == {
+        "sshjobs.cli.main",
+        "sshjobs.startup.finder",
+    }
     assert "sshjobs.transports.openssh" in graph or "sshjobs.transports" in graph
 
 
