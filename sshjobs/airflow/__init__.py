@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
+    from .hook import SSHJobHook
     from .operators import SSHJobOperator, SSHSubmitOperator, submit_task
     from .sensor import SSHJobSensor
     from .ssh_provider import SSHOperator, SSHRemoteJobOperator
     from .triggers import SSHJobTrigger
 
 __all__ = [
+    "SSHJobHook",
     "SSHJobOperator",
     "SSHJobSensor",
     "SSHJobTrigger",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "SSHJobHook": "hook",
     "SSHJobOperator": "operators",
     "SSHJobSensor": "sensor",
     "SSHJobTrigger": "triggers",

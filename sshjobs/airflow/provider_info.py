@@ -25,6 +25,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": list_modules(*operators),
+        "hooks": list_modules("sshjobs.airflow.hook"),
         "sensors": list_modules("sshjobs.airflow.sensor"),
         "triggers": list_modules("sshjobs.airflow.triggers"),
         "extra-links": ["sshjobs.airflow.links.SSHJobLink"],

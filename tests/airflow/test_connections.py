@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.airflow.real import connection as connection_to
 from tests.airflow.real import login, open_folder
 from tests.sshd import Sshd, sshd_path
 
@@ -25,6 +26,7 @@ with warnings.catch_warnings():
 
     from sshjobs import airflow as ours
     from sshjobs.airflow import connection, process
+    from sshjobs.airflow.connection import find_target
 
 
 @pytest.fixture(autouse=True)
@@ -307,6 +309,22 @@ def test_a_private_key_with_a_passphrase_logs_in() -> None:
         assert sshd.connections == 2
         leave = [*process.find_program(), "disconnect", good.host]
         subprocess.run(leave, check=True, env=there | good.list_environment())
+
+
+@pytest.mark.skipif(not sshd_path(), reason="no sshd")
+def test_a_hook_runs_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_folder() as base, Sshd(base, login()) as sshd:
+        (base / "there").mkdir()
+        (base / "there").chmod(0o777)
+        monkeypatch.setenv("AIRFLOW_CONN_TARGET", connection_to(sshd))
+        hook = ours.SSHJobHook("target", remote_base_dir=f"{base}/there/jobs")
+        with hook.get_conn() as host:
+            jobs = host.submit_all(["echo one", "echo two"])
+            assert [job.wait().log() for job in jobs] == [b"one\n", b"two\n"]
+        assert sshd.connections == 1
+        leave = [*process.find_program(), "disconnect", host.name]
+        there = os.environ | find_target("target", None).list_environment()
+        subprocess.run(leave, check=True, env=there)
 
 
 def test_windows_is_refused_when_the_dag_is_read() -> None:
