@@ -50,6 +50,24 @@ def test_an_account_that_is_refused_by_fabric(
 
 
 @needs_pam
+def test_an_account_that_is_refused_without_a_word_through_fabric(
+    rules: tuple[pam.Rules, Cli],
+) -> None:
+    """Once it may be the network; the second time it is the account."""
+    pam_rules, cli = rules
+    cli.env["SSHJOBS_TRANSPORT"] = "fabric"
+    assert cli.sshd is not None
+    pam_rules.say(account="required pam_deny.so")
+    for _ in range(2):
+        ended = cli("run", "box", "--", "true")
+        assert ended.status == 77 and "the account was refused" in ended.err, ended
+    assert cli.sshd.connections == 2 and cli.hosts()["drops"] == 0
+    pam_rules.say()
+    cli.ok("connect", "box")
+    cli.ok("run", "box", "--", "true")
+
+
+@needs_pam
 @pytest.mark.parametrize("kind", ["nologin", "adopt", "deny"])
 def test_an_account_that_is_refused_after_a_good_key(
     rules: tuple[pam.Rules, Cli], place: Path, kind: str

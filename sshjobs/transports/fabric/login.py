@@ -247,7 +247,7 @@ class _Hop:
             lost = _find_lost_connection(error)
             if lost is None:
                 return self._say_denied(_list_reasons(error))
-            error = lost
+            return self._say_cut(lost, self._transport, signed=True)
         return self._say_cut(error, self._transport)
 
     def _say_no_way(self, error: Exception) -> str:
@@ -267,7 +267,9 @@ class _Hop:
             [*reasons, f"{user}@{self._name}: Permission denied (publickey)."]
         )
 
-    def _say_cut(self, error: Exception, transport: Transport) -> str:
+    def _say_cut(
+        self, error: Exception, transport: Transport, *, signed: bool = False
+    ) -> str:
         """Explain in ssh's words that the connection ended before the login did."""
         place = f"{self._name} port {self._port}"
         greeted = bool(transport.remote_version)
@@ -281,8 +283,9 @@ class _Hop:
         if conf.first_value(self.values, "proxycommand") and not greeted:
             return "Connection closed by UNKNOWN port 65535"
         # paramiko signs at once, and a key that is not taken is answered; so a host
-        # that says something and closes has looked at the account (auth2.c, 9.2).
-        took = "Server accepts key: \n" if self._host_words() else ""
+        # that closes then has looked at the account, with a word or without one
+        # (auth2.c, 9.2).
+        took = "Server accepts key: \n" if signed or self._host_words() else ""
         return f"{took}{error}\nConnection closed by {place}"
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import (
+    AccountRefused,
     CommandTimeout,
     ConnectionLost,
     HostUnreachable,
@@ -48,7 +49,7 @@ from ..openssh.session import AGAIN, SESSIONS, OpenSSH
 from ..openssh.shutdown import end_for_unshared_connection, prefix_of_logs
 from ..process import Child, spawn_program
 from ..pump import Pump, Silence
-from ..ssh_errors import explain_failed_login
+from ..ssh_errors import clean_words, explain_failed_login
 
 _MODULE = "sshjobs.transports.fabric.owner"
 
@@ -119,17 +120,31 @@ def _make_under_gate(
     end_for_unshared_connection(identity, settings, ours)
     log = f"{prefix_of_logs(identity, hooks.rundir)}{gate.generation}"
     with hold_jump_slot(ours, identity.first_hop) as inside:
-        inside.on_wait()
-        inside.before_handshake()
-        inside.count_event("handshakes", 1)
-        owner = _Owner(identity, settings, log)
         try:
-            gate.stamp_ssh(owner.child.pid, owner.child.start)
-            _wait_for_login(identity, settings, inside, owner)
-        except BaseException:
-            owner.close()
-            raise
+            owner = _log_in(identity, settings, inside, gate, log)
+        except AccountRefused as error:
+            if error.is_certain:
+                raise
+            # Without a word it may have been the network, once; as with ssh.
+            owner = _log_in(identity, settings, inside, gate, log)
     return Fabric(identity, settings, hooks, gate, owner)
+
+
+def _log_in(
+    identity: Identity, settings: Settings, hooks: CallerHooks, gate: Gate, log: str
+) -> _Owner:
+    """Make one handshake; return the process that owns the connection."""
+    hooks.on_wait()
+    hooks.before_handshake()
+    hooks.count_event("handshakes", 1)
+    owner = _Owner(identity, settings, log)
+    try:
+        gate.stamp_ssh(owner.child.pid, owner.child.start)
+        _wait_for_login(identity, settings, hooks, owner)
+    except BaseException:
+        owner.close()
+        raise
+    return owner
 
 
 class _Owner:
@@ -223,6 +238,8 @@ def _wait_for_login(
     _, text, said = answer if len(answer) == 3 else ("", "", "")
     text = f"{read_end_of_log(owner.log)}{text}"
     error = explain_failed_login(identity.host, text, owner.child.status, said)
+    if isinstance(error, AccountRefused):
+        error.is_certain = bool(clean_words(said))
     if isinstance(error, Throttled):
         hooks.count_event("drops", 1)
     raise error
