@@ -6,7 +6,9 @@ import os
 import pwd
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,11 @@ def place() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="sj", dir="/tmp"))
     folder.chmod(0o755)
     yield folder
+    for _ in range(5):  # a job that has just been told to end may still write
+        with suppress(OSError):
+            shutil.rmtree(folder)
+            return
+        time.sleep(0.2)
     shutil.rmtree(folder)
 
 

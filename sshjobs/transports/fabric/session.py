@@ -25,6 +25,7 @@ from ...errors import (
     HostUnreachable,
     SessionRefused,
     SpecError,
+    SshJobsError,
     Throttled,
     TransportError,
     of_system,
@@ -232,8 +233,14 @@ def _wait_for_login(
         if time.monotonic() >= end:
             raise make_late_login_error(identity, limit, read_end_of_log(owner.log))
     hooks.on_wait()
-    if answer[:1] == ["open"]:
-        return
+    if answer[:1] != ["open"]:
+        raise _explain_answer(identity, hooks, owner, answer)
+
+
+def _explain_answer(
+    identity: Identity, hooks: CallerHooks, owner: _Owner, answer: list[Any]
+) -> SshJobsError:
+    """Return the error of a login that came to nothing."""
     owner.child.wait(1.0)
     _, text, said = answer if len(answer) == 3 else ("", "", "")
     text = f"{read_end_of_log(owner.log)}{text}"
@@ -242,7 +249,7 @@ def _wait_for_login(
         error.is_certain = bool(clean_words(said))
     if isinstance(error, Throttled):
         hooks.count_event("drops", 1)
-    raise error
+    return error
 
 
 class Fabric:
