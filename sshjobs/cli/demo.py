@@ -36,16 +36,25 @@ _SLOWEST = 4
 
 #: What sees to the end of a demonstration that was killed: its standard input ends
 #: then, and its directory is still there. The commands that it had started get some
-#: seconds.
+#: seconds; a round of theirs that goes on makes directories anew, so that the place
+#: must have been empty for some looks.
 _GUARD = """
 cat >/dev/null
 [ -d "$0" ] || exit 0
 sleep 5
-for socket in "$0"/record/run/s.*; do
-    ssh -F "$0/ssh_config" -S "$socket" -O exit demo
+looks=0 empty=0
+while [ $empty -lt 5 ] && [ $looks -lt 120 ]; do
+    looks=$((looks + 1)) empty=$((empty + 1))
+    if [ -d "$0" ]; then
+        empty=0
+        for socket in "$0"/record/run/s.*; do
+            ssh -F "$0/ssh_config" -S "$socket" -O exit demo
+        done
+        [ -f "$0/sshd.pid" ] && kill "$(cat "$0/sshd.pid")"
+        rm -rf -- "$0"
+    fi
+    sleep 1
 done
-kill "$(cat "$0/sshd.pid")"
-rm -rf -- "$0" || { sleep 1; rm -rf -- "$0"; }
 """
 
 
