@@ -86,7 +86,9 @@ def test(
         if not _run(context, f"python -m tests.pythons{_selected(only)}"):
             raise Exit(code=1)
         return
-    line = "python -m pytest -n auto --dist loadfile"
+    line = (
+        f"python -m pytest -n {_count_workers()} --dist loadfile --no-loadscope-reorder"
+    )
     if not all:
         line += ' -m "not slow"'
     if only:
@@ -98,6 +100,11 @@ def test(
         good = _run(context, "python -m tests.pythons --quick")
     if not good:
         raise Exit(code=1)
+
+
+def _count_workers() -> int:
+    """Return how many tests run side by side: they mostly wait for hosts."""
+    return 2 * len(os.sched_getaffinity(0)) if sys.platform == "linux" else 2
 
 
 def _selected(only: str) -> str:

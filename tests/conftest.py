@@ -20,6 +20,16 @@ from tests.remote.host import any_host, host, paths, small_disk  # noqa: F401
 from tests.sshd import Sshd, sshd_path
 from tests.transport_caller import TransportCaller
 
+#: Modules with tests that take long: begun first, so that none of them is the last to
+#: run, alone. Within a module, and among the others, the order stays.
+LONG = ("test_demo", "test_crashes", "test_fuzz", "test_lying_server", "test_steps")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that take long; xdist gives out whole modules in order."""
+    ranks = {name: rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(autouse=True, scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

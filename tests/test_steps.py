@@ -102,18 +102,35 @@ class Case:
         self.at_rest()
 
 
-@pytest.mark.parametrize("what", [Case.is_killed, Case.loses_its_runner])
-def test_every_line(what: Callable[[Case], None], tmp_path: Path) -> None:
+#: What may happen meanwhile.
+EVENTS: list[Callable[[Case], None]] = [Case.is_killed, Case.loses_its_runner]
+
+
+def check_lines(home: Path, choose: Callable[[int], Callable[[Case], None]]) -> None:
+    """Have the runner be slow at each line, and something happen meanwhile."""
     found = places()
     assert len(found) > 40
-    cases = [Case(tmp_path / str(at), *place) for at, place in enumerate(found)]
+    cases = [Case(home / str(at), *place) for at, place in enumerate(found)]
+    events = [choose(at) for at in range(len(found))]
     try:
         with ThreadPoolExecutor(6) as pool:
-            errors = list(pool.map(lambda case: _error_of(what, case), cases))
+            errors = list(pool.map(_error_of, events, cases))
     finally:
         for case in cases:
             end_all(case.host)
     assert [error for error in errors if error] == []
+
+
+def test_at_each_line_one_thing_or_the_other_may_happen(tmp_path: Path) -> None:
+    check_lines(tmp_path, lambda at: EVENTS[at % len(EVENTS)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
+def test_at_each_line_each_thing_may_happen(
+    event: Callable[[Case], None], tmp_path: Path
+) -> None:
+    check_lines(tmp_path, lambda at: event)
 
 
 def _error_of(what: Callable[[Case], None], case: Case) -> tuple[object, ...]:
