@@ -101,7 +101,10 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 @pytest.fixture
 def reader(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Reader]:
     home = place / "there"
-    sshd = new_sshd(SetEnv=f"HOME={home} PATH={home}/bin:/usr/bin:/bin")
+    sshd = new_sshd(
+        SetEnv=f"HOME={home} PATH={home}/bin:/usr/bin:/bin",
+        Subsystem=f"sftp internal-sftp -d {home}",
+    )
     made = Reader(place, sshd)
     yield made
     made.types("sshjobs disconnect gpu1")
@@ -215,6 +218,38 @@ def test_how_to_have_the_host_tidy_up(reader: Reader) -> None:
     page = (TOP / "docs/how-to/cron.md").read_text("utf-8")
     [command] = re.findall(r"`(sshjobs reap --tmpfiles [^`]*)`", page)
     assert reader.types(command) in blocks("docs/how-to/cron.md", "text")
+
+
+def test_how_to_have_other_programs_on_the_connection(
+    reader: Reader, place: Path
+) -> None:
+    # sshd starts a session in the home that the account has, not in the reader's.
+    there = f"gpu1:{reader.there}/"
+    lines = [
+        text.replace("gpu1:", there) for text in blocks("docs/how-to/other-programs.md")
+    ]
+    for name in ("results", "bin"):
+        (reader.home / name).mkdir(exist_ok=True)
+    (reader.home / "results/table.csv").write_text("1,2\n")
+    for name in ("sshjobs", "sshjobs-ssh"):  # as they are installed
+        shutil.copy(TOP / "sshjobs/script" / name, reader.home / "bin")
+    script = f'#!/bin/sh\nexec {sys.executable} -m sshjobs "$@"\n'
+    (reader.home / "bin/sshjobs").write_text(script)
+    project = reader.there / "tool.git"
+    reader.types(
+        f"git init -q {project}; git -C {project} -c user.name=a -c user.email=a@b "
+        "commit -q --allow-empty -m x"
+    )
+    login = pwd.getpwnam(reader.sshd.user)
+    for path in (project, *project.rglob("*")):
+        os.chown(path, login.pw_uid, login.pw_gid)
+    assert " up " in reader.types(lines[0])
+    assert (reader.home / "back/table.csv").read_text() == "1,2\n"
+    reader.types(lines[1])
+    assert (reader.home / "tool/.git").exists()
+    reader.types(lines[2])
+    assert (reader.home / "table2.csv").read_text() == "1,2\n"
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
 
 
 def test_how_to_use_python(reader: Reader, place: Path) -> None:

@@ -378,6 +378,25 @@ def handle_doctor(ctx: Context, values: Values) -> int:
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 
+def carry_out_ssh(words: list[str]) -> int:
+    """Carry out ``sshjobs ssh``, whose words are those of ssh; return its status."""
+    from .ride_words import read_ride
+
+    try:
+        values = read_ride(words)
+    except errors.SpecError as error:
+        print_error(str(error))
+        return error.exit_status
+    return carry_out_verb("ssh", values)
+
+
+def handle_ssh(ctx: Context, values: Values) -> int:
+    from ..verbs.ride import ride_along
+
+    command = values.get("command") or ()
+    return ride_along(ctx, values["host"], values.get("options") or (), command)
+
+
 def _find_handler(verb: str) -> Callable[[Context, Values], int]:
     """Return the function that carries out a verb."""
     if verb in ("status", "list", "show"):
@@ -399,4 +418,5 @@ _HANDLERS: dict[str, Callable[[Context, Values], int]] = {
     "disconnect": handle_disconnect,
     "hosts": handle_hosts,
     "doctor": handle_doctor,
+    "ssh": handle_ssh,
 }

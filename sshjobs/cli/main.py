@@ -55,6 +55,10 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
         words = ["status"]
     if words[0] in manual.BY_NAME:
         verb = manual.BY_NAME[words[0]]
+        if verb.name == "ssh" and not {"-h", "--help"} & set(words[1:2]):
+            from .handlers import carry_out_ssh
+
+            return carry_out_ssh(words[1:])
         values = read_arguments(verb, words[1:])
         if verb.name == "demo":
             from .demo import main as demo

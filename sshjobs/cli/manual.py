@@ -416,6 +416,16 @@ counts, reaps, and removes all that it made. Your own jobs, record and
     ("sshjobs demo",),
 )
 
+_SSH = Verb(
+    "ssh",
+    """Run ssh over the one connection; for rsync -e, GIT_SSH_COMMAND and people.
+
+It takes the words of ssh, and never dials by itself. scp -S, sftp -S and Ansible's
+ssh_executable want the path of sshjobs-ssh, which stands beside sshjobs.""",
+    (HOST, COMMAND, *SSH),
+    ("sshjobs ssh gpu1 uptime",),
+)
+
 VERBS = (
     _SUBMIT,
     _RUN,
@@ -431,6 +441,7 @@ VERBS = (
     _DISCONNECT,
     _HOSTS,
     _DOCTOR,
+    _SSH,
     _DEMO,
 )
 

@@ -137,3 +137,19 @@ def build_jump_command(
     argv += ["-p", str(hop.port)] if hop.port else []
     quoted = " ".join(quote_text(_escape_percent(word)) for word in argv)
     return f"{quoted} -W '[%h]:%p' -- {quote_text(_escape_percent(hop.name))}"
+
+
+def build_rider_argv(
+    identity: Identity, socket: str, log: str, options: list[str]
+) -> list[str]:
+    """Return the ssh of somebody who rides along, up to the host.
+
+    A mux client that finds no master or no free session dials by itself (OpenSSH 5.4 to
+    10.5, ssh.c); a proxy that always fails leaves it only the socket. The first value
+    that ssh is told counts, so that no option of the caller's undoes that.
+    """
+    path = _quote_config_word(_escape_percent(socket))
+    argv = [identity.ssh, *_name_config(identity), "-E", log]
+    for option in ("ControlMaster=no", "ProxyCommand=false", f"ControlPath={path}"):
+        argv += ["-o", option]
+    return [*argv, *options, "--"]
