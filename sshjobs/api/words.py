@@ -61,14 +61,14 @@ def build_job_request(
             (name, _encode_word(value, f"env[{name!r}]")) for name, value in env.items()
         ),
         cwd="" if cwd is None else _encode_word(cwd, "cwd").decode(*_STRAY),
-        timeout=_read_timeout(options.get("timeout")),
+        timeout=_convert_timeout(options.get("timeout")),
         shell=choose_shell(shell or "", login, settings.shell_startup),
         stdin=None if stdin is None else _read_stdin(stdin),
         kill_grace=settings.kill_grace,
         launcher=choose_launcher(options.get("launcher"), settings),
         launcher_args=split_launcher_args(
             options.get("launcher"),
-            _read_launcher_args(options.get("launcher_args")),
+            _join_launcher_args(options.get("launcher_args")),
             settings,
         ),
     )
@@ -139,7 +139,7 @@ def _encode_word(word: object, what: str) -> bytes:
         raise SpecError(text) from error
 
 
-def _read_timeout(timeout: object) -> float | None:
+def _convert_timeout(timeout: object) -> float | None:
     if isinstance(timeout, timedelta):
         return timeout.total_seconds()
     if isinstance(timeout, str):
@@ -151,7 +151,7 @@ def _read_timeout(timeout: object) -> float | None:
     return timeout
 
 
-def _read_launcher_args(given: object) -> str | None:
+def _join_launcher_args(given: object) -> str | None:
     """Return options as one text, of a text or a list of words."""
     if isinstance(given, (list, tuple)):
         words = [_encode_word(word, "a word of launcher_args") for word in given]

@@ -66,7 +66,7 @@ def ride_along(
         while True:
             _ensure_connection(coordinator)
             with _Turn(coordinator, ctx, since) as turn:
-                status, said = _run_ssh(coordinator, options, command)
+                status, said = _run_rider(coordinator, options, command)
                 if "Session open refused by peer" in said:
                     if (
                         not turn.learn()
@@ -161,7 +161,7 @@ class _Turn:
         return others
 
 
-def _run_ssh(
+def _run_rider(
     coordinator: Coordinator, options: Sequence[str], command: Sequence[str]
 ) -> tuple[int, str]:
     """Run one ssh on the socket; return its status and its own words."""
@@ -184,11 +184,11 @@ def _run_ssh(
     finally:
         for number, before in old.items():
             signal.signal(number, before)
-        said = _take_log(log)
+        said = _read_rider_log(log)
     return (status if status >= 0 else 128 - status), said
 
 
-def _take_log(log: str) -> str:
+def _read_rider_log(log: str) -> str:
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
             said = file.read()
