@@ -183,6 +183,7 @@ def docs(context: Context, check: bool = False, html: bool = False) -> None:
         "only": "one workload: see python -m tests.bench --help",
         "quick": "small numbers, one repetition: to see that all of it works",
         "times": "what medians are of",
+        "compare": "a revision: only what a start costs in it and in this tree",
         "airflow_python": "an interpreter with apache-airflow-providers-ssh 7.0.1",
         "peers_python": "an interpreter with fabric, parallel-ssh and asyncssh",
     },
@@ -193,13 +194,15 @@ def bench(
     only: str = "",
     quick: bool = False,
     times: int = 5,
+    compare: str = "",
     airflow_python: str = "",
     peers_python: str = "",
 ) -> None:
     """Measure sshjobs and its peers on one sshd; write docs/benchmarks.md."""
     line = f"python -m tests.bench --times {times}"
     line += f" --only {only}" if only else ""
-    line += "" if only or quick else " --out docs/benchmarks.md"
+    line += "" if only or quick or compare else " --out docs/benchmarks.md"
+    line += f" --compare {compare}" if compare else ""
     line += " --quick" if quick else ""
     line += f" --airflow-python {airflow_python}" if airflow_python else ""
     line += f" --peers-python {peers_python}" if peers_python else ""

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench import picture, report
+from tests.bench.compare import compare_revision
 from tests.bench.ground import ROOT, Broken, Ground, versions
 from tests.bench.workloads import WORKLOADS
 from tests.sshd import sshd_path
@@ -32,6 +33,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(WORKLOADS))
     parser.add_argument("--quick", action="store_true", help="small numbers, once")
+    parser.add_argument("--compare", metavar="REV", help="a start, against a revision")
     parser.add_argument("--times", type=int, default=5, help="what medians are of")
     parser.add_argument("--out", type=Path, help="write this page, and an SVG by it")
     parser.add_argument(
@@ -87,6 +89,8 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _told_to_end)
     folder = Path(tempfile.mkdtemp(prefix="sb", dir="/tmp"))
     folder.chmod(0o755)
+    if options.compare:
+        return _compare(options, folder)
     about = _about(options)
     found = report.Results()
     ground: Ground | None = None
@@ -103,6 +107,17 @@ def main(words: Sequence[str] | None = None) -> int:
             ground.close()
         shutil.rmtree(folder, ignore_errors=True)
     _show(found, about + ground.notes, options.out)
+    return 0
+
+
+def _compare(options: argparse.Namespace, folder: Path) -> int:
+    """Print what a start costs in a revision and in this tree."""
+    times = 3 if options.quick else max(20, options.times)
+    try:
+        for line in compare_revision(folder, _login(), options.compare, times):
+            print(line)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
