@@ -223,7 +223,7 @@ class Airflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        eventually(self._healthy, 120)
+        eventually(self._healthy, 300)
 
     def _healthy(self) -> bool:
         with contextlib.suppress(OSError, ValueError):
