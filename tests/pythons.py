@@ -151,7 +151,8 @@ def main() -> int:
         print("\n".join(f"{python.name} {python.path}" for python in pythons))
         return 0
     marks = "quick and not slow" if values.quick else "not slow"
-    words = ["-q", "-n", "auto", "--dist", "loadfile", "-m", marks, *values.words]
+    workers = str(2 * (os.cpu_count() or 1))  # as inv test has it
+    words = ["-q", "-n", workers, "--dist", "loadfile", "-m", marks, *values.words]
     wanted = chosen(pythons, quick=values.quick)
     bad = [p.name for p in wanted if not _run(p, words, oldest=p == pythons[0])]
     print(f"Pythons: {', '.join(p.name for p in wanted) or 'no other'}; failed: {bad}")
