@@ -60,7 +60,7 @@ def _weighed(cli: Cli, *words: object) -> list[str]:
         text=True,
     )
     *said, rss = process.stderr.split()
-    assert (process.returncode, said) == (0, [])
+    assert process.returncode == 0 and "sshjobs:" == (said or ["sshjobs:"])[0]
     assert int(rss) < 60_000
     return process.stdout.split()
 

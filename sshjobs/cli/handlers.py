@@ -8,16 +8,19 @@ to standard output, everything for people to standard error.
 from __future__ import annotations
 
 import os
-import stat
 import sys
 
-from .. import errors, states
+from .. import errors
 from ..errors import SshJobsError
-from ..model import Job, printable
-from ..startup.contexts import closing, contextmanager
+from ..model import printable
+from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING
+from ..startup.stdlib import signal
 from ..verbs.context import Context
 from .output import (
+    EVERY,
+    FIRST,
+    LIVE_LINE,
     build_job_printer,
     format_json,
     mute_stdout,
@@ -27,10 +30,8 @@ from .output import (
     print_line,
     report_error_with_ids,
     report_host_errors,
-    report_missing_bytes,
     report_os_error,
     warn_of_other_command,
-    write_to_stdout,
 )
 from .selections import (
     build_confirmation,
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from ..verbs.submit import JobRequest, Submitted
+    from ..verbs.submit import JobRequest
+    from .progress import Progress
 
     Values = Mapping[str, Any]
 
@@ -62,9 +64,14 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
     try:
         ctx = Context(flags=_build_settings_flags(values))
         ctx.say = print_error
+        end_telling = _tell_waits(ctx, verb)
         try:
             return _find_handler(verb)(ctx, values)
+        except (KeyboardInterrupt, errors.Interrupted) as interrupt:
+            end_telling()
+            return _report_interrupt(ctx, verb, values, interrupt)
         finally:
+            end_telling()
             if not last:
                 ctx.close()
             sys.stdout.flush()
@@ -80,8 +87,56 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
         return report_os_error(error)
     except KeyboardInterrupt:
         return 130
-    except errors.Interrupted as interrupted:
-        return 128 + interrupted.signum
+
+
+def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
+    """Have a verb say what it waits for, from :data:`FIRST` on; return what ends that.
+
+    Nothing is told where the timer or its signal serve something else (a program that
+    calls us as an Invoke task), or in a thread.
+    """
+    told: list[Progress] = []
+
+    def tick(_signum: int, _frame: object) -> None:
+        try:
+            if not told:
+                from .progress import Progress
+
+                told.append(Progress(ctx, verb))
+            told[0].tick()
+        except (OSError, ImportError):  # nobody reads it; or in the middle of an import
+            return
+
+    def end() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        LIVE_LINE.draw("")
+
+    return end if _start_timer(tick) else lambda: None
+
+
+def _start_timer(tick: Callable[[int, object], None]) -> bool:
+    """Have a function called now and then, if the timer is free; tell whether it is."""
+    is_taken = signal.getitimer(signal.ITIMER_REAL)[0] > 0.0
+    if is_taken or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL:
+        return False
+    try:
+        signal.signal(signal.SIGALRM, tick)
+    except ValueError:  # signals are for the main thread
+        return False
+    signal.setitimer(signal.ITIMER_REAL, FIRST, EVERY)
+    return True
+
+
+def _report_interrupt(
+    ctx: Context, verb: str, values: Values, interrupt: BaseException
+) -> int:
+    """Say what an interrupted call leaves, unless its handler has."""
+    if not ctx.is_left_told:
+        from .interrupts import explain_interrupt
+
+        print_error(explain_interrupt(ctx, verb, values))
+    return 128 + int(getattr(interrupt, "signum", signal.SIGINT))
 
 
 #: What is text on the host, or a name that others ask by.
@@ -142,7 +197,7 @@ def _submit_each_request(ctx: Context, values: Values) -> int:
     from ..verbs.submit import submit_each_job
     from .job_requests import read_job_requests
 
-    status = count = 0
+    status = count = there = refused = 0
     job_requests = read_job_requests(ctx, values)
 
     def counted() -> Iterator[JobRequest]:
@@ -157,56 +212,26 @@ def _submit_each_request(ctx: Context, values: Values) -> int:
                 which = f"job {number} of {count}: " if count > 1 else ""
                 print_error(f"{which}{done.error}")
                 status = status or done.error.exit_status
+                refused += 1
                 print_failed_line(values, count, done.error)
                 continue
             assert done.job is not None
+            there += done.was_there
             warn_of_other_command(done)
             print_line(
                 format_json(done.job.public()) if values.get("json") else done.job.id
             )
+    if values.get("from") or there:
+        print_error(_describe_batch(count - there - refused, there, refused))
     return status
 
 
-def handle_run(ctx: Context, values: Values) -> int:
-    from ..verbs.run import exit_status_of, run_job
-    from .job_requests import read_one_job_request
-
-    job_request = read_one_job_request(ctx, values)
-    started: list[Job] = []
-
-    def on_start(done: Submitted) -> None:
-        assert done.job is not None
-        started.append(done.job)
-        warn_of_other_command(done)
-        print_line(done.job.id, sys.stderr)
-
-    detach = bool(values.get("detach_on_signal"))
-    host = values["host"]
-    with _saying_that_it_goes_on(started, detach):
-        job = run_job(
-            ctx, host, job_request, write_to_stdout, on_start, detach_on_signal=detach
-        )
-    report_missing_bytes(job)
-    if values.get("json"):
-        print_line(format_json(job.public()), sys.stderr)
-    elif job.state != states.COMPLETED:
-        from ..display.text import format_job_line
-
-        print_error(format_job_line(job))
-    return exit_status_of(job)
-
-
-@contextmanager
-def _saying_that_it_goes_on(started: list[Job], detach: bool) -> Iterator[None]:
-    """Say of a job that was left how it is taken up again."""
-    try:
-        yield
-    except (SshJobsError, errors.Interrupted) as error:
-        told = detach if isinstance(error, errors.Interrupted) else True
-        for job in started if told and not isinstance(error, errors.JobError) else ():
-            follow = f"sshjobs logs {job.id} --follow"
-            print_error(f"job {job.id} goes on. To follow it:\n{follow}")
-        raise
+def _describe_batch(started: int, there: int, refused: int) -> str:
+    """Return how many jobs of a batch are new, and how many are not."""
+    text = f"{started} started"
+    if there:
+        text += f", {there} {'was' if there == 1 else 'were'} there already"
+    return f"{text}, {refused} refused" if refused else text
 
 
 def handle_poll(ctx: Context, values: Values) -> int:
@@ -229,61 +254,6 @@ def handle_poll(ctx: Context, values: Values) -> int:
     if sensor and status != errors.AuthenticationError.exit_status:
         return 75 if status or results.any_active() else 0
     return status
-
-
-def handle_wait(ctx: Context, values: Values) -> int:
-    from ..verbs.wait import wait_for_jobs
-
-    criteria = read_criteria_flags(values)
-    results = wait_for_jobs(
-        ctx,
-        criteria,
-        timeout=values.get("timeout"),
-        show=build_job_printer(values),
-    )
-    note_if_none_is_active(criteria, results)
-    status = report_host_errors(results)
-    if status:
-        return status
-    if results.any_active():
-        return 75
-    return 1 if results.any_bad() else 0
-
-
-def handle_logs(ctx: Context, values: Values) -> int:
-    from ..verbs.selection import select_jobs
-
-    found = select_jobs(ctx, read_criteria_flags(values, must_say="logs"))
-    ids = [job_id for jobs in found.every.values() for job_id in jobs]
-    status = 0
-    for number, job_id in enumerate(ids):
-        job = ctx.store.job(job_id)
-        if job is None:
-            raise errors.JobNotFound(job_id, "is no longer in this machine's record")
-        if len(ids) > 1:
-            name = printable(job.name or job.key)
-            title = f"==> {job.id} {name}".rstrip() + " <==\n"
-            write_to_stdout(("\n" * bool(number) + title).encode())
-        status = _copy_one_log(ctx, values, job) or status
-    return status
-
-
-def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
-    from ..verbs.logs import copy_log
-
-    job = copy_log(
-        ctx,
-        job,
-        write_to_stdout,
-        follow=bool(values.get("follow")),
-        offset=values.get("offset") or 0,
-        tail=values.get("tail"),
-        whole=bool(values.get("whole")),
-        file=1 if stat.S_ISREG(os.fstat(1).st_mode) else -1,
-    )
-    if values.get("json"):
-        print_line(format_json(job.public()), sys.stderr)
-    return report_missing_bytes(job)
 
 
 def handle_kill(ctx: Context, values: Values) -> int:
@@ -403,15 +373,16 @@ def _find_handler(verb: str) -> Callable[[Context, Values], int]:
         from . import overview
 
         return getattr(overview, f"handle_{verb}")  # type: ignore[no-any-return]
+    if verb in ("run", "wait", "logs"):
+        from . import staying
+
+        return staying.HANDLERS[verb]
     return _HANDLERS[verb]
 
 
 _HANDLERS: dict[str, Callable[[Context, Values], int]] = {
     "submit": handle_submit,
-    "run": handle_run,
     "poll": handle_poll,
-    "wait": handle_wait,
-    "logs": handle_logs,
     "kill": handle_kill,
     "reap": handle_reap,
     "connect": handle_connect,

@@ -91,8 +91,9 @@ this command ends as the job did.
 
 {_HOST_FORMS}
 
-Ctrl-C and SIGTERM cancel the job (not with --detach-on-signal). SIGHUP and a
-standard output that is closed leave it running; sshjobs logs JOB --follow
+Ctrl-C and SIGTERM cancel the job (not with --detach-on-signal), and its log goes
+on until it has ended; a second one leaves that to the host. SIGHUP and a standard
+output that is closed leave it running; sshjobs logs JOB --follow
 takes it up again.
 
 Ends with the job's own exit status: 128+N after signal N, 124 after --timeout,

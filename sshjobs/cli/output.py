@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
@@ -18,6 +19,75 @@ if TYPE_CHECKING:
     from ..verbs.submit import Submitted
 
     Values = Mapping[str, Any]
+
+
+#: Seconds of waiting before a word is said of it, and between two looks.
+FIRST = 1.4
+EVERY = 0.5
+
+
+class LiveLine:
+    """The last line of a terminal, written anew while a verb waits.
+
+    Whatever else is printed goes through :meth:`__enter__`, which takes the line away
+    first. A signal's handler draws, so that it must not wait for a lock: if somebody
+    prints at that instant it leaves the line to the next tick.
+    """
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._is_drawn = False
+        self.is_wanted = True  # not while a log's bytes go to the same terminal
+        self.is_mid_line = False  # the last byte of such a log ended no line
+
+    def is_possible(self) -> bool:
+        """Tell whether standard error is a terminal that can move its cursor."""
+        dumb = os.environ.get("TERM", "dumb") == "dumb"
+        return self.is_wanted and not dumb and os.isatty(2)
+
+    def draw(self, text: str) -> None:
+        """Show a text in place of the one before, cut to the terminal's width."""
+        if not self._lock.acquire(False):
+            return
+        try:
+            if text or self._is_drawn:
+                from ..display.text import cut_to_width
+
+                line = cut_to_width(text, get_columns() - 1)
+                os.write(2, f"\r{line}\x1b[K".encode(errors="replace"))
+                self._is_drawn = bool(text)
+        finally:
+            self._lock.release()
+
+    def write_whole(self, line: str) -> None:
+        """Write a line of its own, unless somebody prints at this instant."""
+        if self._lock.acquire(False):
+            try:
+                start = "\n" * self.is_mid_line
+                os.write(2, f"{start}{line}".encode(errors="backslashreplace"))
+                self.is_mid_line = False
+            finally:
+                self._lock.release()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._is_drawn:
+            self._is_drawn = False
+            os.write(2, b"\r\x1b[K")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+LIVE_LINE = LiveLine()
+
+
+def get_columns() -> int:
+    """Return how wide the terminal on standard error is."""
+    try:
+        return os.get_terminal_size(2).columns or 80
+    except OSError:
+        return 80
 
 
 def prepare_streams() -> None:
@@ -74,7 +144,8 @@ def print_error(text: str) -> None:
 
 def print_line(text: str, file: TextIO | None = None) -> None:
     """Print a line in one write, also with PYTHONUNBUFFERED: others write there too."""
-    print(f"{text}\n", end="", file=file, flush=file is sys.stderr)
+    with LIVE_LINE:
+        print(f"{text}\n", end="", file=file, flush=file is sys.stderr)
 
 
 def format_json(value: Mapping[str, Any]) -> str:
@@ -108,8 +179,26 @@ def print_job(values: Values, job: Job) -> None:
 def write_to_stdout(data: bytes | memoryview) -> None:
     """Write all of these bytes to standard output, now."""
     view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
+    with LIVE_LINE:
+        LIVE_LINE.is_mid_line = bool(view) and view[-1] != 10 and os.isatty(1)
+        while view:
+            view = view[os.write(1, view) :]
+
+
+def wait_for_stdout() -> None:
+    """Wait until standard output takes some bytes, or is closed."""
+    import select
+
+    poll = select.poll()
+    poll.register(1, select.POLLOUT)
+    poll.poll()
+
+
+def write_some_to_stdout(view: memoryview) -> int:
+    """Write no more than standard output takes at once: PIPE_BUF, pipe(7)."""
+    piece = view[:4096]
+    write_to_stdout(piece)
+    return len(piece)
 
 
 def report_host_errors(results: HostResults) -> int:

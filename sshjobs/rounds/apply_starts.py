@@ -58,7 +58,7 @@ def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
         reason = f"never ran: job {event.winner_id} holds its key"
         changes.end_unstarted(event.job_id, "cancelled", reason, key="")
         return
-    note = "" if event.same else '["Differs", []]'
+    note = '["Same", []]' if event.same else '["Differs", []]'
     changes.serve_intents("start", event.job_id, note)
     changes.store.redirect(event.job_id, event.winner_id)
     del changes.jobs[event.job_id]

@@ -20,7 +20,7 @@ from .leadership import Leadership
 from .needs import Need, find_next_look
 from .retry import RetryBudget
 from .site import Site, TimeUp
-from .wish import NO_WISH, RoundResult, RoundWish
+from .wish import FOLLOWING, NO_WISH, Contact, RoundResult, RoundWish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,7 @@ class Coordinator:
         settings: Those in force for the host.
         rundir: The directory of sockets.
         clock: Now, in seconds since the epoch.
+        contact: What this thread waits for, for others to read.
 
     Attributes:
         site: What this machine knows of the host.
@@ -66,8 +67,9 @@ class Coordinator:
         settings: Settings,
         rundir: str,
         clock: Callable[[], float] = time.time,
+        contact: Contact | None = None,
     ) -> None:
-        self.site = site = Site(store, identity, settings, rundir, clock)
+        self.site = site = Site(store, identity, settings, rundir, clock, contact)
         self.store = store
         self.identity = identity
         self.settings = settings
@@ -122,6 +124,7 @@ class Coordinator:
             met = self._lead_or_wait(patience, need, until)
         finally:
             leadership.wish = NO_WISH
+            self.site.contact.rest()
         return RoundResult(met, leadership.listed)
 
     def _lead_or_wait(
@@ -135,10 +138,13 @@ class Coordinator:
             left = float("inf") if until is None else until - time.monotonic()
             if left <= 0.0:
                 return False
+            self.site.contact.check()
             now = self.clock()
-            due = max(due, patience.next_try(now))
+            not_before = patience.next_try(now)
+            due = max(due, not_before)
             if now >= due and self._lead_once(patience, need, until):
                 continue
+            self._note_wait(now >= due, now < not_before)
             if self.leadership.wish.waits_for_end:
                 self._start_watch()
             if self.leadership.bell.be_reachable():
@@ -147,6 +153,13 @@ class Coordinator:
             limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
             if self.leadership.bell.wait_for_ring(limit):
                 self.site.turn = self._turn
+
+    def _note_wait(self, is_due: bool, is_pausing: bool) -> None:
+        """Have a person know what this thread waits for now."""
+        if is_due:
+            self.site.contact.begin(FOLLOWING)
+        elif not is_pausing:  # of a pause the budget of tries tells more
+            self.site.contact.rest()
 
     def _find_due(self, need: Need) -> float | None:
         """Return from when on this process wants a round, None once it has all."""
@@ -188,6 +201,7 @@ class Coordinator:
         try:
             self.leadership.serve_round()
             self.leadership.serve_cleanup()
+            self.site.contact.rest()
             self.site.turn = 0.0  # the leader of the last round goes on without a pause
             patience.reset_budget()
             if self._stays:

@@ -21,7 +21,7 @@ from .log_state import count_bytes_left, is_end_known
 from .request import LONG
 from .round import Round
 from .site import Site
-from .wish import NO_WISH
+from .wish import ASKING, CONNECTING, NO_WISH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +81,7 @@ class Leadership:
     def serve_round(self) -> None:
         """Run one round over the transport, opened anew if need be."""
         transport = self._open_transport()
+        self.site.contact.begin(ASKING)
         try:
             # The connection comes first: what gathers during a handshake is served.
             if not self._transfer_urgent_log(transport):
@@ -175,6 +176,7 @@ class Leadership:
 
     def _open_transport(self) -> transports.Transport:
         if self._transport is None:
+            self.site.contact.begin(CONNECTING)
             self._transport = transports.open_transport(
                 self.site.identity, self.site.settings, self.build_hooks()
             )

@@ -217,6 +217,7 @@ class LogTransfer:
         """Tell of what has come, and see whether that is enough for now."""
         if not self._site.room():
             raise _Enough
+        self._site.contact.hear()
         if self._come == self._want.limit:
             self._full_at = time.monotonic()
         if self._on_log is not None:

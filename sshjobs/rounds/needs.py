@@ -42,6 +42,7 @@ def require_intents_served(site: Site, numbers: Sequence[int]) -> Need:
 
     def need() -> float | None:
         still, unsent = site.store.unserved(numbers)
+        site.contact.is_sent = not unsent
         if not still:
             return None
         if unsent:  # no request has held it yet: the next round may start at once

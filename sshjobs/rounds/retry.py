@@ -90,7 +90,21 @@ class RetryBudget:
             raise _hinting(
                 cause, f"given up after --wait-host {settings.wait_host:g} s"
             )
+        if end > now:
+            self._tell_pause(row, cause, end - now)
         return end
+
+    def _tell_pause(self, row: SiteRow, cause: SshJobsError, seconds: float) -> None:
+        """Have a person know why nothing is tried now, and which try is next."""
+        settings = self._site.settings
+        tries, most = row.failures - self._failures, settings.conn_retry_attempts
+        if isinstance(cause, errors.OutcomeUnknown):
+            tries = row.bad_rounds - self._bad_rounds
+            most = settings.max_reconnect_attempts
+        if isinstance(cause, (errors.Throttled, errors.SessionRefused)):
+            most = 0  # only the time bounds those
+        detail = str(getattr(cause, "detail", cause))
+        self._site.contact.pause(seconds, detail, tries + 1, most)
 
     def _has_failed(self, row: SiteRow) -> bool:
         return row.failures > self._failures or row.bad_rounds > self._bad_rounds

@@ -188,6 +188,7 @@ class Round:
 
     def _take(self, event: protocol.Event) -> None:
         """Keep what was said for the transaction."""
+        self._site.contact.hear()
         if isinstance(event, protocol.End):
             self._is_whole = True
         elif isinstance(event, protocol.Failed):

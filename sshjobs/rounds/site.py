@@ -10,6 +10,7 @@ from .. import errors, transports
 from ..settings import BY_NAME, Settings
 from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow, Store
+from .wish import Contact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ class Site:
         settings: Those in force for the host.
         rundir: The directory of sockets.
         clock: Now, in seconds since the epoch.
+        contact: What its thread waits for.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class Site:
         settings: Settings,
         rundir: str,
         clock: Callable[[], float] = time.time,
+        contact: Contact | None = None,
     ) -> None:
         self.store = store
+        self.contact = contact or Contact(identity.host)
         self.identity = identity
         self.settings = settings
         self.rundir = rundir
@@ -102,6 +106,7 @@ class Site:
 
     def check_time(self) -> None:
         """Raise once the caller's time is up; called about once a second."""
+        self.contact.check()
         if self.until is not None and time.monotonic() >= self.until:
             raise TimeUp
 

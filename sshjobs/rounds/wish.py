@@ -1,11 +1,15 @@
 """What a process wants of the rounds that it leads itself, and what it gets back.
 
 Intents, which any leader serves, stand in the store. A wish is for this process alone:
-it goes in with a call of ``Coordinator.wait_for``, and the result comes out of it.
+it goes in with a call of ``Coordinator.wait_for``, and the result comes out of it. A
+contact tells a person what the thread waits for meanwhile.
 """
 
 from __future__ import annotations
 
+import time
+
+from ..errors import Interrupted
 from ..startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
@@ -48,3 +52,72 @@ class RoundResult(Record):
 
     is_met: bool
     listed: list[protocol.Event] | None = None
+
+
+#: What a thread may be waiting for; "" is nothing that a host owes it.
+RESOLVING, CONNECTING, ASKING = "resolving", "connecting", "asking"
+FOLLOWING, PAUSING, ENDING = "following", "pausing", "ending"
+
+
+class Contact:
+    """What one thread waits for from one host, for a person to read.
+
+    Its thread sets plain attributes, each of which is true by itself: a signal handler
+    and other threads read them between any two instructions.
+
+    Attributes:
+        since: Since when its host owes it something, of the monotonic clock.
+        heard_at: When its host last said something in the session that is open.
+        tries: How many tries there have been, and ``most_tries``, 0 for no bound.
+        next_try_at: While it pauses, the end of that.
+        is_sent: All that was asked for has gone into a request.
+        is_interrupted: A person wants it to end.
+    """
+
+    __slots__ = (
+        "host",
+        "phase",
+        "since",
+        "heard_at",
+        "cause",
+        "tries",
+        "most_tries",
+        "next_try_at",
+        "is_sent",
+        "is_interrupted",
+    )
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.phase = ""
+        self.since = self.heard_at = self.next_try_at = 0.0
+        self.cause = ""
+        self.tries = self.most_tries = 0
+        self.is_sent = self.is_interrupted = False
+
+    def begin(self, phase: str) -> None:
+        """Note what its host owes it from now on."""
+        if not self.phase:
+            self.since = time.monotonic()
+        if phase == ASKING and self.phase != ASKING:
+            self.hear()
+        self.phase = phase
+
+    def hear(self) -> None:
+        """Note that its host has said something."""
+        self.heard_at = time.monotonic()
+
+    def pause(self, seconds: float, cause: str, tries: int, most_tries: int) -> None:
+        """Note why nothing is tried for so many seconds."""
+        self.begin(PAUSING)
+        self.cause, self.tries, self.most_tries = cause, tries, most_tries
+        self.next_try_at = time.monotonic() + seconds
+
+    def rest(self) -> None:
+        """Note that its host owes it nothing."""
+        self.phase = ""
+
+    def check(self) -> None:
+        """Raise if a person wants it to end."""
+        if self.is_interrupted:
+            raise Interrupted(2)  # SIGINT, signal(7)

@@ -256,6 +256,17 @@ class JobTable(JobFiles):
             for (job_id,) in self._fetch_rows(sql, [quote_array(some)])
         }
 
+    def ended_of(self, ids: Sequence[str]) -> tuple[list[str], int]:
+        """Return which of these jobs have ended, and how many of them are running."""
+        some = [quote_array(ids)]
+        listed = "id IN (SELECT value FROM json_each(?))"
+        rows = self._fetch_rows(
+            f"SELECT id FROM jobs WHERE {IS_FINAL} AND {listed}", some
+        )
+        sql = f"SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND {listed}"
+        running = int(self._fetch_rows(sql, some)[0][0])
+        return [job_id for (job_id,) in rows], running
+
     def home_bytes(self, ids: Sequence[str]) -> int:
         """Return how many bytes of the logs of these jobs are here."""
         sql = (

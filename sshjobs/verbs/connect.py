@@ -7,6 +7,7 @@ import os
 from .. import transports
 from ..errors import TransportError
 from ..rounds import remember_failure
+from ..rounds.wish import CONNECTING
 from ..transports.login_secrets import has_login_secrets
 from .context import Context
 
@@ -18,13 +19,15 @@ def connect_host(ctx: Context, host: str) -> transports.ConnState:
     """
     with ctx.coordinator(host) as coordinator:
         hooks = coordinator.leadership.build_hooks(interactive=True)
+        is_asked = os.isatty(0) and not has_login_secrets(coordinator.settings)
+        if not is_asked:  # else ssh has the terminal, and may ask something
+            coordinator.site.contact.begin(CONNECTING)
         try:
             transport = transports.open_transport(
                 coordinator.identity,
                 coordinator.settings,
                 hooks,
-                interactive=os.isatty(0)
-                and not has_login_secrets(coordinator.settings),
+                interactive=is_asked,
             )
         except TransportError as error:
             remember_failure(coordinator.site, error)

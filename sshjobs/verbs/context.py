@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .. import transports
     from ..rounds import Coordinator
+    from ..rounds.wish import Contact
 
 
 class Context:
@@ -50,6 +51,14 @@ class Context:
         #: Takes a text that a person should read while a verb goes on.
         self.say: Callable[[str], object] = lambda text: None
         self.remark = ""  # of the store, about a record that was just begun
+        #: What the threads of this call wait for, shared by all of them.
+        self.contacts: list[Contact] = []
+        #: Tells what the call waits for when no host owes it anything: a text, and the
+        #: part of it that makes a change; called from a signal handler.
+        self.goal: Callable[[], tuple[str, str]] | None = None
+        #: The jobs that an interrupted submit leaves to their host.
+        self.sent_ids: list[str] = []
+        self.is_left_told = False  # the caller knows what an interrupted call leaves
         self._store: Store | None = None
         self._rundir = ""
         self._settings: dict[str, Settings] = {}
@@ -74,7 +83,9 @@ class Context:
 
     def open_for_thread(self) -> Context:
         """Return a context for another thread, with a store of its own."""
-        return Context(self.environ, self.config, self.flags)
+        own = Context(self.environ, self.config, self.flags)
+        own.contacts, own.sent_ids, own.say = self.contacts, self.sent_ids, self.say
+        return own
 
     def settings(self, host: str) -> Settings:
         """Return the settings in force for a host; most hosts have no table."""
@@ -121,13 +132,35 @@ class Context:
     @contextmanager
     def coordinator(self, host: str) -> Iterator[Coordinator]:
         """Yield the host's :class:`~sshjobs.rounds.Coordinator`, and let go of it."""
-        from ..rounds import Coordinator
-
         check_host(host)
         settings = self.settings(host)
-        identity = self.identity(host, settings)
-        with Coordinator(self.store, identity, settings, self.rundir()) as coordinator:
-            yield coordinator
+        with self._make_contact(host) as contact:
+            identity = self.identity(host, settings)
+            with self._coordinate(identity, settings, contact) as coordinator:
+                yield coordinator
+
+    @contextmanager
+    def _make_contact(self, host: str) -> Iterator[Contact]:
+        """Yield a contact that others can read meanwhile."""
+        from ..rounds.wish import RESOLVING, Contact
+
+        contact = Contact(host)
+        contact.begin(RESOLVING)
+        self.contacts.append(contact)
+        try:
+            yield contact
+        finally:
+            self.contacts.remove(contact)
+
+    def _coordinate(
+        self, identity: transports.Identity, settings: Settings, contact: Contact
+    ) -> Coordinator:
+        from ..rounds import Coordinator
+
+        contact.rest()
+        return Coordinator(
+            self.store, identity, settings, self.rundir(), contact=contact
+        )
 
     @contextmanager
     def coordinator_at(self, site_id: str) -> Iterator[Coordinator]:
@@ -137,7 +170,6 @@ class Context:
         configuration and below that base directory, even if these have changed.
         """
         from .. import transports
-        from ..rounds import Coordinator
 
         row = self.store.host(site_id)
         if row is None:
@@ -149,5 +181,6 @@ class Context:
                 f"{self.store.path}: what it has of the connection to {row.host} "
                 f"cannot be read: run sshjobs poll --host {row.host} --adopt"
             )
-        with Coordinator(self.store, identity, settings, self.rundir()) as coordinator:
-            yield coordinator
+        with self._make_contact(row.host) as contact:
+            with self._coordinate(identity, settings, contact) as coordinator:
+                yield coordinator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import transports
+from ..rounds.wish import ENDING
 from .context import Context
 
 
@@ -12,6 +13,7 @@ def disconnect_host(ctx: Context, host: str) -> bool:
     After return no process, socket or lock of it is left.
     """
     with ctx.coordinator(host) as coordinator:
+        coordinator.site.contact.begin(ENDING)
         was = transports.end_connection(
             coordinator.identity,
             coordinator.settings,

@@ -9,6 +9,7 @@ from ..protocol import End, Fact, Request
 from ..rounds import Coordinator
 from ..rounds.needs import require_fresh_round
 from ..rounds.unrecorded import ask_unrecorded
+from ..rounds.wish import ASKING
 from ..startup.records import TYPE_CHECKING, Record
 from ..store import on_network
 from ..store.home import NETWORK_TYPES
@@ -126,6 +127,7 @@ def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
     launchers = () if launcher == "process" else (launcher,)
     request = Request(base_dir=base, examine=True, launchers=launchers)
     hooks = coordinator.leadership.build_hooks()
+    coordinator.site.contact.begin(ASKING)
     ask_unrecorded(coordinator.site, hooks, request, keep)
     return facts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import states
-from ..errors import JobNotFound, SshJobsError
+from ..errors import Interrupted, JobNotFound, SshJobsError
 from ..model import Job
 from ..startup.records import TYPE_CHECKING
 from ..store import Store, slices
@@ -13,6 +13,7 @@ from .selection import Selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from queue import SimpleQueue
+    from threading import Lock, Thread
     from typing import TypeAlias, TypeVar
 
     T = TypeVar("T")
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 #: Takes jobs to show them, while other hosts are still asked.
 Show: TypeAlias = "Callable[[list[Job]], object]"
 
+
+#: Seconds that the threads of an interrupted call have to see to their own.
+_FAREWELL = 3.0
 
 #: Why a job that was there when the call began is not shown.
 _GONE = "is no longer in this machine's record"
@@ -131,12 +135,40 @@ def _work_in_threads(
                 return
             ready.put((host, _work_in_own_context(ctx, host, work)))
 
-    for _ in range(min(ctx.settings("").max_hosts, len(names))):
-        threading.Thread(target=take_hosts_in_turn, daemon=True).start()
-    for host, result in _take_results(ready, len(names), until):
-        if isinstance(result, BaseException) and not isinstance(result, SshJobsError):
-            raise result
-        yield host, result
+    threads = [
+        threading.Thread(target=take_hosts_in_turn, daemon=True)
+        for _ in range(min(ctx.settings("").max_hosts, len(names)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for host, result in _take_results(ready, len(names), until):
+            yield host, _raise_bug(result)
+    except (KeyboardInterrupt, Interrupted):
+        _end_threads(ctx, threads, waiting, lock)
+        raise
+
+
+def _raise_bug(result: T | BaseException) -> T | SshJobsError:
+    """Return a result, or an error that a verb reports; raise any other."""
+    if isinstance(result, BaseException) and not isinstance(result, SshJobsError):
+        raise result
+    return result
+
+
+def _end_threads(
+    ctx: Context, threads: list[Thread], waiting: Iterator[str], lock: Lock
+) -> None:
+    """Have the threads of an interrupted call take back what they have not sent."""
+    import time
+
+    with lock:
+        list(waiting)  # none of these hosts is begun any more
+    for contact in list(ctx.contacts):
+        contact.is_interrupted = True
+    end = time.monotonic() + _FAREWELL
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 def _take_results(

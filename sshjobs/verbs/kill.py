@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 #: After the grace, how long ``kill`` waits for the end to be known.
-_KILL_BOUND = 60.0
+KILL_BOUND = 60.0
 
 #: How many of the jobs that are to end are shown before.
 _SHOWN = 20
@@ -38,6 +38,7 @@ def kill_jobs(
     keep: bool = False,
     forget: bool = False,
     confirm: Confirm | None = None,
+    until_told: bool = False,
 ) -> HostResults:
     """End jobs with their whole trees, and return how each ended.
 
@@ -51,6 +52,7 @@ def kill_jobs(
         forget: Declare jobs LOST that nobody can see, since they are known to be
             gone, and end none that runs.
         confirm: Is called before several jobs end that were not named by their ids.
+        until_told: Return once the host has been told, not once they have ended.
 
     Raises:
         NotYet: they were told to end and have not ended within the bound.
@@ -71,7 +73,11 @@ def kill_jobs(
                 if forget:
                     _forget_on_site(coordinator, jobs.active[site_id], notes, refused)
                 else:
-                    _kill_on_site(coordinator, jobs.active[site_id], keep)
+                    near = _tell_to_end(
+                        coordinator, jobs.active[site_id], keep, ctx.sent_ids
+                    )
+                    if not until_told:
+                        _wait_for_ends(coordinator, near)
 
     results = ask_all_hosts(ctx, jobs, kill_there, show)
     results.notes += notes
@@ -138,11 +144,14 @@ def _forget_in_record(
     )
 
 
-def _kill_on_site(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
+def _tell_to_end(
+    coordinator: Coordinator, ids: list[str], keep: bool, sent_ids: list[str]
+) -> list[str]:
+    """Have the host told to end jobs; return the ids of those that were sent to it."""
     store = coordinator.store
     sent, numbers = _want_jobs_ended(coordinator, ids)
     if not sent:
-        return
+        return []
     try:
         coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except SshJobsError as error:
@@ -153,8 +162,20 @@ def _kill_on_site(coordinator: Coordinator, ids: list[str], keep: bool) -> None:
         if not keep:
             store.withdraw(numbers)
         raise
+    except BaseException:
+        gone = store.unserved(numbers)[1]
+        sent_ids += [] if gone else sent
+        if not keep:
+            store.withdraw(numbers)
+        raise
     store.drop_intents(numbers)
-    grace = coordinator.settings.kill_grace + _KILL_BOUND
+    sent_ids += sent
+    return sent
+
+
+def _wait_for_ends(coordinator: Coordinator, sent: list[str]) -> None:
+    store = coordinator.store
+    grace = coordinator.settings.kill_grace + KILL_BOUND
     away = {key for key, job in store.jobs(sent).items() if runs_elsewhere(job)}
     near = [job_id for job_id in sent if job_id not in away]
     active = require_paced_rounds(

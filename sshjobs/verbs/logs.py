@@ -109,6 +109,7 @@ def copy_log(
     tail: int | None = None,
     file: int = -1,
     whole: bool = False,
+    until: float | None = None,
 ) -> Job:
     """Hand over the bytes of a job's log.
 
@@ -120,6 +121,7 @@ def copy_log(
         offset: Begin at this byte.
         tail: Begin with the last so many lines that are there now.
         whole: Bring also the bytes that ``max_log_bytes`` would leave on the host.
+        until: Follow no longer than to this instant of the monotonic clock.
 
     Raises:
         HostUnreachable: after the bytes on this machine were given.
@@ -147,7 +149,7 @@ def copy_log(
                 raise error
             if not follow:
                 return job
-        return _follow_log(coordinator, job.id, copier, missing, ctx.say)
+        return _follow_log(coordinator, job.id, copier, missing, ctx.say, until)
 
 
 def _give_local_bytes(copier: LogCopier, job: Job, tail: int | None) -> None:
@@ -369,6 +371,7 @@ def _follow_log(
     copier: LogCopier,
     missing: _MissingBytes,
     say: Callable[[str], object],
+    until: float | None,
 ) -> Job:
     """Copy a log until its job has ended and its last byte is given.
 
@@ -377,6 +380,6 @@ def _follow_log(
     deliver = _make_delivery(coordinator, job_id, copier, say)
     need = _require_whole_log(coordinator, job_id, missing)
     wish = RoundWish(portion_bytes=LONG, waits_for_end=True, on_look=deliver)
-    coordinator.wait_for(need, wish=wish)
+    coordinator.wait_for(need, until=until, wish=wish)
     deliver()  # bytes that came after the last delivery and before the last look
     return _find_job(coordinator, job_id)

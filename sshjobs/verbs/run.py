@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .. import states
 from ..errors import Interrupted, NotYet
 from ..model import Job, new_job_id
@@ -9,8 +11,8 @@ from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
 from .context import Context
-from .kill import kill_jobs
-from .logs import Write, copy_log
+from .kill import KILL_BOUND, kill_jobs
+from .logs import copy_log
 from .reap import reap_if_wanted
 from .submit import JobRequest, Submitted, submit_jobs
 
@@ -22,33 +24,47 @@ def run_job(
     ctx: Context,
     host: str,
     job_request: JobRequest,
-    write: Write,
+    write: Callable[[memoryview], int],
+    wait_for_room: Callable[[], object],
     on_start: Callable[[Submitted], object],
+    on_cancel: Callable[[Job], object],
     *,
     detach_on_signal: bool = False,
 ) -> Job:
     """Submit a job, hand over its log as it grows, return it when it has ended.
 
-    SIGINT and SIGTERM cancel the job, unless ``detach_on_signal``; a second one
-    ends the verb at once. SIGHUP and a ``BrokenPipeError`` of ``write`` leave it.
+    SIGINT and SIGTERM cancel the job, unless ``detach_on_signal``, and its log goes on
+    until it has ended; a second one ends the verb at once. SIGHUP and a
+    ``BrokenPipeError`` of ``write`` leave it.
 
     Args:
-        write: Takes each piece of the log.
+        write: Takes as much of a piece of the log as it can without waiting; returns
+            how many bytes that were.
+        wait_for_room: Waits until ``write`` can take some.
         on_start: Called once, when the job is known to have started.
+        on_cancel: Called before the job is cancelled.
 
     Raises:
-        Interrupted: with ``detach_on_signal``, after a signal.
+        Interrupted: with ``detach_on_signal``, after a signal; after a second one,
+            ``ctx.sent_ids`` has the job if its host was told to end it.
         BrokenPipeError: from ``write``; the job runs on.
     """
     job_request = job_request._replace(id=job_request.id or new_job_id())
     given = 0
 
     def count(data: bytes | memoryview) -> None:
+        # A signal between a write and its count would have those bytes come twice.
         nonlocal given
-        write(data)
-        given += len(data)
+        view = memoryview(data)
+        while view:
+            wait_for_room()
+            interrupts.is_held = True
+            done = write(view)
+            given += done
+            interrupts.let_go()
+            view = view[done:]
 
-    with _raise_on_signals():
+    with _raise_on_signals() as interrupts:
         try:
             done = submit_jobs(ctx, host, [job_request], follow=True)[0]
             if done.error is not None:
@@ -60,26 +76,31 @@ def run_job(
             job = None if detach_on_signal else _find_submitted_job(ctx, job_request)
             if job is None:
                 raise
-            ended = _cancel_job(ctx, job)
-            copy_log(ctx, ended, count, offset=given)
+            ctx.sent_ids.clear()
+            on_cancel(job)
+            _tell_to_end(ctx, job)
+            bound = ctx.settings(job.host).kill_grace + KILL_BOUND
+            until = time.monotonic() + bound
+            ended = copy_log(ctx, job, count, follow=True, offset=given, until=until)
+            if not states.is_final(ended.state):
+                raise NotYet("told to end, and not ended yet", (job.id,)) from None
         return reap_if_wanted(ctx, ended)
 
 
-def _cancel_job(ctx: Context, job: Job) -> Job:
-    """End a job, now or as soon as its host can be asked.
+def _tell_to_end(ctx: Context, job: Job) -> None:
+    """Have the host told to end a job, now or as soon as it can be asked.
 
     Raises:
-        NotYet: the host has not said that the job has ended; the intent to kill it
-            stays in the store, and any later verb of this machine carries it out.
+        NotYet: the host could not be told; the intent to kill it stays in the store,
+            and any later verb of this machine carries it out.
     """
-    results = kill_jobs(ctx, [job.id], keep=True)
+    results = kill_jobs(ctx, [job.id], keep=True, until_told=True)
     if results.errors:
         raise NotYet(
             f"{results.errors[0]}: job {job.id} is NOT cancelled yet; the next sshjobs "
             "poll that reaches the host does it",
             (job.id,),
         )
-    return results.jobs[0]
 
 
 def _find_submitted_job(ctx: Context, job_request: JobRequest) -> Job | None:
@@ -94,23 +115,41 @@ def _find_submitted_job(ctx: Context, job_request: JobRequest) -> Job | None:
     return job
 
 
+class _Interrupts:
+    """A handler of signals that raises, or keeps the signal while it is held."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self._kept = 0
+
+    def take(self, signum: int, _frame: object) -> None:
+        """Handle a signal."""
+        if not self.is_held:
+            raise Interrupted(signum)
+        self._kept = signum
+
+    def let_go(self) -> None:
+        """Raise the signal that came meanwhile, if one did."""
+        self.is_held = False
+        kept, self._kept = self._kept, 0
+        if kept:
+            raise Interrupted(kept)
+
+
 @contextmanager
-def _raise_on_signals() -> Iterator[None]:
+def _raise_on_signals() -> Iterator[_Interrupts]:
     """Turn SIGINT and SIGTERM into :class:`Interrupted`, in the main thread."""
     import threading
 
+    interrupts = _Interrupts()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield interrupts
         return
-
-    def raise_interrupted(signum: int, _frame: object) -> None:
-        raise Interrupted(signum)
-
     old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         for signum in old:
-            signal.signal(signum, raise_interrupted)
-        yield
+            signal.signal(signum, interrupts.take)
+        yield interrupts
     finally:
         for signum, before in old.items():
             signal.signal(signum, before)

@@ -32,6 +32,9 @@ _COMMAND_SHOWN = 4096
 #: The note of an intent whose key another command holds; see ``facts.ReplyApplier``.
 _DIFFERS = '["Differs", []]'
 
+#: And that of one whose key a job with the same command holds.
+_SAME = '["Same", []]'
+
 
 class JobRequest(CheckedRecord):
     """One job to submit: its command, and its name.
@@ -62,12 +65,14 @@ class JobRequest(CheckedRecord):
 class Submitted(Record):
     """The outcome of a job request; either ``job`` or ``error`` is set.
 
-    ``differs`` says that the job holds the request's key with another command.
+    ``was_there`` says that the job held the request's key before, so that nothing was
+    started, and ``differs`` that it does so with another command.
     """
 
     job: Job | None
     error: SshJobsError | None = None
     differs: bool = False
+    was_there: bool = False
 
 
 class _Held(Record):
@@ -116,7 +121,7 @@ def submit_each_job(
         numbers, logs, held = _write_jobs_down(coordinator, job_requests, follow)
         try:
             if numbers:
-                _wait_until_started(coordinator, numbers, logs)
+                _wait_until_started(coordinator, numbers, logs, ctx.sent_ids)
         except NotYet as error:
             raise _fill_in_held_ids(error, held) from error
         try:
@@ -228,18 +233,43 @@ def _find_completed_job(
 
 
 def _wait_until_started(
-    coordinator: Coordinator, numbers: Sequence[int], logs: Sequence[int]
+    coordinator: Coordinator,
+    numbers: Sequence[int],
+    logs: Sequence[int],
+    sent_ids: list[str],
 ) -> None:
     try:
         coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except SshJobsError as error:
         _take_back_unsent(coordinator, numbers, error)
     except BaseException:
-        coordinator.store.withdraw(numbers)
+        sent_ids += _leave_what_was_sent(coordinator.store, numbers, not logs)
         raise
     finally:
         if logs:
             coordinator.store.drop_intents(logs)
+
+
+def _leave_what_was_sent(
+    store: Store, numbers: Sequence[int], for_good: bool
+) -> list[str]:
+    """Withdraw the rest of an interrupted batch; return the jobs that go on.
+
+    Args:
+        for_good: Nobody comes back for them, so that none is ever forgotten.
+    """
+    ids = [
+        intent.job_id
+        for some in slices(numbers)
+        for intent in store.outcomes(some).values()
+        if (_is_no_failure(intent) if intent.done else intent.sent)
+    ]
+    with store.write(durable=for_good):
+        _, kept = store.withdraw(numbers)
+        if for_good:
+            store.sync_specs(kept)
+            store.disown(kept)
+    return ids
 
 
 def _write_jobs_down(
@@ -352,7 +382,7 @@ def _take_back_unsent(
 
 def _is_no_failure(intent: Intent) -> bool:
     """Tell whether a served intent is not an error."""
-    return intent.note in ("", _DIFFERS)
+    return intent.note in ("", _DIFFERS, _SAME)
 
 
 def _yield_in_input_order(
@@ -366,7 +396,8 @@ def _yield_in_input_order(
             yield next(results)
         else:
             job = store.job(known.job_id)
-            yield _build_submitted(known.job_id, job, known.differs)
+            note = _DIFFERS if known.differs else _SAME
+            yield _build_submitted(known.job_id, job, note)
 
 
 def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
@@ -379,11 +410,11 @@ def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
             results.append(Submitted(None, errors.load(intent.note)))
             continue
         job = jobs.get(intent.job_id)
-        results.append(_build_submitted(intent.job_id, job, intent.note == _DIFFERS))
+        results.append(_build_submitted(intent.job_id, job, intent.note))
     return results
 
 
-def _build_submitted(job_id: str, job: Job | None, differs: bool) -> Submitted:
+def _build_submitted(job_id: str, job: Job | None, note: str) -> Submitted:
     if job is None:  # another process has pruned the record meanwhile
         return Submitted(None, errors.JobError(job_id, "is no longer in the record"))
-    return Submitted(job, None, differs)
+    return Submitted(job, None, note == _DIFFERS, note in (_DIFFERS, _SAME))

@@ -1,0 +1,76 @@
+"""The last lines of the logs of ended jobs, brought home if they are short."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from ..model import Job
+from ..owned import open_owned
+from ..rounds.log_state import count_bytes_left, is_log_cut, is_log_wanted
+from ..rounds.needs import find_next_look, require_fresh_round
+from ..store import Store
+from .context import Context
+from .fanout import work_side_by_side
+
+#: A log of which more than so many bytes are missing is not brought for its last line.
+_MOST = 1 << 20
+
+#: So much of the end of a log is looked at, and so many seconds are spent on a host.
+_END = 4096
+_PATIENCE = 10.0
+
+
+def find_last_lines(ctx: Context, jobs: Sequence[Job]) -> dict[str, str]:
+    """Return the last line of each job's log, by id.
+
+    Where it cannot be had now there is the reason, and the command that brings it.
+    """
+    missing: dict[str, list[str]] = {}
+    for job in jobs:
+        if is_log_wanted(job) and count_bytes_left(job) <= _MOST:
+            missing.setdefault(job.site_id, []).append(job.id)
+
+    def bring(own: Context, site_id: str) -> None:
+        _bring_logs_home(own, site_id, missing[site_id])
+
+    for _ in work_side_by_side(ctx, missing, bring):
+        pass  # what a host does not give now is said of each job below
+    known = ctx.store.jobs(job.id for job in jobs)
+    return {job.id: _describe_end(ctx.store, known.get(job.id, job)) for job in jobs}
+
+
+def _bring_logs_home(ctx: Context, site_id: str, ids: list[str]) -> None:
+    with ctx.coordinator_at(site_id) as coordinator:
+        store = coordinator.store
+        numbers = store.add_intents(site_id, "log", ids)
+        fresh = require_fresh_round(coordinator.site, coordinator.clock())
+
+        def need() -> float | None:
+            if not any(map(is_log_wanted, store.jobs(ids).values())):
+                return None
+            due = fresh()
+            return find_next_look(coordinator.site) if due is None else due
+
+        try:
+            coordinator.wait_for(need, until=time.monotonic() + _PATIENCE)
+        finally:
+            store.drop_intents(numbers)
+
+
+def _describe_end(store: Store, job: Job) -> str:
+    """Return why a job ended so, if that is known, and its last line."""
+    reason = f"{job.reason}; " if job.reason else ""
+    if is_log_wanted(job) or is_log_cut(job):
+        return (
+            f"{reason}the end of its log is not here:\nsshjobs logs {job.id} --tail 5"
+        )
+    if not job.log_local_bytes:
+        return f"{reason}its log is empty"
+    with open(open_owned(store.log_path(job.id), os.O_RDONLY), "rb") as log:
+        start = max(0, job.log_local_bytes - _END)
+        log.seek(start)
+        text = log.read(job.log_local_bytes - start).decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return reason + (lines[-1] if lines else "its log has only empty lines")
