@@ -90,7 +90,7 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
 
 
 def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
-    """Have a verb say what it waits for, from :data:`FIRST` on; return what ends that.
+    """Have a verb tell of its waits, from :data:`FIRST` on; return a function to end it.
 
     Nothing is told where the timer or its signal serve something else (a program that
     calls us as an Invoke task), or in a thread.
@@ -131,7 +131,7 @@ def _start_timer(tick: Callable[[int, object], None]) -> bool:
 def _report_interrupt(
     ctx: Context, verb: str, values: Values, interrupt: BaseException
 ) -> int:
-    """Say what an interrupted call leaves, unless its handler has."""
+    """Tell of the rest of an interrupted call, unless its handler has."""
     if not ctx.is_left_told:
         from .interrupts import explain_interrupt
 

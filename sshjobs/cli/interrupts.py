@@ -1,4 +1,4 @@
-"""The words for a call that Ctrl-C ended: what goes on, and how to come back to it."""
+"""The words for a call that Ctrl-C ended: the work that goes on, the way back to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: So many ids stand in a command to copy.
 _NAMED = 20
 
-#: By verb, what its end leaves, where nothing of it was sent.
+#: By verb, the work that its end leaves, where nothing of it was sent.
 _LEFT = {
     "submit": "nothing was sent, and nothing will run",
     "run": "nothing was sent, and nothing will run",
@@ -30,7 +30,7 @@ _ELSE = "nothing was changed. To ask again"
 
 
 def explain_interrupt(ctx: Context, verb: str, values: Mapping[str, Any]) -> str:
-    """Return what an interrupted call leaves, and the command that takes it up."""
+    """Return the rest of an interrupted call, and the command that takes it up."""
     ids = ctx.sent_ids
     if ids and verb in ("submit", "run", "kill"):
         count = f"{len(ids)} jobs were" if len(ids) > 1 else "1 job was"

@@ -1,8 +1,8 @@
-"""The words for what a verb waits for, while it does, and for what Ctrl-C leaves.
+"""The words for a verb's wait, while it lasts, and for the effect of Ctrl-C.
 
 Theory of operation: from :data:`FIRST` on a timer's signal calls :meth:`Progress.tick`
 about twice a second, in the main thread, between any two instructions of the verb. So a
-verb says what it waits for wherever it stands still, in its own code or in a library,
+verb tells of its wait wherever it stands still, in its own code or in a library,
 and costs nothing before. A tick reads plain attributes only (``rounds.wish.Contact``),
 never the store, and writes to descriptor 2 by itself: a stream may be in the middle of
 a write. Nothing is imported here that a verb has not imported by then, since the signal
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..rounds.wish import Contact
     from ..verbs.context import Context
 
-#: What Ctrl-C means while nothing has been sent, and once all has been.
+#: The effect of Ctrl-C while nothing has been sent, and once all has been.
 _UNSENT = {
     "submit": "nothing was sent",
     "run": "nothing was sent",
@@ -39,7 +39,7 @@ _SENT = {
 
 
 class Progress:
-    """Says what a verb waits for, on standard error.
+    """Tells of a verb's waits, on standard error.
 
     On a terminal one line is written anew; elsewhere, and on a terminal that cannot
     move its cursor, each change is a line.
@@ -86,7 +86,7 @@ class Progress:
 
 
 def describe_wait(contact: Contact, now: float) -> tuple[str, str]:
-    """Return what a host is waited for, and the part of it that does not tick."""
+    """Return the words for one wait, and the part of them that does not tick."""
     host, span = contact.host, f"{max(0.0, now - contact.since):.0f} s"
     phase = contact.phase
     if phase == "pausing":
@@ -107,7 +107,7 @@ def describe_wait(contact: Contact, now: float) -> tuple[str, str]:
 
 
 def _shorten_cause(cause: str) -> str:
-    """Return the heart of a cause, so that a line has room for what comes of it.
+    """Return the heart of a cause, so that a line has room for its consequence.
 
     ssh says "connect to host 10.0.0.7 port 22: Connection refused".
     """

@@ -2,7 +2,7 @@
 
 Intents, which any leader serves, stand in the store. A wish is for this process alone:
 it goes in with a call of ``Coordinator.wait_for``, and the result comes out of it. A
-contact tells a person what the thread waits for meanwhile.
+contact tells a person of the thread's waits.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class RoundResult(Record):
     listed: list[protocol.Event] | None = None
 
 
-#: What a thread may be waiting for; "" is nothing that a host owes it.
+#: The things a thread may wait for; "" is nothing that a host owes it.
 RESOLVING, CONNECTING, ASKING = "resolving", "connecting", "asking"
 FOLLOWING, PAUSING, ENDING = "following", "pausing", "ending"
 
 
 class Contact:
-    """What one thread waits for from one host, for a person to read.
+    """The waits of one thread for one host, for a person to read.
 
     Its thread sets plain attributes, each of which is true by itself: a signal handler
     and other threads read them between any two instructions.
@@ -96,7 +96,7 @@ class Contact:
         self.is_sent = self.is_interrupted = False
 
     def begin(self, phase: str) -> None:
-        """Note what its host owes it from now on."""
+        """Note the thing that its host owes it from now on."""
         if not self.phase:
             self.since = time.monotonic()
         if phase == ASKING and self.phase != ASKING:

@@ -51,14 +51,16 @@ class Context:
         #: Takes a text that a person should read while a verb goes on.
         self.say: Callable[[str], object] = lambda text: None
         self.remark = ""  # of the store, about a record that was just begun
-        #: What the threads of this call wait for, shared by all of them.
+        #: The waits of the threads of this call, shared by all of them.
         self.contacts: list[Contact] = []
-        #: Tells what the call waits for when no host owes it anything: a text, and the
+        #: Tells of the call's wait when no host owes it anything: a text, and the
         #: part of it that makes a change; called from a signal handler.
         self.goal: Callable[[], tuple[str, str]] | None = None
         #: The jobs that an interrupted submit leaves to their host.
         self.sent_ids: list[str] = []
-        self.is_left_told = False  # the caller knows what an interrupted call leaves
+        self.is_left_told = (
+            False  # the caller has told of the rest of an interrupted call
+        )
         self._store: Store | None = None
         self._rundir = ""
         self._settings: dict[str, Settings] = {}

@@ -36,9 +36,11 @@ def find_last_lines(ctx: Context, jobs: Sequence[Job]) -> dict[str, str]:
         _bring_logs_home(own, site_id, missing[site_id])
 
     for _ in work_side_by_side(ctx, missing, bring):
-        pass  # what a host does not give now is said of each job below
+        pass  # a log that a host does not give now is named below
     known = ctx.store.jobs(job.id for job in jobs)
-    return {job.id: _describe_end(ctx.store, known.get(job.id, job)) for job in jobs}
+    return {
+        job.id: _describe_last_line(ctx.store, known.get(job.id, job)) for job in jobs
+    }
 
 
 def _bring_logs_home(ctx: Context, site_id: str, ids: list[str]) -> None:
@@ -59,7 +61,7 @@ def _bring_logs_home(ctx: Context, site_id: str, ids: list[str]) -> None:
             store.drop_intents(numbers)
 
 
-def _describe_end(store: Store, job: Job) -> str:
+def _describe_last_line(store: Store, job: Job) -> str:
     """Return why a job ended so, if that is known, and its last line."""
     reason = f"{job.reason}; " if job.reason else ""
     if is_log_wanted(job) or is_log_cut(job):
