@@ -90,7 +90,7 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
 
 
 def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
-    """Have a verb tell of its waits, from :data:`FIRST` on; return a function to end it.
+    """Have a verb tell of its waits, from :data:`FIRST` on; return how to end it.
 
     Nothing is told where the timer or its signal serve something else (a program that
     calls us as an Invoke task), or in a thread.
