@@ -34,7 +34,7 @@ _TURN = 0.5
 #: A look at the store without a bell, should the leader have died.
 _SAFETY = 0.5
 
-#: Who waits looks this often whether the watch is still there.
+#: A follower looks this often whether the watch is still there.
 _LOOK = 3.0
 
 #: Where a connection ends with its leader, it goes on for others for so long, through
@@ -49,15 +49,15 @@ class Coordinator:
 
     Args:
         store: The store, for this thread alone.
-        identity: What the host's name resolves to.
+        identity: The meaning of the host's name.
         settings: Those in force for the host.
         rundir: The directory of sockets.
         clock: Now, in seconds since the epoch.
-        contact: What this thread waits for, for others to read.
+        contact: The waits of this thread, for others to read.
 
     Attributes:
-        site: What this machine knows of the host.
-        leadership: What this process has while it leads.
+        site: This machine's knowledge of the host.
+        leadership: The means of this process while it leads.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Coordinator:
                 self.site.turn = self._turn
 
     def _note_wait(self, is_due: bool, is_pausing: bool) -> None:
-        """Have a person know what this thread waits for now."""
+        """Have a person know the wait of this thread."""
         if is_due:
             self.site.contact.begin(FOLLOWING)
         elif not is_pausing:  # of a pause the budget of tries tells more

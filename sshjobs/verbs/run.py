@@ -78,7 +78,7 @@ def run_job(
                 raise
             ctx.sent_ids.clear()
             on_cancel(job)
-            _tell_to_end(ctx, job)
+            _tell_host_to_end(ctx, job)
             bound = ctx.settings(job.host).kill_grace + KILL_BOUND
             until = time.monotonic() + bound
             ended = copy_log(ctx, job, count, follow=True, offset=given, until=until)
@@ -87,7 +87,7 @@ def run_job(
         return reap_if_wanted(ctx, ended)
 
 
-def _tell_to_end(ctx: Context, job: Job) -> None:
+def _tell_host_to_end(ctx: Context, job: Job) -> None:
     """Have the host told to end a job, now or as soon as it can be asked.
 
     Raises:
