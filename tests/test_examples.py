@@ -252,6 +252,14 @@ def test_how_to_have_other_programs_on_the_connection(
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
 
 
+def test_the_questions_of_the_first_day(reader: Reader) -> None:
+    unbuffered, directory, files = blocks("docs/faq.md")
+    assert reader.types(unbuffered).count("train.sh: \n") == 2
+    assert reader.types(directory).count("train.sh: \n") == 2
+    reader.types(files)
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
 def test_how_to_use_python(reader: Reader, place: Path) -> None:
     """Each block as a program of its own, as it is printed, in their order."""
     programs = blocks("docs/how-to/python.md", "python")
