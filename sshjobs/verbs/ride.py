@@ -175,7 +175,7 @@ def _run_rider(
     argv = build_rider_argv(coordinator.identity, socket, log, kept)
     argv += [coordinator.identity.target, *command]
     child = subprocess.Popen(argv)
-    # ssh hears Ctrl-C itself; whoever would end this process means ssh.
+    # ssh hears Ctrl-C itself; a signal to end this process is for ssh.
     old = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     for number in (signal.SIGTERM, signal.SIGHUP):
         old[number] = signal.signal(number, lambda n, _: child.send_signal(n))
