@@ -109,7 +109,7 @@ def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
 
     def end() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        _ticks.clear()
         LIVE_LINE.draw("")
 
     return end if _start_timer(tick) else lambda: None
@@ -118,14 +118,25 @@ def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
 def _start_timer(tick: Callable[[int, object], None]) -> bool:
     """Have a function called now and then, if the timer is free; tell whether it is."""
     is_taken = signal.getitimer(signal.ITIMER_REAL)[0] > 0.0
-    if is_taken or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL:
+    if is_taken or signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, _ring):
         return False
     try:
-        signal.signal(signal.SIGALRM, tick)
+        signal.signal(signal.SIGALRM, _ring)
     except ValueError:  # signals are for the main thread
         return False
+    _ticks[:] = [tick]
     signal.setitimer(signal.ITIMER_REAL, FIRST, EVERY)
     return True
+
+
+def _ring(signum: int, frame: object) -> None:
+    """Handle SIGALRM, also one that comes late: its default would end the process."""
+    for tick in _ticks:
+        tick(signum, frame)
+
+
+#: The function that the timer calls, if a verb is at work.
+_ticks: list[Callable[[int, object], None]] = []
 
 
 def _report_interrupt(
