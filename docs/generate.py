@@ -83,9 +83,10 @@ def _place(arg: Arg) -> str:
 def _shape(arg: Arg) -> str:
     if arg.is_positional:
         return _place(arg)
+    name = f"{arg.short}, {arg.name}" if arg.short else arg.name
     if arg.kind == "choice":
-        return f"{arg.name} {'|'.join(arg.choices)}"
-    return f"{arg.name} {arg.metavar}".strip()
+        return f"{name} {'|'.join(arg.choices)}"
+    return f"{name} {arg.metavar}".strip()
 
 
 def _repeats(arg: Arg) -> str:

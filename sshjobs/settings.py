@@ -353,7 +353,7 @@ class Settings:
 
 #: What is said in the environment and is no setting: where the record and the config
 #: file are, and what a job is told of itself.
-_NO_SETTINGS = frozenset(("HOME", "CONFIG", "JOB_ID", "KEY", "ATTEMPT"))
+_NO_SETTINGS = frozenset(("HOME", "CONFIG", "DEBUG", "JOB_ID", "KEY", "ATTEMPT"))
 
 
 def check_environ(environ: Mapping[str, str]) -> None:

@@ -63,6 +63,11 @@ def test_every_argument_has_a_value() -> None:
         "submit h --once=yes -- x",
         "submit h --nam n -- x",
         "submit h --timeout soon -- x",
+        "submit h --once --once --key k -- x",
+        "logs j -n 3 -n 4",
+        "logs j -fn",
+        "logs j -fz",
+        "wait -f",
         "submit h --cleanup maybe -- x",
         "hosts x",
         "logs j --offset -1",
@@ -95,6 +100,72 @@ def test_an_unknown_verb_ends_with_64(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as ended:
         main.main(["frobnicate"])
     assert ended.value.code == 64
+
+
+def test_flags_of_one_letter() -> None:
+    values = read("logs -fn20 j -jv")
+    assert (values["follow"], values["tail"], values["job"]) == (True, 20, ["j"])
+    assert values["json"] and values["verbose"]
+    assert read("list -qn 3 -a")["limit"] == 3
+    assert read("run -v h -- prog -v -n 3")["command"] == ["prog", "-v", "-n", "3"]
+    assert read("submit h -vv -- x")["verbose"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lst"], "did you mean list?"),
+        (["statsu"], "did you mean status?"),
+        (["kil"], "did you mean kill?"),
+        (["\x1b[31m"], "no such verb: \\x1b[31m\n"),
+        (["list", "--stat", "FAILED"], "did you mean --state?"),
+        (["logs", "--folow"], "did you mean --follow?"),
+    ],
+)
+def test_a_slip_is_answered_with_the_word_that_is_meant(
+    words: list[str], said: str, cli: Cli
+) -> None:
+    ended = cli(*words)
+    assert (ended.status, ended.out) == (64, "")
+    assert said in ended.err
+
+
+def test_words_of_other_tools(cli: Cli) -> None:
+    version = cli.ok("version").out
+    assert version == cli.ok("-V").out == cli.ok("--version").out
+    assert cli.ok("help").out == cli.ok("-h").out
+    assert cli.ok("help", "cancel").out == cli.ok("kill", "--help").out
+    job = cli.submit("--name", "train", "--", "sleep 600")
+    assert cli.ok("ls", "-q").out == cli.ok("ps", "-q").out == f"{job}\n"
+    assert job in cli.ok("stat", "train").out
+    assert cli.ok("stat").lines[-1].startswith("1 running")
+    assert "usage: sshjobs reap" in cli.ok("rm").out
+    assert cli.ok("cancel", "train", "-q").out == ""
+    assert [line.split()[0] for line in cli.ok("rm", "train").lines] == [job]
+
+
+def test_each_step_is_told_to_whom_asks(cli: Cli) -> None:
+    told = cli.ok("submit", cli.host, "-v", "--", "true")
+    for part in (str(cli.home), "starts ", "ControlMaster=yes", "round of", "1 starts"):
+        assert part in told.err, part
+    assert len(told.lines) == 1
+    cli.submit("--", "sleep 600")
+    assert "a reply of" in cli("poll", env={"SSHJOBS_DEBUG": "1"}).err
+    assert "round" not in cli("poll", env={"SSHJOBS_DEBUG": "0"}).err
+
+
+def test_a_record_is_shown_in_words(cli: Cli) -> None:
+    job = cli.submit("--name", "train", "--cwd", "/tmp", "--", "echo oops; exit 3")
+    cli("wait", "train")
+    cli.ok("logs", "train")
+    shown = dict(line.split("  ", 1) for line in cli.ok("show", "train").lines)
+    facts = {name: text.strip() for name, text in shown.items()}
+    assert facts["state"].split() == ["FAILED", "exit", "3"]
+    assert facts["directory"] == "/tmp" and facts["command"] == "echo oops; exit 3"
+    assert facts["log here"] == f"{cli.home}/logs/{job}  5 B"
+    assert facts["on the host"] == str(cli.directory(job))
+    assert cli.job(job)["site_id"] and "site_id" not in shown
+    assert "Python 3." in cli.ok("doctor", cli.host).lines[0]
 
 
 @pytest.mark.parametrize(

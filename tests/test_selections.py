@@ -15,7 +15,7 @@ from sshjobs.cli.manual import BY_NAME
 from sshjobs.errors import JobNotFound, NothingSelected, SpecError
 from sshjobs.model import Job
 from sshjobs.verbs.context import Context
-from sshjobs.verbs.instants import read_instant
+from sshjobs.verbs.instants import read_past_instant
 from sshjobs.verbs.selection import (
     Criteria,
     find_job,
@@ -180,7 +180,7 @@ def test_a_pattern_is_no_program_of_sqlite(ctx: Context) -> None:
 )
 def test_an_instant_of_the_past(text: str, ago: float) -> None:
     now = time.mktime((2026, 5, 20, 9, 30, 0, 0, 0, -1))
-    assert read_instant(text, now) == pytest.approx(now - ago, abs=0.01)
+    assert read_past_instant(text, now) == pytest.approx(now - ago, abs=0.01)
 
 
 def test_dates() -> None:
@@ -192,11 +192,11 @@ def test_dates() -> None:
         ("2026-05-01 07:45", (2026, 5, 1, 7, 45)),
         ("2026-05-01T07:45:00", (2026, 5, 1, 7, 45)),
     ):
-        assert read_instant(text, now) == time.mktime((*when, 0, 0, 0, -1))
-    assert read_instant("2026-05-01T00:00:00Z", now) == 1_777_593_600
+        assert read_past_instant(text, now) == time.mktime((*when, 0, 0, 0, -1))
+    assert read_past_instant("2026-05-01T00:00:00Z", now) == 1_777_593_600
     for text in ("2026-05-21", "25:00", "", "-1h", "tomorrow", "1e3"):
         with pytest.raises(SpecError, match="not an instant"):
-            read_instant(text, now)
+            read_past_instant(text, now)
 
 
 def test_flags_that_make_sense_twice_add_up(

@@ -30,6 +30,7 @@ class Arg(Record):
     repeat: bool = False
     required: bool = False
     choices: tuple[str, ...] = ()
+    short: str = ""  # one letter behind a dash, the same flag
 
     @property
     def dest(self) -> str:
@@ -109,7 +110,29 @@ class Verb(Record):
 
 
 JSON = Arg(
-    "--json", "print one JSON object a line instead of the text for people", "flag"
+    "--json",
+    "print one JSON object a line instead of the text for people",
+    "flag",
+    short="-j",
+)
+
+
+#: Flags that each verb has.
+EVERYWHERE = (
+    Arg(
+        "--verbose",
+        "tell each step on standard error: processes, connections, files, rounds",
+        "flag",
+        short="-v",
+    ),
+)
+
+
+QUIET = Arg(
+    "--quiet",
+    "print no jobs and no remarks: the exit status tells",
+    "flag",
+    short="-q",
 )
 
 
@@ -127,6 +150,7 @@ JSON_ERR = Arg(
     "print the job's record as a JSON object on standard error at the end; standard "
     "output is the log itself",
     "flag",
+    short="-j",
 )
 
 
@@ -218,6 +242,27 @@ SELECT = (
         metavar="T",
     ),
     Arg("--allow-empty", "if no job is meant, end with 0 and say nothing", "flag"),
+    COLOR,
+)
+
+
+#: How a table of jobs is cut and sorted.
+TABLE = (
+    Arg(
+        "--all",
+        "all jobs: older ones, more than fit, those that were reaped",
+        "flag",
+        short="-a",
+    ),
+    Arg("--limit", "show the last N jobs", "count", "N", short="-n"),
+    Arg("--quiet", "print ids and nothing else", "flag", short="-q"),
+    Arg(
+        "--sort",
+        "the column to sort by; the largest comes last",
+        "choice",
+        "BY",
+        choices=("age", "name", "host", "state", "time", "end"),
+    ),
 )
 
 

@@ -62,7 +62,7 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
     prepare_streams()
     values = _recode_values(values)
     try:
-        ctx = Context(flags=_build_settings_flags(values))
+        ctx = _make_context(values)
         ctx.say = print_error
         end_telling = _tell_waits(ctx, verb)
         try:
@@ -148,6 +148,15 @@ def _report_interrupt(
 
         print_error(explain_interrupt(ctx, verb, values))
     return 128 + int(getattr(interrupt, "signum", signal.SIGINT))
+
+
+def _make_context(values: Values) -> Context:
+    ctx = Context(flags=_build_settings_flags(values))
+    if values.get("verbose") or ctx.environ.get("SSHJOBS_DEBUG", "0") not in ("", "0"):
+        from .debug import tell_steps
+
+        tell_steps(ctx.home, ctx.environ)
+    return ctx
 
 
 #: What is text on the host, or a name that others ask by.
@@ -257,7 +266,7 @@ def handle_poll(ctx: Context, values: Values) -> int:
         sensor=sensor,
         show=build_job_printer(values),
     )
-    if not (sensor or values.get("adopt")):
+    if not (sensor or values.get("adopt") or values.get("quiet")):
         note_if_none_is_active(criteria, results)
     status = report_host_errors(results)
     if results.any_bad():
@@ -347,9 +356,15 @@ def handle_hosts(ctx: Context, values: Values) -> int:
 
 
 def handle_doctor(ctx: Context, values: Values) -> int:
-    from ..verbs.doctor import examine_host
+    from .. import __version__
+    from ..startup.stdlib import sqlite3
+    from ..verbs.doctor import GOOD, Finding, examine_host
 
-    findings = examine_host(ctx, values["host"])
+    python = ".".join(map(str, sys.version_info[:3]))
+    versions = (
+        f"sshjobs {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}"
+    )
+    findings = [Finding(GOOD, versions), *examine_host(ctx, values["host"])]
     for finding in findings:
         if values.get("json"):
             print(format_json(finding._asdict()))

@@ -7,10 +7,13 @@ verb 4 ms (CPython 3.11), and only a call for help has any use for them.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any, NoReturn
 
 from .. import __version__
+from ..model import printable
 from . import manual, manual_facts
+from .aliases import ALIASES, read_alias, suggest
 from .arguments import Arg, Verb
 
 
@@ -53,10 +56,31 @@ def _add_argument(parser: argparse.ArgumentParser, arg: Arg) -> None:
         options["nargs"] = "*"
     if not arg.is_positional:
         options |= {"dest": arg.dest, "required": arg.required}
-    parser.add_argument(arg.name, **options)
+    names = [arg.short] * bool(arg.short) + [arg.name]
+    parser.add_argument(*names, **options)
 
 
-def build_top_parser() -> _Parser:
+def answer_call_without_verb(words: list[str]) -> NoReturn:
+    """Answer ``help``, ``version``, a flag in the place of a verb, or a slip; end."""
+    if words[0] == "help":
+        words = read_alias(words[1:]) if words[1:] else ["--help"]
+        if words[0] in manual.BY_NAME:
+            print_verb_help(manual.BY_NAME[words[0]])
+    if words[0] == "version":
+        words = ["--version"]
+    known = [*manual.BY_NAME, *ALIASES, "help", "version"]
+    if words[0][:1] != "-" and words[0] not in known:
+        near = suggest(words[0], known)
+        print(
+            f"sshjobs: no such verb: {printable(words[0])}{near}\nsee: sshjobs --help",
+            file=sys.stderr,
+        )
+        sys.exit(64)
+    _build_top_parser().parse_args(words)
+    raise AssertionError("argparse has answered and ended")
+
+
+def _build_top_parser() -> _Parser:
     """Return the parser of calls without a verb: ``--help``, ``--version``, typos."""
     width = max(len(verb.name) for verb in manual.VERBS)
     verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
@@ -66,14 +90,17 @@ def build_top_parser() -> _Parser:
     names = "\n".join(
         f"  {name:<18}  {text}" for name, text in manual_facts.ENVIRONMENT
     )
+    aliases = ", ".join(f"{alias} is {verb}" for alias, verb in ALIASES.items())
     parser = _Parser(
         prog="sshjobs",
         usage="sshjobs VERB ...",
         description=f"{manual_facts.SUMMARY}\n\nverbs:\n{verbs}",
-        epilog=f"environment:\n{names}\n\nexit statuses:\n{statuses}\n\n"
-        "sshjobs VERB --help says more, with examples.",
+        epilog=f"words of other tools:\n  {aliases}\n\nenvironment:\n{names}\n\n"
+        f"exit statuses:\n{statuses}\n\nsshjobs VERB --help says more, with examples.",
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="version", version=f"sshjobs {__version__}")
+    parser.add_argument(
+        "-V", "--version", action="version", version=f"sshjobs {__version__}"
+    )
     parser.add_argument("verb", metavar="VERB", choices=list(manual.BY_NAME))
     return parser

@@ -51,8 +51,10 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
         last: See :func:`.handlers.carry_out_verb`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words:
-        words = ["status"]
+    if not words or words[0] not in manual.BY_NAME:
+        from .aliases import read_alias
+
+        words = read_alias(words)
     if words[0] in manual.BY_NAME:
         verb = manual.BY_NAME[words[0]]
         if verb.name == "ssh" and not {"-h", "--help"} & set(words[1:2]):
@@ -67,7 +69,6 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
         from .handlers import carry_out_verb
 
         return carry_out_verb(verb.name, values, last=last)
-    from .help import build_top_parser
+    from .help import answer_call_without_verb
 
-    build_top_parser().parse_args(words)
-    return 64
+    answer_call_without_verb(words)

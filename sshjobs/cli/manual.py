@@ -10,16 +10,18 @@ argument of the verb has an entry under :attr:`Arg.dest`.
 from __future__ import annotations
 
 from .arguments import (
-    COLOR,
     COMMAND,
     CONTACT,
+    EVERYWHERE,
     HOST,
     JOBS,
     JSON,
     JSON_ERR,
+    QUIET,
     SELECT,
     SPEC,
     SSH,
+    TABLE,
     WAIT_HOST,
     Arg,
     Verb,
@@ -134,6 +136,7 @@ not final, 1 when one ended badly.""",
     (
         JOBS,
         *SELECT,
+        QUIET,
         Arg("--sensor", "0 completed, 75 not yet, 1 ended badly", "flag"),
         Arg(
             "--adopt",
@@ -164,6 +167,7 @@ came first; the jobs go on then.""",
     (
         JOBS,
         *SELECT,
+        QUIET,
         Arg("--timeout", "how long to wait; the jobs are not touched", "seconds", "S"),
         *SSH,
         *CONTACT,
@@ -191,9 +195,15 @@ connection that breaks in between costs no byte and doubles none. It ends with
     (
         JOBS,
         *SELECT,
-        Arg("--follow", "go on until the job has ended", "flag"),
+        Arg("--follow", "go on until the job has ended", "flag", short="-f"),
         Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
-        Arg("--tail", "begin with the last N lines that are there", "count", "N"),
+        Arg(
+            "--tail",
+            "begin with the last N lines that are there",
+            "count",
+            "N",
+            short="-n",
+        ),
         Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
         *SSH,
         WAIT_HOST,
@@ -241,7 +251,8 @@ Ends with 0 when each has ended, whichever way.""",
     (
         JOBS,
         *SELECT,
-        Arg("--yes", "end several jobs without a question", "flag"),
+        Arg("--yes", "end several jobs without a question", "flag", short="-y"),
+        QUIET,
         Arg(
             "--forget",
             "end nothing, and declare LOST jobs that you know to be gone",
@@ -302,17 +313,6 @@ record, if they have ended and are older than --older-than.""",
     ("sshjobs reap --older-than 7d", "sshjobs reap --host gpu1 --orphans --dry-run"),
 )
 
-_TABLE = (
-    Arg("--limit", "show the last N jobs", "count", "N"),
-    Arg(
-        "--sort",
-        "by what to sort; the largest comes last",
-        "choice",
-        "BY",
-        choices=("age", "name", "host", "state", "time", "end"),
-    ),
-)
-
 _STATUS = Verb(
     "status",
     """Ask the hosts, and show the jobs that are active or ended lately.
@@ -330,9 +330,7 @@ Ends with 0, or 69 when a host could not be asked.""",
     (
         Arg("hosts", "the hosts to ask and to show; none: all", "list", "HOST"),
         *SELECT,
-        *_TABLE,
-        Arg("--all", "all jobs, however old, those that were reaped too", "flag"),
-        COLOR,
+        *TABLE,
         *SSH,
         *CONTACT,
     ),
@@ -352,9 +350,7 @@ But a list has the older attempts, too.""",
     (
         JOBS,
         *SELECT,
-        *_TABLE,
-        Arg("--all", "all jobs, more than fit, those that were reaped too", "flag"),
-        COLOR,
+        *TABLE,
         *SSH,
         JSON,
     ),
@@ -427,7 +423,7 @@ ssh_executable want the path of sshjobs-ssh, which stands beside sshjobs.""",
     ("sshjobs ssh gpu1 uptime",),
 )
 
-VERBS = (
+_VERBS = (
     _SUBMIT,
     _RUN,
     _POLL,
@@ -445,5 +441,8 @@ VERBS = (
     _SSH,
     _DEMO,
 )
+
+#: Each with the flags that all have.
+VERBS = tuple(verb._replace(args=(*verb.args, *EVERYWHERE)) for verb in _VERBS)
 
 BY_NAME = {verb.name: verb for verb in VERBS}

@@ -24,6 +24,7 @@ ENVIRONMENT = (
     ("SSHJOBS_HOME", "record, logs and sockets (~/.local/state/sshjobs/MACHINE)"),
     ("SSHJOBS_SSH_CONFIG", "an ssh_config in place of your own, as ssh -F takes it"),
     ("SSHJOBS_CONFIG", "the config file, TOML (~/.config/sshjobs/config.toml)"),
+    ("SSHJOBS_DEBUG", "1: tell each step on standard error, as --verbose does"),
     ("SSHJOBS_<NAME>", "any other setting: docs/reference/settings.md"),
 )
 

@@ -159,7 +159,7 @@ def build_job_printer(values: Values) -> Callable[[list[Job]], None]:
     """Return a function that prints jobs while other hosts are still asked."""
 
     def show(jobs: list[Job]) -> None:
-        for job in jobs:
+        for job in () if values.get("quiet") else jobs:
             print_job(values, job)
         sys.stdout.flush()
 
@@ -171,9 +171,11 @@ def print_job(values: Values, job: Job) -> None:
     if values.get("json"):
         print_line(format_json(job.public()))
     else:
+        from ..display.look import find_look
         from ..display.text import format_job_line
 
-        print_line(format_job_line(job, colour=sys.stdout.isatty()))
+        look = find_look(sys.stdout, values.get("color") or "auto", os.environ)
+        print_line(format_job_line(job, colour=look.has_colour))
 
 
 def write_to_stdout(data: bytes | memoryview) -> None:

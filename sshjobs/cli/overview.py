@@ -29,7 +29,8 @@ _BOUND = 5.0
 
 def handle_list(ctx: Context, values: Values) -> int:
     criteria = read_criteria_flags(values)
-    is_plain = not (values.get("json") or sys.stdout.isatty())
+    is_special = values.get("json") or values.get("quiet") or values.get("color")
+    is_plain = not (is_special or sys.stdout.isatty())
     if not is_plain or any(values.get(name) for name in ("limit", "sort")):
         return _print_overview(ctx, values, criteria)
     # In a pipe: every job, a line each, none held.
@@ -72,14 +73,18 @@ def _print_overview(
     look = find_look(sys.stdout, values.get("color") or "auto", ctx.environ)
     fit = max(_FEWEST, look.height - _SPARE) if look.is_terminal else 0
     every = bool(values.get("all"))
+    is_for_programs = values.get("json") or values.get("quiet")
     view = View(
         order=values.get("sort") or "age",
-        limit=values.get("limit") or (0 if every or values.get("json") else fit),
+        limit=values.get("limit") or (0 if every or is_for_programs else fit),
         with_reaped=every or not look.is_terminal and failures is None,
         lately_only=failures is not None and not every,
     )
     overview = read_overview(ctx, criteria, view, failures or ())
-    if values.get("json"):
+    if values.get("quiet"):
+        for job in overview.jobs:
+            print_line(job.id)
+    elif values.get("json"):
         for job in overview.jobs:
             print_line(format_json(build_job_object(job, overview.sites)))
     else:
@@ -97,5 +102,7 @@ def handle_show(ctx: Context, values: Values) -> int:
         else:
             from ..display.text import yield_record_lines
 
-            print_line("\n" * bool(number) + "\n".join(yield_record_lines(job)))
+            row, path = ctx.store.host(job.site_id), ctx.store.log_path(job.id)
+            lines = yield_record_lines(job, row, path)
+            print_line("\n" * bool(number) + "\n".join(lines))
     return 0

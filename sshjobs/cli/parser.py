@@ -49,27 +49,26 @@ def _end_with_usage_error(verb: Verb, message: str) -> NoReturn:
 def _read_flags(verb: Verb, words: Iterator[str], values: dict[str, Any]) -> list[str]:
     """Read ``--name``, ``--name VALUE``, ``--name=VALUE``; return the other words.
 
-    A flag of ssh, ``-x VALUE`` or ``-xVALUE``, is one up to the COMMAND only: what
-    begins with one letter behind it is the COMMAND's own.
+    A flag of one letter, ``-x``, ``-xVALUE`` or several in a row, is one up to the
+    COMMAND only: a word like that behind it is the COMMAND's own.
     """
     flags = {arg.name: arg for arg in verb.args if not arg.is_positional}
+    letters = {arg.short: arg for arg in flags.values() if arg.short}
+    letters |= {name: arg for name, arg in flags.items() if arg.is_letter}
     given: set[str] = set()
     left: list[str] = []
     for word in words:
         name, equals, text = word.partition("=")
-        if (
-            not word.startswith("--")
-            and word[:2] in flags
-            and not _advise_separator(verb, left)
-        ):
-            _read_flag_value(verb, flags[word[:2]], word[2:] or None, words, values)
+        if word[:2] in letters and not _advise_separator(verb, left):
+            _read_letters(verb, letters, word, words, values)
         elif name in flags and not flags[name].is_letter:
             given.add(name)
             _read_flag_value(verb, flags[name], text if equals else None, words, values)
         elif word.startswith("-") and word != "-":
-            _end_with_usage_error(
-                verb, f"unrecognized arguments: {word}{_advise_separator(verb, left)}"
-            )
+            from .aliases import suggest
+
+            advice = _advise_separator(verb, left) or suggest(name, flags)
+            _end_with_usage_error(verb, f"unrecognized arguments: {word}{advice}")
         else:
             left.append(word)
     missing = [n for n, arg in flags.items() if arg.required and n not in given]
@@ -78,6 +77,25 @@ def _read_flags(verb: Verb, words: Iterator[str], values: dict[str, Any]) -> lis
             verb, f"the following arguments are required: {', '.join(missing)}"
         )
     return left
+
+
+def _read_letters(
+    verb: Verb,
+    letters: dict[str, Arg],
+    word: str,
+    words: Iterator[str],
+    values: dict[str, Any],
+) -> None:
+    """Read ``-v``, ``-fn20``: flags of one letter, the last one with its value."""
+    while word != "-":
+        arg = letters.get(word[:2])
+        if arg is None:
+            _end_with_usage_error(verb, f"unrecognized arguments: {word}")
+        if arg.kind != "flag":
+            _read_flag_value(verb, arg, word[2:] or None, words, values)
+            return
+        _read_flag_value(verb, arg, None, words, values)
+        word = f"-{word[2:]}"
 
 
 def _advise_separator(verb: Verb, left: list[str]) -> str:
@@ -94,23 +112,30 @@ def _read_flag_value(
     values: dict[str, Any],
 ) -> None:
     """Read one flag; ``text`` stood behind its ``=``."""
-    if arg.kind == "flag":
-        if text is not None:
-            _end_with_usage_error(verb, f"argument {arg.name}: takes no value")
-        values[arg.dest] = True
-        return
+    if arg.kind != "flag":
+        value = _take_value(verb, arg, text, words)
+    elif text is None:
+        value = True
+    else:
+        _end_with_usage_error(verb, f"argument {arg.name}: takes no value")
+    if arg.repeat:
+        value = values[arg.dest] + value
+    elif values[arg.dest] != arg.default and arg.name != "--verbose":
+        _end_with_usage_error(verb, f"argument {arg.name}: given twice")
+    values[arg.dest] = value
+
+
+def _take_value(verb: Verb, arg: Arg, text: str | None, words: Iterator[str]) -> Any:
+    """Return a flag's value, which is the next word if it did not stand in its own."""
     if text is None:
         text = next(words, "--")
         is_flag = text.startswith("-") and text != "-"
         if text == "--" or (is_flag and arg.kind != "options"):
             _end_with_usage_error(verb, f"argument {arg.name}: expected one argument")
     try:
-        value = arg.read_each(text) if arg.repeat else arg.read(text)
+        return arg.read_each(text) if arg.repeat else arg.read(text)
     except SpecError as error:
         _end_with_usage_error(verb, f"argument {arg.name}: {error}")
-    if not arg.repeat and values[arg.dest] is not None:
-        _end_with_usage_error(verb, f"argument {arg.name}: given twice")
-    values[arg.dest] = values[arg.dest] + value if arg.repeat else value
 
 
 def _assign_positionals(verb: Verb, words: list[str], values: dict[str, Any]) -> None:

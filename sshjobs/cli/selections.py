@@ -1,4 +1,4 @@
-"""The jobs that a call means, read from its flags; what it says and asks of them."""
+"""The jobs that a call means, read from its flags; remarks and questions on them."""
 
 from __future__ import annotations
 

@@ -122,8 +122,9 @@ def handle_wait(ctx: Context, values: Values) -> int:
         show=print_jobs,
         count=count,
     )
-    note_if_none_is_active(criteria, results)
-    if not values.get("json"):
+    if not values.get("quiet"):
+        note_if_none_is_active(criteria, results)
+    if not (values.get("json") or values.get("quiet")):
         _print_summary(ctx, count)
     status = report_host_errors(results)
     if status:

@@ -19,7 +19,7 @@ _COLUMNS, _LINES = 80, 24
 
 
 class Look(Record):
-    """What may be printed to a stream; of a pipe, width and height are 0."""
+    """The abilities of a stream; of a pipe, width and height are 0."""
 
     has_colour: bool = False
     width: int = 0

@@ -96,7 +96,7 @@ def stale_age(job: Job, row: SiteRow | None, now: float | None = None) -> float 
 
 
 def describe_age(age: float) -> str:
-    """Return what to say of a state that is not fresh."""
+    """Return a remark on a state that is not fresh."""
     return "not asked yet" if age == float("inf") else f"seen {format_age(age)} ago"
 
 
@@ -114,14 +114,47 @@ def format_iso(at: float | None) -> str | None:
         return None
 
 
-def yield_record_lines(job: Job) -> Iterator[str]:
-    """Yield the whole record of a job, a line a fact."""
-    for name, value in job._asdict().items():
-        if name.endswith("_at"):
-            value = format_instant(value)
-        elif value is None or value == "":
-            value = "-"
-        yield f"{name:<13} {printable(str(value))}"
+def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator[str]:
+    """Yield the facts about a job in words for people, a line each.
+
+    Args:
+        log_path: Where the log is on this machine.
+    """
+    age = stale_age(job, row)
+    state = job.state if age is None else f"{job.state}, {describe_age(age)}"
+    base = row.base if row and row.base else "~/.sshjobs"
+    folder = f"{base}/jobs/{job.id}" if job.reaped_at is None else ""
+    ended = f"{format_instant(job.finished_at)}  after {format_elapsed(job, None)}"
+    facts = (
+        ("job", job.id),
+        ("name", job.name),
+        ("key", f"{job.key}  attempt {job.attempt}" if job.key else ""),
+        ("state", "  ".join(filter(None, (state, format_end(job), job.reason)))),
+        ("host", job.host + (f"  node {job.node}" if job.node else "")),
+        ("command", job.command),
+        ("directory", job.cwd or "the login directory"),
+        ("shell", job.shell),
+        ("variables", job.env_names),
+        ("time limit", format_span(job.timeout) if job.timeout else ""),
+        ("submitted", format_instant(job.submitted_at)),
+        ("started", format_instant(job.started_at) if job.started_at else ""),
+        ("ended", ended if job.finished_at else ""),
+        ("running for", "" if job.finished_at else format_elapsed(job, None, age or 0)),
+        ("log here", f"{log_path}  {_describe_log(job)}"),
+        ("on the host", folder or f"reaped {format_instant(job.reaped_at)}"),
+        ("clean-up", job.cleanup if job.cleanup != "never" else ""),
+    )
+    for name, value in facts:
+        if value not in ("", "-"):
+            yield f"{name:<11}  {printable(value)}"
+
+
+def _describe_log(job: Job) -> str:
+    """Return how much of a log is on this machine."""
+    home = format_size(job.log_local_bytes)
+    if job.log_local_bytes >= job.log_bytes:
+        return home if job.log_final else f"{home} so far"
+    return f"{home} of {format_size(job.log_bytes)}"
 
 
 def format_span(seconds: float) -> str:

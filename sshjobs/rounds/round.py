@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from .. import errors, protocol, states, transports
 from ..locks import LeaderLock
@@ -82,12 +83,15 @@ class Round:
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
         program = protocol.build(self._summed(request), nonce)
-        reply = protocol.Reply(nonce, self._site.identity.host)
+        host = self._site.identity.host
+        reply = protocol.Reply(nonce, host)
         silence = self._site.silence()
         sink = self._make_sink(reply, request, len(program), silence)
         ran = transports.Completed(None, b"", 0)
         try:
+            sys.audit("sshjobs.request", host, request, len(program))
             ran = transport.run("exec sh", stdin=program, timeout=silence, sink=sink)
+            sys.audit("sshjobs.reply", host, sink.bytes_in)
         except (errors.SessionRefused, errors.HostUnreachable):
             self._take_back(plan)
             raise

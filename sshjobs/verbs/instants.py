@@ -10,7 +10,7 @@ from ..model import seconds
 _DAYS = {"today": 0, "yesterday": 1}
 
 
-def read_instant(text: str, now: float) -> float:
+def read_past_instant(text: str, now: float) -> float:
     """Return an instant of the past as seconds since the epoch.
 
     Args:

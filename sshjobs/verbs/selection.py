@@ -230,9 +230,9 @@ def read_criteria(ctx: Context, criteria: Criteria, now: float) -> Condition:
     if criteria.states:
         condition &= queries.is_one_of("state", criteria.states)
     if criteria.since:
-        from .instants import read_instant
+        from .instants import read_past_instant
 
-        condition &= queries.was_active_since(read_instant(criteria.since, now))
+        condition &= queries.was_active_since(read_past_instant(criteria.since, now))
     return condition
 
 
