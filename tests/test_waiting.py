@@ -49,7 +49,7 @@ def silent_port(cli: Cli, place: Path) -> Iterator[Path]:
 
 
 def test_wait_shows_each_end_as_it_comes(cli: Cli, place: Path) -> None:
-    """Seen failing: no line came before the last job had ended."""
+    """Each end is printed when it is learnt, not when the last job has ended."""
     gate = place / "host" / "go"
     first = cli.submit("--name", "first", "--", "echo early; exit 4")
     last = cli.submit(
@@ -103,7 +103,7 @@ def test_a_batch_says_how_many_were_there_already(cli: Cli, place: Path) -> None
 def test_a_verb_says_what_it_waits_for_and_what_an_interrupt_leaves(
     cli: Cli, place: Path, words: tuple[str, ...], left: str
 ) -> None:
-    """Seen failing: half a minute without a word, and none on Ctrl-C."""
+    """A silent port is told within seconds, and Ctrl-C says that nothing was sent."""
     with silent_port(cli, place) as config:
         env = {"SSHJOBS_SSH_CONFIG": str(config)}
         process = cli.start(*words, env=env)
@@ -158,7 +158,7 @@ def test_an_interrupted_submit_names_what_was_sent(
 
 
 def test_the_log_of_a_cancelled_run_flows_on(cli: Cli) -> None:
-    """Seen failing: what the job wrote after TERM came out only once it had ended."""
+    """The log of a cancelled run flows on while its job has its grace."""
     line = "trap 'echo tidy; sleep 1; echo done; exit 3' TERM; echo up; sleep 60 & wait"
     run = cli.start("run", "box", "--", line)
     assert run.stdout is not None and run.stdout.readline() == b"up\n"
