@@ -189,7 +189,11 @@ def test_a_holder_of_another_site_counts_for_the_same_host_and_key(
     assert store.job(OTHER) == old
     outcome = store.outcomes([intent.id])[intent.id]
     if (host, key) == ("h", "k"):
-        assert (outcome.job_id, outcome.done, outcome.note) == (OTHER, 1, "")
+        assert (outcome.job_id, outcome.done, outcome.note) == (
+            OTHER,
+            1,
+            '["Same", []]',
+        )
     else:
         assert f"a job of {host}" in outcome.note
 

@@ -128,6 +128,11 @@ EVERYWHERE = (
 )
 
 
+#: Of submit: a cron line mails what is printed.
+QUIET_SUBMIT = Arg(
+    "--quiet", "print no ids and no count; errors are printed", "flag", short="-q"
+)
+
 QUIET = Arg(
     "--quiet",
     "print no jobs and no remarks: the exit status tells",

@@ -238,10 +238,10 @@ def _submit_each_request(ctx: Context, values: Values) -> int:
             assert done.job is not None
             there += done.was_there
             warn_of_other_command(done)
-            print_line(
-                format_json(done.job.public()) if values.get("json") else done.job.id
-            )
-    if values.get("from") or there:
+            if not values.get("quiet"):
+                as_json = values.get("json")
+                print_line(format_json(done.job.public()) if as_json else done.job.id)
+    if values.get("from") and not values.get("quiet"):
         print_error(_describe_batch(count - there - refused, there, refused))
     return status
 
