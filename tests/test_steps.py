@@ -68,13 +68,17 @@ class Case:
             time.sleep(0.05)
         raise AssertionError("no verdict")
 
+    def sleeping(self) -> list[str]:
+        """Return the command lines of the job's last command: one while it runs."""
+        return [line for line in self.host.marked().values() if "sleep 100" in line]
+
     def at_rest(self) -> None:
         """Nothing of it runs, nor comes to run; and what has run has run once."""
         assert not self.host.marked()
         time.sleep(0.6)  # longer than any line takes
         self.start()
         time.sleep(0.6)
-        assert not [line for line in self.host.marked().values() if "sleep 100" in line]
+        assert not self.sleeping()
         assert not self.ran.exists() or self.ran.read_text() == "x\n"
 
     def is_killed(self) -> None:
@@ -92,7 +96,7 @@ class Case:
         self.host.kill_runner(self.job_id)
         verdict = self.verdict()
         if isinstance(verdict, protocol.Unsupervised):
-            assert [line for line in self.host.marked().values() if "sleep 100" in line]
+            wait(self.sleeping)  # its shell has said that it ran before it forks that
             assert of(protocol.KillSent, self.host.kill(self.job_id))
             wait(lambda: not self.host.marked())
             verdict = self.verdict()
