@@ -147,21 +147,20 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("name, number", [("SIGTERM", 15), ("SIGKILL", 9)])
-def test_ended_in_the_middle_it_leaves_nothing(
-    demos: dict[str, Demo], name: str, number: int
-) -> None:
-    ended = demos[name]
+def test_ended_in_the_middle_it_leaves_nothing(demos: dict[str, Demo]) -> None:
+    ended, killed = demos["SIGTERM"], demos["SIGKILL"]
     ended.read_until(b"log of one of them")
     assert ended.traces()
-    ended.process.send_signal(number)
+    ended.process.terminate()
+    killed.read_until(b"--key nightly")  # now one of its jobs would run for 600 s
+    assert killed.traces()
+    killed.process.kill()
     ended.process.communicate(timeout=200)
-    if number == signal.SIGKILL:  # then it is seen to by another
-        assert ended.process.returncode == -number
-        eventually(lambda: not ended.traces(), f"the end of all: {ended.traces()}")
-    else:
-        assert ended.process.returncode == 128 + number
-        assert ended.traces() == []
+    assert ended.process.returncode == 128 + signal.SIGTERM
+    assert ended.traces() == []
+    killed.process.communicate(timeout=200)
+    assert killed.process.returncode == -signal.SIGKILL
+    eventually(lambda: not killed.traces(), "the end of all")  # seen to by another
 
 
 def test_it_shows_one_connection_for_a_crowd(demos: dict[str, Demo]) -> None:

@@ -36,12 +36,13 @@ _SLOWEST = 4
 
 #: What sees to the end of a demonstration that was killed: its standard input ends
 #: then, and its directory is still there. The commands that it had started get some
-#: seconds; a round of theirs that goes on makes directories anew, so that the place
-#: must have been empty for some looks.
+#: seconds; then its jobs are killed, while there is a record of them. A round that goes
+#: on makes directories anew, so that the place must have been empty for some looks.
 _GUARD = """
 cat >/dev/null
 [ -d "$0" ] || exit 0
 sleep 5
+"$1" -m sshjobs kill --yes --allow-empty --state PENDING --state RUNNING --wait-host 20
 looks=0 empty=0
 while [ $empty -lt 5 ] && [ $looks -lt 120 ]; do
     looks=$((looks + 1)) empty=$((empty + 1))
@@ -101,8 +102,10 @@ def _end_on_signals() -> Iterator[None]:
 def _set_stage(stack: ExitStack, quiet: bool) -> Stage:
     # /tmp, whatever TMPDIR says: a control socket's path ends at 90 bytes.
     top = tempfile.mkdtemp(prefix="sshjobs-demo-", dir="/tmp")
+    stage = Stage(top, quiet)
     guard = subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, top],
+        ["/bin/sh", "-c", _GUARD, top, sys.executable],
+        env=stage.env,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -110,7 +113,7 @@ def _set_stage(stack: ExitStack, quiet: bool) -> Stage:
     )
     stack.callback(guard.communicate)
     stack.callback(shutil.rmtree, top, ignore_errors=True)
-    return Stage(top, quiet)
+    return stage
 
 
 def _play_all_scenes(stage: Stage, stack: ExitStack) -> dict[str, Any]:
