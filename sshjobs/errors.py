@@ -84,7 +84,13 @@ class OutcomeUnknown(TransportError):
 
 
 class ConnectionLost(OutcomeUnknown):
-    """The connection ended in the middle of a session."""
+    """The connection ended in the middle of a session.
+
+    ``is_of_login`` is True where a new connection had opened none yet: what failed then
+    is the login, as far as another try goes.
+    """
+
+    is_of_login = False
 
 
 class CommandTimeout(OutcomeUnknown, TimeoutError):

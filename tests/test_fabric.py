@@ -308,9 +308,9 @@ def test_connection_that_is_cut_during_the_login_refuses_no_key(
     sshd.wait_for("KEX done")
     relay.drop()
     out, err = one.communicate(timeout=60)
-    assert one.returncode == errors.HostUnreachable.exit_status, (out, err)
-    assert "the host closed the connection before authentication" in out
-    assert sshd.logins == 0
+    # It looks like an account that is refused without a word, so it is tried once more.
+    assert one.returncode == 0, (out, err)
+    assert (relay.accepted, sshd.logins) == (2, 1)
     relay.close()
 
 

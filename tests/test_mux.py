@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import struct
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -77,3 +81,42 @@ def test_text_that_is_cut_off_is_what_there_is() -> None:
         == "why"
     )
     assert mux.Packet(mux.S_FAILURE, b"").read_text(4) == ""
+
+
+def test_a_timer_of_this_process_does_not_keep_a_stopped_master_from_being_stuck(
+    tmp_path: Path,
+) -> None:
+    """Its signal comes sooner than any slice of the wait is over, again and again."""
+    path = str(tmp_path / "master")
+    ticks: list[int] = []
+
+    def tick(signum: int, _frame: object) -> None:
+        ticks.append(signum)
+        if time.monotonic() > limit:
+            raise TimeoutError("it waits for ever")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        old = signal.signal(signal.SIGALRM, tick)
+        limit = time.monotonic() + 30
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        try:
+            with pytest.raises(mux.Stuck):
+                mux.Control(path, 0.5, lambda: None)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, old)
+    assert ticks
+
+
+def test_a_master_with_a_full_backlog_is_stuck(tmp_path: Path) -> None:
+    path = str(tmp_path / "master")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(
+        socket.AF_UNIX
+    ) as first:
+        listener.bind(path)
+        listener.listen(0)
+        first.connect(path)
+        with pytest.raises(mux.Stuck):
+            mux.Control(path, 0.2, lambda: None)

@@ -98,7 +98,7 @@ class RetryBudget:
         """Have a person know why nothing is tried now, and which try is next."""
         settings = self._site.settings
         tries, most = row.failures - self._failures, settings.conn_retry_attempts
-        if isinstance(cause, errors.OutcomeUnknown):
+        if isinstance(cause, errors.OutcomeUnknown) and row.bad_rounds:
             tries = row.bad_rounds - self._bad_rounds
             most = settings.max_reconnect_attempts
         if isinstance(cause, (errors.Throttled, errors.SessionRefused)):
@@ -133,6 +133,10 @@ class RetryBudget:
             from .refusals import remember_refusal
 
             raise remember_refusal(self._site, error)
+        elif isinstance(error, errors.ConnectionLost) and error.is_of_login:
+            # The same host as one that is HostUnreachable right after the login: which
+            # of the two it is, the instant decides, and they have one budget.
+            self._cool(error, "failures", 1.0, 15.0)
         elif isinstance(error, errors.OutcomeUnknown):
             self._cool(error, "bad_rounds", 0.25, 5.0)
         elif isinstance(error, errors.Throttled):

@@ -17,6 +17,7 @@ NEW_SESSION are u32 on the wire; no S_OK follows the descriptors).
 from __future__ import annotations
 
 import os
+import select
 import struct
 import time
 
@@ -46,6 +47,7 @@ MAX_PACKET = 256 * 1024
 
 _NO_ESCAPE = 0xFFFFFFFF
 _SLICE = 1.0
+_CONNECT_SLICE = 0.02
 
 
 class MuxError(Exception):
@@ -203,32 +205,48 @@ class Control:
         self._socket.close()
 
     def _connect_socket(self) -> None:
-        # Timeouts of the kernel, not of Python: with settimeout(), connect(2) on a full
-        # backlog (64 in mux.c) raises BlockingIOError at once instead of waiting.
-        span = struct.pack("@ll", int(_SLICE), int(_SLICE % 1 * 1e6))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
+        # Not by SO_RCVTIMEO: whenever a timer's signal comes, that begins anew.
+        self._socket.setblocking(False)
         self._repeat_until_timeout(lambda: self._socket.connect(self.path))
         # ssh itself looks at no owner (9.2): a socket of another user would get the
         # command line and our descriptors.
         if read_peer_uid(self._socket, self.path) != os.geteuid():
             raise Foreign("the socket belongs to somebody else")
 
-    def _repeat_until_timeout(self, step: Callable[[], object]) -> None:
-        """Repeat a step that the kernel's timeout cut short, until ours is over."""
-        end = time.monotonic() + self._timeout
+    def _repeat_until_timeout(self, step: Callable[[], object], event: int = 0) -> None:
+        """Repeat a step that would wait, until our time is over.
+
+        Args:
+            event: What poll(2) is to wait for; 0 for a place in the backlog, for which
+                it cannot.
+        """
+        told_at = time.monotonic()
+        end = told_at + self._timeout
         while True:
             try:
                 step()
                 return
             except BlockingIOError as error:
-                # SO_RCVTIMEO or SO_SNDTIMEO is over. A stopped master still takes
-                # connections, up to the backlog of 64 (mux.c), and answers none.
-                if time.monotonic() >= end:
+                now = time.monotonic()
+                # A stopped master still takes connections, up to the backlog of 64
+                # (mux.c), and answers none.
+                if now >= end:
                     raise Stuck("the master does not answer") from error
             except OSError as error:
                 raise Gone(error.strerror or "no socket") from error
-            self._on_wait()
+            if now - told_at >= _SLICE:
+                told_at = now
+                self._on_wait()
+            self._wait(event, min(told_at + _SLICE, end) - now)
+
+    def _wait(self, event: int, seconds: float) -> None:
+        """Wait until a step is worth another try; a signal makes it no longer."""
+        if not event:
+            time.sleep(min(_CONNECT_SLICE, seconds))
+            return
+        poll = select.poll()
+        poll.register(self._socket, event)
+        poll.poll(seconds * 1000)
 
     def _send_all(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -238,12 +256,14 @@ class Control:
             while rest:
                 rest = rest[self._socket.send(rest) :]
 
-        self._repeat_until_timeout(step)
+        self._repeat_until_timeout(step, select.POLLOUT)
 
     def _wait_for_packet(self) -> Packet:
         while not self._packets:
             pieces: list[bytes] = []
-            self._repeat_until_timeout(lambda: pieces.append(self._socket.recv(65536)))
+            self._repeat_until_timeout(
+                lambda: pieces.append(self._socket.recv(65536)), select.POLLIN
+            )
             if not pieces[0]:
                 raise Gone("the master closed the connection")
             self._packets += self._frames.feed(pieces[0])
@@ -302,7 +322,9 @@ class Control:
         # waits for us alone, without a timeout (mm_receive_fd, 9.2 and 10.5).
         self._send_all(packet)
         for right in rights:
-            self._repeat_until_timeout(lambda: self._socket.sendmsg([b"\0"], right))
+            self._repeat_until_timeout(
+                lambda: self._socket.sendmsg([b"\0"], right), select.POLLOUT
+            )
 
     def receive_packets(self) -> list[Packet] | None:
         """Return the packets that are there now, ``None`` at the end of all.

@@ -252,9 +252,11 @@ class OpenSSH:
         opened = session is not None and session.opened
         host = self._identity.host
         if self._live.is_new and not opened:
-            return ConnectionLost(
+            lost = ConnectionLost(
                 host, f"{_ENDED}; the command may go on there", f"{_SEE_LOG}; {AGAIN}"
             )
+            lost.is_of_login = True
+            return lost
         when = "in the middle of a session" if opened else "as a session was asked for"
         return ConnectionLost(
             host, f"the connection ended {when}; the command may go on there", AGAIN
