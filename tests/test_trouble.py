@@ -417,7 +417,9 @@ def test_a_wait_that_ends_says_why_the_host_was_not_asked(cli: Cli) -> None:
     assert "Connection refused" in ended.err
     cli.sshd.start()
     ended = cli("wait", job, "--timeout", "6")
-    assert (ended.status, ended.err) == (75, ""), ended
+    assert ended.status == 75, ended
+    # Nothing but what it waits for is told: the pause after the refusal may go on.
+    assert all("; Ctrl-C: " in line for line in ended.err.splitlines()), ended
     cli.ok("kill", job)
 
 
