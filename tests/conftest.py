@@ -40,6 +40,20 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def spared_group() -> Iterator[None]:
+    """Let no test signal the group of all tests, which is what group 0 means."""
+    signal_group = os.killpg
+
+    def signal_other_group(group: int, number: int) -> None:
+        assert group > 1 and group != os.getpgrp(), f"killpg {group}"
+        signal_group(group, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "killpg", signal_other_group)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def closed_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close what a test leaves open of its stores: from 3.13 on Python warns of it."""

@@ -89,11 +89,13 @@ class Host:
         job_id = self.start(
             b"echo up\n" + command if isinstance(command, bytes) else command, **how
         )
-        started = self.until(
-            protocol.Started, Request(checks=(Check(job_id, None, ""),))
-        )
-        log = self.jobs / job_id / "log"
+        question = Request(checks=(Check(job_id, None, ""),))
+        started = self.until(protocol.Started, question)
+        log, record = self.jobs / job_id / "log", self.jobs / job_id / "run"
         wait(lambda: log.exists() and log.stat().st_size > 0)
+        if not started.pgid:  # its runner notes the group once the job is forked
+            wait(lambda: b"\npgid=" in record.read_bytes())
+            started = self.until(protocol.Started, question)
         return started
 
     def check(
