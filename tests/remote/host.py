@@ -89,6 +89,10 @@ class Host:
         job_id = self.start(
             b"echo up\n" + command if isinstance(command, bytes) else command, **how
         )
+        return self.started(job_id)
+
+    def started(self, job_id: str) -> protocol.Started:
+        """Return how a job started, once it has written something."""
         question = Request(checks=(Check(job_id, None, ""),))
         started = self.until(protocol.Started, question)
         log, record = self.jobs / job_id / "log", self.jobs / job_id / "run"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from sshjobs import protocol
-from sshjobs.protocol import Check, Reap, Reply, Request
+from sshjobs.protocol import Reap, Reply, Request
 from tests.remote.host import Host, an_order, claim, gone, of, wait
 
 
@@ -98,11 +98,9 @@ def test_a_start_that_finds_an_unstarted_holder_starts_it(host: Host) -> None:
 
 
 def test_a_key_whose_holder_was_lost_has_a_new_attempt(host: Host) -> None:
-    order = an_order(b"sleep 100", key="k")
+    order = an_order(b"echo up; sleep 100", key="k")
     said = host.run(Request(starts=(order,)))
-    started = host.until(
-        protocol.Started, Request(checks=(Check(order.job_id, None, ""),))
-    )
+    started = host.started(order.job_id)
     assert of(protocol.Claimed, said)
     os.kill(started.pid, signal.SIGKILL)
     os.killpg(started.pgid, signal.SIGKILL)
