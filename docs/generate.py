@@ -26,7 +26,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def command_line() -> str:
-    """Return the page of verbs and flags, from ``manual.VERBS``."""
+    """Return the page of verbs and flags, from ``manual.read_verbs()``."""
     parts = [
         "# The command line\n",
         _MADE.format(source="sshjobs/cli/manual.py"),
@@ -47,7 +47,7 @@ def command_line() -> str:
             ("name", "meaning"),
             [(f"`{name}`", text) for name, text in manual_facts.ENVIRONMENT],
         ),
-        *map(_verb, manual.VERBS),
+        *map(_verb, manual.read_verbs()),
     ]
     return "\n".join(parts)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 
 from .errors import SpecError
-from .model import check_host
 from .startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
@@ -386,6 +385,8 @@ def check_config(config: Mapping[str, Any]) -> None:
         try:
             if not isinstance(table, dict):
                 raise SpecError("not a table")
+            from .host_names import check_host
+
             check_host(host)
             Settings(**table)
         except SpecError as error:

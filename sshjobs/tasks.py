@@ -135,7 +135,7 @@ def _describe_flag(arg: Arg) -> tuple[str, str]:
 
 
 #: One task a verb, in the order of the manual.
-TASKS = tuple(_build_task(verb) for verb in manual.VERBS)
+TASKS = tuple(_build_task(verb) for verb in manual.read_verbs())
 
 #: What ``Collection.from_module(sshjobs.tasks)`` takes.
 ns = Collection()

@@ -12,7 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sshjobs.cli import manual
 from tests.sshd import Sshd
+
+#: Every verb of the command line, by its name.
+VERBS = {verb.name: verb for verb in manual.read_verbs()}
 
 #: Longer than anything here takes; a hang shows as this.
 PATIENCE = 120.0

@@ -151,8 +151,8 @@ def measure_words_in_names(house: House) -> list[Count]:
 
 def read_verbs(house: House) -> set[str]:
     """Return the verbs of the command line, each with one name on every floor."""
-    text = house.sources.get("cli/manual.py", house.sources.get("manual.py", ""))
-    return set(re.findall(r'Verb\(\s*"(\w+)"', text))
+    pages = (text for path, text in house.sources.items() if "cli/manual" in path)
+    return set(re.findall(r'Verb\(\s*"(\w+)"', "\n".join(pages)))
 
 
 def measure_repeated_names(house: House) -> list[Count]:

@@ -8,15 +8,14 @@ import subprocess
 import pytest
 
 from sshjobs.cli import main, manual, parser
-from sshjobs.cli.manual import BY_NAME
-from tests.cli import Cli
+from tests.cli import VERBS, Cli
 
 pytestmark = pytest.mark.quick
 
 
 def read(text: str) -> dict[str, object]:
     verb, *words = text.split(" ")
-    return parser.read_arguments(BY_NAME[verb], words)
+    return parser.read_arguments(VERBS[verb], words)
 
 
 def test_flags_and_words_come_in_any_order() -> None:
@@ -45,7 +44,7 @@ def test_a_value_stands_behind_its_flag_or_behind_an_equals_sign() -> None:
 
 
 def test_every_argument_has_a_value() -> None:
-    for verb in manual.VERBS:
+    for verb in manual.read_verbs():
         words = ["x" for arg in verb.args if arg.is_positional and not arg.takes_many]
         words += ["x" for arg in verb.args if arg.required]
         values = parser.read_arguments(verb, words)
@@ -87,8 +86,8 @@ def test_help_reads_like_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
         main.main(["--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    assert all(verb.brief in out for verb in manual.VERBS)
-    for verb in manual.VERBS:
+    assert all(verb.brief in out for verb in manual.read_verbs())
+    for verb in manual.read_verbs():
         with pytest.raises(SystemExit):
             main.main([verb.name, "--help"])
         out = capsys.readouterr().out

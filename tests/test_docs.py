@@ -11,6 +11,7 @@ import pytest
 
 from sshjobs.cli import manual, parser
 from sshjobs.cli.arguments import Verb
+from tests.cli import VERBS
 
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")])
@@ -59,10 +60,10 @@ def test_the_examples_are_found() -> None:
 def test_the_commands_of_a_page_are_commands(page: Path) -> None:
     for command in commands(page):
         verb, *rest = words(command)[1:]
-        parser.read_arguments(manual.BY_NAME[verb], rest)
+        parser.read_arguments(VERBS[verb], rest)
 
 
-@pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
+@pytest.mark.parametrize("verb", manual.read_verbs(), ids=lambda verb: verb.name)
 def test_the_examples_of_the_manual_are_commands(verb: Verb) -> None:
     assert verb.examples
     for example in verb.examples:

@@ -8,7 +8,7 @@ import pytest
 
 from sshjobs import transports
 from sshjobs.errors import SpecError
-from sshjobs.model import Address, check_host
+from sshjobs.host_names import Address, check_host
 from sshjobs.settings import Settings
 from tests.cli import Cli
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshjobs import model
+from sshjobs import host_names, model
 from sshjobs.errors import SpecError
 from sshjobs.model import Spec
 
@@ -102,12 +102,12 @@ def test_a_long_line_and_a_binary_input_are_welcome() -> None:
 )
 def test_bad_host_names_are_refused(host: str) -> None:
     with pytest.raises(SpecError):
-        model.check_host(host)
+        host_names.check_host(host)
 
 
 @pytest.mark.parametrize("host", ["gpu1", "me@gpu1.example", "[::1]"])
 def test_good_host_names_are_kept(host: str) -> None:
-    assert model.check_host(host).target == host
+    assert host_names.check_host(host).target == host
 
 
 @pytest.mark.parametrize(

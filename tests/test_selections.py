@@ -11,7 +11,6 @@ import pytest
 
 from sshjobs import states
 from sshjobs.cli import parser
-from sshjobs.cli.manual import BY_NAME
 from sshjobs.errors import JobNotFound, NothingSelected, SpecError
 from sshjobs.model import Job
 from sshjobs.verbs.context import Context
@@ -22,7 +21,7 @@ from sshjobs.verbs.selection import (
     select_jobs,
     select_recorded_jobs,
 )
-from tests.cli import Cli
+from tests.cli import VERBS, Cli
 
 NOW = time.time()
 
@@ -203,12 +202,12 @@ def test_flags_that_make_sense_twice_add_up(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = "--state running --state failed,lost --host a --host b,c --name n --key k"
-    values = parser.read_arguments(BY_NAME["wait"], words.split())
+    values = parser.read_arguments(VERBS["wait"], words.split())
     assert values["state"] == ["RUNNING", "FAILED", "LOST"]
     assert values["host"] == ["a", "b", "c"]
     assert (values["name"], values["key"]) == (["n"], ["k"])
     with pytest.raises(SystemExit) as ended:
-        parser.read_arguments(BY_NAME["wait"], ["--since", "1h", "--since", "2h"])
+        parser.read_arguments(VERBS["wait"], ["--since", "1h", "--since", "2h"])
     assert ended.value.code == 64
     assert "given twice" in capsys.readouterr().err
 
@@ -254,8 +253,7 @@ def test_logs_of_several_jobs_name_each(cli: Cli) -> None:
     two = cli.submit("--name", "part", "--", "echo two")
     cli.ok("wait", "part")
     logs = cli.ok("logs", "part").out
-    ended = "part COMPLETED exit 0 <=="
-    assert logs == f"==> {one} {ended}\none\n\n==> {two} {ended}\ntwo\n"
+    assert logs == f"==> {one} part <==\none\n\n==> {two} part <==\ntwo\n"
 
 
 @pytest.mark.parametrize(("answer", "ends"), [(b"y\n", True), (b"\n", False)])

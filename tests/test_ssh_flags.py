@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 
 from sshjobs.cli import manual, parser
-from sshjobs.cli.manual import BY_NAME
-from tests.cli import Cli
+from tests.cli import VERBS, Cli
 
 _VERBS = [
     verb.name
-    for verb in manual.VERBS
+    for verb in manual.read_verbs()
     if {"host", "--host"} & {arg.name for arg in verb.args}
 ]
 
 
 def read(*words: str) -> dict[str, object]:
-    return parser.read_arguments(BY_NAME[words[0]], words[1:])
+    return parser.read_arguments(VERBS[words[0]], words[1:])
 
 
 def test_every_verb_with_a_host_has_them() -> None:
@@ -27,7 +26,7 @@ def test_every_verb_with_a_host_has_them() -> None:
         _VERBS
     )
     for name in _VERBS:
-        flags = {arg.name for arg in BY_NAME[name].args}
+        flags = {arg.name for arg in VERBS[name].args}
         assert {"-p", "-i", "-l", "-o", "-F", "-J"} <= flags, name
 
 

@@ -16,22 +16,22 @@ from sshjobs import tasks
 from sshjobs.cli import manual
 from sshjobs.cli.arguments import Verb
 from sshjobs.errors import SpecError
-from tests.cli import give_empty_home
+from tests.cli import VERBS, give_empty_home
 
 
 def parsed(*words: str) -> dict[str, Any]:
     """Return the values that Invoke's own parser and ours make of a command line."""
     parser = Parser(contexts=tasks.ns.to_contexts())
     result = parser.parse_argv(list(words))[0]
-    verb = manual.BY_NAME[words[0]]
+    verb = VERBS[words[0]]
     return tasks.read_values(verb, result.as_kwargs)
 
 
 def test_every_verb_is_a_task() -> None:
-    assert list(tasks.ns.task_names) == [verb.name for verb in manual.VERBS]
+    assert list(tasks.ns.task_names) == [verb.name for verb in manual.read_verbs()]
 
 
-@pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
+@pytest.mark.parametrize("verb", manual.read_verbs(), ids=lambda verb: verb.name)
 def test_a_task_has_the_flags_of_its_verb(verb: Verb) -> None:
     arguments = tasks.ns[verb.name].get_arguments()
     flags = {name for argument in arguments for name in argument.names}
@@ -39,7 +39,7 @@ def test_a_task_has_the_flags_of_its_verb(verb: Verb) -> None:
     assert all(argument.help for argument in arguments)
 
 
-@pytest.mark.parametrize("verb", manual.VERBS, ids=lambda verb: verb.name)
+@pytest.mark.parametrize("verb", manual.read_verbs(), ids=lambda verb: verb.name)
 def test_every_argument_of_a_verb_has_a_value(verb: Verb) -> None:
     given = [f"--{a.dest}=x" for a in verb.args if a.is_positional and not a.takes_many]
     given += [f"--{arg.dest}=x" for arg in verb.args if arg.required]
@@ -101,7 +101,8 @@ def test_importing_the_tasks_imports_nothing_but_invoke() -> None:
     done = subprocess.run([sys.executable, "-c", code], stdout=-1, check=True)
     loaded = json.loads(done.stdout)
     ground = (
-        "cli cli.arguments cli.manual errors model startup startup.records states tasks"
+        "cli cli.arguments cli.manual cli.manual_hosts cli.manual_jobs "
+        "cli.manual_views errors model startup startup.records states tasks"
     )
     ours = {"sshjobs"} | {f"sshjobs.{room}" for room in ground.split()}
     assert {name for name in loaded if name.startswith("sshjobs")} == ours
@@ -135,7 +136,7 @@ def test_a_project_shows_every_verb(tmp_path: Path) -> None:
     done = inv(tmp_path, "--list")
     assert done.returncode == 0
     shown = {line.split()[0] for line in done.stdout.decode().splitlines() if line}
-    assert {verb.name for verb in manual.VERBS} <= shown
+    assert {verb.name for verb in manual.read_verbs()} <= shown
 
 
 def test_inv_run_ends_as_its_job_did(tmp_path: Path) -> None:

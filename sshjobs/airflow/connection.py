@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..errors import SpecError
-from ..model import check_host
+from ..host_names import check_host
 from .secret_file import build_secret_command
 from .versions import AirflowFailException, BaseHook
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any, BinaryIO, Literal, overload
 
 from ..errors import NotYet, SomeNotStarted, SpecError, SshJobsError
+from ..host_names import check_host
 from ..model import Job as Row
-from ..model import check_host
 from ..verbs.submit import JobRequest, Submitted, submit_each_job, submit_jobs
 from .crowd import Texts, find
 from .job import Completed, Job

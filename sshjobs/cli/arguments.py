@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import SpecError
-from ..model import CLEANUP, LAUNCHERS, check_port, seconds
+from ..model import CLEANUP, LAUNCHERS, seconds
 from ..startup.records import TYPE_CHECKING, Record
 from ..states import STATES
 
@@ -83,6 +83,8 @@ class Arg(Record):
             return int(text)
         if self.kind == "port":
             try:
+                from ..host_names import check_port
+
                 return check_port(text)
             except ValueError as error:
                 raise SpecError(str(error)) from error
@@ -156,27 +158,6 @@ JSON_ERR = Arg(
     "output is the log itself",
     "flag",
     short="-j",
-)
-
-
-#: The part of a log that is printed, and how.
-LOG = (
-    Arg("--follow", "go on until the job has ended", "flag", short="-f"),
-    Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
-    Arg(
-        "--tail",
-        "begin with the last N lines that are there",
-        "count",
-        "N",
-        short="-n",
-    ),
-    Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
-    Arg(
-        "--prefix",
-        "put the job's name before each line; jobs that are followed side by "
-        "side have that anyway",
-        "flag",
-    ),
 )
 
 

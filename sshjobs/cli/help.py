@@ -64,11 +64,13 @@ def answer_call_without_verb(words: list[str]) -> NoReturn:
     """Answer ``help``, ``version``, a flag in the place of a verb, or a slip; end."""
     if words[0] == "help":
         words = read_alias(words[1:]) if words[1:] else ["--help"]
-        if words[0] in manual.BY_NAME:
-            print_verb_help(manual.BY_NAME[words[0]])
+        verb = manual.find_verb(words[0])
+        if verb is not None:
+            print_verb_help(verb)
     if words[0] == "version":
         words = ["--version"]
-    known = [*manual.BY_NAME, *ALIASES, "help", "version"]
+    known = [verb.name for verb in manual.read_verbs()]
+    known += [*ALIASES, "help", "version"]
     if words[0][:1] != "-" and words[0] not in known:
         near = suggest(words[0], known)
         print(
@@ -82,8 +84,9 @@ def answer_call_without_verb(words: list[str]) -> NoReturn:
 
 def _build_top_parser() -> _Parser:
     """Return the parser of calls without a verb: ``--help``, ``--version``, typos."""
-    width = max(len(verb.name) for verb in manual.VERBS)
-    verbs = "\n".join(f"  {v.name:<{width}}  {v.brief}" for v in manual.VERBS)
+    known = manual.read_verbs()
+    width = max(len(verb.name) for verb in known)
+    verbs = "\n".join(f"  {verb.name:<{width}}  {verb.brief}" for verb in known)
     statuses = "\n".join(
         f"  {code:>3}  {text}" for code, text in manual_facts.EXIT_STATUSES
     )
@@ -102,5 +105,5 @@ def _build_top_parser() -> _Parser:
     parser.add_argument(
         "-V", "--version", action="version", version=f"sshjobs {__version__}"
     )
-    parser.add_argument("verb", metavar="VERB", choices=list(manual.BY_NAME))
+    parser.add_argument("verb", metavar="VERB", choices=[verb.name for verb in known])
     return parser

@@ -62,7 +62,8 @@ def rebuild_command(verb: str, values: Mapping[str, Any]) -> str:
 
 
 def _yield_words(verb: str, values: Mapping[str, Any]) -> Iterator[str]:
-    for arg in manual.BY_NAME[verb].args:
+    known = manual.find_verb(verb)
+    for arg in known.args if known else ():
         value = values.get(arg.dest)
         if value == arg.default or value is None:
             continue

@@ -51,12 +51,13 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
         last: See :func:`.handlers.carry_out_verb`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] not in manual.BY_NAME:
+    verb = manual.find_verb(words[0]) if words else None
+    if verb is None:
         from .aliases import read_alias
 
         words = read_alias(words)
-    if words[0] in manual.BY_NAME:
-        verb = manual.BY_NAME[words[0]]
+        verb = manual.find_verb(words[0])
+    if verb is not None:
         if verb.name == "ssh" and not {"-h", "--help"} & set(words[1:2]):
             from .handlers import carry_out_ssh
 

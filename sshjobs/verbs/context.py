@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 
 from .. import errors
-from ..model import check_host
 from ..settings import Settings, check_config, check_environ
 from ..settings import resolve as resolve_settings
 from ..startup.contexts import contextmanager
@@ -134,6 +133,8 @@ class Context:
     @contextmanager
     def coordinator(self, host: str) -> Iterator[Coordinator]:
         """Yield the host's :class:`~sshjobs.rounds.Coordinator`, and let go of it."""
+        from ..host_names import check_host
+
         check_host(host)
         settings = self.settings(host)
         with self._make_contact(host) as contact:

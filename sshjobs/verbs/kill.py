@@ -11,7 +11,6 @@ from ..rounds import Coordinator, RoundWish
 from ..rounds.log_state import runs_elsewhere
 from ..rounds.needs import require_intents_served, require_paced_rounds
 from ..startup.records import TYPE_CHECKING
-from ..store import FAILED
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
@@ -117,7 +116,7 @@ def _forget_on_site(
         raise
     else:
         intents = store.outcomes(numbers).values()
-        refused += (errors.load(i.note) for i in intents if i.outcome == FAILED)
+        refused += (errors.load(intent.note) for intent in intents if intent.note)
         store.drop_intents(numbers)
 
 

@@ -17,7 +17,7 @@ from paramiko import SSHConfig
 from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
 
 from ...errors import SpecError
-from ...model import check_host
+from ...host_names import check_host
 from ...settings import Settings
 from ..env import read_home, read_user_name
 from ..identity.fingerprint import digest_values, expand_tilde

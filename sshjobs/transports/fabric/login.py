@@ -27,7 +27,8 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from ...errors import SpecError
-from ...model import check_hop, printable
+from ...host_names import check_hop
+from ...model import printable
 from . import config as conf
 from .keys import OnePassword, UnusableKey, list_keys
 from .known_hosts import Checks, Refused, names_of

@@ -7,7 +7,7 @@ import re
 import shlex
 
 from ...errors import HostUnreachable, SpecError
-from ...model import Address, check_address, check_hop, check_host, check_user
+from ...host_names import Address, check_address, check_hop, check_host, check_user
 from ...settings import Settings
 from ...startup.records import TYPE_CHECKING, Record
 from ..env import build_ssh_env, read_home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...model import check_hop
+from ...host_names import check_hop
 from ...protocol.quoting import quote_text
 from ...settings import Settings
 from ..identity.identity import Identity

@@ -1,0 +1,70 @@
+"""The manual of the verbs of a host and its connection.
+
+Pure data; ``manual.py`` reads it when such a verb is meant.
+"""
+
+from __future__ import annotations
+
+from .arguments import (
+    COMMAND,
+    CONTACT,
+    HOST,
+    JSON,
+    SSH,
+    Verb,
+)
+
+_CONNECT = Verb(
+    "connect",
+    """Make the connection to a host, at a terminal if it asks something.
+
+For hosts that want a password or a one-time code: log in once here, and cron,
+Airflow and all other processes of yours ride on the connection until it has
+been idle for the setting persist (default 600 s) or is ended with disconnect.
+It also forgets a refused key or host key that was remembered, and a cooldown.""",
+    (HOST, *SSH, *CONTACT),
+    ("sshjobs connect cluster", "sshjobs connect -J gateway -p 2222 node7"),
+)
+
+_DISCONNECT = Verb(
+    "disconnect",
+    """End the connection to a host, once its commands have ended.
+
+Jobs are not touched: they do not hang on the connection.""",
+    (HOST, *SSH, JSON),
+    ("sshjobs disconnect cluster",),
+)
+
+_HOSTS = Verb(
+    "hosts",
+    """List the hosts, their connections and the ledger of each.
+
+Handshakes, drops, sessions, rounds, refusals and bytes since the record
+began, so that "one connection" is something that you can check. No host is
+asked.""",
+    (JSON,),
+    ("sshjobs hosts",),
+)
+
+_DOCTOR = Verb(
+    "doctor",
+    """Look for obstacles on a host, and name the remedy of each.
+
+Reads the ssh configuration, makes the connection (or uses the one that is
+there), and looks at the host's shell, tools, home directory, free space and
+limits. It opens no second connection and never pokes at the port.""",
+    (HOST, *SSH, *CONTACT),
+    ("sshjobs doctor gpu1",),
+)
+
+_SSH = Verb(
+    "ssh",
+    """Run ssh over the one connection; for rsync -e, GIT_SSH_COMMAND and people.
+
+It takes the words of ssh, and never dials by itself. scp -S, sftp -S and Ansible's
+ssh_executable want the path of sshjobs-ssh, which stands beside sshjobs.""",
+    (HOST, COMMAND, *SSH),
+    ("sshjobs ssh gpu1 uptime",),
+)
+
+VERBS = (_CONNECT, _DISCONNECT, _HOSTS, _DOCTOR, _SSH)

@@ -1,0 +1,68 @@
+"""The manual of the verbs that show jobs, and of the demo.
+
+Pure data; ``manual.py`` reads it when such a verb is meant.
+"""
+
+from __future__ import annotations
+
+from .arguments import (
+    CONTACT,
+    JOBS,
+    JSON,
+    SELECT,
+    SSH,
+    TABLE,
+    Arg,
+    Verb,
+)
+from .manual_jobs import JOB_FORMS
+
+_STATUS = Verb(
+    "status",
+    """Ask the hosts, and show the jobs that are active or ended lately.
+
+sshjobs alone is the same. Each host with active jobs, or each HOST, is asked
+once, side by side. A host that does not answer within 5 s (--wait-host) hinders
+no other; its jobs are shown as they were last seen.
+
+The jobs of the last 24 h are shown that were not reaped, newest last; at a
+terminal no more than fit. With --all it is all jobs, with any other condition
+those that meet it. Below stand the jobs that are active now, those that ended
+since midnight, and hosts that do not answer.
+
+Ends with 0, or 69 when a host could not be asked.""",
+    (
+        Arg("hosts", "the hosts to ask and to show; none: all", "list", "HOST"),
+        *SELECT,
+        *TABLE,
+        *SSH,
+        *CONTACT,
+    ),
+    ("sshjobs status", "sshjobs status gpu1 gpu2", "sshjobs status --state FAILED"),
+)
+
+_SHOW = Verb(
+    "show",
+    f"""Print all that is known of jobs.
+
+From the record on this machine; no host is asked. Values of the environment
+are not in it: they are gone from the record once the job has started.
+{JOB_FORMS}""",
+    (JOBS, *SELECT, *SSH, JSON),
+    ("sshjobs show train", "sshjobs show k3j5 --json"),
+)
+
+_DEMO = Verb(
+    "demo",
+    """Show it all on this machine in half a minute, and leave nothing behind.
+
+Starts an sshd of its own on the loopback address, with keys of its own (where
+there is no sshd, the host local is used), submits real jobs from many
+processes at once, follows them, shows their states, their logs and sshd's
+counts, reaps, and removes all that it made. Your own jobs, record and
+~/.ssh are not touched.""",
+    (JSON,),
+    ("sshjobs demo",),
+)
+
+VERBS = (_STATUS, _SHOW, _DEMO)
