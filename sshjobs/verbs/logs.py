@@ -138,18 +138,39 @@ def copy_log(
     ) as missing:
         copier = LogCopier(coordinator.store, job.id, write, offset, file)
         if tail is not None or not follow:
-            wish = RoundWish(urgent_log=job.id)
-            if file >= 0 and tail is None:
-                copier.copy(job.log_local_bytes)
-                wish = wish._replace(on_log=copier.hand_over_next)
-            error = _bring_log_home(coordinator, job.id, missing, wish)
-            job = coordinator.store.job(job.id) or job
-            _give_local_bytes(copier, job, tail)
-            if error is not None:
-                raise error
+            is_early = file >= 0 and tail is None
+            job = _give_bytes_of_now(coordinator, copier, job, missing, tail, is_early)
             if not follow:
                 return job
         return _follow_log(coordinator, job.id, copier, missing, ctx.say, until)
+
+
+def _give_bytes_of_now(
+    coordinator: Coordinator,
+    copier: LogCopier,
+    job: Job,
+    missing: _MissingBytes,
+    tail: int | None,
+    is_early: bool,
+) -> Job:
+    """Bring home the bytes of a log that are there now, and hand them over.
+
+    Args:
+        is_early: Hand over each piece as it comes, and not after the last.
+
+    Raises:
+        HostUnreachable: after the bytes on this machine were given.
+    """
+    wish = RoundWish(urgent_log=job.id)
+    if is_early:
+        copier.copy(job.log_local_bytes)
+        wish = wish._replace(on_log=copier.hand_over_next)
+    error = _bring_log_home(coordinator, job.id, missing, wish)
+    job = coordinator.store.job(job.id) or job
+    _give_local_bytes(copier, job, tail)
+    if error is not None:
+        raise error
+    return job
 
 
 def _give_local_bytes(copier: LogCopier, job: Job, tail: int | None) -> None:
