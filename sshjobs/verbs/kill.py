@@ -11,6 +11,7 @@ from ..rounds import Coordinator, RoundWish
 from ..rounds.log_state import runs_elsewhere
 from ..rounds.needs import require_intents_served, require_paced_rounds
 from ..startup.records import TYPE_CHECKING
+from ..store import FAILED
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
@@ -127,7 +128,7 @@ def _forget_on_site(
         raise
     else:
         intents = store.outcomes(numbers).values()
-        refused += (errors.load(intent.note) for intent in intents if intent.note)
+        refused += (errors.load(i.note) for i in intents if i.outcome == FAILED)
         store.drop_intents(numbers)
 
 
