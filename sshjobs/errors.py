@@ -248,6 +248,25 @@ class SomeNotStarted(SshJobsError):
         )
 
 
+class CopyFailed(SshJobsError):
+    """Files were not copied, or not all of them; a copy of the same goes on from there.
+
+    Args:
+        host: The host.
+        detail: The cause, in the words of the tool that copied.
+    """
+
+    exit_status = 1
+
+    def __init__(self, host: str, detail: str) -> None:
+        super().__init__(host, detail)
+        self.host = host
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.detail}"
+
+
 class StoreError(SshJobsError):
     """The record on this machine cannot be read, written or locked."""
 
@@ -308,6 +327,7 @@ _BY_NAME: dict[str, type[SshJobsError]] = {
         JobNotFound,
         NothingSelected,
         JobFailed,
+        CopyFailed,
         StoreError,
     )
 }

@@ -27,7 +27,13 @@ from sshjobs.store import Store
 from sshjobs.verbs.submit import JobRequest
 from tests.cli import Cli, eventually
 
-_MODULES = ("sshjobs", "sshjobs.api.host", "sshjobs.api.job", "sshjobs.api.crowd")
+_MODULES = (
+    "sshjobs",
+    "sshjobs.api.host",
+    "sshjobs.api.job",
+    "sshjobs.api.crowd",
+    "sshjobs.api.files",
+)
 
 
 @pytest.fixture

@@ -266,10 +266,26 @@ def test_how_to_have_other_programs_on_the_connection(
 
 
 def test_the_questions_of_the_first_day(reader: Reader) -> None:
-    unbuffered, directory, files = blocks("docs/faq.md")
+    unbuffered, directory, files, back = blocks("docs/faq.md")
     assert reader.types(unbuffered).count("train.sh: \n") == 2
     assert reader.types(directory).count("train.sh: \n") == 2
     reader.types(files)
+    reader.types(
+        "sshjobs submit gpu1 --name report -- 'mkdir out; echo 1,2 >out/a.csv'"
+    )
+    reader.types("sshjobs wait report")
+    reader.types(back)
+    assert (reader.home / "results/a.csv").read_text() == "1,2\n"
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+def test_how_to_copy_files(reader: Reader) -> None:
+    there_and_back, renamed = blocks("docs/how-to/files.md")
+    (reader.home / "project/data").write_text("one\ntwo\n")
+    assert " data\n" in reader.types(there_and_back)
+    reader.types(renamed)
+    there = reader.there / "runs/8/project/out/sizes.csv"
+    assert (reader.home / "lines.csv").read_text() == there.read_text()
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
 
 
@@ -280,10 +296,12 @@ def test_how_to_use_python(reader: Reader, place: Path) -> None:
     for number, text in enumerate(programs):
         (reader.home / f"program{number}.py").write_text(text)
         said.append(reader.types(f"python program{number}.py"))
-        if number == 2:
+        if number == 3:
             (reader.there / "train.sh").write_text("#!/bin/sh\nexit 3\n")
             reader.types("sshjobs run gpu1 --name bad -- ./train.sh", status=3)
-    follow, run, many, later = said
+    follow, run, many, files, later = said
+    [line] = files.splitlines()
+    assert line.startswith("results/sizes.csv ") and not line.endswith(" 0")
     assert follow.splitlines()[1:] == ["train.sh: "]
     assert run == "Linux\nended with 3\n"
     assert many == "200 jobs have ended\n"

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, BinaryIO, Literal, overload
 
-from ..errors import SomeNotStarted, SpecError, SshJobsError
+from ..errors import NotYet, SomeNotStarted, SpecError, SshJobsError
 from ..host_names import check_host
 from ..model import Job as Row
 from ..verbs.submit import JobRequest, Submitted, submit_each_job, submit_jobs
 from .crowd import Texts, find
-from .job import Completed, Job, run_or_kill
+from .files import HostFiles
+from .job import Completed, Job
 from .pool import find_pool
 from .words import Command, Word, build_job_request, read_item
 
 
-class Host:
+class Host(HostFiles):
     """A host that you reach with ``ssh``, and the jobs that you give it.
 
     No connection is made until it is needed; then it is the one that all processes of
@@ -103,10 +105,12 @@ class Host:
         Raises:
             SpecError: something of it is wrong; nothing was done.
             HostUnreachable: nothing ran, nothing will.
-            NotYet: sent and not answered; the next call asks the host for ``job_ids``.
+            NotYet: it was sent and not answered; ``job_ids`` names the job, of which
+                the next call for that host learns whether it started.
 
         >>> job = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
-        >>> Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting") == job
+        >>> again = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
+        >>> again == job
         True
         >>> job.wait().log()
         b"it's $HOME\\n"
@@ -241,7 +245,14 @@ class Host:
         from ..verbs.run import exit_status_of
 
         job = self._start(command, locals(), follow=True)
-        row = run_or_kill(job, stdout)
+        try:
+            row = job._run_to_end(stdout)
+        except NotYet:
+            raise
+        except BaseException:
+            with suppress(SshJobsError):
+                job.kill()
+            raise
         if check:
             job.check()
         done: Completed[Any] = Completed(command, job, exit_status_of(row), text)

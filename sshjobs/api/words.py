@@ -96,6 +96,15 @@ def read_item(settings: Settings, item: Command | Mapping[str, Any]) -> JobReque
     return build_job_request(settings, command, options)
 
 
+def read_paths(files: Word | Sequence[Word]) -> list[str]:
+    """Return paths as texts; one path is a list of one."""
+    if isinstance(files, (str, bytes, os.PathLike)):
+        files = [files]
+    if not isinstance(files, Sequence):
+        raise SpecError(f"files are a path or a list of them, {_but(files)}")
+    return [os.fsdecode(_encode_word(file, "a file")) for file in files]
+
+
 _STRAY = ("utf-8", "surrogateescape")
 
 

@@ -151,13 +151,7 @@ def _report_interrupt(
 
 
 def _make_context(values: Values) -> Context:
-    names = ("wait_host", "cleanup", "max_log_bytes", "askpass_env")
-    flags = {name: values[name] for name in names if values.get(name) is not None}
-    if any(values.get(letter) not in (None, []) for letter in "pliJFo"):
-        from .ssh_flags import build_ssh_settings
-
-        flags |= build_ssh_settings(values)
-    ctx = Context(flags=flags)
+    ctx = Context(flags=_build_settings_flags(values))
     if values.get("verbose") or ctx.environ.get("SSHJOBS_DEBUG", "0") not in ("", "0"):
         from .debug import tell_steps
 
@@ -193,6 +187,16 @@ def _recode_value(name: str, value: Any) -> Any:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("utf-8", "surrogateescape") if name == "cwd" else value
+
+
+def _build_settings_flags(values: Values) -> dict[str, Any]:
+    names = ("wait_host", "cleanup", "max_log_bytes", "askpass_env")
+    flags = {name: values[name] for name in names if values.get(name) is not None}
+    if any(values.get(letter) not in (None, []) for letter in "pliJFo"):
+        from .ssh_flags import build_ssh_settings
+
+        flags |= build_ssh_settings(values)
+    return flags
 
 
 def handle_submit(ctx: Context, values: Values) -> int:
@@ -399,6 +403,10 @@ def _find_handler(verb: str) -> Callable[[Context, Values], int]:
         from . import staying
 
         return staying.HANDLERS[verb]
+    if verb in ("put", "get"):
+        from . import copies
+
+        return copies.HANDLERS[verb]
     return _HANDLERS[verb]
 
 

@@ -25,6 +25,8 @@ _LEFT = {
     "reap": "what is not reaped yet stays until it is. To go on",
     "connect": "no connection was made. To make it",
     "disconnect": "the connection stays. To end it",
+    "put": "what has arrived there stays. To go on",
+    "get": "what has arrived here stays. To go on",
 }
 _ELSE = "nothing was changed. To ask again"
 

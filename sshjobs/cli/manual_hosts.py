@@ -11,6 +11,8 @@ from .arguments import (
     HOST,
     JSON,
     SSH,
+    WAIT_HOST,
+    Arg,
     Verb,
 )
 
@@ -67,4 +69,41 @@ ssh_executable want the path of sshjobs-ssh, which stands beside sshjobs.""",
     ("sshjobs ssh gpu1 uptime",),
 )
 
-VERBS = (_CONNECT, _DISCONNECT, _HOSTS, _DOCTOR, _SSH)
+_FILES = (
+    Arg("file", "the files, then DEST", "list", "FILE... DEST"),
+    Arg("--quiet", "show no progress at a terminal", "flag", short="-q"),
+    JSON,
+    *SSH,
+    WAIT_HOST,
+)
+
+_PUT = Verb(
+    "put",
+    """Copy files and directories to a host, over the one connection.
+
+DEST is relative to the login directory. It is a directory, which is made if DEST
+ends with /, or the new name of the one FILE. A directory is copied with all in
+it, under its own name; links are followed.
+
+rsync copies where both sides have it. A copy that was broken off goes on from
+there when it is run again. Without rsync it is the system's sftp, which begins a
+file anew and leaves out links inside of directories.
+
+Ends with 0; 1 if not all was copied; 64, 69, 75 and 77 as every verb.""",
+    (HOST, *_FILES),
+    ("sshjobs put gpu1 train.sh data runs/7/",),
+)
+
+_GET = Verb(
+    "get",
+    """Copy files and directories from a host, or those of a job, to this machine.
+
+FILE is a path or a pattern. The host expands it: quote it. It is relative to the
+working directory of a JOB, or the login directory of a HOST. A word that is the
+name of a known host means that. DEST is the directory here if FILE stands alone;
+else it is as for put, and so is all the rest. Nothing outside of DEST is written.""",
+    (Arg("host", "a host, or a JOB as for logs", metavar="HOST|JOB"), *_FILES),
+    ("sshjobs get train 'out/*.csv'", "sshjobs get gpu1 runs/7/model.bin models/"),
+)
+
+VERBS = (_CONNECT, _DISCONNECT, _HOSTS, _DOCTOR, _SSH, _PUT, _GET)

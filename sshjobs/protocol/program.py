@@ -55,6 +55,7 @@ PARTS = {
     "sweep": ("records.awk", "expired.awk", "sweep.sh"),
     "frame": ("frame.sh",),
     "watch": ("watch.sh",),
+    "files": ("files.sh",),
     "batch": (
         "runner/bashrc.sh",
         "shell.sh",

@@ -13,6 +13,7 @@ refuses one all the same, it falls below the number of those that had one, for a
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import time
@@ -27,7 +28,10 @@ from ..startup.stdlib import signal
 from .context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    #: Runs a command to its end and returns its status.
+    Runner = Callable[[list[str]], int]
 
 #: sshd_config(5), 9.2: MaxSessions is 10. Rounds, a long log and a watch take the rest.
 _RIDERS = 6
@@ -44,20 +48,20 @@ _TELL = 2.0
 #: How often a master may vanish between a look at it and the session on it.
 _TRIES = 5
 
-#: How ssh says that it found no master, and so opened no session.
-_NO_MASTER = (
-    "Control socket connect(",
-    "master hello exchange failed",
-    "mux_client_hello",
-)
-
 
 def ride_along(
-    ctx: Context, host: str, options: Sequence[str], command: Sequence[str]
+    ctx: Context,
+    host: str,
+    options: Sequence[str],
+    command: Sequence[str],
+    run: Runner | None = None,
 ) -> int:
     """Run ssh with these options over the shared connection; return its exit status.
 
-    Its standard input and output are those of this process.
+    Args:
+        run: Runs the command of a session that is sshjobs' own: its ssh reads no
+            configuration, which may add anything to a session. None: ssh is as the
+            user has it, on this process's standard input and output.
 
     Raises:
         SpecError: there is no ssh connection to that host to ride on.
@@ -67,20 +71,20 @@ def ride_along(
     with ctx.coordinator(host) as coordinator:
         identity, settings = coordinator.identity, coordinator.settings
         if identity.is_local or transports.ends_with_leader(identity, settings):
-            raise SpecError(f"{host}: there is no connection of the system's ssh")
+            raise SpecError(_describe_no_connection(host, identity.is_local))
         since = time.monotonic()
         lost = 0
         while True:
             _ensure_connection(coordinator)
             with _Turn(coordinator, ctx, since) as turn:
-                status, said = _run_rider(coordinator, options, command)
+                status, said = _run_rider(coordinator, options, command, run)
                 if "Session open refused by peer" in said:
                     if (
                         not turn.learn()
                         and time.monotonic() > since + settings.wait_host
                     ):
                         raise SessionRefused(host, "opens no session", "MaxSessions")
-                elif status == 255 and any(words in said for words in _NO_MASTER):
+                elif status == 255 and _found_no_master(said):
                     lost += 1
                     if lost > _TRIES:
                         raise HostUnreachable(host, "the connection ends at once")
@@ -97,6 +101,25 @@ def _ensure_connection(coordinator: Coordinator) -> None:
     if not transports.read_connection_state(coordinator.identity, hooks).alive:
         now = coordinator.clock()
         coordinator.wait_for(require_fresh_round(coordinator.site, now))
+
+
+def _describe_no_connection(host: str, is_local: bool) -> str:
+    if is_local:
+        return f"{host} is this machine: there is no connection to ride on"
+    return (
+        f"{host}: there is no connection of the system's ssh to ride on: one of "
+        "Fabric's (setting transport) ends with the process that made it"
+    )
+
+
+def _found_no_master(said: str) -> bool:
+    """Tell whether ssh ended before a session was opened, as its own words have it."""
+    words = (
+        "Control socket connect(",
+        "master hello exchange failed",
+        "mux_client_hello",
+    )
+    return any(word in said for word in words)
 
 
 class _Turn:
@@ -117,9 +140,7 @@ class _Turn:
                 if lock.try_to_hold():
                     self._lock = lock
                     return self
-            if not self._is_told and time.monotonic() > self._since + _TELL:
-                self._is_told = True
-                self._say(f"{self._host}: waits until another of its ssh sessions ends")
+            self._tell()
             time.sleep(_PAUSE)
         return self
 
@@ -127,6 +148,11 @@ class _Turn:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _tell(self) -> None:
+        if not self._is_told and time.monotonic() > self._since + _TELL:
+            self._is_told = True
+            self._say(f"{self._host}: waits until another of its ssh sessions ends")
 
     def _read_limit(self) -> int:
         try:
@@ -156,30 +182,45 @@ class _Turn:
 
 
 def _run_rider(
-    coordinator: Coordinator, options: Sequence[str], command: Sequence[str]
+    coordinator: Coordinator,
+    options: Sequence[str],
+    command: Sequence[str],
+    run: Runner | None,
 ) -> tuple[int, str]:
     """Run one ssh on the socket; return its status and its own words."""
-    import subprocess
-
+    from ..transports.openssh.client import build_client_argv
     from ..transports.openssh.command_lines import build_rider_argv
 
-    socket = coordinator.identity.socket_path(coordinator.rundir)
-    log = f"{socket}.{os.getpid()}.l"
-    kept = [word for word in options if word != "-q"]
-    argv = build_rider_argv(coordinator.identity, socket, log, kept)
-    argv += [coordinator.identity.target, *command]
+    identity = coordinator.identity
+    socket = identity.socket_path(coordinator.rundir)
+    log = f"{socket}.{os.getpid()}.{_thread.get_ident():x}.l"
+    words = [identity.target, *command]
+    if run is None:
+        kept = [word for word in options if word != "-q"]
+        argv = [*build_rider_argv(identity, socket, log, kept), *words]
+    else:
+        argv = build_client_argv(identity, socket, "-E", log, *options, "--", *words)
+    try:
+        status = (run or _run_at_terminal)(argv)
+    finally:
+        said = _read_rider_log(log)
+    return (status if status >= 0 else 128 - status), said
+
+
+def _run_at_terminal(argv: list[str]) -> int:
+    """Run ssh on our standard input and output, and have it hear our signals."""
+    import subprocess
+
     child = subprocess.Popen(argv)
     # ssh hears Ctrl-C itself; a signal to end this process is for ssh.
     old = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     for number in (signal.SIGTERM, signal.SIGHUP):
         old[number] = signal.signal(number, lambda n, _: child.send_signal(n))
     try:
-        status = child.wait()
+        return child.wait()
     finally:
         for number, before in old.items():
             signal.signal(number, before)
-        said = _read_rider_log(log)
-    return (status if status >= 0 else 128 - status), said
 
 
 def _read_rider_log(log: str) -> str:

@@ -17,7 +17,7 @@ from ..model import (
 from ..rounds import Coordinator, is_permanent
 from ..rounds.needs import require_intents_served
 from ..startup.records import TYPE_CHECKING, CheckedRecord, Record
-from ..store import DIFFERS, FAILED, SAME, Store, slices
+from ..store import Intent, Store, slices
 from .context import Context
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 #: A record of a command longer than this is cut; the host has it whole.
 _COMMAND_SHOWN = 4096
+
+#: The note of an intent whose key another command holds; see ``facts.ReplyApplier``.
+_DIFFERS = '["Differs", []]'
+
+#: And that of one whose key a job with the same command holds.
+_SAME = '["Same", []]'
 
 
 class JobRequest(CheckedRecord):
@@ -256,7 +262,7 @@ def _leave_what_was_sent(
         intent.job_id
         for some in slices(numbers)
         for intent in store.outcomes(some).values()
-        if (intent.outcome != FAILED if intent.done else intent.sent)
+        if (_is_no_failure(intent) if intent.done else intent.sent)
     ]
     with store.write(durable=for_good):
         _, kept = store.withdraw(numbers)
@@ -342,7 +348,7 @@ def _take_back_unsent(
     with store.write(durable=True):  # all at once: others may be serving it right now
         for some in slices(numbers):
             for number, intent in store.outcomes(some).items():
-                good = intent.outcome != FAILED
+                good = not intent.done or _is_no_failure(intent)
                 ids.append(intent.job_id if good else "")
                 (answered if intent.done else waiting).append(number)
                 refused += [] if good else [intent.note]
@@ -374,6 +380,11 @@ def _take_back_unsent(
     ) from error
 
 
+def _is_no_failure(intent: Intent) -> bool:
+    """Tell whether a served intent is not an error."""
+    return intent.note in ("", _DIFFERS, _SAME)
+
+
 def _yield_in_input_order(
     store: Store, numbers: Sequence[int], held: dict[int, _Held]
 ) -> Iterator[Submitted]:
@@ -385,8 +396,8 @@ def _yield_in_input_order(
             yield next(results)
         else:
             job = store.job(known.job_id)
-            outcome = DIFFERS if known.differs else SAME
-            yield _build_submitted(known.job_id, job, outcome)
+            note = _DIFFERS if known.differs else _SAME
+            yield _build_submitted(known.job_id, job, note)
 
 
 def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
@@ -395,15 +406,15 @@ def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
     results = []
     for number in numbers:
         intent = intents[number]
-        if intent.outcome == FAILED:
+        if not _is_no_failure(intent):
             results.append(Submitted(None, errors.load(intent.note)))
             continue
         job = jobs.get(intent.job_id)
-        results.append(_build_submitted(intent.job_id, job, intent.outcome))
+        results.append(_build_submitted(intent.job_id, job, intent.note))
     return results
 
 
-def _build_submitted(job_id: str, job: Job | None, outcome: str) -> Submitted:
+def _build_submitted(job_id: str, job: Job | None, note: str) -> Submitted:
     if job is None:  # another process has pruned the record meanwhile
         return Submitted(None, errors.JobError(job_id, "is no longer in the record"))
-    return Submitted(job, None, outcome == DIFFERS, outcome in (DIFFERS, SAME))
+    return Submitted(job, None, note == _DIFFERS, note in (_DIFFERS, _SAME))

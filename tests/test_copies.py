@@ -1,0 +1,276 @@
+"""Files to a host and back, over the one connection: put and get."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sshjobs import errors
+from sshjobs.protocol import files
+from tests.cli import Cli, eventually, finish
+
+TOP = Path(__file__).parent.parent
+
+#: Names that a shell, an option reader or a terminal would take for more.
+NAMES = (
+    "plain.csv",
+    "two words.csv",
+    "-rf.csv",
+    "new\nline.csv",
+    "$(touch pwned).csv",
+    "`id`;&|.csv",
+    "a'b\"c\\d.csv",
+    "[x]*.csv",
+    "é.csv",
+    "\x1b]0;title\x07.csv",
+)
+
+
+@pytest.fixture
+def there(place: Path, cli: Cli) -> Path:
+    """A directory on the host, which the login user may write to."""
+    folder = place / "host/there"
+    cli.ok("ssh", cli.host, f"mkdir -p {folder}/out")
+    return folder
+
+
+def test_files_go_there_and_come_back(cli: Cli, there: Path, place: Path) -> None:
+    (place / "up/sub").mkdir(parents=True)
+    for name in NAMES:
+        (place / "up" / name).write_text(name)
+    (place / "up/sub/deep").write_text("deep")
+    cli.ok("put", cli.host, *(place / "up" / name for name in NAMES), f"{there}/new/")
+    assert {p.name: p.read_text() for p in (there / "new").iterdir()} == {
+        name: name for name in NAMES
+    }
+    cli.ok("put", cli.host, f"{place}/up/", there)
+    assert (there / "up/sub/deep").read_text() == "deep"
+    cli.ok("get", cli.host, f"{there}/new/*.csv", f"{there}/up", f"{place}/back/")
+    assert sorted(os.listdir(place / "back")) == sorted([*NAMES, "up"])
+    assert (place / "back/up/sub/deep").read_text() == "deep"
+    assert not list(place.rglob("pwned"))
+    assert cli.sshd is not None
+    assert (cli.sshd.connections, cli.sshd.drops) == (1, 0)
+
+
+@pytest.fixture
+def no_rsync(place: Path) -> dict[str, str]:
+    """An environment in which this machine has no rsync."""
+    folder = place / "programs"
+    folder.mkdir()
+    for name in ("sh", "ssh", "sftp", "env"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return {"PATH": str(folder)}
+
+
+def test_without_rsync_sftp_copies(
+    new_box: Callable[..., Cli], place: Path, no_rsync: dict[str, str]
+) -> None:
+    cli = new_box(Subsystem="sftp internal-sftp")
+    names = [name for name in NAMES if "\n" not in name]
+    there = place / "host0/there"
+    (place / "up/sub").mkdir(parents=True)
+    for name in names:
+        (place / "up" / name).write_text(name)
+    (place / "up/sub/deep").write_text("deep")
+    for _ in range(2):  # the second time into what is there
+        done = cli("put", cli.host, f"{place}/up", f"{there}/", env=no_rsync)
+        assert done.status == 0, done
+        words = (cli.host, f"{there}/up/*", f"{place}/back/")
+        done = cli("get", *words, env=no_rsync)
+        assert done.status == 0, done
+    assert sorted(os.listdir(there / "up")) == sorted([*names, "sub"])
+    assert sorted(os.listdir(place / "back")) == sorted([*names, "sub"])
+    assert (place / "back/sub/deep").read_text() == "deep"
+    (place / "new\nline").touch()
+    done = cli("put", cli.host, f"{place}/new\nline", there, env=no_rsync)
+    assert done.status == 1 and "install rsync" in done.err
+    assert cli.sshd is not None
+    assert (cli.sshd.connections, cli.sshd.drops) == (1, 0)
+
+
+def test_the_files_of_a_job_are_those_of_its_directory(
+    cli: Cli, there: Path, place: Path
+) -> None:
+    line = "cd out; for i in 1 2 3; do echo $i > $i.csv; done; ln -s 3.csv last.csv"
+    job_id = cli.submit("--name", "train", "--cwd", there, "--", line)
+    cli("wait", job_id)
+    home = place / "here"
+    home.mkdir()
+    [done] = finish(
+        [cli.start("get", "train", "out/*.csv", cwd=home, env={"PYTHONPATH": str(TOP)})]
+    )
+    assert done.status == 0, done
+    assert {p.name: p.read_text() for p in home.iterdir()} == {
+        "1.csv": "1\n",
+        "2.csv": "2\n",
+        "3.csv": "3\n",
+        "last.csv": "3\n",
+    }
+    assert not (home / "last.csv").is_symlink()
+    cli.ok("reap", job_id)
+    done = cli("get", job_id, "out/1.csv", "out/2.csv", f"{place}/two/", "--json")
+    assert [one["target"] for one in done.objects] == [
+        f"{place}/two/1.csv",
+        f"{place}/two/2.csv",
+    ]
+    shutil.rmtree(there)
+    done = cli("get", job_id, "out/*.csv", place)
+    assert done.status == 1 and f"{there}: is gone" in done.err
+    done = cli("get", "a" * 16, "x")
+    assert done.status == 64 and "no such job" in done.err
+
+
+def test_a_target_is_a_directory_or_a_new_name(
+    cli: Cli, there: Path, place: Path
+) -> None:
+    (place / "tree").mkdir()
+    (place / "tree/leaf").write_text("leaf")
+    cli.ok("put", cli.host, place / "tree", there / "other [name]")
+    assert (there / "other [name]/leaf").read_text() == "leaf"
+    cli.ok("put", cli.host, place / "tree/leaf", f"{there}/*")
+    assert (there / "*").read_text() == "leaf"
+    cli.ok("get", cli.host, f"{there}/other [[]name]", place / "renamed")
+    cli.ok("get", cli.host, f"{there}/other ?name?/leaf", place / "file")
+    assert (place / "renamed/leaf").read_text() == "leaf"
+    assert (place / "file").read_text() == "leaf"
+    assert not list(place.glob(".*"))
+    leaf, renamed = place / "tree/leaf", place / "renamed/leaf"
+    failing: list[tuple[int, str, list[str | Path]]] = [
+        (1, "no directory", ["put", cli.host, leaf, there / "no/way"]),
+        (1, "directory", ["put", cli.host, place / "file", leaf, there / "x"]),
+        (1, "no directory", ["put", cli.host, leaf, "/root/x"]),
+        (1, "no such file", ["get", cli.host, there / "nothing*", place]),
+        (1, "no file and no directory", ["get", cli.host, "/dev/null", place]),
+        (64, "no such file", ["put", cli.host, place / "missing", there]),
+        (64, "DEST is missing", ["put", cli.host, place / "file"]),
+        (64, "two", ["put", cli.host, leaf, renamed, there]),
+        (64, "own name", ["get", cli.host, f"{there}/other*/..", place]),
+        (64, "no directory", ["get", cli.host, there / "*", place / "file/x"]),
+        (64, "this machine", ["put", "local", place / "file", "."]),
+    ]
+    for status, told, words in failing:
+        done = cli(*words)
+        assert done.status == status and told in done.err, done
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("pattern", "meant", "refused"),
+    [
+        (
+            "out/*.csv",
+            ["a.csv", "b c.csv", "é.csv"],
+            [".csv", ".a.csv", "a.csv/x", "a"],
+        ),
+        ("*", ["a", "a\nb"], [".bashrc", "..", ".", "", "a/b", "x" * 256]),
+        ("a[0-9]?", ["a1b", "a7é"], ["a", "a1", "ba1b"]),
+        ("[!a]x", ["bx"], [".x", "x"]),
+        ("plain", ["plain"], ["Plain", "plain2", ".bashrc"]),
+        (".[a-z]*", [".bashrc"], ["bashrc", "..", "."]),
+        ("a[b", ["a[b"], ["ab"]),
+    ],
+)
+def test_a_name_that_no_pattern_means_is_refused(
+    pattern: str, meant: list[str], refused: list[str]
+) -> None:
+    """A host that is asked for *.csv must not send .bashrc (CVE-2019-6111)."""
+    for name in meant:
+        assert files.is_meant(pattern.encode(), name.encode()), name
+    for name in refused:
+        assert not files.is_meant(pattern.encode(), name.encode()), name
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "\nN\0in\0/d\0",
+        "\nN\0in\0/d\0" + "0f\0/d/.bashrc\0" + "rsync\0end\0N\0",
+        "\nN\0in\0/d\0" + "1f\0/d/a.csv\0" + "rsync\0end\0N\0",
+        "\nN\0in\0/d\0" + "0f\0a.csv\0" + "rsync\0end\0N\0",
+        "\nN\0in\0/d\0" + "0f\0/d/a.csv\0" + "rsync\0end\0M\0",
+        "\nN\0in\0/d\0" + "\0/d/a.csv\0" + "rsync\0end\0N\0",
+        "\nN\0in\0/d\0" + "0f\0" + "rsync\0end\0N\0",
+    ],
+)
+def test_an_answer_of_a_lying_host_is_refused(answer: str) -> None:
+    with pytest.raises(errors.ProtocolError):
+        files.read_files_answer("gpu1", answer.encode(), "N", [b"*.csv"])
+
+
+def test_a_copy_that_was_interrupted_goes_on(
+    cli: Cli, there: Path, place: Path
+) -> None:
+    data = os.urandom(24 << 20)
+    (there / "big").write_bytes(data)
+    (place / "here").mkdir()
+    copy = cli.start("get", cli.host, there / "big", place / "here")
+    eventually(lambda: list((place / "here").iterdir()))
+    copy.send_signal(signal.SIGINT)
+    [ended] = finish([copy])
+    if ended.status:  # else it was quicker
+        assert ended.status == 130
+        assert ended.err.splitlines()[-1].split() == [
+            "sshjobs",
+            "get",
+            cli.host,
+            str(there / "big"),
+            str(place / "here"),
+        ]
+    cli.ok("get", cli.host, there / "big", place / "here")
+    assert [p.name for p in (place / "here").iterdir()] == ["big"]
+    assert (place / "here/big").read_bytes() == data
+
+
+def test_copies_wait_for_their_turn(new_box: Callable[..., Cli], place: Path) -> None:
+    cli = new_box(MaxSessions=1)
+    (place / "file").write_text("text")
+    puts = [
+        cli.start("put", cli.host, place / "file", f"{place}/host0/{n}/")
+        for n in range(6)
+    ]
+    assert [one.status for one in finish(puts)] == [0] * 6
+    assert [(place / f"host0/{n}/file").read_text() for n in range(6)] == ["text"] * 6
+    assert cli.sshd is not None
+    assert (cli.sshd.connections, cli.sshd.drops) == (1, 0)
+
+
+def test_python_copies_files(cli: Cli, there: Path, place: Path) -> None:
+    (place / "up").write_text("text")
+    code = (
+        "import sys; from pathlib import Path; from sshjobs import Host, errors\n"
+        "name, up, there, back = sys.argv[1:]\n"
+        "host = Host(name)\n"
+        "print(host.put(Path(up), there + '/'))\n"
+        "job = host.submit('cp up other', cwd=there).wait()\n"
+        "print(job.get('oth*', back + '/'), host.get([there + '/up'], back))\n"
+        "try: job.get('none')\n"
+        "except errors.CopyFailed as error: print(error)\n"
+    )
+    back = place / "back"
+    argv: list[str | Path] = [
+        sys.executable,
+        "-c",
+        code,
+        cli.host,
+        place / "up",
+        there,
+        back,
+    ]
+    done = subprocess.run(argv, env=cli.env, capture_output=True, text=True, cwd=TOP)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"['{there}/up']",
+        f"[{back / 'other'!r}] [{back / 'up'!r}]",
+        f"{cli.host}: none: no such file or directory, below {there}",
+    ]
+    assert (back / "other").read_text() == "text"
