@@ -211,7 +211,7 @@ def explain_failed_login(
         )
     accepted = _ACCEPTED.search(text)
     if accepted:
-        line = _line(accepted[1], 0)
+        line = _line(text, accepted.start(1))
         detail = f"the key was accepted, and then the account was refused: {line}"
         return AccountRefused(host, detail + more, _ACCOUNT)
     text = _PLACE.sub("", _NOISE.sub("", text))
@@ -251,6 +251,5 @@ def _find_cause(text: str) -> tuple[_Cause, int] | None:
 
 def _line(text: str, at: int) -> str:
     """Return the line of ``text`` that has the place ``at``."""
-    begin = text.rfind("\n", 0, at) + 1
-    line = text[begin:].split("\n", 1)[0].strip()
-    return printable(line.removeprefix("ssh: "))[:300]
+    line = text[:at].rpartition("\n")[2] + text[at:].partition("\n")[0]
+    return printable(line.strip().removeprefix("ssh: "))[:300]
