@@ -48,6 +48,7 @@ MAX_PACKET = 256 * 1024
 _NO_ESCAPE = 0xFFFFFFFF
 _SLICE = 1.0
 _CONNECT_SLICE = 0.02
+_READ_BYTES = 65536
 
 
 class MuxError(Exception):
@@ -262,7 +263,7 @@ class Control:
         while not self._packets:
             pieces: list[bytes] = []
             self._repeat_until_timeout(
-                lambda: pieces.append(self._socket.recv(65536)), select.POLLIN
+                lambda: pieces.append(self._socket.recv(_READ_BYTES)), select.POLLIN
             )
             if not pieces[0]:
                 raise Gone("the master closed the connection")
@@ -334,7 +335,7 @@ class Control:
         """
         packets, self._packets = self._packets, []
         try:
-            data = self._socket.recv(65536, socket.MSG_DONTWAIT)
+            data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return packets
         except OSError:  # ECONNRESET: the master was killed
