@@ -18,10 +18,13 @@ from invoke.tasks import task
 from sshjobs import tasks as verbs
 
 _BIN = Path(sys.executable).parent
-_PYTHON = "sshjobs tests tasks.py setup.py docs/generate.py docs/draw_architecture.py"
+_PYTHON = "sshjobs tests tasks.py setup.py docs/conf.py docs/generate.py docs/draw_architecture.py"
 _PAGES = "README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs"
 _PARTS = " ".join(map(str, sorted(Path("sshjobs/remote").glob("**/*.sh"))))
 _SHELL = f"{_PARTS} .ci/run"
+
+#: Any warning is an error, a link that leads nowhere among them.
+_SITE = "sphinx-build -W --keep-going -q -d build/pages -c docs . build/site"
 
 _CHECKS = (
     f"black --check --quiet {_PYTHON}",
@@ -32,6 +35,7 @@ _CHECKS = (
     f"codespell {_PYTHON} {_PAGES} setup.cfg .ci/run",
     "python docs/generate.py --check",
     "python docs/draw_architecture.py --check",
+    _SITE,
     "python -m tests.house",
     f"shellcheck {_SHELL}",
 )
@@ -161,7 +165,7 @@ def fuzz(context: Context, seconds: int = 60, seed: int = -1, target: str = "") 
 @task(
     help={
         "check": "change nothing; fail if a page is not up to date",
-        "html": "also make a site of all pages in build/docs (extra: docs)",
+        "html": "also make the site of all pages, in build/site",
     },
     auto_shortflags=False,
 )
@@ -171,9 +175,7 @@ def docs(context: Context, check: bool = False, html: bool = False) -> None:
     good = _run(context, f"python docs/generate.py{how}")
     good = _run(context, f"python docs/draw_architecture.py{how}") and good
     if good and html:
-        config = r'site_name: sshjobs\ndocs_dir: docs\nexclude_docs: "*.py"\n'
-        site = "mkdocs build --strict --config-file - --site-dir build/docs"
-        good = _run(context, f"printf '{config}' | {site}")
+        good = _run(context, _SITE)
     if not good:
         raise Exit(code=1)
 
