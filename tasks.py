@@ -18,7 +18,8 @@ from invoke.tasks import task
 from sshjobs import tasks as verbs
 
 _BIN = Path(sys.executable).parent
-_PYTHON = "sshjobs tests tasks.py setup.py docs/conf.py docs/generate.py docs/draw_architecture.py"
+_MADE = "docs/conf.py docs/generate.py docs/draw_architecture.py"
+_PYTHON = f"sshjobs tests tasks.py setup.py {_MADE}"
 _PAGES = "README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs"
 _PARTS = " ".join(map(str, sorted(Path("sshjobs/remote").glob("**/*.sh"))))
 _SHELL = f"{_PARTS} .ci/run"
