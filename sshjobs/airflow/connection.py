@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..errors import SpecError
 from ..host_names import check_host
+from .folder import make_folder, publish_file
 from .secret_file import build_secret_command
 from .versions import AirflowFailException, BaseHook
 
@@ -200,25 +200,13 @@ def _keep_file(text: str, kind: str) -> str:
 
     It stays: any later process of this machine may have to connect again.
     """
-    from ..owned import check_dir, check_file, close_to_others, make_private
-    from ..store import default_home, make_home
+    from ..owned import check_file
 
-    record = default_home(dict(os.environ))
-    make_home(record)  # the store refuses one that is open to others
-    home = os.path.join(record, "airflow")
-    if not make_private(home):
-        check_dir(home)
-        close_to_others(home)
-    check_dir(home, private=True)
-    path = os.path.join(
-        home, f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    )
+    name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    path = os.path.join(make_folder(), name)
     check_file(path)
     if not os.path.exists(path):
-        descriptor, draft = tempfile.mkstemp(dir=home)  # mkstemp makes it 0600
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        os.replace(draft, path)
+        publish_file(path, text)
     return path
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from .connection import Target, find_target
+from .notes import drop_note, keep_note
 from .task_log import PUMP, LogCopy, list_log_files
 from .versions import AirflowException, BaseTrigger, TriggerEvent, read_task_state
 
@@ -86,12 +87,14 @@ class SSHJobTrigger(BaseTrigger):
         """Wait for the job's end, and yield it as an event."""
         ti = self.task_instance
         copy = LogCopy(lambda: list_log_files(ti))
+        await sync_to_async(keep_note)(self, ti)
         try:
             end = await self._wait_for_end(copy=copy, silence=self.cmd_timeout)
         except asyncio.CancelledError:
             if not _HAS_ON_KILL:
                 await self._kill_if_task_was_ended()
             raise
+        await sync_to_async(drop_note)(self.job)
         yield TriggerEvent(_build_event(end, copy.offset))
 
     async def on_kill(self) -> None:
@@ -111,6 +114,7 @@ class SSHJobTrigger(BaseTrigger):
         if state != "deferred":
             self.log.info("The task is %s: ending job %s", state, self.job)
             await asyncio.wait_for(self._wait_for_end(kill=True), timeout=_KILLED)
+            await sync_to_async(drop_note)(self.job)
 
     async def _wait_for_end(self, **wanted: Any) -> WaitedEnd:
         """Have the waiter of the host wait for the job; see :class:`.WaitedJob`."""

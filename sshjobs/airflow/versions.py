@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.configuration import conf
+from airflow.configuration import AIRFLOW_HOME, conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 try:
@@ -59,6 +59,7 @@ def read_task_state(ti: Any) -> Any:
 
 
 __all__ = [
+    "AIRFLOW_HOME",
     "AirflowException",
     "AirflowFailException",
     "AirflowSkipException",

@@ -208,7 +208,7 @@ class HostWaiter:
         site_id = coordinator.site_id
         if waited.copy is not None:
             waited.numbers = store.add_intents(site_id, "log", [job.id])
-        if waited.kill:
+        if waited.kill and not states.is_final(job.state):
             self._kill(coordinator, [waited])
         self._open[waited] = None
         return True

@@ -123,6 +123,7 @@ class Airflow:
             "NO_COLOR": "1",
         }
         self._standalone: subprocess.Popen[bytes] | None = None
+        self._triggerer: subprocess.Popen[bytes] | None = None
         self.output = base / "standalone.log"
         self.printed = ""
         self.locked = 0
@@ -232,6 +233,46 @@ class Airflow:
                 return bool(json.load(answer)["scheduler"]["status"] == "healthy")
         return False
 
+    def end_triggerer(self, signum: int) -> None:
+        """Signal each process of the triggerer, and wait for their ends."""
+        if self._triggerer:
+            os.killpg(self._triggerer.pid, signum)
+            self._triggerer.wait(60)
+            self._triggerer = None
+            return
+        assert self._standalone
+        parents = {pid: parent for pid, parent, _ in tree()}
+        names = {pid: args for pid, _, args in tree()}
+        first = [
+            pid
+            for pid, parent in parents.items()
+            if parent == self._standalone.pid and "triggerer" in names[pid]
+        ]
+        whole = first + [pid for pid, parent in parents.items() if parent in first]
+        for pid in whole:
+            os.kill(pid, signum)
+        # Nobody waits for its end in standalone, which leaves it as a zombie.
+        eventually(
+            lambda: not any(
+                pid in whole and "<defunct>" not in args for pid, _, args in tree()
+            )
+        )
+
+    def start_triggerer(self) -> None:
+        """Start a triggerer of its own, once that of ``standalone`` has ended."""
+        with open(self.output.with_name("triggerer.log"), "wb") as out:
+            self._triggerer = subprocess.Popen(
+                [BIN / "airflow", "triggerer"],
+                env=self.env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def read_triggerer(self) -> str:
+        """Return what the triggerer has printed that was started last."""
+        return self.output.with_name("triggerer.log").read_text()
+
     def trigger(self, dag: str) -> None:
         """Unpause a DAG once it has been read, and start a run."""
         sql = "select 1 from serialized_dag where dag_id = ?"
@@ -276,6 +317,8 @@ class Airflow:
 
     def stop(self) -> None:
         """End all of it, and the connection that its tasks shared."""
+        if self._triggerer:
+            self.end_triggerer(signal.SIGKILL)
         if self._standalone:
             os.killpg(self._standalone.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
