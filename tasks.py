@@ -213,6 +213,25 @@ def bench(
         raise Exit(code=1)
 
 
-ns = Collection(check, test, faults, fuzz, docs, bench)
+@task(
+    help={
+        "module": "protocol.reply, or protocol for the whole room; none: all there are",
+        "jobs": "how many side by side; 0 is one for each processor",
+        "verbose": "say what became of each mutant, and which test noticed it",
+    },
+    auto_shortflags=False,
+)
+def mutate(
+    context: Context, module: str = "", jobs: int = 0, verbose: bool = False
+) -> None:
+    """Spoil a module in each small way; show what its own tests do not notice."""
+    line = f"python -m tests.mutation {module}"
+    line += f" --jobs {jobs}" if jobs else ""
+    line += " --verbose" if verbose else ""
+    if not _run(context, line):
+        raise Exit(code=1)
+
+
+ns = Collection(check, test, faults, fuzz, docs, bench, mutate)
 for verb in verbs.TASKS:
     ns.add_task(verb)

@@ -343,7 +343,13 @@ class Bell:
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
             sender.setblocking(False)
             for name in names:
-                self._ring_one(sender, os.path.join(self._folder, name))
+                path = os.path.join(self._folder, name)
+                try:
+                    sender.sendto(b"!", path)
+                except ConnectionRefusedError:  # its process is gone
+                    unlink_if_there(path)
+                except OSError:  # a full queue holds a byte already; or it is missing
+                    continue
 
     def _list_others(self) -> list[str]:
         try:
@@ -351,14 +357,6 @@ class Bell:
         except FileNotFoundError:
             return []
         return [name for name in names if name != os.path.basename(self._path)]
-
-    def _ring_one(self, sender: socket.socket, path: str) -> None:
-        try:
-            sender.sendto(b"!", path)
-        except ConnectionRefusedError:  # its process is gone
-            unlink_if_there(path)
-        except OSError:  # a full queue holds a byte already; a missing one is gone
-            return
 
 
 def describe_holders(*paths: str) -> str:

@@ -103,16 +103,12 @@ _boot_id: list[str] = []
 
 def _read_boot_id() -> str:
     if not _boot_id:
-        _boot_id.append(_read_boot_id_of_kernel())
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+                _boot_id.append(file.read(8).decode("ascii"))
+        except OSError:  # a /proc that shows processes only (subset=pid)
+            _boot_id.append("")
     return _boot_id[0]
-
-
-def _read_boot_id_of_kernel() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
-            return file.read(8).decode("ascii")
-    except OSError:  # a /proc that shows processes only (subset=pid)
-        return ""
 
 
 def _read_start_by_ps(pid: int) -> str | None:

@@ -22,6 +22,13 @@ _CHOICES = {
     "mux": ("auto", "native", "ssh"),
 }
 
+_KIND_NAMES = {
+    "seconds": "a span of time",
+    "count": "a count",
+    "bytes": "a number of bytes",
+    "words": "a text or a list of texts",
+}
+
 #: No number of ours is as large; a span of so many seconds is 317 years.
 _MOST = 1e10
 
@@ -31,11 +38,13 @@ def read_value(setting: Setting, given: Any) -> Any:
     try:
         value = convert_value(setting, given)
     except (ValueError, TypeError, OverflowError) as error:
-        raise SpecError(
-            f"{setting.name}: not {_name_kind(setting)}: {given!r}"
-        ) from error
+        kind = _KIND_NAMES.get(setting.kind, "a text")
+        raise SpecError(f"{setting.name}: not {kind}: {given!r}") from error
     if setting.kind in ("seconds", "count", "bytes"):
-        _check_number(setting, value, given)
+        if value < setting.least:
+            raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
+        if not value < _MOST:
+            raise SpecError(f"{setting.name}: {given!r} is above {_MOST:,.0f}")
     if setting.name == "remote_base_dir" and not _is_base_dir(value):
         raise SpecError(
             f"{setting.name}: not a directory, nor ~ or ~/DIR, which is all that a "
@@ -45,13 +54,6 @@ def read_value(setting: Setting, given: Any) -> Any:
     if allowed and value not in allowed:
         raise SpecError(f"{setting.name}: {given!r} is not one of {', '.join(allowed)}")
     return value
-
-
-def _check_number(setting: Setting, value: float, given: Any) -> None:
-    if value < setting.least:
-        raise SpecError(f"{setting.name}: {given!r} is below {setting.least:g}")
-    if not value < _MOST:
-        raise SpecError(f"{setting.name}: {given!r} is above {_MOST:,.0f}")
 
 
 def _is_base_dir(base: str) -> bool:
@@ -105,12 +107,3 @@ def _convert_text(given: Any) -> str:
     if not isinstance(given, str) or "\0" in given or "\n" in given:
         raise TypeError(given)
     return given
-
-
-def _name_kind(setting: Setting) -> str:
-    return {
-        "seconds": "a span of time",
-        "count": "a count",
-        "bytes": "a number of bytes",
-        "words": "a text or a list of texts",
-    }.get(setting.kind, "a text")

@@ -16,6 +16,7 @@ import pytest
 
 from sshjobs.store import Store
 from tests.cli import Cli, end_jobs
+from tests.fleet import Fleet
 from tests.remote.host import any_host, host, paths, small_disk  # noqa: F401
 from tests.sshd import Sshd, sshd_path
 from tests.transport_caller import TransportCaller
@@ -181,3 +182,12 @@ def new_caller(place: Path) -> Iterator[Callable[..., TransportCaller]]:
 def caller(sshd: Sshd, new_caller: Callable[..., TransportCaller]) -> TransportCaller:
     """A caller of a stock server."""
     return new_caller(sshd)
+
+
+@pytest.fixture
+def fleet(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Fleet]:
+    """Many names of one server; none is made yet."""
+    sshd = new_sshd(ListenAddress="0.0.0.0", MaxStartups="200")
+    made = Fleet(sshd, place)
+    yield made
+    made.close()

@@ -54,7 +54,6 @@ OLD_NAMES = frozenset(
 OPEN = frozenset(
     {
         "private helpers with one caller",
-        "largest function",
         "largest module of tests",
         "comments per 100 lines, races",
     }

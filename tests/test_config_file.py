@@ -47,9 +47,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     parse = config._parse_toml
 
-    def parse_and_note(text: str) -> dict[str, Any]:
-        texts.append(text)
-        return parse(text)
+    def parse_and_note(path: str, text: bytes) -> dict[str, Any]:
+        texts.append(text.decode())
+        return parse(path, text)
 
     monkeypatch.setattr(config, "_parse_toml", parse_and_note)
     return texts

@@ -12,7 +12,7 @@ from sshjobs import errors, protocol, states
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.rounds.apply import ReplyApplier
 from sshjobs.rounds.log_state import is_log_home
-from sshjobs.store import SLICE, Store
+from sshjobs.store import DIFFERS, SAME, SLICE, Store
 
 pytestmark = pytest.mark.quick
 
@@ -171,7 +171,7 @@ def test_a_key_that_another_holds_leads_to_its_job(store: Store) -> None:
     assert winner is not None
     assert (winner.state, winner.exit_status, winner.attempt) == ("FAILED", 3, 2)
     outcome = store.outcomes([intent.id])[intent.id]
-    assert (outcome.job_id, outcome.done) == (OTHER, 1)
+    assert (outcome.job_id, outcome.outcome, outcome.note) == (OTHER, DIFFERS, "")
 
 
 @pytest.mark.parametrize(("host", "key"), [("h", "k"), ("h", "x"), ("other", "k")])
@@ -189,11 +189,7 @@ def test_a_holder_of_another_site_counts_for_the_same_host_and_key(
     assert store.job(OTHER) == old
     outcome = store.outcomes([intent.id])[intent.id]
     if (host, key) == ("h", "k"):
-        assert (outcome.job_id, outcome.done, outcome.note) == (
-            OTHER,
-            1,
-            '["Same", []]',
-        )
+        assert (outcome.job_id, outcome.outcome, outcome.note) == (OTHER, SAME, "")
     else:
         assert f"a job of {host}" in outcome.note
 

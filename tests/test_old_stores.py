@@ -22,8 +22,9 @@ from pathlib import Path
 
 import pytest
 
+from sshjobs import errors
 from sshjobs.errors import StoreError
-from sshjobs.store import Store, schema
+from sshjobs.store import DIFFERS, FAILED, SAME, SERVED, Store, schema
 from tests.cli import Cli, end_jobs
 
 pytestmark = pytest.mark.quick
@@ -173,3 +174,63 @@ def test_a_store_that_was_migrated_is_as_a_new_one(tmp_path: Path, place: Path) 
             shapes.append((columns, keys, db.execute("PRAGMA user_version").fetchone()))
     assert shapes[0] == shapes[1]
     assert shapes[0][2] == (schema.VERSION,)
+
+
+@pytest.fixture
+def version_5(tmp_path: Path) -> Path:
+    """Have a store of version 5, whose submits died before they read the outcomes."""
+    home = tmp_path / "home"
+    home.mkdir(0o700)
+    text = (DATA.parent / "store_a84e7d9" / "store.sql").read_text()
+    with closing(sqlite3.connect(home / "store.db")) as db:
+        db.executescript(f"PRAGMA journal_mode=WAL; {text}; PRAGMA user_version=5;")
+    return home
+
+
+def test_an_intent_of_version_5_keeps_its_outcome(version_5: Path) -> None:
+    with closing(Store(str(version_5))) as store:
+        found = store.outcomes(range(1, 6))
+        assert [found[n].outcome for n in range(1, 6)] == [
+            SAME,
+            DIFFERS,
+            SERVED,
+            FAILED,
+            "",
+        ]
+        assert [found[n].note for n in (1, 2, 3, 5)] == [""] * 4
+        assert isinstance(errors.load(found[4].note), errors.HostError)
+        (open_one,) = store.intents(found[5].site_id)
+        assert open_one == found[5]
+
+
+@pytest.mark.parametrize(
+    ("note", "outcome", "kept"),
+    [
+        ("", SERVED, ""),
+        ('["Same", []]', SAME, ""),
+        ('["Differs", []]', DIFFERS, ""),
+        ('["JobError", ["x", "y"]]', FAILED, '["JobError", ["x", "y"]]'),
+    ],
+)
+def test_an_intent_that_a_leader_of_version_5_serves_meanwhile_has_an_outcome(
+    version_5: Path, note: str, outcome: str, kept: str
+) -> None:
+    with closing(sqlite3.connect(version_5 / "store.db")) as older:
+        sql = "UPDATE intents SET done = 1, note = ? WHERE id = ? AND done = 0"
+        older.execute(sql, [note, 0])
+        older.commit()
+        with closing(Store(str(version_5))) as store:
+            (new,) = store.add_intents("c", "start", ["x"])
+            for number in (5, new):
+                older.execute(sql, [note, number])
+                older.commit()
+                intent = store.outcomes([number])[number]
+                assert (intent.outcome, intent.note) == (outcome, kept)
+
+
+def test_an_outcome_is_that_of_the_leader_of_this_version_beside_the_trigger(
+    version_5: Path,
+) -> None:
+    with closing(Store(str(version_5))) as store:
+        store.serve([5], DIFFERS)
+        assert store.outcomes([5])[5].outcome == DIFFERS

@@ -253,7 +253,8 @@ def test_logs_of_several_jobs_name_each(cli: Cli) -> None:
     two = cli.submit("--name", "part", "--", "echo two")
     cli.ok("wait", "part")
     logs = cli.ok("logs", "part").out
-    assert logs == f"==> {one} part <==\none\n\n==> {two} part <==\ntwo\n"
+    ended = "part COMPLETED exit 0 <=="
+    assert logs == f"==> {one} {ended}\none\n\n==> {two} {ended}\ntwo\n"
 
 
 @pytest.mark.parametrize(("answer", "ends"), [(b"y\n", True), (b"\n", False)])

@@ -298,7 +298,13 @@ class SSHJobOperator(DeferredJob, BashOperator):
 
     def _build_env(self, where: Target, context: Any) -> dict[str, str]:
         """Return the environment of ``sshjobs``."""
-        return dict(self.get_env(context)) | self._list_settings(where)
+        env = dict(self.get_env(context)) | where.list_environment()
+        given = {name: getattr(self, name) for name in SETTINGS}
+        return env | {
+            f"SSHJOBS_{name.upper()}": str(raise_to_least(name, value))
+            for name, value in given.items()
+            if value is not None
+        }
 
     def _push_job(self, context: Any, job: str, where: Target) -> None:
         """Leave the XCom of SSHRemoteJobOperator, which says where the job is."""
@@ -321,15 +327,6 @@ class SSHJobOperator(DeferredJob, BashOperator):
         if where.options:
             self.log.info("ssh options: %s", shlex.join(where.options))
         return where
-
-    def _list_settings(self, where: Target) -> dict[str, str]:
-        """Return the variables that carry the parameters to ``sshjobs``."""
-        given = {name: getattr(self, name) for name in SETTINGS}
-        return where.list_environment() | {
-            f"SSHJOBS_{name.upper()}": str(raise_to_least(name, value))
-            for name, value in given.items()
-            if value is not None
-        }
 
     def _list_variables(self) -> dict[str, str]:
         return {name: str(value) for name, value in (self.environment or {}).items()}

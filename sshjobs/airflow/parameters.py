@@ -48,7 +48,9 @@ def check_parameters(given: Mapping[str, Any]) -> None:
             words = ", ".join(repr(word) for word in choices)
             raise ValueError(f"{name}={given[name]!r}: it is one of {words}")
     for name in ("timeout", "cmd_timeout"):
-        _check_seconds(name, given[name])
+        value = given[name]
+        if value is not None and not (isinstance(value, (int, float)) and value >= 0):
+            raise ValueError(f"{name}={value!r}: it is a number of seconds, or None")
     if given["get_pty"]:
         warnings.warn(
             "get_pty has no effect: sshjobs ends a job with all its processes without "
@@ -59,12 +61,6 @@ def check_parameters(given: Mapping[str, Any]) -> None:
     _check_environment(given["environment"])
     for name in SETTINGS:
         _check_setting(name, given[name])
-
-
-def _check_seconds(name: str, value: Any) -> None:
-    if value is None or (isinstance(value, (int, float)) and value >= 0):
-        return
-    raise ValueError(f"{name}={value!r}: it is a number of seconds, or None")
 
 
 def _check_environment(value: Any) -> None:

@@ -24,20 +24,16 @@ def build_secret_command(text: str) -> str:
     """Return the shell line that prints a secret, as long as this process lives."""
     with _LOCK:
         if text not in _COMMANDS:
-            in_memory = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
-            path = _put_into_memory(text) if in_memory else _put_on_disk(text)
-            _COMMANDS[text] = f"cat {path}"
+            _COMMANDS[text] = f"cat {_write_secret(text)}"
         return _COMMANDS[text]
 
 
-def _put_into_memory(text: str) -> str:
-    descriptor = os.memfd_create("sshjobs", os.MFD_CLOEXEC)
-    os.write(descriptor, f"{text}\n".encode("utf-8", "surrogateescape"))
-    return f"/proc/{os.getpid()}/fd/{descriptor}"
-
-
-def _put_on_disk(text: str) -> str:
-    """Write a file (0600) that goes with this process, where memory has no files."""
+def _write_secret(text: str) -> str:
+    """Write a file in memory, or else on disk (0600); it goes with this process."""
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        descriptor = os.memfd_create("sshjobs", os.MFD_CLOEXEC)
+        os.write(descriptor, f"{text}\n".encode("utf-8", "surrogateescape"))
+        return f"/proc/{os.getpid()}/fd/{descriptor}"
     descriptor, path = tempfile.mkstemp(prefix="sshjobs-")
 
     def remove() -> None:

@@ -19,7 +19,7 @@ from .outcome import (
     read_record,
 )
 from .parameters import collect_codes, read_default
-from .process import CommandEnd, StreamedProcess, find_program
+from .process import StreamedProcess, find_program
 from .versions import AirflowException, AirflowFailException, AirflowSkipException
 
 # Not an end of the job: the host cannot be asked now (69), or the answer is out (75).
@@ -141,9 +141,14 @@ class SSHJobSensor(DeferredJob, BashSensor):
         )
         if ended.status in _ASK_AGAIN:
             return False
-        if ended.status or 0 in self.skip_on_exit_code:
-            self._fail_task(ended, env)
-        return True
+        if not ended.status and 0 not in self.skip_on_exit_code:
+            return True
+        record = read_record(self.job, env)
+        if not record:
+            raise AirflowFailException(describe_unknown_job(self.job, ended))
+        if is_skip(record, self.skip_on_exit_code):
+            raise AirflowSkipException(f"job {record['id']}: skipping")
+        raise AirflowFailException(describe_end(record, ended))
 
     def _build_line(self, host: str) -> str:
         """Return the line of bash: poll; once there is an end, bring the log.
@@ -163,11 +168,3 @@ class SSHJobSensor(DeferredJob, BashSensor):
             f"case $s in 0|1) {poll}; s=$?;; esac; fi; "
             f"case $s in 0|1) {logs};; esac; exit $s"
         )
-
-    def _fail_task(self, ended: CommandEnd, env: Mapping[str, str]) -> None:
-        record = read_record(self.job, env)
-        if not record:
-            raise AirflowFailException(describe_unknown_job(self.job, ended))
-        if is_skip(record, self.skip_on_exit_code):
-            raise AirflowSkipException(f"job {record['id']}: skipping")
-        raise AirflowFailException(describe_end(record, ended))

@@ -138,7 +138,9 @@ class SSHJobTrigger(BaseTrigger):
                 copy.finish(lambda _offset: tell_loop(end))
                 PUMP.stir(copy)
 
-        waiter = await _find_once("waiter", _import_waiter)
+        # It imports rounds: outside of the event loop.
+        load = sync_to_async(import_module)
+        waiter = await _find_once("waiter", lambda: load(f"{__package__}.waiter"))
         end: WaitedEnd
         waited = waiter.WaitedJob(self.job, finish_log, **wanted)
         try:
@@ -181,8 +183,3 @@ async def _find_once(name: Any, look: Callable[[], Awaitable[Any]]) -> Any:
         found = asyncio.ensure_future(look())
         _FOUND[loop, name] = now + _FRESH, found
     return await asyncio.shield(found)
-
-
-async def _import_waiter() -> Any:
-    """Import the waiter, and rounds with it, outside of the event loop."""
-    return await sync_to_async(import_module)(f"{__package__}.waiter")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, BinaryIO, Literal, overload
 
-from ..errors import NotYet, SomeNotStarted, SpecError, SshJobsError
+from ..errors import SomeNotStarted, SpecError, SshJobsError
 from ..host_names import check_host
 from ..model import Job as Row
 from ..verbs.submit import JobRequest, Submitted, submit_each_job, submit_jobs
 from .crowd import Texts, find
 from .files import HostFiles
-from .job import Completed, Job
+from .job import Completed, Job, run_or_kill
 from .pool import find_pool
 from .words import Command, Word, build_job_request, read_item
 
@@ -105,12 +104,10 @@ class Host(HostFiles):
         Raises:
             SpecError: something of it is wrong; nothing was done.
             HostUnreachable: nothing ran, nothing will.
-            NotYet: it was sent and not answered; ``job_ids`` names the job, of which
-                the next call for that host learns whether it started.
+            NotYet: sent and not answered; the next call asks the host for ``job_ids``.
 
         >>> job = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
-        >>> again = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
-        >>> again == job
+        >>> Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting") == job
         True
         >>> job.wait().log()
         b"it's $HOME\\n"
@@ -245,14 +242,7 @@ class Host(HostFiles):
         from ..verbs.run import exit_status_of
 
         job = self._start(command, locals(), follow=True)
-        try:
-            row = job._run_to_end(stdout)
-        except NotYet:
-            raise
-        except BaseException:
-            with suppress(SshJobsError):
-                job.kill()
-            raise
+        row = run_or_kill(job, stdout)
         if check:
             job.check()
         done: Completed[Any] = Completed(command, job, exit_status_of(row), text)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, AnyStr, BinaryIO, Generic, Literal, overload
 
 from .. import states
-from ..errors import JobFailed, JobNotFound, NotYet, TransportError, WaitTimeout
+from ..errors import (
+    JobFailed,
+    JobNotFound,
+    NotYet,
+    SshJobsError,
+    TransportError,
+    WaitTimeout,
+)
 from ..model import Job as Row
 from .files import JobFiles
 from .pool import ContextPool, find_pool
@@ -231,7 +239,7 @@ class Job(JobFiles):
         step 3
         """
         lines = _yield_lines(self._yield_pieces())
-        return _decode_lines(lines) if text else lines
+        return codecs.iterdecode(lines, "utf-8", "replace") if text else lines
 
     def _yield_pieces(self) -> Iterator[bytes]:
         from ..verbs.logs import yield_log
@@ -276,7 +284,8 @@ class Job(JobFiles):
         from ..verbs.logs import copy_log
         from ..verbs.reap import reap_if_wanted
 
-        write = _pass_over if sink is None else sink.write
+        # Without a sink a piece of the log stands in its file already.
+        write = (lambda data: None) if sink is None else sink.write
         with self._pool.borrow() as ctx:
             try:
                 row = copy_log(ctx, self._row, write, follow=True)
@@ -341,8 +350,20 @@ class Completed(Generic[AnyStr]):
         self.job.check()
 
 
-def _pass_over(data: bytes | memoryview) -> None:
-    """Take a piece of a log that stands in its file already."""
+def run_or_kill(job: Job, sink: BinaryIO | None) -> Row:
+    """Return the row of a job that has ended; kill it if anything ends the call before.
+
+    Raises:
+        NotYet: the host cannot be asked any more; the job goes on.
+    """
+    try:
+        return job._run_to_end(sink)
+    except NotYet:
+        raise
+    except BaseException:
+        with suppress(SshJobsError):
+            job.kill()
+        raise
 
 
 def _describe_end(row: Row) -> str:
@@ -377,12 +398,3 @@ def _yield_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
             rest = b""
     if rest:
         yield rest
-
-
-def _decode_lines(lines: Iterator[bytes]) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for line in lines:
-        yield decoder.decode(line)
-    last = decoder.decode(b"", True)
-    if last:
-        yield last

@@ -161,6 +161,27 @@ JSON_ERR = Arg(
 )
 
 
+#: The part of a log that is printed, and how.
+LOG = (
+    Arg("--follow", "go on until the job has ended", "flag", short="-f"),
+    Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
+    Arg(
+        "--tail",
+        "begin with the last N lines that are there",
+        "count",
+        "N",
+        short="-n",
+    ),
+    Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
+    Arg(
+        "--prefix",
+        "put the job's name before each line; jobs that are followed side by "
+        "side have that anyway",
+        "flag",
+    ),
+)
+
+
 WAIT_HOST = Arg(
     "--wait-host",
     "how long to go on with a host that cannot be reached or is silent, cooldowns "

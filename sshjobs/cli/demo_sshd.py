@@ -75,8 +75,11 @@ def start_demo_sshd(stage: Stage, stack: ExitStack) -> Sshd | None:
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin:/sbin"
     programs = [shutil.which(name, path=path) for name in ("sshd", "ssh", "ssh-keygen")]
     sshd, ssh, keygen = programs
-    user = _name_user()
-    if not (sshd and ssh and keygen and user):
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # ssh runs for no user without a name: a container's made-up uid
+        return None
+    if not (sshd and ssh and keygen):
         return None
     for name in ("host_key", "user_key"):
         key = f"{stage.top}/{name}"
@@ -103,14 +106,6 @@ def _write_configs(stage: Stage, user: str) -> int:
     with open(f"{stage.top}/host_key.pub", encoding="ascii") as file:
         _write_file(f"{stage.top}/known_hosts", f"[127.0.0.1]:{port} {file.read()}")
     return port
-
-
-def _name_user() -> str:
-    """Return the name that ssh knows us by; "" if it will not run for such a user."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's made-up uid
-        return ""
 
 
 def _write_file(path: str, text: str) -> None:

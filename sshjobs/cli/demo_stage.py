@@ -37,7 +37,12 @@ class Stage:
         # The user's own ~/.bashrc may take a minute, say much, or fail; where an sshd
         # serves, the home that it gives is empty as well, for the shell of a session.
         self.env["SSHJOBS_SHELL_STARTUP"] = "none"
-        self.env["PYTHONPATH"] = _build_import_path(self.env.get("PYTHONPATH", ""))
+        # python -m sshjobs is to find this very package, wherever it is run.
+        here = os.path.dirname(
+            os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        )
+        paths = (here, self.env.get("PYTHONPATH"))
+        self.env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
     def say(self, text: str) -> None:
         """Tell the audience something."""
@@ -84,12 +89,6 @@ class Stage:
         """Run ``sshjobs WORDS --json``, unseen, and return its output."""
         text = self.run(*words, "--json", show=0, good=good)
         return [json.loads(line) for line in text.splitlines()]
-
-
-def _build_import_path(before: str) -> str:
-    """Make ``python -m sshjobs`` find this very package, wherever it is run."""
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(filter(None, (here, before)))
 
 
 @contextmanager

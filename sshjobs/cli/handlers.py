@@ -151,7 +151,13 @@ def _report_interrupt(
 
 
 def _make_context(values: Values) -> Context:
-    ctx = Context(flags=_build_settings_flags(values))
+    names = ("wait_host", "cleanup", "max_log_bytes", "askpass_env")
+    flags = {name: values[name] for name in names if values.get(name) is not None}
+    if any(values.get(letter) not in (None, []) for letter in "pliJFo"):
+        from .ssh_flags import build_ssh_settings
+
+        flags |= build_ssh_settings(values)
+    ctx = Context(flags=flags)
     if values.get("verbose") or ctx.environ.get("SSHJOBS_DEBUG", "0") not in ("", "0"):
         from .debug import tell_steps
 
@@ -187,16 +193,6 @@ def _recode_value(name: str, value: Any) -> Any:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("utf-8", "surrogateescape") if name == "cwd" else value
-
-
-def _build_settings_flags(values: Values) -> dict[str, Any]:
-    names = ("wait_host", "cleanup", "max_log_bytes", "askpass_env")
-    flags = {name: values[name] for name in names if values.get(name) is not None}
-    if any(values.get(letter) not in (None, []) for letter in "pliJFo"):
-        from .ssh_flags import build_ssh_settings
-
-        flags |= build_ssh_settings(values)
-    return flags
 
 
 def handle_submit(ctx: Context, values: Values) -> int:

@@ -79,13 +79,16 @@ def _build_job_request(
 ) -> JobRequest:
     if values.get("key") == "":  # a variable that was not set, not the wish for no key
         raise SpecError("--key is empty")
+    login = values.get("login") or False
+    if not isinstance(login, bool):
+        raise SpecError(f"login is true or false, not {login!r}")
     settings = ctx.settings(values["host"])
     spec = Spec(
         command=command,
         env=_build_environment(ctx, values),
         cwd=values.get("cwd") or "",
         timeout=values.get("timeout"),
-        shell=_choose_shell(values, settings.shell_startup),
+        shell=choose_shell(values.get("shell") or "", login, settings.shell_startup),
         stdin=stdin,
         kill_grace=settings.kill_grace,
         launcher=choose_launcher(values.get("launcher"), settings),
@@ -101,14 +104,6 @@ def _build_job_request(
         cleanup=values.get("cleanup"),
         max_log_bytes=values.get("max_log_bytes"),
     )
-
-
-def _choose_shell(values: Values, startup: str) -> str:
-    """Return which shell is to run a line, with its flags."""
-    shell, login = values.get("shell") or "", values.get("login") or False
-    if not isinstance(login, bool):
-        raise SpecError(f"login is true or false, not {login!r}")
-    return choose_shell(shell, login, startup)
 
 
 def _build_environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:

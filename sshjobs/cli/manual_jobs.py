@@ -12,6 +12,7 @@ from .arguments import (
     JOBS,
     JSON,
     JSON_ERR,
+    LOG,
     QUIET,
     QUIET_SUBMIT,
     SELECT,
@@ -185,25 +186,18 @@ _LOGS = Verb(
 Standard output and standard error of the job, in the order in which they were
 written. Bytes that are here already are not asked for again, and a log can be
 read after the job was reaped. The log of each of several jobs stands below a
-line that names its job.
+line that names its job, its state and its exit status.
 {JOB_FORMS}
 
 With --follow it goes on until the job has ended and its last byte is here. A
-connection that breaks in between costs no byte and doubles none. It ends with
-1 if bytes are missing for good, since another machine has reaped the job.""",
+connection that breaks in between costs no byte and doubles none. Several jobs
+are followed side by side: each line comes whole, behind the name of its job
+(a line of more than 64 KiB in pieces); up to 500 at once. It ends with 1 if
+bytes are missing for good, since another machine has reaped the job.""",
     (
         JOBS,
         *SELECT,
-        Arg("--follow", "go on until the job has ended", "flag", short="-f"),
-        Arg("--offset", "begin at this byte, counted from 0", "count", "BYTES"),
-        Arg(
-            "--tail",
-            "begin with the last N lines that are there",
-            "count",
-            "N",
-            short="-n",
-        ),
-        Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
+        *LOG,
         *SSH,
         WAIT_HOST,
         JSON_ERR,
@@ -212,6 +206,7 @@ connection that breaks in between costs no byte and doubles none. It ends with
         "sshjobs logs k3j5 --follow",
         "sshjobs logs key:night-2026-05-01 --tail 20",
         "sshjobs logs --state FAILED --since 1h --tail 5",
+        "sshjobs logs 'sweep-*' --follow",
     ),
 )
 

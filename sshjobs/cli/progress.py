@@ -59,7 +59,8 @@ class Progress:
             if contact.phase and now - contact.since >= FIRST
         ]
         if not late:
-            self._say(*self._describe_goal())
+            goal = self._ctx.goal
+            self._say(*(("", "") if goal is None else goal()))
             return
         late.sort(key=lambda contact: contact.since)
         first = late[0]
@@ -70,10 +71,6 @@ class Progress:
             self._verb, "nothing is changed"
         )
         self._say(f"{text}{more}; Ctrl-C: {left}", f"{first.host} {what}")
-
-    def _describe_goal(self) -> tuple[str, str]:
-        goal = self._ctx.goal
-        return goal() if goal is not None else ("", "")
 
     def _say(self, text: str, what: str) -> None:
         """Show a text; ``what`` is the part of it that makes a change of it."""

@@ -8,7 +8,7 @@ from ..errors import SpecError
 from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     Values = Mapping[str, Any]
@@ -25,7 +25,11 @@ def build_ssh_settings(values: Values) -> dict[str, Any]:
         raise SpecError("arguments -F and -i: a path is empty")
     if values.get("F"):
         flags["ssh_config"] = values["F"]
-    words = list(_yield_ssh_options(values))
+    named = (("p", "Port"), ("l", "User"), ("J", "ProxyJump"))
+    words = [f"{name}={values[f]}" for f, name in named if values.get(f) is not None]
+    keys = [_make_path_absolute(path) for path in values.get("i") or ()]
+    words += [f"IdentityFile={_quote_for_ssh_config(path)}" for path in keys]
+    words += values.get("o") or ()
     if words:
         import shlex
 
@@ -36,16 +40,6 @@ def build_ssh_settings(values: Values) -> dict[str, Any]:
     if isinstance(hosts, list) and len(hosts) > 1:
         raise SpecError("-p, -l, -i, -J, -F and -o say where one host is, not several")
     return flags
-
-
-def _yield_ssh_options(values: Values) -> Iterator[str]:
-    """Yield the flags of ssh as its options (``ssh -o``)."""
-    for letter, name in (("p", "Port"), ("l", "User"), ("J", "ProxyJump")):
-        if values.get(letter) is not None:
-            yield f"{name}={values[letter]}"
-    for path in values.get("i") or ():
-        yield f"IdentityFile={_quote_for_ssh_config(_make_path_absolute(path))}"
-    yield from values.get("o") or ()
 
 
 def _make_path_absolute(path: str) -> str:

@@ -9,7 +9,7 @@ import sys
 from .. import errors, states
 from ..display.text import format_span
 from ..errors import SshJobsError
-from ..model import Job, printable
+from ..model import Job
 from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
@@ -175,19 +175,16 @@ def _print_summary(ctx: Context, count: WaitCount) -> None:
 def handle_logs(ctx: Context, values: Values) -> int:
     from ..verbs.selection import select_jobs
 
-    found = select_jobs(ctx, read_criteria_flags(values, must_say="logs"))
-    ids = [job_id for jobs in found.every.values() for job_id in jobs]
-    status = 0
-    for number, job_id in enumerate(ids):
-        job = ctx.store.job(job_id)
-        if job is None:
-            raise errors.JobNotFound(job_id, "is no longer in this machine's record")
-        if len(ids) > 1:
-            name = printable(job.name or job.key)
-            title = f"==> {job.id} {name}".rstrip() + " <==\n"
-            write_to_stdout(("\n" * bool(number) + title).encode())
-        status = _copy_one_log(ctx, values, job) or status
-    return status
+    found = select_jobs(ctx, read_criteria_flags(values, must_say="logs")).every
+    ids = [job_id for jobs in found.values() for job_id in jobs]
+    if len(ids) > 1 or values.get("prefix"):
+        from .many_logs import print_logs
+
+        return print_logs(ctx, values, found)
+    job = ctx.store.job(ids[0]) if ids else None
+    if ids and job is None:
+        raise errors.JobNotFound(ids[0], "is no longer in this machine's record")
+    return _copy_one_log(ctx, values, job) if job is not None else 0
 
 
 def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:

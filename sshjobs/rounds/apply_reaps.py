@@ -31,20 +31,19 @@ def apply_reap_refused(changes: JobChanges, event: protocol.ReapRefused) -> None
     reason = f"not reaped: {event.reason}"
     if event.job_id in changes.brought_anew:
         reason += ", though it was brought anew"
-    note = errors.dump(errors.JobError(event.job_id, reason))
-    changes.serve_intents("reap", event.job_id, note)
+    changes.fail_intents("reap", event.job_id, errors.JobError(event.job_id, reason))
 
 
 def apply_unforgotten(changes: JobChanges, event: protocol.Unforgotten) -> None:
     """Tell that a job runs which was to be forgotten; if it is by now, end it."""
     job = changes.jobs.get(event.job_id)
-    note = ""
     if job is not None and states.is_final(job.state):
         changes.store.add_intents(changes.site_id, "kill", [job.id], owner=0)
+        changes.serve_intents("forget", event.job_id)
     else:
         text = f"not declared lost: {event.reason}; sshjobs kill ends it"
-        note = errors.dump(errors.JobError(event.job_id, text))
-    changes.serve_intents("forget", event.job_id, note)
+        error = errors.JobError(event.job_id, text)
+        changes.fail_intents("forget", event.job_id, error)
 
 
 def apply_longer(changes: JobChanges, event: protocol.Longer) -> None:
@@ -66,7 +65,7 @@ def apply_differs(changes: JobChanges, event: protocol.Differs) -> None:
     if numbers and event.job_id not in changes.brought_anew:
         del changes.intents["reap", event.job_id]
         error = errors.JobError(event.job_id, f"not reaped: {_ANEW}")
-        changes.store.note(numbers, errors.dump(error))
+        changes.store.note(numbers, error)
         changes.change(event.job_id, log_local_bytes=0, log_final=False)
 
 
@@ -84,7 +83,7 @@ def apply_no_log(changes: JobChanges, event: protocol.NoLog) -> None:
         return
     for kind, what in (("reap", "not reaped"), ("log", "its log cannot be read")):
         error = errors.JobError(event.job_id, f"{what}: {event.reason}")
-        changes.serve_intents(kind, event.job_id, errors.dump(error))
+        changes.fail_intents(kind, event.job_id, error)
 
 
 def apply_log_end(changes: JobChanges, event: protocol.LogEnd) -> None:

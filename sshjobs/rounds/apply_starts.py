@@ -6,6 +6,7 @@ from .. import errors, protocol, states
 from ..model import Job
 from ..protocol.frames import HINTS_BY_CODE
 from ..startup.records import TYPE_CHECKING
+from ..store import DIFFERS, SAME
 from .changes import JobChanges
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
         reason = f"never ran: job {event.winner_id} holds its key"
         changes.end_unstarted(event.job_id, "cancelled", reason, key="")
         return
-    note = '["Same", []]' if event.same else '["Differs", []]'
-    changes.serve_intents("start", event.job_id, note)
+    changes.serve_intents("start", event.job_id, SAME if event.same else DIFFERS)
     changes.store.redirect(event.job_id, event.winner_id)
     del changes.jobs[event.job_id]
     changes.store.forget([event.job_id])
@@ -111,7 +111,7 @@ def give_up_start(changes: JobChanges, job_id: str, detail: str, hint: str) -> N
         changes.end_unstarted(job_id, "failed", detail)
         return
     error = errors.HostError(changes.host, detail, hint)
-    changes.serve_intents("start", job_id, errors.dump(error))
+    changes.fail_intents("start", job_id, error)
     changes.jobs.pop(job_id, None)
     changes.store.forget_job(job_id)
 

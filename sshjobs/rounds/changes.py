@@ -7,11 +7,11 @@ slice of the reply is done.
 
 from __future__ import annotations
 
-from .. import states
+from .. import errors, states
 from ..model import Job
 from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
-from ..store import Intent, Store
+from ..store import FAILED, SERVED, Intent, Store
 from .log_state import wants_cleanup
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class JobChanges:
         for intent in intents:
             numbers = self.intents.setdefault((intent.kind, intent.job_id), [])
             numbers.append(intent.id)
-        self._served: dict[str, list[int]] = {}  # by note
+        self._served: dict[tuple[str, str], list[int]] = {}  # by outcome and note
         self._started_ids: set[str] = set()  # jobs that need no spec any more
 
     @contextmanager
@@ -95,10 +95,16 @@ class JobChanges:
         state = states.advance(job.state, event) if event else job.state
         self.jobs[job_id] = job._replace(state=state, **columns)
 
-    def serve_intents(self, kind: str, job_id: str, note: str = "") -> None:
+    def serve_intents(
+        self, kind: str, job_id: str, outcome: str = SERVED, note: str = ""
+    ) -> None:
         """Close intents, once all facts are known; the first word on one counts."""
         numbers = self.intents.pop((kind, job_id), ())
-        self._served.setdefault(note, []).extend(numbers)
+        self._served.setdefault((outcome, note), []).extend(numbers)
+
+    def fail_intents(self, kind: str, job_id: str, error: errors.SshJobsError) -> None:
+        """Close intents that the host does not serve, with the reason."""
+        self.serve_intents(kind, job_id, FAILED, errors.dump(error))
 
     def _request_cleanup(self, changed: list[Job], before: dict[str, Job]) -> None:
         """Want the directories gone of jobs that have just ended, if they say so."""
@@ -136,6 +142,6 @@ class JobChanges:
         Returns:
             The ids of jobs whose specs are not needed any more.
         """
-        for note, numbers in self._served.items():
-            self.store.serve(numbers, note)
+        for (outcome, note), numbers in self._served.items():
+            self.store.serve(numbers, outcome, note)
         return sorted(self._started_ids)

@@ -181,7 +181,7 @@ def _serve_nothing(site: Site, intent: Intent, job: Job | None) -> None:
         site.store.serve([intent.id])
         return
     error = errors.JobError(job.id, "its spec is gone from this machine, or damaged")
-    site.store.serve([intent.id], errors.dump(error))
+    site.store.fail([intent.id], error)
     if not intent.sent:
         site.store.forget_job(job.id)
 

@@ -286,7 +286,7 @@ class Round:
         error = errors.HostError(self._site.identity.host, failed.text, failed.hint)
         told = [i for i in [*plan.kills, *plan.reaps] if i.pid]
         never = [i for i in plan.starts if not i.sent]
-        store.serve((i.id for i in [*told, *never]), errors.dump(error))
+        store.fail((i.id for i in [*told, *never]), error)
         jobs = store.jobs(intent.job_id for intent in never)
         for job in jobs.values():
             if job.state == states.PENDING:  # else the same reply has said more of it

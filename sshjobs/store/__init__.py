@@ -20,7 +20,7 @@ from ..startup.records import TYPE_CHECKING
 from ..states import PENDING
 from .database import SLICE, Seam, slices, sync_file
 from .home import default_home, login_home, make_home, on_network
-from .intents import Intent, IntentTable
+from .intents import DIFFERS, FAILED, SAME, SERVED, Intent, IntentTable
 from .sites import COUNTERS, SiteRow, SiteTable
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COUNTERS",
+    "DIFFERS",
+    "FAILED",
+    "SAME",
+    "SERVED",
     "SLICE",
     "Intent",
     "SiteRow",

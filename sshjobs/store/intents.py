@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 
+from ..errors import JobError, SshJobsError, dump
 from ..processes import is_that_process, read_start_time
 from ..startup.records import TYPE_CHECKING, Record
-from .database import RowCheck, quote_array, slices
+from .database import RowCheck, describe_damage, quote_array, slices
 from .jobs import JobTable
 
 if TYPE_CHECKING:
@@ -15,8 +16,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+#: How an intent was served: as asked; a job with the same command, or with another one,
+#: held the key of the job to start; or not at all, and its note is the error.
+SERVED, SAME, DIFFERS, FAILED = OUTCOMES = ("served", "same", "differs", "failed")
+
+
 class Intent(Record):
-    """Something asked of a host and not yet served; kinds: start kill reap log."""
+    """Something asked of a host; kinds: start kill reap forget log.
+
+    ``outcome`` is "" until it is served. ``note`` is an error, dumped, or "": of the
+    outcome ``failed``, or of an attempt to serve an intent that is still open.
+    """
 
     id: int
     site_id: str
@@ -28,6 +38,7 @@ class Intent(Record):
     sent: int
     done: int
     note: str
+    outcome: str
 
 
 _INTENT_CHECK = RowCheck(Intent)
@@ -41,7 +52,11 @@ class IntentTable(JobTable):
 
     def _read_intent(self, row: Sequence[Any]) -> Intent:
         _INTENT_CHECK.check_row(self.path, row)
-        return Intent(*row)
+        intent = Intent(*row)
+        if intent.outcome not in OUTCOMES if intent.done else intent.outcome:
+            what, value = "outcome of intent", intent.outcome
+            raise describe_damage(self.path, what, intent.id, value)
+        return intent
 
     def add_intents(
         self, site_id: str, kind: str, ids: Iterable[str], owner: int | None = None
@@ -174,16 +189,23 @@ class IntentTable(JobTable):
             [[job_id] for job_id in ids],
         )
 
-    def serve(self, numbers: Iterable[int], note: str = "") -> None:
-        """Close intents; ``note`` is an error, dumped, or empty."""
+    def serve(
+        self, numbers: Iterable[int], outcome: str = SERVED, note: str = ""
+    ) -> None:
+        """Close intents, with one of :data:`OUTCOMES`; an open one has its first."""
         self._execute_many(
-            "UPDATE intents SET done = 1, note = ? WHERE id = ? AND done = 0",
-            [[note, number] for number in numbers],
+            "UPDATE intents SET done = 1, outcome = ?, note = ? "
+            "WHERE id = ? AND done = 0",
+            [[outcome, note, number] for number in numbers],
         )
 
-    def note(self, numbers: Iterable[int], note: str) -> None:
+    def fail(self, numbers: Iterable[int], error: SshJobsError) -> None:
+        """Close intents that were not served, with the reason."""
+        self.serve(numbers, FAILED, dump(error))
+
+    def note(self, numbers: Iterable[int], error: SshJobsError) -> None:
         """Keep an error for callers that give up on intents that stay open."""
-        sql = "UPDATE intents SET note = ? WHERE id = ?"
+        sql, note = "UPDATE intents SET note = ? WHERE id = ?", dump(error)
         self._execute_many(sql, [[note, number] for number in numbers])
 
     def redirect(self, job_id: str, winner: str) -> None:
@@ -246,9 +268,9 @@ class IntentTable(JobTable):
                     stale.append(intent)
             self.drop_intents(intent.id for intent in stale if intent.kind == "log")
             stale = [intent for intent in stale if intent.kind != "log"]
-            self.serve(
-                (intent.id for intent in stale), '["JobError", ["?", "expired"]]'
-            )
+            if stale:
+                expired = JobError("?", "expired")
+                self.fail((intent.id for intent in stale), expired)
             self._execute(
                 "DELETE FROM intents WHERE done = 1 AND created_at < ?", [now - ttl]
             )

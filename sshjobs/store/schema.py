@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..states import ACTIVE
 
 #: The version that this sshjobs writes, SQLite's ``user_version``.
-VERSION = 5
+VERSION = 6
 
 #: True of a row of a job that may still change, and of one that may not. SQLite uses a
 #: partial index only where a query says the same as the index: both take it from here.
@@ -35,7 +35,8 @@ CREATE TABLE intents (
     id INTEGER PRIMARY KEY AUTOINCREMENT, site_id TEXT NOT NULL, kind TEXT NOT NULL,
     job_id TEXT NOT NULL, pid INTEGER NOT NULL, pid_start TEXT NOT NULL,
     created_at REAL NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
-    done INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT ''
+    done INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX intents_open ON intents (site_id, done, id);
 CREATE INDEX intents_job ON intents (job_id);
@@ -57,6 +58,14 @@ CREATE TABLE sites (
 ) WITHOUT ROWID;
 CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 """
+
+#: The outcome of an intent that version 5 served stood in its note: where another job
+#: held the key of the job to start, the note was JSON, as of an error, but was none.
+_READ_NOTE = """SET
+    outcome = CASE note WHEN '' THEN 'served' WHEN '["Same", []]' THEN 'same'
+        WHEN '["Differs", []]' THEN 'differs' ELSE 'failed' END,
+    note = CASE WHEN note IN ('["Same", []]', '["Differs", []]') THEN ''
+        ELSE note END"""
 
 #: By the version of a store, the version that a step makes of it and the step, which is
 #: a transaction of its own; 0 is an empty file. A release that changes the schema
@@ -84,4 +93,17 @@ ALTER TABLE jobs ADD COLUMN launcher TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN handle TEXT NOT NULL DEFAULT ''""",
     ),
     4: (5, "ALTER TABLE sites ADD COLUMN failing_since REAL NOT NULL DEFAULT 0"),
+    # A leader of version 5 that is still at work serves intents of this version too,
+    # and knows no outcome: the trigger writes it. The other way round, an intent of a
+    # process of version 5 that a leader of this version serves loses no more than the
+    # warning that another job held the key.
+    5: (
+        6,
+        f"""
+ALTER TABLE intents ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
+UPDATE intents {_READ_NOTE} WHERE done = 1;
+CREATE TRIGGER intents_of_version_5 AFTER UPDATE OF done ON intents
+    WHEN NEW.done = 1 AND NEW.outcome = ''
+    BEGIN UPDATE intents {_READ_NOTE} WHERE id = NEW.id; END""",
+    ),
 }

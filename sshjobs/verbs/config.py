@@ -66,7 +66,7 @@ def read_config(environ: Mapping[str, str], home: str = "") -> Mapping[str, Any]
         return {}
     except OSError as error:
         raise errors.SpecError(f"{path}: {error.strerror}") from error
-    config = _parse_or_refuse(path, text)
+    config = _parse_toml(path, text)
     _keep_values(home, stamp, config)
     return config
 
@@ -152,19 +152,15 @@ def _locate_kept(home: str) -> str:
     return os.path.join(home, "config.parsed")
 
 
-def _parse_or_refuse(path: str, text: bytes) -> dict[str, Any]:
-    try:
-        return _parse_toml(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise errors.SpecError(f"{path}: {error}") from error
-
-
-def _parse_toml(text: str) -> dict[str, Any]:
+def _parse_toml(path: str, text: bytes) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    values: dict[str, Any] = tomllib.loads(text)
+    try:
+        values: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise errors.SpecError(f"{path}: {error}") from error
     return values
 
 

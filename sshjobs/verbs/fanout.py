@@ -142,18 +142,10 @@ def _work_in_threads(
     for thread in threads:
         thread.start()
     try:
-        for host, result in _take_results(ready, len(names), until):
-            yield host, _raise_bug(result)
+        yield from _take_results(ready, len(names), until)
     except (KeyboardInterrupt, Interrupted):
         _end_threads(ctx, threads, waiting, lock)
         raise
-
-
-def _raise_bug(result: T | BaseException) -> T | SshJobsError:
-    """Return a result, or an error that a verb reports; raise any other."""
-    if isinstance(result, BaseException) and not isinstance(result, SshJobsError):
-        raise result
-    return result
 
 
 def _end_threads(
@@ -173,17 +165,23 @@ def _end_threads(
 
 def _take_results(
     ready: SimpleQueue[tuple[str, T | BaseException]], count: int, until: float | None
-) -> Iterator[tuple[str, T | BaseException]]:
-    """Yield results as they come, so many, or those that are there by an instant."""
+) -> Iterator[tuple[str, T | SshJobsError]]:
+    """Yield results as they come, so many, or those that are there by an instant.
+
+    An error that a verb reports is a result; any other is a bug, and raised.
+    """
     import queue
     import time
 
     for _ in range(count):
         left = None if until is None else max(0.0, until - time.monotonic())
         try:
-            yield ready.get(timeout=left)
+            host, result = ready.get(timeout=left)
         except queue.Empty:
             return
+        if isinstance(result, BaseException) and not isinstance(result, SshJobsError):
+            raise result
+        yield host, result
 
 
 def _work_in_own_context(

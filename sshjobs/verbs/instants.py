@@ -24,7 +24,13 @@ def read_past_instant(text: str, now: float) -> float:
     try:
         at = _read_date(text.strip(), datetime.fromtimestamp(now))
     except (ValueError, OverflowError):
-        return now - _read_span(text)
+        try:
+            return now - seconds(text)
+        except SpecError as error:
+            raise SpecError(
+                f"not an instant: {text[:40]!r} (say 2h, 10:04, today, 2026-05-01 or "
+                "2026-05-01T10:04)"
+            ) from error
     if at > now:
         raise SpecError(f"not an instant of the past: {text[:40]!r}")
     return at
@@ -47,13 +53,3 @@ def _read_date(text: str, now: datetime) -> float:
     if len(text) < 10 or "-" not in text:  # from 3.11 on, 20260501 is a date, too
         raise ValueError
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def _read_span(text: str) -> float:
-    try:
-        return seconds(text)
-    except SpecError as error:
-        raise SpecError(
-            f"not an instant: {text[:40]!r} (say 2h, 10:04, today, 2026-05-01 or "
-            "2026-05-01T10:04)"
-        ) from error

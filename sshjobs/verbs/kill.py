@@ -11,6 +11,7 @@ from ..rounds import Coordinator, RoundWish
 from ..rounds.log_state import runs_elsewhere
 from ..rounds.needs import require_intents_served, require_paced_rounds
 from ..startup.records import TYPE_CHECKING
+from ..store import FAILED
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
@@ -57,14 +58,8 @@ def kill_jobs(
     Raises:
         NotYet: they were told to end and have not ended within the bound.
     """
-    jobs = select_jobs(ctx, criteria) if any(criteria) else Selection({}, {})
     notes: list[str] = []
-    if not jobs.by_id:
-        jobs = _leave_out_ended(jobs, notes)
-        ids = [job_id for some in jobs.every.values() for job_id in some]
-        if len(ids) > 1 and confirm is not None:
-            shown = ctx.store.jobs(ids[:_SHOWN])
-            confirm(list(shown.values()), len(ids))
+    jobs = _choose_jobs_to_end(ctx, criteria, confirm, notes)
     refused: list[SshJobsError] = []
 
     def kill_there(own: Context, site_id: str) -> None:
@@ -85,12 +80,29 @@ def kill_jobs(
     return results
 
 
-def _leave_out_ended(jobs: Selection, notes: list[str]) -> Selection:
-    """Return the active jobs of a selection; say so if there are none."""
+def _choose_jobs_to_end(
+    ctx: Context,
+    criteria: Criteria | Sequence[str],
+    confirm: Confirm | None,
+    notes: list[str],
+) -> Selection:
+    """Return the jobs that are meant; of jobs not named by their ids the active ones.
+
+    Args:
+        confirm: Is asked about several that were not named by their ids.
+        notes: Takes a line where all of them have ended.
+    """
+    jobs = select_jobs(ctx, criteria) if any(criteria) else Selection({}, {})
+    if jobs.by_id:
+        return jobs
     count = sum(map(len, jobs.every.values()))
     if count and not jobs.active:
         what = "the job that is meant has" if count == 1 else f"all {count} jobs have"
         notes.append(f"nothing to end: {what} ended")
+    ids = [job_id for some in jobs.active.values() for job_id in some]
+    if len(ids) > 1 and confirm is not None:
+        shown = ctx.store.jobs(ids[:_SHOWN])
+        confirm(list(shown.values()), len(ids))
     return jobs._replace(every=jobs.active, named=False)
 
 
@@ -116,7 +128,7 @@ def _forget_on_site(
         raise
     else:
         intents = store.outcomes(numbers).values()
-        refused += (errors.load(intent.note) for intent in intents if intent.note)
+        refused += (errors.load(i.note) for i in intents if i.outcome == FAILED)
         store.drop_intents(numbers)
 
 

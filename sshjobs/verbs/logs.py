@@ -131,37 +131,58 @@ def copy_log(
         ctx.store.update(job.id, max_log_bytes=0)
         job = job._replace(max_log_bytes=0)
     if job.log_final or job.reaped_at is not None or is_log_cut(job):
-        _give_local_bytes(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
+        give_local_bytes(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
         return job
     with ctx.coordinator_at(job.site_id) as coordinator, _want_log(
         coordinator, job.id
     ) as missing:
         copier = LogCopier(coordinator.store, job.id, write, offset, file)
         if tail is not None or not follow:
-            wish = RoundWish(urgent_log=job.id)
-            if file >= 0 and tail is None:
-                copier.copy(job.log_local_bytes)
-                wish = wish._replace(on_log=copier.hand_over_next)
-            error = _bring_log_home(coordinator, job.id, missing, wish)
-            job = coordinator.store.job(job.id) or job
-            _give_local_bytes(copier, job, tail)
-            if error is not None:
-                raise error
+            is_early = file >= 0 and tail is None
+            job = _give_bytes_of_now(coordinator, copier, job, missing, tail, is_early)
             if not follow:
                 return job
         return _follow_log(coordinator, job.id, copier, missing, ctx.say, until)
 
 
-def _give_local_bytes(copier: LogCopier, job: Job, tail: int | None) -> None:
+def _give_bytes_of_now(
+    coordinator: Coordinator,
+    copier: LogCopier,
+    job: Job,
+    missing: MissingBytes,
+    tail: int | None,
+    is_early: bool,
+) -> Job:
+    """Bring home the bytes of a log that are there now, and hand them over.
+
+    Args:
+        is_early: Hand over each piece as it comes, and not after the last.
+
+    Raises:
+        HostUnreachable: after the bytes on this machine were given.
+    """
+    wish = RoundWish(urgent_log=job.id)
+    if is_early:
+        copier.copy(job.log_local_bytes)
+        wish = wish._replace(on_log=copier.hand_over_next)
+    error = _bring_log_home(coordinator, job.id, missing, wish)
+    job = coordinator.store.job(job.id) or job
+    give_local_bytes(copier, job, tail)
+    if error is not None:
+        raise error
+    return job
+
+
+def give_local_bytes(copier: LogCopier, job: Job, tail: int | None) -> None:
     """Hand over the bytes that are on this machine."""
     if tail is not None:
         copier.at = max(
-            copier.at, _find_tail_offset(copier.path, job.log_local_bytes, tail)
+            copier.at, find_tail_offset(copier.path, job.log_local_bytes, tail)
         )
     copier.copy(job.log_local_bytes)
 
 
-def _find_tail_offset(path: str, size: int, lines: int) -> int:
+def find_tail_offset(path: str, size: int, lines: int) -> int:
     """Return where the last ``lines`` lines of the first ``size`` bytes begin."""
     if lines <= 0 or not size:
         return size
@@ -180,7 +201,7 @@ def _find_tail_offset(path: str, size: int, lines: int) -> int:
     return 0
 
 
-class _MissingBytes:
+class MissingBytes:
     """The bytes of one log that are on the host and not yet on this machine."""
 
     def __init__(
@@ -222,19 +243,31 @@ class _MissingBytes:
 
 
 @contextmanager
-def _want_log(coordinator: Coordinator, job_id: str) -> Iterator[_MissingBytes]:
+def _want_log(coordinator: Coordinator, job_id: str) -> Iterator[MissingBytes]:
     """Have every round bring this job's log, as long as this lasts."""
     numbers = coordinator.store.add_intents(coordinator.site_id, "log", [job_id])
     try:
-        yield _MissingBytes(coordinator, job_id, numbers)
+        yield MissingBytes(coordinator, job_id, numbers)
     finally:
         coordinator.store.drop_intents(numbers)
 
 
 def _bring_log_home(
-    coordinator: Coordinator, job_id: str, missing: _MissingBytes, wish: RoundWish
+    coordinator: Coordinator, job_id: str, missing: MissingBytes, wish: RoundWish
 ) -> SshJobsError | None:
     """Bring home all of a log that there is now; return the error that prevented it."""
+    need = require_log_of_now(coordinator, job_id, missing)
+    try:
+        coordinator.wait_for(need, wish=wish)
+    except SshJobsError as error:
+        return error
+    return None
+
+
+def require_log_of_now(
+    coordinator: Coordinator, job_id: str, missing: MissingBytes
+) -> Need:
+    """Return the need that all of a log is home that there is now."""
     fresh = require_fresh_round(coordinator.site, coordinator.clock())
 
     def need() -> float | None:
@@ -253,11 +286,7 @@ def _bring_log_home(
             return None
         return missing.due(job)
 
-    try:
-        coordinator.wait_for(need, wish=wish)
-    except SshJobsError as error:
-        return error
-    return None
+    return need
 
 
 def _make_delivery(
@@ -316,7 +345,7 @@ def yield_log(ctx: Context, job: Job) -> Generator[bytes, None, Job]:
     with ctx.coordinator_at(job.site_id) as coordinator, _want_log(
         coordinator, job.id
     ) as missing:
-        whole = _require_whole_log(coordinator, job.id, missing)
+        whole = require_whole_log(coordinator, job.id, missing)
 
         def need() -> float | None:
             known = coordinator.store.job(job.id)
@@ -333,8 +362,8 @@ def yield_log(ctx: Context, job: Job) -> Generator[bytes, None, Job]:
         return job
 
 
-def _require_whole_log(
-    coordinator: Coordinator, job_id: str, missing: _MissingBytes
+def require_whole_log(
+    coordinator: Coordinator, job_id: str, missing: MissingBytes
 ) -> Need:
     """Return the need that a job has ended and that its log is home.
 
@@ -369,7 +398,7 @@ def _follow_log(
     coordinator: Coordinator,
     job_id: str,
     copier: LogCopier,
-    missing: _MissingBytes,
+    missing: MissingBytes,
     say: Callable[[str], object],
     until: float | None,
 ) -> Job:
@@ -378,7 +407,7 @@ def _follow_log(
     While this machine has no room for more of it, the end is waited for all the same.
     """
     deliver = _make_delivery(coordinator, job_id, copier, say)
-    need = _require_whole_log(coordinator, job_id, missing)
+    need = require_whole_log(coordinator, job_id, missing)
     wish = RoundWish(portion_bytes=LONG, waits_for_end=True, on_look=deliver)
     coordinator.wait_for(need, until=until, wish=wish)
     deliver()  # bytes that came after the last delivery and before the last look

@@ -48,6 +48,13 @@ _TELL = 2.0
 #: How often a master may vanish between a look at it and the session on it.
 _TRIES = 5
 
+#: How ssh says that it found no master, and so opened no session.
+_NO_MASTER = (
+    "Control socket connect(",
+    "master hello exchange failed",
+    "mux_client_hello",
+)
+
 
 def ride_along(
     ctx: Context,
@@ -84,7 +91,7 @@ def ride_along(
                         and time.monotonic() > since + settings.wait_host
                     ):
                         raise SessionRefused(host, "opens no session", "MaxSessions")
-                elif status == 255 and _found_no_master(said):
+                elif status == 255 and any(words in said for words in _NO_MASTER):
                     lost += 1
                     if lost > _TRIES:
                         raise HostUnreachable(host, "the connection ends at once")
@@ -112,16 +119,6 @@ def _describe_no_connection(host: str, is_local: bool) -> str:
     )
 
 
-def _found_no_master(said: str) -> bool:
-    """Tell whether ssh ended before a session was opened, as its own words have it."""
-    words = (
-        "Control socket connect(",
-        "master hello exchange failed",
-        "mux_client_hello",
-    )
-    return any(word in said for word in words)
-
-
 class _Turn:
     """One rider's right to a session, held while it lasts."""
 
@@ -140,7 +137,9 @@ class _Turn:
                 if lock.try_to_hold():
                     self._lock = lock
                     return self
-            self._tell()
+            if not self._is_told and time.monotonic() > self._since + _TELL:
+                self._is_told = True
+                self._say(f"{self._host}: waits until another of its ssh sessions ends")
             time.sleep(_PAUSE)
         return self
 
@@ -148,11 +147,6 @@ class _Turn:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def _tell(self) -> None:
-        if not self._is_told and time.monotonic() > self._since + _TELL:
-            self._is_told = True
-            self._say(f"{self._host}: waits until another of its ssh sessions ends")
 
     def _read_limit(self) -> int:
         try:

@@ -50,49 +50,32 @@ def run_job(
         BrokenPipeError: from ``write``; the job runs on.
     """
     job_request = job_request._replace(id=job_request.id or new_job_id())
-    given = 0
-
-    def count(data: bytes | memoryview) -> None:
-        # A signal between a write and its count would have those bytes come twice.
-        nonlocal given
-        view = memoryview(data)
-        while view:
-            wait_for_room()
-            interrupts.is_held = True
-            done = write(view)
-            given += done
-            interrupts.let_go()
-            view = view[done:]
-
     with _raise_on_signals() as interrupts:
+        writer = _CountingWriter(write, wait_for_room, interrupts)
         try:
             done = submit_jobs(ctx, host, [job_request], follow=True)[0]
             if done.error is not None:
                 raise done.error
             assert done.job is not None
             on_start(done)
-            ended = copy_log(ctx, done.job, count, follow=True)
+            ended = copy_log(ctx, done.job, writer.write_all, follow=True)
         except Interrupted:
             job = None if detach_on_signal else _find_submitted_job(ctx, job_request)
             if job is None:
                 raise
             ctx.sent_ids.clear()
             on_cancel(job)
-            _tell_host_to_end(ctx, job)
-            bound = ctx.settings(job.host).kill_grace + KILL_BOUND
-            until = time.monotonic() + bound
-            ended = copy_log(ctx, job, count, follow=True, offset=given, until=until)
-            if not states.is_final(ended.state):
-                raise NotYet("told to end, and not ended yet", (job.id,)) from None
+            ended = _end_and_follow(ctx, job, writer)
         return reap_if_wanted(ctx, ended)
 
 
-def _tell_host_to_end(ctx: Context, job: Job) -> None:
-    """Have the host told to end a job, now or as soon as it can be asked.
+def _end_and_follow(ctx: Context, job: Job, writer: _CountingWriter) -> Job:
+    """Have the host end a job, hand over the rest of its log, return it ended.
 
     Raises:
-        NotYet: the host could not be told; the intent to kill it stays in the store,
-            and any later verb of this machine carries it out.
+        NotYet: it has not ended within the bound. Or the host could not be told; the
+            intent to kill it stays in the store, and any later verb of this machine
+            carries it out.
     """
     results = kill_jobs(ctx, [job.id], keep=True, until_told=True)
     if results.errors:
@@ -100,7 +83,14 @@ def _tell_host_to_end(ctx: Context, job: Job) -> None:
             f"{results.errors[0]}: job {job.id} is NOT cancelled yet; the next sshjobs "
             "poll that reaches the host does it",
             (job.id,),
-        )
+        ) from None
+    until = time.monotonic() + ctx.settings(job.host).kill_grace + KILL_BOUND
+    ended = copy_log(
+        ctx, job, writer.write_all, follow=True, offset=writer.count, until=until
+    )
+    if not states.is_final(ended.state):
+        raise NotYet("told to end, and not ended yet", (job.id,)) from None
+    return ended
 
 
 def _find_submitted_job(ctx: Context, job_request: JobRequest) -> Job | None:
@@ -134,6 +124,33 @@ class _Interrupts:
         kept, self._kept = self._kept, 0
         if kept:
             raise Interrupted(kept)
+
+
+class _CountingWriter:
+    """Hands pieces of a log over whole, and counts the bytes that were taken."""
+
+    def __init__(
+        self,
+        write: Callable[[memoryview], int],
+        wait_for_room: Callable[[], object],
+        interrupts: _Interrupts,
+    ) -> None:
+        self.count = 0
+        self._write = write
+        self._wait_for_room = wait_for_room
+        self._interrupts = interrupts
+
+    def write_all(self, data: bytes | memoryview) -> None:
+        """Hand over a piece, as fast as it is taken."""
+        view = memoryview(data)
+        while view:
+            self._wait_for_room()
+            # A signal between a write and its count would have those bytes come twice.
+            self._interrupts.is_held = True
+            done = self._write(view)
+            self.count += done
+            self._interrupts.let_go()
+            view = view[done:]
 
 
 @contextmanager

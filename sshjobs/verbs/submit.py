@@ -17,7 +17,7 @@ from ..model import (
 from ..rounds import Coordinator, is_permanent
 from ..rounds.needs import require_intents_served
 from ..startup.records import TYPE_CHECKING, CheckedRecord, Record
-from ..store import Intent, Store, slices
+from ..store import DIFFERS, FAILED, SAME, Store, slices
 from .context import Context
 
 if TYPE_CHECKING:
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 
 #: A record of a command longer than this is cut; the host has it whole.
 _COMMAND_SHOWN = 4096
-
-#: The note of an intent whose key another command holds; see ``facts.ReplyApplier``.
-_DIFFERS = '["Differs", []]'
-
-#: And that of one whose key a job with the same command holds.
-_SAME = '["Same", []]'
 
 
 class JobRequest(CheckedRecord):
@@ -262,7 +256,7 @@ def _leave_what_was_sent(
         intent.job_id
         for some in slices(numbers)
         for intent in store.outcomes(some).values()
-        if (_is_no_failure(intent) if intent.done else intent.sent)
+        if (intent.outcome != FAILED if intent.done else intent.sent)
     ]
     with store.write(durable=for_good):
         _, kept = store.withdraw(numbers)
@@ -348,7 +342,7 @@ def _take_back_unsent(
     with store.write(durable=True):  # all at once: others may be serving it right now
         for some in slices(numbers):
             for number, intent in store.outcomes(some).items():
-                good = not intent.done or _is_no_failure(intent)
+                good = intent.outcome != FAILED
                 ids.append(intent.job_id if good else "")
                 (answered if intent.done else waiting).append(number)
                 refused += [] if good else [intent.note]
@@ -380,11 +374,6 @@ def _take_back_unsent(
     ) from error
 
 
-def _is_no_failure(intent: Intent) -> bool:
-    """Tell whether a served intent is not an error."""
-    return intent.note in ("", _DIFFERS, _SAME)
-
-
 def _yield_in_input_order(
     store: Store, numbers: Sequence[int], held: dict[int, _Held]
 ) -> Iterator[Submitted]:
@@ -396,8 +385,8 @@ def _yield_in_input_order(
             yield next(results)
         else:
             job = store.job(known.job_id)
-            note = _DIFFERS if known.differs else _SAME
-            yield _build_submitted(known.job_id, job, note)
+            outcome = DIFFERS if known.differs else SAME
+            yield _build_submitted(known.job_id, job, outcome)
 
 
 def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
@@ -406,15 +395,15 @@ def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
     results = []
     for number in numbers:
         intent = intents[number]
-        if not _is_no_failure(intent):
+        if intent.outcome == FAILED:
             results.append(Submitted(None, errors.load(intent.note)))
             continue
         job = jobs.get(intent.job_id)
-        results.append(_build_submitted(intent.job_id, job, intent.note))
+        results.append(_build_submitted(intent.job_id, job, intent.outcome))
     return results
 
 
-def _build_submitted(job_id: str, job: Job | None, note: str) -> Submitted:
+def _build_submitted(job_id: str, job: Job | None, outcome: str) -> Submitted:
     if job is None:  # another process has pruned the record meanwhile
         return Submitted(None, errors.JobError(job_id, "is no longer in the record"))
-    return Submitted(job, None, note == _DIFFERS, note in (_DIFFERS, _SAME))
+    return Submitted(job, None, outcome == DIFFERS, outcome in (DIFFERS, SAME))

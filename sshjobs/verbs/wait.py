@@ -77,18 +77,15 @@ class _EndedJobs:
             final, now_running = self._store.ended_of(some)
             running += now_running
             if final:
-                yield sorted(self._store.jobs(final).values(), key=_find_end)
+                ended = self._store.jobs(final).values()
+                # As far as it is known, in the order of their ends.
+                yield sorted(ended, key=lambda job: job.finished_at or job.submitted_at)
                 gone = set(final)
                 left += [job_id for job_id in some if job_id not in gone]
             else:
                 left += some
         self.ids = left
         self._count.running_by_site[site_id] = running
-
-
-def _find_end(job: Job) -> float:
-    """Return the instant of a job's end, as far as it is known."""
-    return job.finished_at or job.submitted_at
 
 
 class _SiteWaits:

@@ -225,21 +225,7 @@ def _run_ssh_until_login(
         asking=asking.options,
     )
     env = build_ssh_env(settings, identity.env, interactive=interactive) | asking.env
-    with open_streams_of_ssh(log, False), open_streams_of_ssh(
-        _locate_host_words(log), interactive
-    ) as fds:
-        check_socket_can_be_made(path)
-        hooks.count_event("handshakes", 1)
-        hooks.on_wait()  # the last moment to find that another has taken over
-        try:
-            pid = process.spawn_program(
-                argv, env, fds, cwd="/", session=not interactive
-            )
-        except OSError as error:
-            raise process.explain_start_failure(
-                identity.host, identity.ssh, error
-            ) from error
-    child = process.Child(pid, group=not interactive)
+    child = _start_ssh(identity, hooks, log, argv, env, interactive)
     # The child ends at the login: -f forks, and the master is the forked process.
     try:
         # From here on a usurper of the gate can end this very ssh.
@@ -262,6 +248,36 @@ def _run_ssh_until_login(
     finally:
         child.kill()
     return child.status
+
+
+def _start_ssh(
+    identity: Identity,
+    hooks: CallerHooks,
+    log: str,
+    argv: list[str],
+    env: dict[str, str],
+    interactive: bool,
+) -> process.Child:
+    """Start the ssh that becomes the master, and count the handshake.
+
+    Raises:
+        TransportError: no ssh can be started here; or another has taken over the gate.
+    """
+    with open_streams_of_ssh(log, False), open_streams_of_ssh(
+        _locate_host_words(log), interactive
+    ) as fds:
+        check_socket_can_be_made(identity.socket_path(hooks.rundir))
+        hooks.count_event("handshakes", 1)
+        hooks.on_wait()  # the last moment to find that another has taken over
+        try:
+            pid = process.spawn_program(
+                argv, env, fds, cwd="/", session=not interactive
+            )
+        except OSError as error:
+            raise process.explain_start_failure(
+                identity.host, identity.ssh, error
+            ) from error
+    return process.Child(pid, group=not interactive)
 
 
 def _locate_host_words(log: str) -> str:

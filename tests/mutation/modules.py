@@ -1,0 +1,41 @@
+"""Which tests are a module's own: only these are run on its mutants.
+
+What only a real sshd can pin is no part of them, and each test file says so. A module
+is named as below ``sshjobs/``, with dots.
+"""
+
+from __future__ import annotations
+
+#: The modules that ``inv mutate`` runs, and the files of their own tests in ``tests/``.
+OWN_TESTS: dict[str, tuple[str, ...]] = {
+    "protocol.events": ("test_protocol.py",),
+    "protocol.frames": ("test_protocol.py",),
+    "protocol.program": ("test_protocol.py",),
+    "protocol.quoting": ("test_protocol.py",),
+    "protocol.reply": ("test_protocol.py",),
+    "protocol.request": ("test_protocol.py",),
+    "protocol.watch_reply": ("test_protocol.py",),
+    "states": ("test_states.py",),
+}
+
+#: Of a module's mutants so many percent must be noticed, those that change nothing
+#: apart, of which there may be so many.
+LEAST_KILLED = 90
+MOST_EQUIVALENT = 5
+
+
+def find_modules(words: list[str]) -> list[str]:
+    """Return the modules of these names; ``protocol`` means all below it.
+
+    Raises:
+        LookupError: one that has no tests of its own here.
+    """
+    found: list[str] = []
+    for word in words:
+        name = word.removeprefix("sshjobs/").removesuffix(".py").replace("/", ".")
+        named = [one for one in OWN_TESTS if one == name or one.startswith(f"{name}.")]
+        named = named or [one for one in OWN_TESTS if one.endswith(f".{name}")]
+        if not named:
+            raise LookupError(f"{word}: none of {', '.join(OWN_TESTS)}")
+        found += named
+    return list(dict.fromkeys(found)) if words else list(OWN_TESTS)
