@@ -18,7 +18,7 @@ from invoke.tasks import task
 from sshjobs import tasks as verbs
 
 _BIN = Path(sys.executable).parent
-_MADE = "docs/conf.py docs/generate.py docs/draw_architecture.py"
+_MADE = "docs/conf.py docs/generate.py docs/draw_architecture.py docs/draw_terminal.py"
 _PYTHON = f"sshjobs tests tasks.py setup.py {_MADE}"
 _PAGES = "README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs"
 _PARTS = " ".join(map(str, sorted(Path("sshjobs/remote").glob("**/*.sh"))))
@@ -167,13 +167,17 @@ def fuzz(context: Context, seconds: int = 60, seed: int = -1, target: str = "") 
     help={
         "check": "change nothing; fail if a page is not up to date",
         "html": "also make the site of all pages, in build/site",
+        "picture": "first draw README's terminal anew, from a real run in tmux",
     },
     auto_shortflags=False,
 )
-def docs(context: Context, check: bool = False, html: bool = False) -> None:
+def docs(
+    context: Context, check: bool = False, html: bool = False, picture: bool = False
+) -> None:
     """Write the reference pages that are made from the code."""
     how = " --check" if check else ""
-    good = _run(context, f"python docs/generate.py{how}")
+    good = not picture or _run(context, "python docs/draw_terminal.py")
+    good = _run(context, f"python docs/generate.py{how}") and good
     good = _run(context, f"python docs/draw_architecture.py{how}") and good
     if good and html:
         good = _run(context, _SITE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -107,3 +109,15 @@ def test_ci_runs_what_the_readme_says() -> None:
     assert lines[at + 1] == "```sh"
     assert lines[at + 2].startswith("python3 -m venv ")
     assert lines[at + 2].endswith("inv check test")
+
+
+def test_the_terminal_of_the_readme_shows_commands_and_loads_nothing() -> None:
+    picture = (TOP / "docs/terminal.svg").read_text("utf-8")
+    ElementTree.fromstring(picture)
+    assert re.findall(r"(?:href|src|url)\W*\w+://", picture) == []
+    spans = [html.unescape(text) for text in re.findall(r">([^<]+)</text>", picture)]
+    typed = [text for text in spans if text.startswith("sshjobs\xa0")]
+    assert len(typed) >= 3
+    for line in typed:
+        verb, *rest = shlex.split(line.replace("\xa0", " "))[1:]
+        parser.read_arguments(VERBS[verb], rest)
