@@ -121,11 +121,11 @@ def test_the_tutorial(reader: Reader) -> None:
         "docs/tutorial.md"
     )
     # Installing is a test of its own; here is the environment that it would make.
-    (reader.home / "sshjobs-env").mkdir()
-    (reader.home / "sshjobs-env/bin").symlink_to(BIN)
-    steps = install.splitlines(keepends=True)
+    (reader.home / ".venv").mkdir()
+    (reader.home / ".venv/bin").symlink_to(BIN)
+    _, *steps = install.splitlines(keepends=True)
     assert "sshjobs doctor gpu1" in steps[-1]
-    reader.types("".join(steps[2:]))
+    reader.types("".join(steps))
     said = reader.types(one).splitlines()
     assert said[1].startswith("hello from ") and said[2:] == ["done", "0"]
     assert "no $expansion\nit's fine\n" in reader.types(vector)
@@ -364,4 +364,4 @@ def test_installing(reader: Reader, place: Path) -> None:
     ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__")
     shutil.copytree(TOP, place / "checkout", ignore=ignored)
     reader.types(f"cd {place}/checkout\n{install}\nsshjobs run gpu1 -- ./train.sh")
-    assert (reader.home / "sshjobs-env/bin/sshjobs").exists()
+    assert (place / "checkout/.venv/bin/sshjobs").exists()

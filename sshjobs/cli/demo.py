@@ -34,6 +34,14 @@ _LINE = "for step in 1 2 3 4 5; do echo part {0}, step $step; sleep 0.{1}; done"
 #: Which of them is followed: one whose steps are the longest.
 _SLOWEST = 4
 
+#: Where a reader goes from here: to a host of their own.
+_NEXT_STEPS = """
+Next, with a host of yours in the place of HOST, as you would type it after ssh:
+  sshjobs doctor HOST             # what is in the way there, if anything
+  sshjobs run HOST -- uname -a    # a first job
+  sshjobs                         # jobs that run, and that ended lately
+docs/tutorial.md goes on from there; sshjobs --help names all verbs."""
+
 #: What sees to the end of a demonstration that was killed: its standard input ends
 #: then, and its directory is still there. The commands that it had started get some
 #: seconds; then its jobs are killed, while there is a record of them. A round that goes
@@ -81,6 +89,7 @@ def main(values: Mapping[str, Any]) -> int:
         print(json.dumps(outcome))
     else:
         print(f"\nAll of it took {outcome['seconds']} s, and all of it is gone again.")
+        print(_NEXT_STEPS)
     return 0
 
 
