@@ -289,6 +289,13 @@ def test_how_to_copy_files(reader: Reader) -> None:
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
 
 
+def test_how_to_show_a_batch(reader: Reader) -> None:
+    [lines] = blocks("docs/how-to/report.md")
+    reader.types("for n in 1 2 3; do sshjobs submit gpu1 --name sweep-$n -- true; done")
+    assert "sweep.html: 3 jobs, 0 ended badly" in reader.types(lines)
+    assert (reader.home / "today.svg").read_text().startswith("<?xml")
+
+
 def test_how_to_use_python(reader: Reader, place: Path) -> None:
     """Each block as a program of its own, as it is printed, in their order."""
     programs = blocks("docs/how-to/python.md", "python")

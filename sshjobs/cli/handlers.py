@@ -391,7 +391,7 @@ def handle_ssh(ctx: Context, values: Values) -> int:
 
 def _find_handler(verb: str) -> Callable[[Context, Values], int]:
     """Return the function that carries out a verb."""
-    if verb in ("status", "list", "show"):
+    if verb in ("status", "list", "show", "report"):
         from . import overview
 
         return getattr(overview, f"handle_{verb}")  # type: ignore[no-any-return]

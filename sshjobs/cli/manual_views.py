@@ -65,4 +65,37 @@ counts, reaps, and removes all that it made. Your own jobs, record and
     ("sshjobs demo",),
 )
 
-VERBS = (_STATUS, _SHOW, _DEMO)
+_REPORT = Verb(
+    "report",
+    f"""Write a page about jobs: when they ran, how they ended, which were slow.
+
+One file of HTML that needs nothing else, for yourself or a colleague: a timeline
+by host, states, how long jobs ran and waited, the slowest, those that ended badly
+with the ends of their logs, and the connections of their hosts. It opens in any
+browser, light and dark, and prints. It is made from the record on this machine: a
+host is asked for nothing but short logs of such jobs that are not here yet.
+Without JOB and flags it is about all jobs, up to the newest 5,000. Commands and
+ends of logs stand in it: look before you pass it on.
+{JOB_FORMS}
+But older attempts are in it, too.""",
+    (
+        JOBS,
+        *SELECT,
+        Arg(
+            "--output",
+            "the file; one that is there is replaced; - is standard output (default "
+            "report.html, report.svg with --svg)",
+            "path",
+            "FILE",
+            short="-o",
+        ),
+        Arg("--svg", "write the timeline alone, as a picture", "flag"),
+        JSON,
+    ),
+    (
+        "sshjobs report -o sweep.html 'sweep-*'",
+        "sshjobs report --since today --svg -o today.svg",
+    ),
+)
+
+VERBS = (_STATUS, _SHOW, _REPORT, _DEMO)

@@ -1,4 +1,4 @@
-"""Carries out the verbs that show jobs: status, list, show."""
+"""Carries out the verbs that show jobs: status, list, show, report."""
 
 from __future__ import annotations
 
@@ -105,4 +105,28 @@ def handle_show(ctx: Context, values: Values) -> int:
             row, path = ctx.store.host(job.site_id), ctx.store.log_path(job.id)
             lines = yield_record_lines(job, row, path)
             print_line("\n" * bool(number) + "\n".join(lines))
+    return 0
+
+
+def handle_report(ctx: Context, values: Values) -> int:
+    from ..display.report_page import build_page, build_picture
+    from ..verbs.report import gather_report, is_bad, write_report
+    from .output import write_to_stdout
+
+    is_picture = bool(values.get("svg"))
+    path = values.get("output") or ("report.svg" if is_picture else "report.html")
+    ctx.goal = lambda: ("bringing the ends of logs", "logs")
+    report = gather_report(ctx, read_criteria_flags(values))
+    text = build_picture(report) if is_picture else build_page(report)
+    if path == "-":
+        write_to_stdout(text.encode("utf-8"))
+        return 0
+    write_report(path, text)
+    bad = sum(map(is_bad, report.jobs))
+    if values.get("json"):
+        facts = {"file": path, "jobs": len(report.jobs), "ended_badly": bad}
+        print_line(format_json(facts))
+    else:
+        count = f"{len(report.jobs)} job{'s' * (len(report.jobs) != 1)}"
+        print_error(f"{path}: {count}, {bad} ended badly")
     return 0

@@ -27,6 +27,15 @@ def find_last_lines(ctx: Context, jobs: Sequence[Job]) -> dict[str, str]:
 
     Where it cannot be had now there is the reason, and the command that brings it.
     """
+    bring_short_logs(ctx, jobs)
+    known = ctx.store.jobs(job.id for job in jobs)
+    return {
+        job.id: _describe_last_line(ctx.store, known.get(job.id, job)) for job in jobs
+    }
+
+
+def bring_short_logs(ctx: Context, jobs: Sequence[Job]) -> None:
+    """Bring home the logs of ended jobs, if they are short; those that a host gives."""
     missing: dict[str, list[str]] = {}
     for job in jobs:
         if is_log_wanted(job) and count_bytes_left(job) <= _MOST:
@@ -36,11 +45,7 @@ def find_last_lines(ctx: Context, jobs: Sequence[Job]) -> dict[str, str]:
         _bring_logs_home(own, site_id, missing[site_id])
 
     for _ in work_side_by_side(ctx, missing, bring):
-        pass  # a log that a host does not give now is named below
-    known = ctx.store.jobs(job.id for job in jobs)
-    return {
-        job.id: _describe_last_line(ctx.store, known.get(job.id, job)) for job in jobs
-    }
+        pass  # a log that a host does not give now is named by its caller
 
 
 def _bring_logs_home(ctx: Context, site_id: str, ids: list[str]) -> None:

@@ -1,0 +1,109 @@
+"""Gathers the facts of a report, from the record on this machine.
+
+A host is asked for nothing but the ends of logs that are not here yet.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+from .. import states
+from ..errors import StoreError, of_system
+from ..model import Job
+from ..owned import open_owned
+from ..rounds.log_state import is_log_cut, is_log_wanted
+from ..startup.records import Record
+from ..store import SiteRow, Store
+from .context import Context
+from .last_lines import bring_short_logs
+from .selection import Criteria, select_recorded_jobs
+
+#: So many jobs, the newest, are drawn; so many that ended badly are shown with a log.
+MOST_JOBS = 5000
+MOST_LOGS = 100
+
+#: So much of the end of a log is read.
+_END = 8192
+
+
+class Report(Record):
+    """All that a report shows."""
+
+    selection: str  #: the words of the call, "" for all jobs
+    made_at: float
+    jobs: list[Job]  #: oldest first
+    total: int  #: how many are meant; more than ``jobs`` if they are very many
+    logs: dict[str, bytes | None]  #: ends of logs by id, None if it is not here
+    sites: list[SiteRow]  #: the ledgers of the connections of these jobs
+
+
+def gather_report(ctx: Context, criteria: Criteria) -> Report:
+    """Return the report of the jobs that a call means; of all without a word of it.
+
+    A host that does not answer within seconds hinders nothing: the report says which
+    ends of logs are missing.
+
+    Raises:
+        JobNotFound, NothingSelected, SpecError: see ``select_jobs``.
+    """
+    newest: deque[Job] = deque(maxlen=MOST_JOBS)
+    total = 0
+    for job in select_recorded_jobs(ctx, criteria):
+        newest.append(job)
+        total += 1
+    jobs = sorted(newest, key=lambda job: job.submitted_at)
+    bad = [job for job in jobs if is_bad(job)][-MOST_LOGS:]
+    bring_short_logs(ctx, bad)
+    home = ctx.store.jobs(job.id for job in bad)
+    logs = {job.id: _read_log_end(ctx.store, home.get(job.id, job)) for job in bad}
+    known = {job.site_id for job in jobs}
+    sites = [row for row in ctx.store.hosts() if row.site_id in known]
+    return Report(str(criteria), time.time(), jobs, total, logs, sites)
+
+
+def is_bad(job: Job) -> bool:
+    """Tell whether a job ended otherwise than well."""
+    return states.is_final(job.state) and job.state != states.COMPLETED
+
+
+def _read_log_end(store: Store, job: Job) -> bytes | None:
+    if is_log_wanted(job) or is_log_cut(job):
+        return None
+    if not job.log_local_bytes:
+        return b""
+    try:
+        with open(open_owned(store.log_path(job.id), os.O_RDONLY), "rb") as log:
+            start = max(0, job.log_local_bytes - _END)
+            log.seek(start)
+            return log.read(job.log_local_bytes - start)
+    except (OSError, StoreError):  # a file that somebody deleted is no log
+        return None
+
+
+def write_report(path: str, text: str) -> None:
+    """Write a page into a file of its own, whole or not at all.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    data = text.encode("utf-8")
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, /dev/stdout
+            with open(path, "wb") as file:
+                file.write(data)
+            return
+        path = os.path.realpath(path)  # of a link, the file that it leads to
+        new = f"{path}.{os.getpid()}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            with open(os.open(new, flags, 0o666), "wb") as file:
+                file.write(data)
+            os.replace(new, path)
+        except BaseException:
+            if os.path.lexists(new):
+                os.unlink(new)
+            raise
+    except OSError as error:
+        raise of_system(path, error) from error
