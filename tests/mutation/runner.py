@@ -1,12 +1,15 @@
 """Runs a module's own tests on each of its mutants, each in a process of its own.
 
-Theory of operation: this process imports pytest and what the tests import from
-elsewhere, but nothing of the package. For each mutant it forks a child; there the
-changed tree is compiled in place of the module's file when a test imports it, so that
-no file is ever changed, whatever is killed. A first child runs all tests on the module
-as it is and notes which of them enter which line; a mutant needs only those that enter
-its function, and those that noticed the last mutants are run first. A child ends with
-the first test that fails. Hypothesis tries the same examples in each.
+Theory of operation: no file is ever changed, whatever is killed. A first child runs
+all tests on the module as it is and notes which of them enter which line; a mutant
+needs only those that enter its function, and those that noticed the last mutants are
+run first, up to the first that fails. Hypothesis tries the same examples in each.
+
+A mutant inside a function that no import has entered is *warm*: one process collects
+the tests once, and forks a child for each such mutant, in which the function gets the
+code of the changed tree. Any other mutant is *cold*: this process imports what the
+tests import from elsewhere, and nothing of the package; in a child of it the changed
+tree is compiled in place of the module's file when a test imports it.
 """
 
 from __future__ import annotations
@@ -20,34 +23,35 @@ import importlib.machinery
 import importlib.util
 import json
 import os
-import resource
-import selectors
 import signal
 import sys
 import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
+from hypothesis import Phase
 
+from tests.mutation.children import End, Pool, Tell, Work, fork_child
 from tests.mutation.operators import Mutant, make_mutants
 
 #: A mutant may take so many times the processor time of the module itself, and so many
-#: seconds. It may wait, without taking any, for so many times that.
+#: seconds.
 _TIMES_LONGER = 3
 _SECONDS_MORE = 2
-_TIMES_WAITING = 20
-
-#: It may take so much memory, in bytes.
-_MEMORY_BYTES = 3 * 1024**3
 
 KILLED, SURVIVED, TIMEOUT, BROKEN = "killed", "survived", "timeout", "broken"
+
+#: The status of a child that found a mutant to be cold.
+_COLD = 71
+
+#: Lines that were entered before the first test.
+_AT_IMPORT = ""
 
 
 class Subject(NamedTuple):
@@ -63,6 +67,7 @@ class Baseline(NamedTuple):
 
     seconds: float  #: of processor time
     lines: dict[str, list[int]]  #: the lines of the module that each test enters
+    spans: dict[str, float]  #: the seconds that each test takes
     modules: list[str]  #: what was imported
 
 
@@ -72,15 +77,6 @@ class Outcome(NamedTuple):
     mutant: Mutant
     verdict: str
     test: str  #: that noticed it
-
-
-class _Child(NamedTuple):
-    """A process that runs the tests on one mutant."""
-
-    pid: int
-    mutant: Mutant
-    ends_at: float
-    said: list[bytes]
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -121,24 +117,72 @@ class _Finder(importlib.abc.MetaPathFinder):
         )
 
 
-class _Order:
+def sort_items(items: list[pytest.Item], wanted: Sequence[str]) -> list[pytest.Item]:
+    """Return the tests of these names, in the order of the names."""
+    ranks = {name: rank for rank, name in enumerate(wanted)}
+    found = [item for item in items if item.nodeid in ranks]
+    return sorted(found, key=lambda item: ranks[item.nodeid])
+
+
+class _ColdRun:
     """A plugin of pytest: runs some tests only, in an order, and tells which fails."""
 
-    def __init__(self, wanted: Sequence[str] | None, tell: Callable[..., None]) -> None:
+    def __init__(self, wanted: Sequence[str], tell: Tell) -> None:
         self._wanted = wanted
         self._tell = tell
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Take the tests that are wanted, in their order."""
-        if self._wanted is not None:
-            ranks = {name: rank for rank, name in enumerate(self._wanted)}
-            items[:] = [item for item in items if item.nodeid in ranks]
-            items.sort(key=lambda item: ranks[item.nodeid])
+        items[:] = sort_items(items, self._wanted)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell which test failed."""
         if report.failed:
             self._tell(test=report.nodeid)
+
+
+class _WarmRun:
+    """A plugin of pytest: forks a child for each mutant once tests are collected."""
+
+    def __init__(self, runner: MutantRunner, numbers: list[int], tell: Tell) -> None:
+        self._runner = runner
+        self._numbers = numbers
+        self._tell = tell
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run the tests on the mutants, and tell of each how it ended."""
+        gc.collect()
+        gc.freeze()
+        items = list(session.items)
+
+        def iterate_works() -> Iterator[tuple[int, Work]]:
+            for number in self._numbers:
+                yield number, self._make_work(session, items, number)
+
+        for end in self._runner.make_pool().iterate_ends(iterate_works()):
+            self._runner.note_killer(end)
+            self._tell(end=end)
+        return True
+
+    def _make_work(
+        self, session: pytest.Session, items: list[pytest.Item], number: int
+    ) -> Work:
+        wanted = self._runner.choose_tests(number)
+
+        def work(tell: Tell) -> int:
+            if not self._runner.warm_up(number, tell):
+                return _COLD
+            chosen: list[pytest.Item | None] = [*sort_items(items, wanted), None]
+            for item, following in zip(chosen, chosen[1:]):
+                assert item is not None
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    tell(test=item.nodeid)
+                    return 1
+            return 0
+
+        return work
 
 
 class _Tracer:
@@ -148,17 +192,20 @@ class _Tracer:
         self._path = str(path)
         self._now: set[int] = set()
         self.lines: dict[str, list[int]] = {}
+        self.spans: dict[str, float] = {}
+        sys.settrace(self._trace)
+        threading.settrace(self._trace)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Note the lines of one test, its fixtures with it."""
+        self.lines.setdefault(_AT_IMPORT, sorted(self._now))
         self._now.clear()
+        began = time.monotonic()
         sys.settrace(self._trace)
-        threading.settrace(self._trace)
         yield
-        sys.settrace(None)
-        threading.settrace(None)
         self.lines[item.nodeid] = sorted(self._now)
+        self.spans[item.nodeid] = time.monotonic() - began
 
     def _trace(self, frame: FrameType, event: str, arg: object) -> Any:
         if frame.f_code.co_filename != self._path:
@@ -168,66 +215,37 @@ class _Tracer:
 
 
 def run_tests(
-    subject: Subject, tree: ast.Module, plugins: list[object], folder: str
+    subject: Subject, tree: ast.Module, plugin: object, words: Sequence[str] = ()
 ) -> int:
     """Run the tests of a subject in this process, which has not imported it."""
+    phases = (Phase.explicit, Phase.generate)  # a smaller example is of no use here
     hypothesis.settings.register_profile(
-        "mutation", derandomize=True, database=None, deadline=None
+        "mutation", derandomize=True, database=None, deadline=None, phases=phases
     )
     hypothesis.settings.load_profile("mutation")
     sys.meta_path.insert(0, _Finder(subject, tree))
-    words = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", f"{folder}/tests"]
-    words += ["-m", "not slow", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    return int(pytest.main([*words, *subject.tests], plugins=plugins))
+    words = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *words]
+    words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*words, *subject.tests], plugins=[plugin]))
 
 
-def _fork(
-    work: Callable[[Callable[..., None]], int], log: Path | None = None
-) -> tuple[int, int]:
-    """Start a child that does some work; return its id and the pipe it tells on."""
-    receiving, sending = os.pipe()
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        os.close(sending)
-        return pid, receiving
-    status = 70
-    try:  # in the child, which never returns
-        os.setsid()
-        os.close(receiving)
-        target = os.open(
-            log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
-        )
-        silent = os.open(os.devnull, os.O_RDONLY)
-        for number, source in ((0, silent), (1, target), (2, target)):
-            os.dup2(source, number)
-
-        def tell(**facts: object) -> None:
-            os.write(sending, json.dumps(facts).encode() + b"\n")
-
-        status = work(tell)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-def measure_baseline(subject: Subject, folder: str) -> Baseline:
+def measure_baseline(subject: Subject, tree: ast.Module, folder: str) -> Baseline:
     """Run the tests on the module as it is.
 
     Raises:
-        RuntimeError: a test fails, or none enters the module.
+        RuntimeError: a test fails.
     """
     log = Path(folder, "baseline.log")
 
-    def work(tell: Callable[..., None]) -> int:
+    def work(tell: Tell) -> int:
+        use_folder(folder)
         tracer = _Tracer(subject.path)
-        tree = ast.parse(subject.path.read_text("utf-8"))
-        status = run_tests(subject, tree, [tracer], folder)
-        tell(lines=tracer.lines, modules=sorted(sys.modules))
+        status = run_tests(subject, tree, tracer)
+        sys.settrace(None)
+        tell(lines=tracer.lines, spans=tracer.spans, modules=sorted(sys.modules))
         return status
 
-    pid, pipe = _fork(work, log)
+    pid, pipe = fork_child(work, log)
     with open(pipe, "rb") as file:
         said = file.read()
     _, status, usage = os.wait4(pid, 0)
@@ -235,7 +253,12 @@ def measure_baseline(subject: Subject, folder: str) -> Baseline:
         raise RuntimeError(f"{subject.name}: its tests fail\n{log.read_text('utf-8')}")
     facts = json.loads(said)
     seconds = usage.ru_utime + usage.ru_stime
-    return Baseline(seconds, facts["lines"], facts["modules"])
+    return Baseline(seconds, facts["lines"], facts["spans"], facts["modules"])
+
+
+def use_folder(folder: str) -> None:
+    """Let what pytest writes in this process be in a folder of its own."""
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(dir=folder)
 
 
 def import_foreign_modules(names: Sequence[str], subject: Subject) -> None:
@@ -248,6 +271,36 @@ def import_foreign_modules(names: Sequence[str], subject: Subject) -> None:
                 importlib.import_module(name)
 
 
+def iterate_codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object and all that it holds."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from iterate_codes(constant)
+
+
+def change_function(code: CodeType, path: str, span: tuple[int, int]) -> bool:
+    """Give the live functions with lines in a span the code of a changed module.
+
+    Returns:
+        Whether there were any, and each took its new code.
+    """
+    changed = {(one.co_name, one.co_firstlineno): one for one in iterate_codes(code)}
+    found = False
+    for thing in gc.get_objects():
+        if type(thing) is not FunctionType or thing.__code__.co_filename != path:
+            continue
+        key = (thing.__code__.co_name, thing.__code__.co_firstlineno)
+        lines = [line for _, _, line in thing.__code__.co_lines() if line is not None]
+        if key not in changed or not span[0] <= max(lines) <= span[1]:
+            continue
+        if changed[key].co_freevars != thing.__code__.co_freevars:
+            return False
+        thing.__code__ = changed[key]
+        found = True
+    return found
+
+
 class MutantRunner:
     """Runs the tests on one mutant after the other, some side by side."""
 
@@ -256,11 +309,9 @@ class MutantRunner:
         self._jobs = jobs
         self._folder = folder
         self._tree = ast.parse(subject.path.read_text("utf-8"))
-        self._baseline = measure_baseline(subject, folder)
+        self._baseline = measure_baseline(subject, self._tree, folder)
         self._limit = _TIMES_LONGER * self._baseline.seconds + _SECONDS_MORE
         self._killers: list[str] = []  # the last one last
-        self._children: dict[int, _Child] = {}  # by the pipe that it tells on
-        self._selector = selectors.DefaultSelector()
         self.mutants = make_mutants(self._tree)
         import_foreign_modules(self._baseline.modules, subject)
         gc.collect()
@@ -268,89 +319,108 @@ class MutantRunner:
 
     def iterate_outcomes(self) -> Iterator[Outcome]:
         """Yield what becomes of each mutant, as it is known."""
-        waiting = self.mutants[::-1]
-        try:
-            while waiting or self._children:
-                while waiting and len(self._children) < self._jobs:
-                    mutant = waiting.pop()
-                    tests = self._choose_tests(mutant)
-                    if tests:
-                        self._start(mutant, tests)
-                    else:
-                        yield Outcome(mutant, SURVIVED, "")
-                yield from self._wait()
-        finally:
-            for child in self._children.values():
-                os.killpg(child.pid, signal.SIGKILL)
-                os.waitpid(child.pid, 0)
-            self._selector.close()
-
-    def _choose_tests(self, mutant: Mutant) -> list[str]:
-        """Return the tests that enter a mutant's function, the last killers first."""
-        lines = self._baseline.lines
-        first, last = mutant.span or (0, 0)
-        names = [
-            name
-            for name, entered in lines.items()
-            if mutant.span is None or any(first <= line <= last for line in entered)
-        ]
-        ranks = {name: -rank for rank, name in enumerate(self._killers)}
-        return sorted(names, key=lambda name: ranks.get(name, 1))
-
-    def _start(self, mutant: Mutant, tests: list[str]) -> None:
-        folder = tempfile.mkdtemp(dir=self._folder)
-
-        def work(tell: Callable[..., None]) -> int:
-            limit = int(self._limit) + 1
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-            with contextlib.suppress(OSError, ValueError):
-                resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-            mutant.edit.swap()
-            tree = ast.fix_missing_locations(self._tree)
-            try:
-                compile(tree, "mutant", "exec", dont_inherit=True)
-            except (SyntaxError, ValueError, TypeError) as error:
-                tell(broken=str(error))
-                return 70
-            order = _Order(tests, tell)
-            return run_tests(self._subject, tree, [order], folder)
-
-        pid, pipe = _fork(work)
-        ends_at = time.monotonic() + _TIMES_WAITING * self._limit
-        self._children[pipe] = _Child(pid, mutant, ends_at, [])
-        self._selector.register(pipe, selectors.EVENT_READ)
-
-    def _wait(self) -> Iterator[Outcome]:
-        """Yield the outcomes of children that have ended, or have to."""
-        for key, _ in self._selector.select(1):
-            data = os.read(key.fd, 65536)
-            if data:
-                self._children[key.fd].said.append(data)
+        warm: list[int] = []
+        cold: list[int] = []
+        for number, mutant in enumerate(self.mutants):
+            if not self.choose_tests(number):
+                yield Outcome(mutant, SURVIVED, "")
             else:
-                yield self._end(key.fd)
-        for pipe, child in list(self._children.items()):
-            if time.monotonic() > child.ends_at:
-                yield self._end(pipe, is_late=True)
+                (warm if self._is_warm(mutant) else cold).append(number)
+        for end in self._run_warm(warm) if warm else ():
+            if end.status == _COLD:
+                cold.append(end.number)
+            else:
+                yield self._judge_end(end)
+        works = ((number, self._make_cold_work(number)) for number in cold)
+        for end in self.make_pool().iterate_ends(works):
+            self.note_killer(end)
+            yield self._judge_end(end)
 
-    def _end(self, pipe: int, is_late: bool = False) -> Outcome:
-        child = self._children.pop(pipe)
-        self._selector.unregister(pipe)
-        os.close(pipe)
-        if is_late:
-            os.killpg(child.pid, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
-        with contextlib.suppress(ProcessLookupError):  # what the tests left behind
-            os.killpg(child.pid, signal.SIGKILL)
-        facts: dict[str, str] = {}
-        for line in b"".join(child.said).splitlines():
-            facts.update(json.loads(line))
-        if "broken" in facts:
-            return Outcome(child.mutant, BROKEN, facts["broken"])
-        if is_late or status in (-signal.SIGXCPU, -signal.SIGKILL):
-            return Outcome(child.mutant, TIMEOUT, "")
-        if status == 0:
-            return Outcome(child.mutant, SURVIVED, "")
-        test = facts.get("test", "")
+    def make_pool(self) -> Pool:
+        """Return a pool with the limits of this module."""
+        return Pool(self._jobs, self._limit)
+
+    def choose_tests(self, number: int) -> list[str]:
+        """Return the tests that may notice a mutant: the last killers, then by time."""
+        mutant = self.mutants[number]
+        spans = self._baseline.spans
+        if self._is_warm(mutant):
+            names = [name for name in spans if self._is_entered(mutant, name)]
+        else:
+            names = list(spans)
+        ranks = {name: -rank for rank, name in enumerate(self._killers, 1)}
+        return sorted(names, key=lambda name: (ranks.get(name, 0), spans[name]))
+
+    def _is_warm(self, mutant: Mutant) -> bool:
+        return mutant.span is not None and not self._is_entered(mutant, _AT_IMPORT)
+
+    def note_killer(self, end: End) -> None:
+        """Remember the test that noticed a mutant: it may well notice the next."""
+        test = end.facts.get("test")
         if test:
             self._killers = [name for name in self._killers if name != test] + [test]
-        return Outcome(child.mutant, KILLED, test or "at the import")
+
+    def warm_up(self, number: int, tell: Tell) -> bool:
+        """Change this process, which has imported the module, into a mutant."""
+        use_folder(self._folder)
+        code = self._compile_mutant(number, tell)
+        span = self.mutants[number].span
+        assert span is not None
+        return code is not None and change_function(code, str(self._subject.path), span)
+
+    def _is_entered(self, mutant: Mutant, test: str) -> bool:
+        first, last = mutant.span or (0, 0)
+        return any(first <= line <= last for line in self._baseline.lines[test])
+
+    def _compile_mutant(self, number: int, tell: Tell) -> CodeType | None:
+        """Change the tree and compile it; only in a child: it is not changed back."""
+        self.mutants[number].edit.swap()
+        tree = ast.fix_missing_locations(self._tree)
+        path = str(self._subject.path)
+        try:
+            code: CodeType = compile(tree, path, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, TypeError) as error:
+            tell(broken=str(error))
+            return None
+        return code
+
+    def _run_warm(self, numbers: list[int]) -> Iterator[End]:
+        log = Path(self._folder, "warm.log")
+
+        def work(tell: Tell) -> int:
+            use_folder(self._folder)
+            plugin = _WarmRun(self, numbers, tell)
+            return run_tests(self._subject, self._tree, plugin, ["--capture=no"])
+
+        pid, pipe = fork_child(work, log)
+        try:
+            with open(pipe, "rb") as file:
+                for line in file:
+                    yield End(*json.loads(line)["end"])
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            status = os.waitpid(pid, 0)[1]
+        if status != 0:
+            raise RuntimeError(f"{self._subject.name}: {log.read_text('utf-8')}")
+
+    def _make_cold_work(self, number: int) -> Work:
+        wanted = self.choose_tests(number)
+
+        def work(tell: Tell) -> int:
+            use_folder(self._folder)
+            if self._compile_mutant(number, tell) is None:
+                return _COLD
+            return run_tests(self._subject, self._tree, _ColdRun(wanted, tell))
+
+        return work
+
+    def _judge_end(self, end: End) -> Outcome:
+        mutant = self.mutants[end.number]
+        if "broken" in end.facts:
+            return Outcome(mutant, BROKEN, end.facts["broken"])
+        if end.is_late or end.status in (-signal.SIGXCPU, -signal.SIGKILL):
+            return Outcome(mutant, TIMEOUT, "")
+        if end.status == 0:
+            return Outcome(mutant, SURVIVED, "")
+        return Outcome(mutant, KILLED, end.facts.get("test", "at the import"))
