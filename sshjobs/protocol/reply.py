@@ -93,10 +93,10 @@ class Reply:
 
     def _find_fence(self, data: bytes) -> bool:
         at = self._buffer.find(self._fence)
-        noise = bytes(self._buffer[: at if at >= 0 else len(self._buffer)])
         if len(self.preamble) < _PREAMBLE_BYTES:
             self.preamble = (self.preamble + data)[:_PREAMBLE_BYTES]
         if at < 0:
+            noise = bytes(self._buffer)
             for name in _OBSTACLES if b"sshjobs-not-" in noise else ():
                 if f"sshjobs-not-{name}".encode("ascii") in noise:
                     self.obstacle = name
@@ -114,7 +114,6 @@ class Reply:
             more = self._read_frame if self._log is None else self._read_log
             if not more(events):
                 return
-        self._buffer.clear()
 
     def _read_frame(self, events: list[Event]) -> bool:
         end = self._buffer.find(b"\n")

@@ -12,7 +12,7 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "protocol.frames": ("test_protocol.py",),
     "protocol.program": ("test_protocol.py",),
     "protocol.quoting": ("test_protocol.py",),
-    "protocol.reply": ("test_protocol.py",),
+    "protocol.reply": ("test_reply.py",),
     "protocol.request": ("test_protocol.py",),
     "protocol.watch_reply": ("test_protocol.py",),
     "states": ("test_states.py",),
