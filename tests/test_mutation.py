@@ -68,6 +68,7 @@ def list_changes(text: str) -> list[tuple[str, str]]:
         ("[x for x in y if x]", ["[x for x in y if not x]"]),
         ("a[:b]", ["a[:b + 1]", "a[:b - 1]"]),
         ("a[1:]", ["a[2:]", "a[0:]"]),
+        ("a[-1:]", ["a[1:]", "a[-2:]", "a[-0:]"]),
         ("'%s' % a + 'text'", []),
         ("f'{a and b}'", ["f'{a or b}'"]),
     ],

@@ -193,6 +193,8 @@ def _has_number(bound: ast.AST) -> bool:
     """Tell whether a number in the bound of a slice is changed already."""
     if isinstance(bound, ast.BinOp) and isinstance(bound.op, (ast.Add, ast.Sub)):
         return _has_number(bound.left) or _has_number(bound.right)
+    if isinstance(bound, ast.UnaryOp):
+        return _has_number(bound.operand)
     return isinstance(bound, ast.Constant)
 
 
