@@ -22,7 +22,7 @@ _MADE = "docs/conf.py docs/generate.py docs/draw_architecture.py docs/draw_termi
 _PYTHON = f"sshjobs tests tasks.py setup.py {_MADE}"
 _PAGES = "README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs"
 _PARTS = " ".join(map(str, sorted(Path("sshjobs/remote").glob("**/*.sh"))))
-_SHELL = f"{_PARTS} .ci/run"
+_SHELL = f"{_PARTS} sshjobs/cli/shells/sshjobs.bash .ci/run"
 
 #: Any warning is an error, a link that leads nowhere among them.
 _SITE = "sphinx-build -W --keep-going -q -d build/pages -c docs . build/site"

@@ -68,8 +68,14 @@ class Terminal:
 
     def type(self, line: str) -> None:
         """Type a line, and Enter."""
-        self._tmux("send-keys", "-l", line)
+        self.write(line)
         self._tmux("send-keys", "Enter")
+
+    def write(self, text: str) -> None:
+        """Type a text."""
+        if text.endswith(";"):  # tmux would end its own command there
+            text = f"{text[:-1]}\\;"
+        self._tmux("send-keys", "-l", "--", text)
 
     def press(self, key: str) -> None:
         """Press a key, by tmux's name for it."""

@@ -41,12 +41,13 @@ def test_a_task_has_the_flags_of_its_verb(verb: Verb) -> None:
 
 @pytest.mark.parametrize("verb", manual.read_verbs(), ids=lambda verb: verb.name)
 def test_every_argument_of_a_verb_has_a_value(verb: Verb) -> None:
-    given = [f"--{a.dest}=x" for a in verb.args if a.is_positional and not a.takes_many]
-    given += [f"--{arg.dest}=x" for arg in verb.args if arg.required]
+    needed = [a for a in verb.args if a.is_positional and not a.takes_many]
+    needed += [arg for arg in verb.args if arg.required]
+    given = [f"--{arg.dest}={[*arg.choices, 'x'][0]}" for arg in needed]
     values = parsed(verb.name, *given)
     assert list(values) == [arg.dest for arg in verb.args]
     for arg in verb.args:
-        if f"--{arg.dest}=x" not in given:
+        if arg not in needed:
             assert values[arg.dest] == arg.default
 
 

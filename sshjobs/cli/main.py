@@ -53,6 +53,10 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verb = manual.find_verb(words[0]) if words else None
     if verb is None:
+        if words[:1] == ["__complete"]:
+            from .completion import answer_shell
+
+            return answer_shell(words[1:])
         from .aliases import read_alias
 
         words = read_alias(words)
@@ -67,6 +71,10 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
             from .demo import main as demo
 
             return demo(values)
+        if verb.name == "completion":
+            from .completion import print_script
+
+            return print_script(values)
         from .handlers import carry_out_verb
 
         return carry_out_verb(verb.name, values, last=last)

@@ -98,4 +98,30 @@ But older attempts are in it, too.""",
     ),
 )
 
-VERBS = (_STATUS, _SHOW, _REPORT, _DEMO)
+#: Those whose completion we have a script for.
+SHELLS = ("bash", "zsh", "fish")
+
+_COMPLETION = Verb(
+    "completion",
+    """Print the script with which a shell completes the words of sshjobs.
+
+It offers verbs, flags and their values, hosts of ssh_config and of the record, and
+jobs by name, id and key. On each TAB the shell asks this sshjobs, which reads files
+of this machine; no host is asked. To switch it on, for good:
+
+  bash  echo 'eval "$(sshjobs completion bash)"' >>~/.bashrc
+  zsh   echo 'eval "$(sshjobs completion zsh)"' >>~/.zshrc   (below compinit)
+  fish  sshjobs completion fish >~/.config/fish/completions/sshjobs.fish""",
+    (
+        Arg(
+            "shell",
+            "bash, zsh or fish",
+            "choice",
+            "SHELL",
+            choices=SHELLS,
+        ),
+    ),
+    ("sshjobs completion bash",),
+)
+
+VERBS = (_STATUS, _SHOW, _REPORT, _COMPLETION, _DEMO)

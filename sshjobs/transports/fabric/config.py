@@ -20,12 +20,12 @@ from ...errors import SpecError
 from ...host_names import check_host
 from ...settings import Settings
 from ..env import read_home, read_user_name
+from ..identity.config_names import split_config_words
 from ..identity.fingerprint import digest_values, expand_tilde
 from ..identity.identity import Identity, stat_file
 from ..identity.ssh_config import (
     check_route,
     find_variables,
-    include_words,
     is_cacheable,
     list_sources,
     read_options,
@@ -130,7 +130,7 @@ def _write_block(criteria: str) -> str:
 
 def _find_included(patterns: str, path: str) -> list[str]:
     base = "/etc/ssh" if path.startswith("/etc/") else os.path.join(read_home(), ".ssh")
-    words = include_words(expand_tilde(patterns))
+    words = split_config_words(expand_tilde(patterns))
     return [
         name for word in words for name in sorted(glob.glob(os.path.join(base, word)))
     ]

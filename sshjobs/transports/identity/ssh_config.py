@@ -20,6 +20,7 @@ from ..login_files import (
 from ..process import Child, explain_start_failure, find_program, spawn_program
 from ..pump import Pump, Silence
 from ..ssh_errors import clean_words
+from .config_names import split_config_words
 from .fingerprint import NAMES, digest_values
 from .identity import Identity, stat_file
 
@@ -321,24 +322,11 @@ def list_sources(
     return list(dict.fromkeys(paths))
 
 
-_WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|((?:\\.|[^\s"\'\\])+)')
-
-
-def include_words(line: str) -> list[str]:
-    """Return the patterns of an Include: a quoted one may hold blanks (misc.c, 9.2)."""
-    words = []
-    for double, single, plain in _WORD.findall(line):
-        if plain.startswith("#"):
-            break
-        words.append(double or single or re.sub(r"\\(.)", r"\1", plain))
-    return words
-
-
 def list_included_folders(content: bytes, base: str) -> list[str]:
     """Return the directories in which an Include looks; a new file changes them."""
     folders = []
     for line in _INCLUDE.findall(content):
-        for word in include_words(os.fsdecode(line)):
+        for word in split_config_words(os.fsdecode(line)):
             word = re.sub("^~(?=/)", read_home(), word)
             folder = os.path.dirname(os.path.join(base, word))
             while re.search(r"[*?\[]", folder):
