@@ -121,7 +121,7 @@ class RetryBudget:
         """A whole round came back."""
         self._deadline = time.monotonic() + self._site.settings.wait_host
         self._site.bears_until = self._deadline
-        self._refusals = 0
+        self._session_pause = 0.1
         self._not_before = 0.0
         self._refusal = None
 
@@ -165,11 +165,11 @@ class RetryBudget:
         now = self._site.clock()
         until = now + _UNWATCHED
         self._site.store.set_host(self._site.site_id, unwatched_until=until)
-        self._refusals += 1
         self._refusal = error
         row = self._site.row()
         self._refused_at = (row.failures, row.bad_rounds)
-        self._not_before = now + random.uniform(0.05, min(0.1 * 2**self._refusals, 2.0))
+        self._session_pause = min(2.0 * self._session_pause, 2.0)
+        self._not_before = now + random.uniform(0.05, self._session_pause)
         if time.monotonic() > self._deadline:
             raise error
 
