@@ -15,7 +15,11 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "protocol.reply": ("test_reply.py",),
     "protocol.request": ("test_protocol.py",),
     "protocol.watch_reply": ("test_protocol.py",),
+    "rounds.cooldown": ("test_patience.py",),
+    "rounds.retry": ("test_patience.py",),
     "states": ("test_states.py",),
+    "transports.openssh.mux": ("test_mux.py",),
+    "transports.ssh_errors": ("test_causes.py",),
 }
 
 #: Of a module's mutants so many percent must be noticed, those that change nothing
