@@ -274,3 +274,11 @@ def test_an_instant_of_ours_is_not_corrected(
         ledger(store, skew=100.0).apply([STARTED, ended])
     job = store.job(ID)
     assert job is not None and job.finished_at == told
+
+
+def test_name_and_journal_of_the_host_are_told(store: Store) -> None:
+    applier = ReplyApplier(store, "c", "h", [], 0.0, NOW)
+    with store.write():
+        done = applier.apply([protocol.Hello("n", 1.0), protocol.JournalAt("g", 7)])
+    assert done == []
+    assert applier.columns == {"node": "n", "journal_gen": "g", "journal_at": 7}

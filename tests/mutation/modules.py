@@ -6,6 +6,9 @@ is named as below ``sshjobs/``, with dots.
 
 from __future__ import annotations
 
+#: Those of what a reply changes in the store.
+APPLY = ("test_apply.py", "test_settled_events.py", "test_facts.py")
+
 #: The modules that ``inv mutate`` runs, and the files of their own tests in ``tests/``.
 OWN_TESTS: dict[str, tuple[str, ...]] = {
     "protocol.events": ("test_protocol.py",),
@@ -15,6 +18,11 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "protocol.reply": ("test_reply.py",),
     "protocol.request": ("test_protocol.py",),
     "protocol.watch_reply": ("test_protocol.py",),
+    "rounds.apply": APPLY,
+    "rounds.apply_ends": APPLY,
+    "rounds.apply_reaps": APPLY,
+    "rounds.apply_starts": APPLY,
+    "rounds.changes": APPLY,
     "rounds.cooldown": ("test_patience.py",),
     "rounds.retry": ("test_patience.py",),
     "states": ("test_states.py",),
