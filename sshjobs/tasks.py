@@ -59,7 +59,12 @@ def read_values(verb: Verb, given: dict[str, Any]) -> dict[str, Any]:
         SpecError: a flag is missing, or has a value that its argument refuses.
     """
     return {
-        arg.dest: _read_value(arg, given.get(_name_parameter(arg))) for arg in verb.args
+        arg.dest: (
+            ""
+            if arg.dest == "host" and given.get("hosts") and not given.get("host")
+            else _read_value(arg, given.get(_name_parameter(arg)))
+        )
+        for arg in verb.args
     }
 
 

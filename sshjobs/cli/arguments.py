@@ -232,6 +232,25 @@ HOST = Arg(
 )
 
 
+#: Of verbs that take several hosts; see ``host_lists.py``.
+HOSTS = (
+    Arg(
+        "host",
+        "where to run: a name as you would type it after ssh, or local; several with "
+        "commas between them",
+        metavar="HOST",
+    ),
+    Arg(
+        "--hosts",
+        "also the hosts in FILE, one a line (# begins a comment, - is standard input); "
+        "HOST may be missing then, and COMMAND stands behind --",
+        "path",
+        "FILE",
+        True,
+    ),
+)
+
+
 ONLY_HOST = Arg(
     "--host",
     "only the jobs of this host, or of hosts that match a pattern",

@@ -196,6 +196,10 @@ def _recode_value(name: str, value: Any) -> Any:
 
 
 def handle_submit(ctx: Context, values: Values) -> int:
+    if values.get("hosts") or "," in values["host"]:
+        from .many_hosts import submit_to_many_hosts
+
+        return submit_to_many_hosts(ctx, values)
     try:
         return _submit_each_request(ctx, values)
     except errors.NotYet as error:

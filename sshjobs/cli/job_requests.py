@@ -48,17 +48,37 @@ def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
 
 def read_one_job_request(ctx: Context, values: Values) -> JobRequest:
     """Return the job of one command line; its command may come on standard input."""
+    return _build_job_request(ctx, values, *_read_words_or_stdin(values))
+
+
+def read_job_request_of_each(
+    ctx: Context, values: Values, hosts: Iterable[str]
+) -> dict[str, JobRequest]:
+    """Return by host the job of one command line, with the settings of that host."""
+    command, stdin = _read_words_or_stdin(values)
+    return {
+        host: check_job_request(
+            _build_job_request(ctx, dict(values) | {"host": host}, command, stdin)
+        )
+        for host in hosts
+    }
+
+
+def _read_words_or_stdin(
+    values: Values,
+) -> tuple[bytes | tuple[bytes, ...], bytes | None]:
+    """Return the command of a command line, and the standard input of its job."""
     path = values.get("stdin")
     stdin = _read_whole_file(path) if path else None
     words = [os.fsencode(word) for word in values.get("command") or ()]
     if words:
         command = words[0] if len(words) == 1 else tuple(words)
-        return _build_job_request(ctx, values, command, stdin)
+        return command, stdin
     if path == "-":
         raise SpecError("standard input cannot be both the command and --stdin -")
     if sys.stdin is None or sys.stdin.isatty():
         raise SpecError("no COMMAND: give one after --, or on standard input")
-    return _build_job_request(ctx, values, sys.stdin.buffer.read(), stdin)
+    return sys.stdin.buffer.read(), stdin
 
 
 def _read_whole_file(path: str) -> bytes:

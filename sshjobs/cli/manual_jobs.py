@@ -8,7 +8,7 @@ from __future__ import annotations
 from .arguments import (
     COMMAND,
     CONTACT,
-    HOST,
+    HOSTS,
     JOBS,
     JSON,
     JSON_ERR,
@@ -38,6 +38,13 @@ HOST_FORMS = """\
 HOST is a name as you would type it after ssh, ssh://USER@NAME:PORT too, or local
 for this machine (ssh:local is the ssh_config alias of that name)."""
 
+#: Of the verbs that take several hosts.
+_MANY_HOSTS = """\
+Several hosts are served side by side (setting max_hosts at once), a name that
+stands twice once. A summary on standard error counts them, and the command ends
+with 0, or with the largest of the statuses that it would have for one of them."""
+
+
 _SUBMIT = Verb(
     "submit",
     f"""Start a job on a host and print its id.
@@ -62,11 +69,15 @@ for all of them. If a line has a mistake, it is named and nothing is submitted.
 The ids come out in the order of the lines, with a - for one that the host
 refused.
 
+{_MANY_HOSTS}
+Each line has an id and its host. A key is one on each host. --from goes with
+one host.
+
 Ends with 0 when the host has the job, 69 when the host could not be reached
 and nothing was or will be run, 75 (with the id printed) when it was sent and
 the answer is still out.""",
     (
-        HOST,
+        *HOSTS,
         COMMAND,
         Arg("--from", "a job a line, - is standard input", "path", "FILE"),
         QUIET_SUBMIT,
@@ -78,6 +89,7 @@ the answer is still out.""",
         "sshjobs submit gpu1 -- 'cd run7 && ./train.sh >out.txt'",
         "sshjobs submit gpu1 --key night-2026-05-01 --timeout 6h -- make all",
         "sshjobs submit gpu1 --from jobs.txt --cleanup always",
+        "sshjobs submit gpu1,gpu2 --name update -- ./update.sh",
         "sshjobs submit cluster --launcher slurm --launcher-args '-p gpu' -- make",
         "DB_PASSWORD=... sshjobs submit gpu1 --env-from DB_PASSWORD -- ./load.sh",
     ),
@@ -93,6 +105,10 @@ this command ends as the job did.
 
 {HOST_FORMS}
 
+{_MANY_HOSTS}
+Each line comes whole, behind the name of its host (a line of more than 64 KiB
+in pieces), and a host that does not answer holds up no line of another.
+
 Ctrl-C and SIGTERM cancel the job (not with --detach-on-signal), and its log goes
 on until it has ended; a second one leaves that to the host. SIGHUP and a standard
 output that is closed leave it running; sshjobs logs JOB --follow
@@ -102,7 +118,7 @@ Ends with the job's own exit status: 128+N after signal N, 124 after --timeout,
 143 when it was cancelled, 70 when it is LOST. A command that cannot go on
 asking says so and ends with 69, 75 or 77; the job goes on.""",
     (
-        HOST,
+        *HOSTS,
         COMMAND,
         Arg(
             "--detach-on-signal",
@@ -117,6 +133,8 @@ asking says so and ends with 69, 75 or 77; the job goes on.""",
     (
         "sshjobs run gpu1 -- ./train.sh --epochs 3",
         "sshjobs run gpu1 --stdin data.csv --shell bash -- 'sort | uniq -c'",
+        "sshjobs run gpu1,gpu2 -- uptime",
+        "sshjobs run --hosts hosts.txt -- 'df -h /'",
     ),
 )
 

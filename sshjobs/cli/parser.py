@@ -26,17 +26,30 @@ def read_arguments(verb: Verb, words: Sequence[str]) -> dict[str, Any]:
     rest: list[str] = []
     if "--" in words:
         at = words.index("--")
-        words, rest = words[:at], words[at + 1 :]
+        words, rest = words[:at], words[at:]
     if {"-h", "--help"} & set(words):
         from .help import print_verb_help
 
         print_verb_help(verb)
     values: dict[str, Any] = {arg.dest: arg.default for arg in verb.args}
     left = _read_flags(verb, iter(words), values)
-    if rest and not left and verb.args[0].dest == "host":
-        _end_with_usage_error(verb, "HOST is missing: it stands before the --")
-    _assign_positionals(verb, left + rest, values)
+    if verb.args[0].dest == "host":
+        left = _read_host(verb, left, rest, values)
+    _assign_positionals(verb, left + rest[1:], values)
     return values
+
+
+def _read_host(
+    verb: Verb, left: list[str], rest: list[str], values: dict[str, Any]
+) -> list[str]:
+    """Return the words before the ``--``, of which the first is HOST."""
+    if values.get("hosts"):  # a file has them, or more of them
+        if left and not rest:
+            _end_with_usage_error(verb, "with --hosts, put -- before COMMAND")
+        return left or [""]
+    if len(rest) > 1 and not left:
+        _end_with_usage_error(verb, "HOST is missing: it stands before the --")
+    return left
 
 
 def _end_with_usage_error(verb: Verb, message: str) -> NoReturn:

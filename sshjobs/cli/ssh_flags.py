@@ -37,7 +37,7 @@ def build_ssh_settings(values: Values) -> dict[str, Any]:
     hosts = values.get("host") or values.get("hosts")
     if not hosts:
         raise SpecError("-p, -l, -i, -J, -F and -o say where a host is: name it")
-    if isinstance(hosts, list) and len(hosts) > 1:
+    if isinstance(hosts, list) and len(hosts) > 1 and "command" not in values:
         raise SpecError("-p, -l, -i, -J, -F and -o say where one host is, not several")
     return flags
 

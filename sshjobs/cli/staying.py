@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 
 def handle_run(ctx: Context, values: Values) -> int:
+    if values.get("hosts") or "," in values["host"]:
+        from .many_hosts import run_on_many_hosts
+
+        return run_on_many_hosts(ctx, values)
     from ..verbs.run import exit_status_of, run_job
     from .job_requests import read_one_job_request
 

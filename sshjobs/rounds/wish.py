@@ -13,7 +13,7 @@ from ..errors import Interrupted
 from ..startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .. import protocol
 
@@ -71,7 +71,7 @@ class Contact:
         tries: How many tries there have been, and ``most_tries``, 0 for no bound.
         next_try_at: While it pauses, the end of that.
         is_sent: All that was asked for has gone into a request.
-        is_interrupted: A person wants it to end.
+        interrupt: The signals by which a person wants its thread to end.
     """
 
     __slots__ = (
@@ -84,16 +84,17 @@ class Contact:
         "most_tries",
         "next_try_at",
         "is_sent",
-        "is_interrupted",
+        "interrupt",
     )
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, interrupt: Sequence[int] = ()) -> None:
         self.host = host
+        self.interrupt = interrupt
         self.phase = ""
         self.since = self.heard_at = self.next_try_at = 0.0
         self.cause = ""
         self.tries = self.most_tries = 0
-        self.is_sent = self.is_interrupted = False
+        self.is_sent = False
 
     def begin(self, phase: str) -> None:
         """Note the thing that its host owes it from now on."""
@@ -119,5 +120,5 @@ class Contact:
 
     def check(self) -> None:
         """Raise if a person wants it to end."""
-        if self.is_interrupted:
-            raise Interrupted(2)  # SIGINT, signal(7)
+        if self.interrupt:
+            raise Interrupted(self.interrupt[0])

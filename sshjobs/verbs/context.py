@@ -55,6 +55,10 @@ class Context:
         #: Tells of the call's wait when no host owes it anything: a text, and the
         #: part of it that makes a change; called from a signal handler.
         self.goal: Callable[[], tuple[str, str]] | None = None
+        #: The signals by which a person wants the work of this thread to end, and
+        #: those of each thread of the call.
+        self.interrupt: list[int] = []
+        self.interrupts: list[list[int]] = []
         #: The jobs that an interrupted submit leaves to their host.
         self.sent_ids: list[str] = []
         self.is_left_told = (
@@ -86,6 +90,7 @@ class Context:
         """Return a context for another thread, with a store of its own."""
         own = Context(self.environ, self.config, self.flags)
         own.contacts, own.sent_ids, own.say = self.contacts, self.sent_ids, self.say
+        self.interrupts.append(own.interrupt)
         return own
 
     def settings(self, host: str) -> Settings:
@@ -147,7 +152,7 @@ class Context:
         """Yield a contact that others can read meanwhile."""
         from ..rounds.wish import RESOLVING, Contact
 
-        contact = Contact(host)
+        contact = Contact(host, self.interrupt)
         contact.begin(RESOLVING)
         self.contacts.append(contact)
         try:

@@ -110,15 +110,16 @@ def work_side_by_side(
     if len(names) == 1 and until is None:
         yield names[0], _return_error_of(ctx, names[0], work)
     else:
-        yield from _work_in_threads(ctx, names, work, until)
+        yield from work_in_threads(ctx, names, work, until)
 
 
-def _work_in_threads(
+def work_in_threads(
     ctx: Context,
-    names: list[str],
+    names: Sequence[str],
     work: Callable[[Context, str], T],
-    until: float | None,
+    until: float | None = None,
 ) -> Iterator[tuple[str, T | SshJobsError]]:
+    """Do it as :func:`work_side_by_side` does, none of it in the main thread."""
     import queue
     import threading
 
@@ -143,8 +144,10 @@ def _work_in_threads(
         thread.start()
     try:
         yield from _take_results(ready, len(names), until)
-    except (KeyboardInterrupt, Interrupted):
-        _end_threads(ctx, threads, waiting, lock)
+    except (KeyboardInterrupt, Interrupted, GeneratorExit) as error:
+        # A caller that is closed without an interrupt just wants no more of it.
+        if not isinstance(error, GeneratorExit) or any(ctx.interrupts):
+            _end_threads(ctx, threads, waiting, lock)
         raise
 
 
@@ -156,8 +159,8 @@ def _end_threads(
 
     with lock:
         list(waiting)  # none of these hosts is begun any more
-    for contact in list(ctx.contacts):
-        contact.is_interrupted = True
+    for interrupt in ctx.interrupts:
+        interrupt.append(2)  # SIGINT, signal(7)
     end = time.monotonic() + _FAREWELL
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))

@@ -60,10 +60,11 @@ def run_job(
             on_start(done)
             ended = copy_log(ctx, done.job, writer.write_all, follow=True)
         except Interrupted:
-            job = None if detach_on_signal else _find_submitted_job(ctx, job_request)
-            if job is None:
+            job = _find_submitted_job(ctx, host, job_request)
+            if detach_on_signal or job is None:
                 raise
             ctx.sent_ids.clear()
+            ctx.interrupt.clear()  # the rest is its consequence, until the next one
             on_cancel(job)
             ended = _end_and_follow(ctx, job, writer)
         return reap_if_wanted(ctx, ended)
@@ -93,7 +94,7 @@ def _end_and_follow(ctx: Context, job: Job, writer: _CountingWriter) -> Job:
     return ended
 
 
-def _find_submitted_job(ctx: Context, job_request: JobRequest) -> Job | None:
+def _find_submitted_job(ctx: Context, host: str, job_request: JobRequest) -> Job | None:
     """Return the job of a request, wherever its submission was cut short.
 
     The record has no row of the request's id if it was withdrawn, so that nothing ran,
@@ -101,7 +102,7 @@ def _find_submitted_job(ctx: Context, job_request: JobRequest) -> Job | None:
     """
     job = ctx.store.job(job_request.id)
     if job is None and job_request.key:
-        job = next(iter(ctx.store.by_key(job_request.key)), None)
+        job = next(iter(ctx.store.by_key(job_request.key, host)), None)
     return job
 
 
