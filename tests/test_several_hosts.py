@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sshjobs.cli.host_lists import read_hosts
-from sshjobs.cli.many_hosts import HostLines
 from sshjobs.cli.manual import find_verb
+from sshjobs.cli.many_hosts import HostLines
 from sshjobs.cli.parser import read_arguments
 from sshjobs.errors import SpecError
 from sshjobs.tasks import read_values
