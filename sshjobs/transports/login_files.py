@@ -118,22 +118,34 @@ def _expand_home(path: str) -> str:
         return path
 
 
+def list_first_files(path: str) -> list[str]:
+    """Return the files that ssh reads first; of a path for its ``-F`` only that."""
+    if path:
+        return [path]
+    return [os.path.join(read_home(), ".ssh/config"), "/etc/ssh/ssh_config"]
+
+
 def expand_all_tokens(values: Mapping[str, list[str]], target: str) -> dict[str, str]:
     """Return the meaning of each token of ssh_config(5) (TOKENS, 9.2)."""
+    import hashlib
+
     here = socket.gethostname()
     typed = target.rpartition("@")[2]
     host, port, user = (
         (values.get(name) or [""])[-1] for name in ("hostname", "port", "user")
     )
-    jump = (values.get("proxyjump") or [""])[-1].rpartition(",")[2].rpartition("@")[2]
+    hop = (values.get("proxyjump") or [""])[-1].rpartition(",")[2].rpartition("@")[2]
+    jump = "" if hop == "none" else hop.partition(":")[0]
+    # From 9.6 on the jump host is in %C too, where there is one.
+    connection = (here + host + port + user + jump).encode("utf-8", "surrogateescape")
     return {
         "%%": "%",
-        "%C": _connection_hash(here, host, port, user, jump),
+        "%C": hashlib.sha1(connection).hexdigest(),
         "%L": here.partition(".")[0],
         "%d": read_home(),
         "%h": host,
         "%i": str(os.geteuid()),
-        "%j": "" if jump == "none" else jump.partition(":")[0],
+        "%j": jump,
         "%k": (values.get("hostkeyalias") or [typed])[-1],
         "%l": here,
         "%n": typed,
@@ -141,12 +153,3 @@ def expand_all_tokens(values: Mapping[str, list[str]], target: str) -> dict[str,
         "%r": user,
         "%u": read_user_name(),
     }
-
-
-def _connection_hash(here: str, host: str, port: str, user: str, jump: str) -> str:
-    """Return %C; from 9.6 on the jump host is in it too, where there is one."""
-    import hashlib
-
-    jump = "" if jump == "none" else jump.partition(":")[0]
-    text = here + host + port + user + jump
-    return hashlib.sha1(text.encode("utf-8", "surrogateescape")).hexdigest()

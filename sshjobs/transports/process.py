@@ -98,16 +98,14 @@ def _list_leaks(keep: tuple[int, int, int]) -> list[int]:
         names = os.listdir("/dev/fd")
     except OSError:
         return []
-    return [
-        fd for fd in map(int, names) if fd > 2 and fd not in keep and _is_inherited(fd)
-    ]
-
-
-def _is_inherited(fd: int) -> bool:
-    try:
-        return os.get_inheritable(fd)
-    except OSError:  # the descriptor of listdir itself
-        return False
+    leaks = []
+    for fd in map(int, names):
+        try:
+            if fd > 2 and fd not in keep and os.get_inheritable(fd):
+                leaks.append(fd)
+        except OSError:  # the descriptor of listdir itself
+            continue
+    return leaks
 
 
 def explain_start_failure(host: str, program: str, error: OSError) -> SshJobsError:

@@ -174,14 +174,6 @@ class Pump:
             self._sunk_at = now
             self._sink(b"")
 
-    def _extend_stdin(self, more: bytes) -> None:
-        """Have stdin go on with these bytes, and end after them."""
-        if more and self._open_ended and self._in >= 0:
-            self._open_ended = False
-            self._rest = memoryview(bytes(self._rest) + more)
-            self._poll.register(self._in, select.POLLOUT)
-            self._feed_stdin()
-
     def _feed_stdin(self) -> None:
         try:
             self._rest = self._rest[os.write(self._in, self._rest[:_PIECE]) :]
@@ -216,7 +208,13 @@ class Pump:
         self.stdout_bytes += count
         if not count:
             self._close_end(self._out)
-        self._extend_stdin(taker.answer())
+        more = taker.answer()
+        if more and self._open_ended and self._in >= 0:
+            # Stdin goes on with these bytes, and ends after them.
+            self._open_ended = False
+            self._rest = memoryview(bytes(self._rest) + more)
+            self._poll.register(self._in, select.POLLOUT)
+            self._feed_stdin()
         return count > 0
 
     def _read_err(self) -> bool:

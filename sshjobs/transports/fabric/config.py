@@ -31,7 +31,7 @@ from ..identity.ssh_config import (
     read_options,
     read_times,
 )
-from ..login_files import list_agent_paths, list_login_files
+from ..login_files import list_agent_paths, list_first_files, list_login_files
 from ..process import find_program
 
 #: How deep ssh follows Include (readconf.c, 9.2).
@@ -69,7 +69,7 @@ def read_files(host: str, path: str, options: tuple[str, ...]) -> Reading:
     files: dict[str, bytes] = {}
     lines = [_LINE.sub(r"\1 \2", option) for option in options]
     users = [line.split()[-1] for line in lines if line.lower().startswith("user ")]
-    for top in _list_first_files(path):
+    for top in [] if path == "none" else list_first_files(path):
         lines += ["Host *", *_flatten_file(top, "", files)]
     if path not in ("", "none") and path not in files:
         raise SpecError(f"{host}: Can't open user config file {path}")
@@ -78,13 +78,6 @@ def read_files(host: str, path: str, options: tuple[str, ...]) -> Reading:
     except ConfigParseError as error:
         raise SpecError(f"{host}: ssh_config: {error}") from error
     return Reading(config, list(files), list(files.values()), "".join(users[:1]))
-
-
-def _list_first_files(path: str) -> list[str]:
-    """Return the files that ssh begins with, for its ``-F``."""
-    if path:
-        return [] if path == "none" else [path]
-    return [os.path.join(read_home(), ".ssh/config"), "/etc/ssh/ssh_config"]
 
 
 def _flatten_file(

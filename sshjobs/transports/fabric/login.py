@@ -247,7 +247,11 @@ class _Hop:
         if isinstance(error, AuthenticationException):
             lost = _find_lost_connection(error)
             if lost is None:
-                return self._say_denied(_list_reasons(error))
+                results = getattr(error, "result", [])
+                unusable = [
+                    one for one in results if isinstance(one.source, UnusableKey)
+                ]
+                return self._say_denied([one.source.reason for one in unusable])
             return self._say_cut(lost, self._transport, signed=True)
         return self._say_cut(error, self._transport)
 
@@ -368,9 +372,3 @@ def _find_lost_connection(error: AuthenticationException) -> Exception | None:
         or any(text in str(result) for text in _LOST)
     ]
     return lost[0] if lost and lost == tried else None
-
-
-def _list_reasons(error: AuthenticationException) -> list[str]:
-    """Return why keys could not be tried, a line each."""
-    results = getattr(error, "result", [])
-    return [one.source.reason for one in results if isinstance(one.source, UnusableKey)]

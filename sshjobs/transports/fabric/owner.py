@@ -186,15 +186,11 @@ def _feed_channel(fd: int, channel: Channel) -> None:
 def _drain_channel(receive: Callable[[int], bytes], fd: int, channel: Channel) -> None:
     try:
         while data := receive(_PIECE):
-            _write_all(fd, data)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
     except OSError:  # the leader does not want the rest
         channel.close()
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 if __name__ == "__main__":

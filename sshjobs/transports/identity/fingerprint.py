@@ -91,10 +91,15 @@ def _name_of_option(option: str) -> str:
 
 def list_telling_values(values: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Return the values that tell, without those that are at their defaults."""
-    expand = _list_tokens(values)
+    # Tokens that mean the same for every alias of a host.
+    tokens = {"%d": read_home(), "%u": read_user_name()}
+    for token, name in (("%h", "hostname"), ("%p", "port"), ("%r", "user")):
+        tokens[token] = (values.get(name) or [token])[-1]
     told = {}
     for name in NAMES:
-        found = [_write_plainly(value, expand) for value in values.get(name, [])]
+        # Each in one way of writing.
+        words = [_WORDS.get(word, expand_tilde(word)) for word in values.get(name, [])]
+        found = [re.sub("%[dhpru]", lambda t: tokens[t[0]], word) for word in words]
         default = _DEFAULTS.get(name)
         if found and not _is_default(name, found, default):
             told[name] = found
@@ -106,20 +111,6 @@ def _is_default(name: str, found: list[str], default: str | None) -> bool:
         keys = [re.sub(f"^{re.escape(read_home())}/", "~/", value) for value in found]
         return len(keys) > 2 and all(map(_KEYS.fullmatch, keys))
     return default is not None and found == [expand_tilde(default)]
-
-
-def _list_tokens(values: Mapping[str, list[str]]) -> dict[str, str]:
-    """Return the meaning of the tokens that are the same for every alias of a host."""
-    here = {"%d": read_home(), "%u": read_user_name()}
-    for token, name in (("%h", "hostname"), ("%p", "port"), ("%r", "user")):
-        here[token] = (values.get(name) or [token])[-1]
-    return here
-
-
-def _write_plainly(value: str, expand: Mapping[str, str]) -> str:
-    """Return a value written in one way."""
-    value = _WORDS.get(value, expand_tilde(value))
-    return re.sub("%[dhpru]", lambda found: expand[found[0]], value)
 
 
 def expand_tilde(text: str) -> str:

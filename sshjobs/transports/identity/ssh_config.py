@@ -14,6 +14,7 @@ from ..env import build_ssh_env, read_home
 from ..login_files import (
     expand_all_tokens,
     list_agent_paths,
+    list_first_files,
     list_login_files,
     split_words,
 )
@@ -349,7 +350,9 @@ def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answ
         HostUnreachable: it did not answer in time.
     """
     given = os.fsencode("\n".join(words))
-    env = find_variables([given, *_read_contents(_usual_files(settings))])
+    env = find_variables(
+        [given, *_read_contents(list_first_files(settings.ssh_config))]
+    )
     while True:
         try:
             out, err = _capture_output([ssh, "-v", "-G", "-N", *words], settings, env)
@@ -367,13 +370,6 @@ def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answ
         known, env = env, find_variables([given, *contents])
         if not {name for name in env if name in os.environ}.difference(known):
             return _Answer(words[-1], _parse_values(out), err, read, contents, env)
-
-
-def _usual_files(settings: Settings) -> list[str]:
-    """Return where ssh begins to read."""
-    if settings.ssh_config:
-        return [settings.ssh_config]
-    return [os.path.join(read_home(), ".ssh/config"), "/etc/ssh/ssh_config"]
 
 
 def _capture_output(

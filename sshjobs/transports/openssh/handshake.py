@@ -172,7 +172,9 @@ def _judge_outcome(
     """
     # Status 0 means that ssh went to the background after the login, and nothing of the
     # socket: it is the same with "already exists, disabling multiplexing" (9.2, 10.5).
-    text, said = read_end_of_log(log), _take_host_words(log)
+    text, said = read_end_of_log(log), read_end_of_log(_locate_host_words(log))
+    with translate_os_errors(log):
+        unlink_if_there(_locate_host_words(log))
     live = None if status else find_usable_master(identity, settings, hooks)
     if live is not None and _ORPHAN not in text:
         return live
@@ -286,14 +288,6 @@ def _locate_host_words(log: str) -> str:
     The words of ssh itself are in the log, so that no host can speak for it.
     """
     return f"{log}.said"
-
-
-def _take_host_words(log: str) -> str:
-    """Return the host's own words, and remove them."""
-    said = read_end_of_log(_locate_host_words(log))
-    with translate_os_errors(log):
-        unlink_if_there(_locate_host_words(log))
-    return said
 
 
 def bound_login_seconds(identity: Identity, settings: Settings) -> float:

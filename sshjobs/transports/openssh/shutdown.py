@@ -10,7 +10,7 @@ from ... import processes
 from ...errors import StoreError
 from ...locks import translate_os_errors, unlink_if_there
 from ...settings import Settings
-from ...startup.contexts import closing
+from ...startup.contexts import closing, suppress
 from .. import process
 from ..base import CallerHooks
 from ..gate import GateLost, pause_before_next_try, remove_dead_slots, try_to_hold_gate
@@ -97,8 +97,11 @@ def _remove_older_than(folder: str, prefixes: tuple[str, ...], *, age: float) ->
     """Remove the files that sessions and handshakes left so many seconds ago."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.path.startswith(prefixes) and _seconds_since_write(entry) >= age:
-                unlink_if_there(entry.path)
+            if not entry.path.startswith(prefixes):
+                continue
+            with suppress(FileNotFoundError):  # it is gone meanwhile
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime >= age:
+                    unlink_if_there(entry.path)
 
 
 def _remove_logs(identity: Identity, folder: str) -> None:
@@ -113,14 +116,6 @@ def _remove_logs(identity: Identity, folder: str) -> None:
         if name.startswith(session) and pid.isdigit():
             if processes.read_start_time(int(pid)) is None:
                 unlink_if_there(os.path.join(folder, name))
-
-
-def _seconds_since_write(entry: os.DirEntry[str]) -> float:
-    """Return the seconds since a file was written to; below 0 if it is gone."""
-    try:
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime
-    except FileNotFoundError:
-        return -1.0
 
 
 def end_connection(
