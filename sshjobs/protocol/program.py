@@ -299,17 +299,21 @@ def _build_starts(starts: tuple[Start, ...]) -> list[bytes]:
 
 def _build_job(start: Start) -> bytes:
     spec = start.spec
-    vector = not isinstance(spec.command, bytes)
+    # The text of the file that the job's shell runs, or sh if it is a vector.
+    if isinstance(spec.command, bytes):
+        script, shell = spec.command, spec.shell.encode(*FS_CODEC)
+    else:
+        script, shell = b"exec " + b" ".join(map(quote, spec.command)), b""
     words = (
         start.job_id.encode("ascii"),
         _build_spec_file(start),
-        _build_script(spec.command),
+        script,
         _build_env_file(spec.env),
         b"" if spec.stdin is None else build_printf_format(spec.stdin),
         key_hash(start.key).encode("ascii") if start.key else b"",
         _digest_of_keyed(start),
         b"1" if start.once else b"",
-        b"" if vector else spec.shell.encode(*FS_CODEC),
+        shell,
         *((spec.launcher.encode("ascii"),) if spec.launcher else ()),
     )
     return b" ".join([b"sj_job", *map(quote, words)])
@@ -325,13 +329,6 @@ def key_hash(key: str) -> str:
     import hashlib
 
     return hashlib.sha256(key.encode(*FS_CODEC)).hexdigest()
-
-
-def _build_script(command: bytes | tuple[bytes, ...]) -> bytes:
-    """Return the text of the file that the job's shell runs."""
-    if isinstance(command, bytes):
-        return command
-    return b"exec " + b" ".join(map(quote, command))
 
 
 def _build_spec_file(start: Start) -> bytes:

@@ -196,15 +196,13 @@ class ReplyBounds(Bounds):
         if isinstance(event, Unread):
             self._strays_left -= 1
         elif isinstance(event, (Listed, ListedOdd)):
-            self._count_listed()
-
-    def _count_listed(self) -> None:
-        self._listed_left -= 1
-        if self._listed_left < 0:
-            raise self.broke(
-                f"a listing of more than {self._settings.max_listed} directories (the "
-                "setting is max_listed)"
-            )
+            self._listed_left -= 1
+            if self._listed_left < 0:
+                most = self._settings.max_listed
+                raise self.broke(
+                    f"a listing of more than {most} directories (the setting is "
+                    "max_listed)"
+                )
 
     def piece(self, count: int) -> None:
         """Take note of bytes that are no log's; called after each piece that came."""

@@ -147,7 +147,10 @@ class LogTransfer:
                 stdin=program,
                 timeout=self._silence,
                 sink=self._beat,
-                into=StdoutTaker(self._take, self._answer),
+                # GO has the host go on, once it has said the fence.
+                into=StdoutTaker(
+                    self._take, lambda: protocol.GO if self._goes else b""
+                ),
             )
         except _Enough:
             return self._called
@@ -156,15 +159,13 @@ class LogTransfer:
         finally:
             self._count()
             os.close(self._file)
-        self._feel(time.monotonic() - self._began_at)
-        return self._come == self._want.limit
-
-    def _feel(self, seconds: float) -> None:
-        """Have the next portion take about a second."""
+        # The next portion is to take about a second.
+        seconds = time.monotonic() - self._began_at
         if seconds < 0.5:
             self.next_portion *= 2
         elif self.next_portion and seconds > 2.0:
             self.next_portion = max(LONG, self.next_portion // 2)
+        return self._come == self._want.limit
 
     def _beat(self, _: bytes) -> None:
         self._lead.show_beat()
@@ -197,10 +198,6 @@ class LogTransfer:
         self._look()
         return count
 
-    def _answer(self) -> bytes:
-        """Return the word that has the host go on, once it has said the fence."""
-        return protocol.GO if self._goes else b""
-
     def _take_noise(self, pipe: int) -> int:
         piece = os.read(pipe, _NOISE)
         self._said += piece
@@ -229,14 +226,11 @@ class LogTransfer:
             self._lead.show_beat()
             self._count()
             self._bell.ring_others()
-            self._called = self._is_called(now)
+            is_newer = self._site.store.newest_intent(self._site.site_id) > self._newest
+            is_long = now - self._began_at >= _LONG_TURN
+            self._called = is_newer or (is_long and not self._bell.is_alone())
             if self._called:
                 raise _Enough
-
-    def _is_called(self, now: float) -> bool:
-        if self._site.store.newest_intent(self._site.site_id) > self._newest:
-            return True
-        return now - self._began_at >= _LONG_TURN and not self._bell.is_alone()
 
     def _leads(self) -> bool:
         return self._site.generation() == self._lead.generation

@@ -74,7 +74,8 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     jobs = store.jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
     forgets = [i for i in intents if i.kind == "forget" and i.job_id in jobs]
-    gone = {i.job_id: _check(jobs[i.job_id]) for i in forgets}
+    forgotten = [jobs[i.job_id] for i in forgets]
+    gone = {job.id: protocol.Check(job.id, job.pid, job.start) for job in forgotten}
     starts, job_requests = _starts(site, intents, jobs)
     reaps = _reaps(store, intents, jobs)
     homes = {i.job_id: _home(jobs[i.job_id]) for i in reaps}
@@ -107,10 +108,6 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     newest = max((intent.id for intent in intents), default=0)
     return Plan(starts, kills, reaps, waits, newest), request
-
-
-def _check(job: Job) -> protocol.Check:
-    return protocol.Check(job.id, job.pid, job.start)
 
 
 def _home(job: Job) -> int:

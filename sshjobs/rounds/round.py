@@ -251,8 +251,10 @@ class Round:
             useless = ledger.apply(
                 self._facts if whole else keep_settled_events(self._facts)
             )
-            if self._failed is not None and not self._had_begun():
-                self._fail(plan, self._failed)
+            if self._failed is not None:
+                # The host says up to where it has read the journal, and then acts.
+                if not any(isinstance(one, protocol.JournalAt) for one in self._facts):
+                    self._fail(plan, self._failed)
             columns = ledger.columns
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
@@ -271,10 +273,6 @@ class Round:
             f"say what was not asked; the first: {self.unread[0]}",
         )
         return errors.dump(error)
-
-    def _had_begun(self) -> bool:
-        """Tell whether the host said up to where it had read: from there on it acts."""
-        return any(isinstance(fact, protocol.JournalAt) for fact in self._facts)
 
     def _fail(self, plan: Plan, failed: protocol.Failed) -> None:
         """Tell everyone whose intents stood in the request what failed there.
