@@ -133,14 +133,12 @@ def _build_task(verb: Verb) -> Task[Callable[..., None]]:
         iterable=[_name_parameter(arg) for arg in verb.args if arg.takes_many],
         # Without this Invoke adds one-letter flags of its own that the CLI has not.
         auto_shortflags=False,
-        help=dict(map(_describe_flag, verb.args)),
+        help={
+            _name_parameter(arg): arg.help.removesuffix("; put -- before it")
+            + " (may be repeated)" * arg.takes_many
+            for arg in verb.args
+        },
     )
-
-
-def _describe_flag(arg: Arg) -> tuple[str, str]:
-    """Return a flag's name in Invoke, and its help."""
-    text = arg.help.removesuffix("; put -- before it")
-    return _name_parameter(arg), text + " (may be repeated)" * arg.takes_many
 
 
 #: One task a verb, in the order of the manual.

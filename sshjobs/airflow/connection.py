@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -19,6 +20,9 @@ from ..host_names import check_host
 from .folder import make_folder, publish_file
 from .secret_file import build_secret_command
 from .versions import AirflowFailException, BaseHook
+
+#: An option that needs no quotes as a word of ``SSHJOBS_SSH_OPTIONS``.
+_PLAIN = re.compile(r"[^\s\"'\\]*")
 
 
 class Target(NamedTuple):
@@ -37,7 +41,10 @@ class Target(NamedTuple):
     def list_environment(self) -> dict[str, str]:
         """Return the variables that tell ``sshjobs`` all this."""
         given = {f"SSHJOBS_{name.upper()}": value for name, value in self.settings}
-        words = [_quote_option(option) for option in self.options]
+        words = [
+            option if _PLAIN.fullmatch(option) else shlex.quote(option)
+            for option in self.options
+        ]
         # ssh takes the first value of an option, so the connection's own come first.
         words.append(os.environ.get("SSHJOBS_SSH_OPTIONS", ""))
         return given | {"SSHJOBS_SSH_OPTIONS": " ".join(words).strip()}
@@ -176,12 +183,6 @@ def _has_value(extras: Mapping[str, Any], name: str, word: str) -> bool:
 
 def _join_names(names: Any) -> str:
     return names if isinstance(names, str) else ",".join(names)
-
-
-def _quote_option(option: str) -> str:
-    """Return an option as a word of ``SSHJOBS_SSH_OPTIONS``."""
-    plain = not any(char.isspace() or char in "\"'\\" for char in option)
-    return option if plain else shlex.quote(option)
 
 
 def _expand_path(path: Any) -> str:

@@ -63,7 +63,11 @@ def describe_end(record: Mapping[str, Any], ended: CommandEnd) -> str:
     """Say how a job ended, or why that is not known, with its last lines."""
     if record.get("finished_at") is None and record.get("state") != "LOST":
         said = "\n".join(ended.stderr) or "it said nothing"
-        known = _describe_open_job(record, ended)
+        known = "no job was started"
+        if record:
+            known = f"job {record['id']} has no end yet"
+        elif ended.status == _NOT_YET:
+            known = "whether a job was started is not known yet; the next try finds out"
         return f"sshjobs ended with {ended.status}; {known}:\n{said}"
     how = f"job {record['id']} on {record['host']}: {record['state']}"
     if record["signal"] is not None:
@@ -75,15 +79,6 @@ def describe_end(record: Mapping[str, Any], ended: CommandEnd) -> str:
     if not ended.stdout:
         return f"{how}; its log is empty"
     return f"{how}; the last lines of its log:\n" + "\n".join(ended.stdout)
-
-
-def _describe_open_job(record: Mapping[str, Any], ended: CommandEnd) -> str:
-    """Describe a job that has no end."""
-    if record:
-        return f"job {record['id']} has no end yet"
-    if ended.status == _NOT_YET:
-        return "whether a job was started is not known yet; the next try finds out"
-    return "no job was started"
 
 
 def describe_unknown_job(job: str, ended: CommandEnd) -> str:

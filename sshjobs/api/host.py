@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, BinaryIO, Literal, overload
 
 from ..errors import SomeNotStarted, SpecError, SshJobsError
 from ..host_names import check_host
 from ..model import Job as Row
-from ..verbs.submit import JobRequest, Submitted, submit_each_job, submit_jobs
+from ..verbs.submit import Submitted, submit_each_job, submit_jobs
 from .crowd import Texts, find
 from .files import HostFiles
 from .job import Completed, Job, run_or_kill
 from .pool import find_pool
-from .words import Command, Word, build_job_request, read_item
+from .words import Command, Word, build_job_request, read_items
 
 
 class Host(HostFiles):
@@ -142,7 +142,7 @@ class Host(HostFiles):
         refused: dict[int, SshJobsError] = {}
         with self._pool.borrow() as ctx:
             settings = ctx.settings(self.name)
-            requests = _read_items(settings, commands)
+            requests = read_items(settings, commands)
             for place, done in enumerate(submit_each_job(ctx, self.name, requests)):
                 if done.error is not None:
                     refused[place] = done.error
@@ -281,13 +281,3 @@ class Host(HostFiles):
                 stacklevel=4,
             )
         return Job(self._pool, row)
-
-
-def _read_items(
-    settings: Any, commands: Iterable[Command | Mapping[str, Any]]
-) -> Iterator[JobRequest]:
-    for number, item in enumerate(commands, 1):
-        try:
-            yield read_item(settings, item)
-        except SpecError as error:
-            raise SpecError(f"job {number}: {error}") from error

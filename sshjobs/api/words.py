@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Union
 
@@ -84,8 +84,23 @@ def build_job_request(
     return check_job_request(request)
 
 
-def read_item(settings: Settings, item: Command | Mapping[str, Any]) -> JobRequest:
-    """Return the request of one item of a batch: a command, or a mapping."""
+def read_items(
+    settings: Settings, items: Iterable[Command | Mapping[str, Any]]
+) -> Iterator[JobRequest]:
+    """Yield the request of each item of a batch.
+
+    Raises:
+        SpecError: an item is wrong; the message has its number.
+    """
+    for number, item in enumerate(items, 1):
+        try:
+            yield _read_item(settings, item)
+        except SpecError as error:
+            raise SpecError(f"job {number}: {error}") from error
+
+
+def _read_item(settings: Settings, item: Command | Mapping[str, Any]) -> JobRequest:
+    """Return the request of one item: a command, or a mapping."""
     if not isinstance(item, Mapping):
         return build_job_request(settings, item, {})
     options = dict(item)

@@ -50,7 +50,10 @@ class _Teller:
         """Take an event of PEP 578; most are of no interest."""
         if event == "open":
             path, _mode, flags = arguments
-            self._tell_open(path, flags)
+            name = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
+            is_told = name.startswith(self._places) or name in self._named
+            if name and is_told and not name.endswith(_DULL):
+                self.tell(f"{'writes' if flags & _WRITES else 'reads'} {name}")
         elif event in _SENTENCES:
             self.tell(_SENTENCES[event](*arguments))
 
@@ -58,12 +61,6 @@ class _Teller:
         """Write a line, whatever else is on its way to standard error."""
         line = f"sshjobs: {time.monotonic() - self._began:7.3f}  {printable(text)}\n"
         os.write(2, line.encode(errors="backslashreplace"))
-
-    def _tell_open(self, path: object, flags: int) -> None:
-        name = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
-        if name.startswith(self._places) or name in self._named:
-            if name and not name.endswith(_DULL):
-                self.tell(f"{'writes' if flags & _WRITES else 'reads'} {name}")
 
 
 def _describe_request(host: str, request: Any, count: int) -> str:

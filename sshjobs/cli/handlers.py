@@ -294,7 +294,11 @@ def handle_reap(ctx: Context, values: Values) -> int:
     from ..verbs.reap import reap_jobs
 
     if values.get("tmpfiles"):
-        print(_build_tmpfiles_line(ctx, values))
+        # A line for systemd-tmpfiles on the host, tmpfiles.d(5).
+        base = ctx.settings("".join(values["host"][:1])).remote_base_dir
+        base = "%h" + base[1:] if base.startswith("~") else base
+        days = max(1, round((values.get("older_than") or 30 * 86400.0) / 86400.0))
+        print(f"e {base}/jobs - - - {days}d")
         return 0
     results = reap_jobs(
         ctx,
@@ -306,14 +310,6 @@ def handle_reap(ctx: Context, values: Values) -> int:
         show=build_job_printer(values),
     )
     return report_host_errors(results)
-
-
-def _build_tmpfiles_line(ctx: Context, values: Values) -> str:
-    """Return a line for systemd-tmpfiles on the host, tmpfiles.d(5)."""
-    base = ctx.settings("".join(values["host"][:1])).remote_base_dir
-    base = "%h" + base[1:] if base.startswith("~") else base
-    days = max(1, round((values.get("older_than") or 30 * 86400.0) / 86400.0))
-    return f"e {base}/jobs - - - {days}d"
 
 
 def handle_connect(ctx: Context, values: Values) -> int:

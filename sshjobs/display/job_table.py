@@ -55,6 +55,7 @@ def yield_overview_lines(view: Overview, look: Look) -> Iterator[str]:
 def _build_row(job: Job, view: Overview, look: Look) -> list[Cell]:
     age = stale_age(job, view.sites.get(job.site_id), view.now)
     state = job.state if age is None else f"{job.state}, {describe_age(age)}"
+    title = job.name or job.key or job.command.strip().partition("\n")[0]
     short = look.is_terminal and look.width < _NARROW
     texts = [
         (job.id[:_SHORT_ID] if short else job.id, ""),
@@ -63,15 +64,9 @@ def _build_row(job: Job, view: Overview, look: Look) -> list[Cell]:
         (format_age(view.now - job.submitted_at), ""),
         (format_elapsed(job, view.now, age or 0.0), ""),
         (format_end(job), ""),
-        (_describe_job(job), ""),
+        (f"{title}  [{job.reason}]" if job.reason else title, ""),
     ]
     return [Cell(printable(text), colour) for text, colour in texts]
-
-
-def _describe_job(job: Job) -> str:
-    """Return a job's name, or key, or else its command's first line, and the reason."""
-    name = job.name or job.key or job.command.strip().partition("\n")[0]
-    return f"{name}  [{job.reason}]" if job.reason else name
 
 
 def _yield_sums(view: Overview, look: Look) -> Iterator[str]:

@@ -125,6 +125,11 @@ def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator
     base = row.base if row and row.base else "~/.sshjobs"
     folder = f"{base}/jobs/{job.id}" if job.reaped_at is None else ""
     ended = f"{format_instant(job.finished_at)}  after {format_elapsed(job, None)}"
+    here = format_size(job.log_local_bytes)
+    if job.log_local_bytes < job.log_bytes:
+        here += f" of {format_size(job.log_bytes)}"
+    elif not job.log_final:
+        here += " so far"
     facts = (
         ("job", job.id),
         ("name", job.name),
@@ -140,21 +145,13 @@ def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator
         ("started", format_instant(job.started_at) if job.started_at else ""),
         ("ended", ended if job.finished_at else ""),
         ("running for", "" if job.finished_at else format_elapsed(job, None, age or 0)),
-        ("log here", f"{log_path}  {_describe_log(job)}"),
+        ("log here", f"{log_path}  {here}"),
         ("on the host", folder or f"reaped {format_instant(job.reaped_at)}"),
         ("clean-up", job.cleanup if job.cleanup != "never" else ""),
     )
     for name, value in facts:
         if value not in ("", "-"):
             yield f"{name:<11}  {printable(value)}"
-
-
-def _describe_log(job: Job) -> str:
-    """Return how much of a log is on this machine."""
-    home = format_size(job.log_local_bytes)
-    if job.log_local_bytes >= job.log_bytes:
-        return home if job.log_final else f"{home} so far"
-    return f"{home} of {format_size(job.log_bytes)}"
 
 
 def format_span(seconds: float) -> str:

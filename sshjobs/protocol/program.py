@@ -393,20 +393,21 @@ _joined_groups: dict[tuple[str, ...], bytes] = {}
 
 
 def _join_parts(*groups: str) -> bytes:
-    """Return the files of these groups as they are sent, in order."""
+    """Return the files of these groups as they are sent, in order.
+
+    That is as they are, or as ``sj_NAME_awk='...'``.
+    """
     if groups not in _joined_groups:
-        names = (name for one in groups for name in PARTS[one])
-        _joined_groups[groups] = b"".join(map(_render_part, names))
+        parts = []
+        for name in (name for one in groups for name in PARTS[one]):
+            if name in QUOTED_PARTS:
+                variable = os.path.basename(name).replace(".", "_").encode("ascii")
+                text = b"".join(map(read_part, QUOTED_PARTS[name]))
+                parts.append(b"sj_%s=%s\n" % (variable, quote(b"\n" + text)))
+            else:
+                parts.append(read_part(name))
+        _joined_groups[groups] = b"".join(parts)
     return _joined_groups[groups]
-
-
-def _render_part(name: str) -> bytes:
-    """Return a part as it is sent: as it is, or as ``sj_NAME_awk='...'``."""
-    if name not in QUOTED_PARTS:
-        return read_part(name)
-    variable = os.path.basename(name).replace(".", "_").encode("ascii")
-    text = b"".join(map(read_part, QUOTED_PARTS[name]))
-    return b"sj_%s=%s\n" % (variable, quote(b"\n" + text))
 
 
 def read_part(name: str) -> bytes:

@@ -250,7 +250,10 @@ class Coordinator:
         self.leadership.bell.ring_others()
         end = time.monotonic() + _STAY
         while self.site.generation() == self.leadership.lock.generation:
-            mine, theirs = self._find_due(need), self._find_others_due()
+            mine, theirs = self._find_due(need), None
+            waiting, unsent = self.store.waiting(self.site_id)
+            if waiting:
+                theirs = 0.0 if unsent else find_next_look(self.site)
             if mine is not None:
                 end = time.monotonic() + _STAY
             now = self.clock()
@@ -266,13 +269,6 @@ class Coordinator:
                 self.leadership.serve_round()
                 self.leadership.serve_cleanup()
                 self.leadership.bell.ring_others()
-
-    def _find_others_due(self) -> float | None:
-        """Return from when on a round is wanted for what is open, if anything is."""
-        waiting, unsent = self.store.waiting(self.site_id)
-        if not waiting:
-            return None
-        return 0.0 if unsent else find_next_look(self.site)
 
 
 def _or_never(instant: float | None) -> float:

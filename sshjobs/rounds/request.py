@@ -78,7 +78,11 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     gone = {job.id: protocol.Check(job.id, job.pid, job.start) for job in forgotten}
     starts, job_requests = _starts(site, intents, jobs)
     reaps = _reaps(store, intents, jobs)
-    homes = {i.job_id: _home(jobs[i.job_id]) for i in reaps}
+    # How long the log of each may be on the host if it is to be deleted there.
+    homes = {
+        job.id: protocol.ANY_LOG if is_rest_given_up(job) else job.log_local_bytes
+        for job in (jobs[i.job_id] for i in reaps)
+    }
     logs = _logs(site, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
@@ -108,11 +112,6 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     newest = max((intent.id for intent in intents), default=0)
     return Plan(starts, kills, reaps, waits, newest), request
-
-
-def _home(job: Job) -> int:
-    """Return how long a log may be on the host if it is to be deleted there."""
-    return protocol.ANY_LOG if is_rest_given_up(job) else job.log_local_bytes
 
 
 #: For the ends of so many jobs at most a round of starts waits a moment.

@@ -19,15 +19,6 @@ from .wish import NO_WISH, RoundWish
 _MOST_SIGNALS = 64
 
 
-def _may_have_run(status: int | None) -> bool:
-    """Tell whether a session that never said our fence may have run our program.
-
-    Ours says the fence first, and ends with 0 or of a signal, of which a shell around
-    it makes 128 + n.
-    """
-    return not status or 128 < status <= 128 + _MOST_SIGNALS
-
-
 #: What a whole round says of a host.
 _WHOLE: dict[str, float | str]
 _WHOLE = {
@@ -152,7 +143,10 @@ class Round:
         A session without a word that ended well is a shell that left (an ``exit`` in
         its start-up files), or one whose output is lost. A second session tells.
         """
-        if reply.unread or not _may_have_run(ran.exit_status):
+        # Ours says the fence first, and ends with 0 or of a signal, of which a shell
+        # around it makes 128 + n.
+        status = ran.exit_status
+        if reply.unread or (status and not 128 < status <= 128 + _MOST_SIGNALS):
             return True
         from .obstacles import runs_our_programs
 

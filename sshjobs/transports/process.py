@@ -217,21 +217,17 @@ def find_carriers(log: str, *, whole: bool = False) -> list[tuple[int, str]]:
 def _find_marked(mark: bytes) -> list[tuple[int, str]]:
     found = []
     for name in os.listdir("/proc"):
-        if name.isdigit() and mark in _read_command_line(name):
-            start = read_start_time(int(name))
-            if start is not None and int(name) != os.getpid():
-                found.append((int(name), start))
+        try:
+            if not name.isdigit() or os.stat(f"/proc/{name}").st_uid != os.geteuid():
+                continue
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read()
+        except OSError:  # it has ended, or is not ours to see
+            continue
+        start = read_start_time(int(name)) if mark in words else None
+        if start is not None and int(name) != os.getpid():
+            found.append((int(name), start))
     return found
-
-
-def _read_command_line(name: str) -> bytes:
-    try:
-        if os.stat(f"/proc/{name}").st_uid != os.geteuid():
-            return b""
-        with open(f"/proc/{name}/cmdline", "rb") as file:
-            return file.read()
-    except OSError:  # it has ended, or is not ours to see
-        return b""
 
 
 def _carriers_by_ps(log: str, whole: bool) -> list[tuple[int, str]]:

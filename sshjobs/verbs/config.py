@@ -49,7 +49,9 @@ def read_config(environ: Mapping[str, str], home: str = "") -> Mapping[str, Any]
 
     Source: ``SSHJOBS_CONFIG``, else ``~/.config/sshjobs/config.toml``.
     """
-    path = environ.get("SSHJOBS_CONFIG") or _find_config_path()
+    path = environ.get("SSHJOBS_CONFIG", "")
+    if not path and login_home():
+        path = os.path.join(login_home(), ".config", "sshjobs", "config.toml")
     if not path:
         return {}
     try:
@@ -162,8 +164,3 @@ def _parse_toml(path: str, text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise errors.SpecError(f"{path}: {error}") from error
     return values
-
-
-def _find_config_path() -> str:
-    home = login_home()
-    return os.path.join(home, ".config", "sshjobs", "config.toml") if home else ""

@@ -72,19 +72,15 @@ def read_overview(
     jobs = list(ctx.store.search(condition, order))[::-1]
     if not (jobs or criteria.is_open or criteria.allow_empty):
         raise NothingSelected(str(criteria))
+    # Jobs of these hosts that are active, or have ended today.
+    where = criteria._replace(jobs=(), names=(), keys=(), states=(), since="")
+    midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
+    today = read_criteria(ctx, where, now) & queries.was_active_since(midnight)
     return Overview(
         jobs,
         ctx.store.count_jobs(condition) - len(jobs) if view.limit else 0,
         {row.site_id: row for row in ctx.store.hosts()},
-        _count_states(ctx, criteria, now),
+        ctx.store.count_states(today),
         list(errors),
         now,
     )
-
-
-def _count_states(ctx: Context, criteria: Criteria, now: float) -> dict[str, int]:
-    """Return how many jobs of the hosts are active, and ended today, by state."""
-    where = criteria._replace(jobs=(), names=(), keys=(), states=(), since="")
-    midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
-    today = read_criteria(ctx, where, now) & queries.was_active_since(midnight)
-    return ctx.store.count_states(today)

@@ -155,21 +155,15 @@ def check_job_request(job_request: JobRequest) -> JobRequest:
         raise errors.SpecError(
             f"{job_request.cleanup!r} is not one of {', '.join(CLEANUP)}"
         )
-    if not _is_count_or_none(job_request.max_log_bytes):
+    most: object = job_request.max_log_bytes
+    is_count = isinstance(most, int) and not isinstance(most, bool)
+    if most is not None and not (is_count and most in range(1 << 62)):
         raise errors.SpecError(
-            "max_log_bytes is a number of bytes, 0 for all, not "
-            f"{job_request.max_log_bytes!r:.60}"
+            f"max_log_bytes is a number of bytes, 0 for all, not {most!r:.60}"
         )
     if job_request.once and not job_request.key:
         raise errors.SpecError("--once goes with --key")
     return job_request
-
-
-def _is_count_or_none(value: object) -> bool:
-    if value is None:
-        return True
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return is_number and value in range(1 << 62)
 
 
 def choose_shell(shell: str, login: bool, startup: str) -> str:

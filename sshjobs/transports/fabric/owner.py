@@ -40,7 +40,7 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.CRITICAL)
     leader = socket.socket(fileno=0)
     pulse = _Pulse()
-    threading.Thread(target=_end_with_leader, args=(leader, pulse), daemon=True).start()
+    _run_in_background(pulse.end_with_leader, leader)
     order, _ = _receive_line(leader, bytearray(), [])
     from .login import Failed, log_in
 
@@ -79,14 +79,13 @@ class _Pulse:
             # Refused or not, an answer is an answer; without one this waits for ever.
             transport.global_request("keepalive@openssh.com", wait=True)
 
-
-def _end_with_leader(leader: socket.socket, pulse: _Pulse) -> None:
-    """End the process as the leader goes, or as the host is silent for too long."""
-    poll = select.poll()
-    poll.register(leader, 0)  # POLLHUP comes without being asked for
-    while not poll.poll(500) and time.monotonic() < pulse.until:
-        continue
-    os._exit(0)
+    def end_with_leader(self, leader: socket.socket) -> None:
+        """End the process as the leader goes, or as the host is silent for too long."""
+        poll = select.poll()
+        poll.register(leader, 0)  # POLLHUP comes without being asked for
+        while not poll.poll(500) and time.monotonic() < self.until:
+            continue
+        os._exit(0)
 
 
 def _receive_line(

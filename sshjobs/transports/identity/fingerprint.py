@@ -73,7 +73,12 @@ def digest_values(
         options: The options given beside it, as in ``ssh -o``.
     """
     # What ssh has made of an option stands in the values: -p 22 is no other host.
-    more = [option for option in options if _name_of_option(option) not in NAMES]
+    # An option's name ends with = or white space.
+    more = [
+        option
+        for option in options
+        if re.split(r"[\s=]", option.strip(), maxsplit=1)[0].lower() not in NAMES
+    ]
     said = json.dumps([list_telling_values(values), config, more])
     # %n is the name as typed, and %k falls back on it (ssh_config(5) TOKENS): with
     # either in it, the same text means another thing for another alias.
@@ -82,11 +87,6 @@ def digest_values(
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[
         :KEY_LENGTH
     ]
-
-
-def _name_of_option(option: str) -> str:
-    """Return the name of an option, which ``=`` or white space ends."""
-    return re.split(r"[\s=]", option.strip(), maxsplit=1)[0].lower()
 
 
 def list_telling_values(values: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -110,14 +110,6 @@ def _make_under_gate(
     return live._replace(is_new=True)
 
 
-def _end_processes_with(log: str) -> None:
-    """End every process of a handshake that came to nothing."""
-    # The log's path is an argument of ssh, of the master that it forked, of the
-    # ssh to a jump host.
-    for pid, start in process.find_carriers(log, whole=True):
-        processes.end_process(pid, start)
-
-
 def _log_in(
     identity: Identity,
     settings: Settings,
@@ -134,6 +126,14 @@ def _log_in(
             identity, settings, hooks, gate, log, interactive, asking
         )
     return _judge_outcome(identity, settings, hooks, status, log)
+
+
+def _end_processes_with(log: str) -> None:
+    """End every process of a handshake that came to nothing."""
+    # The log's path is an argument of ssh, of the master that it forked, of the
+    # ssh to a jump host.
+    for pid, start in process.find_carriers(log, whole=True):
+        processes.end_process(pid, start)
 
 
 def check_socket_can_be_made(path: str) -> None:
