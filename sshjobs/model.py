@@ -73,7 +73,12 @@ class Spec(CheckedRecord):
         for name, kind, value in zip(self._fields, _SPEC_KINDS, self):
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise SpecError(f"{name} is not {self.__annotations__[name]}")
-        if not _has_types_within(self):
+        vector = self.command if isinstance(self.command, tuple) else ()
+        are_bytes = all(isinstance(w, bytes) for w in (*vector, *self.launcher_args))
+        if not are_bytes or any(
+            not isinstance(pair, tuple) or [*map(type, pair)] != [str, bytes]
+            for pair in self.env
+        ):
             raise SpecError("a word of command is bytes; env is pairs of str and bytes")
 
     def __repr__(self) -> str:
@@ -129,16 +134,6 @@ _SPEC_KINDS: tuple[Any, ...] = (
     *((bytes, tuple), tuple, str, (float, int, type(None)), str),
     *((bytes, type(None)), (float, int), str, tuple),
 )
-
-
-def _has_types_within(spec: Spec) -> bool:
-    """Tell whether words are bytes, and variables pairs of a str and bytes."""
-    vector = spec.command if isinstance(spec.command, tuple) else ()
-    words = (*vector, *spec.launcher_args)
-    return all(isinstance(word, bytes) for word in words) and all(
-        isinstance(pair, tuple) and [*map(type, pair)] == [str, bytes]
-        for pair in spec.env
-    )
 
 
 _FS = ("utf-8", "surrogateescape")

@@ -30,6 +30,9 @@ Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 #: The verbs of the command line are added: a verb has one name on each floor.
 INTERFACES = frozenset({"main", "resolve", "connect", "disconnect", "close", "run"})
 
+#: Methods of every record, public ones as of ``typing.NamedTuple``.
+RECORD_METHODS = frozenset({"_asdict", "_make", "_replace"})
+
 #: Where a protocol is spoken or processes race, as parts of a module's path.
 RACES = (
     "locks",
@@ -183,7 +186,8 @@ def measure_small_helpers(house: House) -> list[Count]:
         for node in ast.walk(tree):
             if not is_function(node) or node.name.startswith("__"):
                 continue
-            private = node.name.startswith("_") and uses[node.name] == 1
+            private = node.name.startswith("_") and node.name not in RECORD_METHODS
+            private = private and uses[node.name] == 1
             if private and count_lines(node) <= 8:
                 found.append(f"{path}:{node.lineno} {node.name}")
     return [at_most("private helpers with one caller", len(found), 60, found)]

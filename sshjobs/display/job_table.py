@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from .. import states
 from ..errors import AuthenticationError
 from ..model import Job, printable
@@ -20,6 +18,7 @@ from .text import (
     format_elapsed,
     format_end,
     format_iso,
+    format_when,
     stale_age,
 )
 
@@ -102,17 +101,8 @@ def _yield_silent_hosts(view: Overview) -> Iterator[str]:
             or since > view.now - LATELY
             or (since and row.site_id in busy)
         ):
-            when = _format_when(since or view.now, view.now)
+            when = format_when(since or view.now, view.now)
             yield f"{printable(row.host)} unreachable since {when}"
-
-
-def _format_when(at: float, now: float) -> str:
-    """Return a time of day, of another day with its date."""
-    day = "%Y-%m-%d"
-    is_today = time.strftime(day, time.localtime(at)) == time.strftime(
-        day, time.localtime(now)
-    )
-    return time.strftime("%H:%M" if is_today else f"{day} %H:%M", time.localtime(at))
 
 
 def build_job_object(job: Job, sites: Mapping[str, SiteRow]) -> dict[str, Any]:

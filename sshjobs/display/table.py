@@ -45,11 +45,13 @@ def yield_table_lines(
         _narrow(widths, columns, look.width)
     head = [Cell(column.head, "1") for column in columns]
     for row in (head, *rows):
-        cells = [
-            _fill(cell, column, width, look)
-            for cell, column, width in zip(row, columns, widths)
-        ]
-        yield _GAP.join(cells).rstrip()
+        texts = []
+        for cell, column, width in zip(row, columns, widths):
+            text = cut_to_width(cell.text, width, "…" if look.has_unicode else "~")
+            blanks = " " * (width - measure_width(text))
+            text = look.paint(text, cell.colour)
+            texts.append(blanks + text if column.is_right else text + blanks)
+        yield _GAP.join(texts).rstrip()
 
 
 def _narrow(widths: list[int], columns: Sequence[Column], most: int) -> None:
@@ -66,10 +68,3 @@ def _narrow(widths: list[int], columns: Sequence[Column], most: int) -> None:
         _, place = max(free)
         widths[place] -= 1
         over -= 1
-
-
-def _fill(cell: Cell, column: Column, width: int, look: Look) -> str:
-    text = cut_to_width(cell.text, width, "…" if look.has_unicode else "~")
-    blanks = " " * (width - measure_width(text))
-    text = look.paint(text, cell.colour)
-    return blanks + text if column.is_right else text + blanks

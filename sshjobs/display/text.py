@@ -100,6 +100,15 @@ def describe_age(age: float) -> str:
     return "not asked yet" if age == float("inf") else f"seen {format_age(age)} ago"
 
 
+def format_when(at: float, now: float) -> str:
+    """Return a time of day, of another day with its date."""
+    day = "%Y-%m-%d"
+    is_today = time.strftime(day, time.localtime(at)) == time.strftime(
+        day, time.localtime(now)
+    )
+    return time.strftime("%H:%M" if is_today else f"{day} %H:%M", time.localtime(at))
+
+
 def format_iso(at: float | None) -> str | None:
     """Return an instant as ISO 8601 has it, with the offset of local time."""
     if at is None:

@@ -66,6 +66,13 @@ def list_agent_paths(values: Mapping[str, list[str]], target: str) -> tuple[str,
     )
 
 
+def locate_agent(place: str) -> str:
+    """Return the socket of an agent that :func:`list_agent_paths` has named."""
+    if place[:1] == "$":
+        return os.environ.get(place[1:].strip("{}"), "")
+    return expand_environment(place)
+
+
 def expand_environment(text: str) -> str:
     """Put the environment into ``${NAME}``, as ssh does when it uses the value."""
     return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), text)

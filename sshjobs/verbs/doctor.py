@@ -72,7 +72,7 @@ def examine_host(ctx: Context, host: str) -> list[Finding]:
         AuthenticationError: the key or the host key was refused.
     """
     with ctx.coordinator(host) as coordinator:
-        findings = list(_here(ctx, coordinator))
+        findings = list(_judge_this_machine(ctx, coordinator))
         try:
             coordinator.wait_for(
                 require_fresh_round(coordinator.site, coordinator.clock())
@@ -81,12 +81,12 @@ def examine_host(ctx: Context, host: str) -> list[Finding]:
         except HostError as error:
             findings.append(Finding(BAD, error.detail, error.hint))
         before = time.time()
-        facts = _ask(coordinator)
+        facts = _ask_for_facts(coordinator)
         middle = (before + time.time()) / 2
-        return findings + list(_there(facts, middle))
+        return findings + list(_judge_host(facts, middle))
 
 
-def _here(ctx: Context, coordinator: Coordinator) -> Iterator[Finding]:
+def _judge_this_machine(ctx: Context, coordinator: Coordinator) -> Iterator[Finding]:
     """Look at this machine."""
     identity = coordinator.identity
     if identity.is_local:
@@ -112,7 +112,7 @@ def _here(ctx: Context, coordinator: Coordinator) -> Iterator[Finding]:
         yield Finding(GOOD, text)
 
 
-def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
+def _ask_for_facts(coordinator: Coordinator) -> dict[str, list[str]]:
     """Return the words of the host about itself, by name."""
     facts: dict[str, list[str]] = {}
 
@@ -132,7 +132,7 @@ def _ask(coordinator: Coordinator) -> dict[str, list[str]]:
     return facts
 
 
-def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
+def _judge_host(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
     """Judge the host's words."""
 
     def fact(name: str) -> str:
@@ -150,14 +150,9 @@ def _there(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
         yield Finding(GOOD, text, "each machine sees to the jobs that it runs")
     lacking = [name for name in _ABILITIES if fact(name) == "no"]
     yield from (Finding(WARN, *_ABILITIES[name]) for name in lacking)
-    yield from _room(fact("space"), fact("inodes"))
+    yield from _judge_numbers(fact("space"), fact("inodes"), fact("clock"), now)
     if "launcher" in facts:
         yield from _judge_scheduler(facts, fact("fstype") in NETWORK_TYPES)
-    clock = _count(fact("clock"))
-    skew = 0.0 if clock is None else now - clock
-    if abs(skew) > _SKEW:
-        text = f"the host's clock differs by {skew:.0f} s"
-        yield Finding(WARN, text, "times of jobs are corrected by it; run NTP")
     if fact("killuser") and not fact("linger"):
         yield Finding(
             BAD,
@@ -191,16 +186,24 @@ def _judge_scheduler(facts: dict[str, list[str]], is_shared: bool) -> Iterator[F
         )
 
 
-def _count(text: str) -> int | None:
+def _read_count(text: str) -> int | None:
     """Read a number of the host's, which may say anything."""
     return int(text) if text.isdecimal() and len(text) <= 15 else None
 
 
-def _room(space_text: str, inodes_text: str) -> Iterator[Finding]:
-    space, inodes = _count(space_text), _count(inodes_text)
+def _judge_numbers(
+    space_text: str, inodes_text: str, clock_text: str, now: float
+) -> Iterator[Finding]:
+    """Judge the room that the host has for jobs, and its clock."""
+    space, inodes = _read_count(space_text), _read_count(inodes_text)
     if space is not None:
         level = BAD if space < _LITTLE else GOOD
         advice = "make room, or set remote_base_dir" if level == BAD else ""
         yield Finding(level, f"{space // 1024} MiB are free for jobs", advice)
     if inodes and inodes < _FEW_INODES:
         yield Finding(BAD, f"{inodes} inodes are free", "sshjobs reap --older-than 7d")
+    clock = _read_count(clock_text)
+    skew = 0.0 if clock is None else now - clock
+    if abs(skew) > _SKEW:
+        text = f"the host's clock differs by {skew:.0f} s"
+        yield Finding(WARN, text, "times of jobs are corrected by it; run NTP")

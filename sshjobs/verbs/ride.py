@@ -82,7 +82,11 @@ def ride_along(
         since = time.monotonic()
         lost = 0
         while True:
-            _ensure_connection(coordinator)
+            hooks = coordinator.leadership.build_hooks()
+            if not transports.read_connection_state(identity, hooks).alive:
+                # A round makes the connection.
+                fresh = require_fresh_round(coordinator.site, coordinator.clock())
+                coordinator.wait_for(fresh)
             with _Turn(coordinator, ctx, since) as turn:
                 status, said = _run_rider(coordinator, options, command, run)
                 if "Session open refused by peer" in said:
@@ -100,14 +104,6 @@ def ride_along(
                     coordinator.store.count(coordinator.site_id, {"sessions": 1})
                     return status
             time.sleep(_PAUSE)
-
-
-def _ensure_connection(coordinator: Coordinator) -> None:
-    """Have a round make the connection where there is none."""
-    hooks = coordinator.leadership.build_hooks()
-    if not transports.read_connection_state(coordinator.identity, hooks).alive:
-        now = coordinator.clock()
-        coordinator.wait_for(require_fresh_round(coordinator.site, now))
 
 
 def _describe_no_connection(host: str, is_local: bool) -> str:

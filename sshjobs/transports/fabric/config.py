@@ -103,18 +103,15 @@ def _flatten_file(
                 yield from _flatten_file(name, inner, files, depth + 1)
                 yield _write_block(inner)
         elif found and word in ("host", "match"):
-            inner = f"{outer} {_read_criteria(word, found[2])}".strip()
+            # The criteria of a Host line as Match writes them, too.
+            hosts = f"originalhost {','.join(found[2].split())}"
+            criteria = hosts if word == "host" else found[2].strip()
+            criteria = "" if criteria.lower() == "all" else criteria
+            inner = f"{outer} {criteria}".strip()
             yield _write_block(inner)
         else:
             # ssh takes some in small letters, before it puts them anywhere.
             yield expand_tilde(line.lower() if word in _SMALL else line)
-
-
-def _read_criteria(word: str, rest: str) -> str:
-    """Return the criteria of a Host or Match line, as Match writes them."""
-    if word == "host":
-        return f"originalhost {','.join(rest.split())}"
-    return "" if rest.strip().lower() == "all" else rest.strip()
 
 
 def _write_block(criteria: str) -> str:

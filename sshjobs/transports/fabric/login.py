@@ -200,9 +200,12 @@ class _Hop:
         security = transport.get_security_options()
         kinds = set(self._host_key_checks().list_kinds())
         security.kex = [kex for kex in security.kex if not kex.endswith("-sha1")]
+        # known_hosts names a key by its kind, whichever algorithm it signs by.
+        if "ssh-rsa" in kinds:
+            kinds |= {"rsa-sha2-256", "rsa-sha2-512"}
         security.key_types = sorted(
             (kind for kind in security.key_types if kind not in _SHA1),
-            key=lambda kind: _name_in_known_hosts(kind) not in kinds,
+            key=lambda kind: kind not in kinds,
         )
         return transport
 
@@ -292,11 +295,6 @@ class _Hop:
         # (auth2.c, 9.2).
         took = "Server accepts key: \n" if signed or self._host_words() else ""
         return f"{took}{error}\nConnection closed by {place}"
-
-
-def _name_in_known_hosts(kind: str) -> str:
-    """Return how known_hosts writes a kind of key that signs by this algorithm."""
-    return "ssh-rsa" if kind.startswith("rsa-sha2-") else kind
 
 
 def _start_proxy(command: str) -> socket.socket:

@@ -16,7 +16,7 @@ import stat
 import struct
 
 from ..env import read_home
-from ..login_files import expand_environment
+from ..login_files import expand_environment, locate_agent
 from ..process import Child, find_program, spawn_program
 from ..pump import Pump, Silence
 from .identity import Identity
@@ -37,7 +37,7 @@ def digest_credentials(identity: Identity) -> str:
     paths = dict.fromkeys(map(expand_environment, [*config, *identity.keys]))
     files = [found for path in paths if (found := _stat_facts(path))]
     named = [(name, os.environ.get(name)) for name in (*identity.env, *_VARIABLES)]
-    agents = [_digest_agent_keys(_locate_agent(path)).hex() for path in identity.agents]
+    agents = [_digest_agent_keys(locate_agent(path)).hex() for path in identity.agents]
     tickets = _list_tickets() if identity.gssapi else []
     text = json.dumps([identity.key, files, named, agents, tickets])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -107,13 +107,6 @@ def _ask_klist(klist: str) -> str:
 
 #: Seconds that a daemon which holds tickets (KCM) may be silent.
 _KLIST = 3.0
-
-
-def _locate_agent(place: str) -> str:
-    """Return the agent's socket; see :func:`~.login_files.agent_paths`."""
-    if place[:1] == "$":
-        return os.environ.get(place[1:].strip("{}"), "")
-    return expand_environment(place)
 
 
 def _digest_agent_keys(path: str) -> bytes:
