@@ -19,6 +19,7 @@ from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
 from sshjobs.transports import Completed, StdoutTaker
+from tests.fake_transport import FakeTransport, find_nonce
 
 #: The nonce of a request, as it stands in a reply that was kept.
 _NONCE = b"@NONCE@"
@@ -39,38 +40,32 @@ _SERVES = {
 
 
 def _nonce(program: bytes) -> bytes:
-    found = re.search(rb"sj_open '([0-9a-f]+)'", program)
-    assert found, program[-2000:]
-    return found[1]
+    nonce = find_nonce(program)
+    assert nonce, program[-2000:]
+    return nonce
 
 
-class Shell:
+class Shell(FakeTransport):
     """A transport to ``sh`` in a home of the tests' own.
 
     Attributes:
         said: What the last session said, with its nonce taken out.
     """
 
-    name = "shell"
-
     def __init__(self, home: Path) -> None:
         self.home = home
         self.said = b""
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run the program as a login would."""
         ran = subprocess.run(
             ["/bin/sh"],
-            input=stdin,
+            input=program,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=self.home,
@@ -78,12 +73,9 @@ class Shell:
             timeout=60,
             check=False,
         )
-        self.said = ran.stdout.replace(_nonce(stdin), _NONCE)
+        self.said = ran.stdout.replace(_nonce(program), _NONCE)
         sink(ran.stdout)
         return Completed(ran.returncode, b"", len(ran.stdout))
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 class Cut(Shell):
@@ -93,21 +85,17 @@ class Cut(Shell):
         super().__init__(Path())
         self.said = said[:length]
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it again, to who asks now; a host that was cut off did run programs."""
-        probe = re.fullmatch(rb"\{ exit (\d+); \}\n", stdin)
+        probe = re.fullmatch(rb"\{ exit (\d+); \}\n", program)
         if probe:  # see rounds.obstacles.runs_our_programs
             return Completed(int(probe[1]), b"", 0)
-        data = self.said.replace(_NONCE, _nonce(stdin))
+        data = self.said.replace(_NONCE, _nonce(program))
         for at in range(0, len(data), 4096):
             sink(data[at : at + 4096])
         return Completed(0, b"", len(data))
@@ -120,20 +108,15 @@ class Edited(Shell):
         super().__init__(home)
         self.change = (old, new)
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run what the program has become."""
-        assert self.change[0] in stdin
-        stdin = stdin.replace(*self.change)
-        return super().run(script, stdin=stdin, timeout=timeout, sink=sink)
+        assert self.change[0] in program
+        return super().answer(program.replace(*self.change), sink)
 
 
 class Broken(Shell):
@@ -143,15 +126,11 @@ class Broken(Shell):
         super().__init__(home)
         self.count = count
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
         """Run the program, and hear only its first lines."""
         with subprocess.Popen(
@@ -164,7 +143,7 @@ class Broken(Shell):
             bufsize=0,
         ) as ran:
             assert ran.stdin and ran.stdout
-            ran.stdin.write(stdin)
+            ran.stdin.write(program)
             ran.stdin.close()
             while self.count and (line := ran.stdout.readline()):
                 self.said += line

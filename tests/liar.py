@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
 from sshjobs.transports import Completed, StdoutTaker
+from tests.fake_transport import FakeTransport, find_nonce
 
 #: The jobs of our host, by what is asked about them.
 STARTS, CHECKS, KILLS = "a" * 16, "b" * 16, "c" * 16
@@ -34,7 +34,7 @@ HOME = b"these bytes are home\n"
 NOISE = b"noise without an end"
 
 
-class Liar:
+class Liar(FakeTransport):
     """A transport to a host that answers what it wants.
 
     Args:
@@ -42,32 +42,23 @@ class Liar:
         cut: So many bytes of it arrive.
     """
 
-    name = "liar"
-
     def __init__(self, said: bytes, cut: int | None = None) -> None:
         self.said = said
         self.cut = cut
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it, whatever was asked."""
-        found = re.search(rb"sj_open '([0-9a-f]+)'", stdin)
-        assert found, stdin[-2000:]
-        said = self.said.replace(b"NONCE", found[1])
-        data = NOISE + b"\nsshjobs-reply 1 %s\n" % found[1] + said[: self.cut]
+        nonce = find_nonce(program)
+        assert nonce, program[-2000:]
+        said = self.said.replace(b"NONCE", nonce)
+        data = NOISE + b"\nsshjobs-reply 1 %s\n" % nonce + said[: self.cut]
         sink(data)
         return Completed(0, b"", len(data))
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 class Scene:

@@ -26,6 +26,7 @@ from sshjobs.store import Store
 from sshjobs.transports import Completed, StdoutTaker
 from sshjobs.transports.local import Local
 from tests.cli import Cli, all_processes, eventually, finish
+from tests.fake_transport import FakeTransport, find_nonce
 
 ID = "a" * 16
 LOG = bytes(range(256)) * 40_000
@@ -38,10 +39,8 @@ LINES = "seq 1 5000000"
 # -- one fetch, and a host that says what it likes ---------------------------------
 
 
-class Host:
+class Host(FakeTransport):
     """Stands in for a transport: says something, waits for the word, says the rest."""
-
-    name = "host"
 
     def __init__(self, noise: bytes = b"", rest: bytes = LOG[HOME:]) -> None:
         self.noise = noise
@@ -51,19 +50,15 @@ class Host:
         self.meanwhile: Callable[[], object] = lambda: None
         self.word: bytes | None = None
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
-        assert script == "exec sh" and into is not None
-        nonce = stdin.partition(b"sj_fetch '")[2][:16].decode()
-        fence = f"\nsshjobs-log 1 {nonce}\n".encode() if self.fence else b""
+        assert into is not None
+        nonce = find_nonce(program, b"sj_fetch") or b""
+        fence = b"\nsshjobs-log 1 %s\n" % nonce if self.fence else b""
         self.meanwhile()
         pipe = os.pipe()
         try:
@@ -86,9 +81,6 @@ class Host:
             with suppress(BlockingIOError):
                 while into.take(pipe[0]):
                     continue
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 class Here:

@@ -19,6 +19,7 @@ from sshjobs.rounds.log_transfer import LogTransfer
 from sshjobs.settings import Settings
 from sshjobs.store import Store
 from sshjobs.transports import Completed, StdoutTaker
+from tests.fake_transport import FakeTransport, find_nonce
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -37,10 +38,8 @@ _NOISE = 1 << 16
 _PIECE = 50_000
 
 
-class _Host:
+class _Host(FakeTransport):
     """A transport to a host that says what it wants, whatever it is told."""
-
-    name = "fuzz"
 
     def __init__(self, case: Case, path: Path) -> None:
         self._case = case
@@ -49,25 +48,21 @@ class _Host:
         self.log = b""  # what it has said of the log, all of it
         self._goes = False
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
         """Say the case, a piece after the other, and look at the file after each."""
-        found = re.search(rb"sj_fetch '([0-9a-f]+)'", stdin)
-        if into is None or found is None:
+        nonce = find_nonce(program, b"sj_fetch")
+        if into is None or nonce is None:
             raise Broken("not a fetch")
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
         try:
             for piece in self._case:
-                self._say(into, (ours, theirs), piece.replace(_NONCE, found[1]))
+                self._say(into, (ours, theirs), piece.replace(_NONCE, nonce))
         finally:
             os.close(ours)
             os.close(theirs)
@@ -87,9 +82,6 @@ class _Host:
         is_there = re.search(rb"\nsshjobs-log 1 [0-9a-f]{16}\n\Z", self.noise)
         if self._goes and not is_there:
             raise Broken(f"told to go on without a fence: {self.noise[-100:]!r}")
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 class Fetches:

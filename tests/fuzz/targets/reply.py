@@ -19,6 +19,7 @@ from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
 from sshjobs.transports import Completed, StdoutTaker
+from tests.fake_transport import FakeTransport, find_nonce
 from tests.fuzz import mutate, record
 from tests.fuzz.engine import Broken, Case
 from tests.fuzz.ground import Ground
@@ -64,35 +65,25 @@ _FRAMES = (
 )
 
 
-class _Host:
+class _Host(FakeTransport):
     """A transport to a host that answers what it wants, in pieces."""
-
-    name = "fuzz"
 
     def __init__(self, pieces: Case) -> None:
         self._pieces = pieces
 
-    def run(
+    def answer(
         self,
-        script: str,
-        *,
-        stdin: bytes,
-        timeout: float,
+        program: bytes,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
-        keep_stdin_open: bool = False,
     ) -> Completed:
         """Say it, whatever was asked."""
-        found = re.search(rb"sj_open '([0-9a-f]+)'", stdin)
         # A round whose program was not run asks once more, without a nonce, what does.
-        nonce = found[1] if found else record.NONCE
+        nonce = find_nonce(program) or record.NONCE
         said = b"".join(self._pieces).replace(record.NONCE, nonce)
         for at in range(0, len(said), 65536):
             sink(said[at : at + 65536])
         return Completed(0, b"", len(said))
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 class Replies:
