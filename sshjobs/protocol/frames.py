@@ -11,37 +11,7 @@ from __future__ import annotations
 from ..model import is_job_id, printable
 from ..startup.records import TYPE_CHECKING
 from ..states import STATES
-from .events import (
-    Beat,
-    Claimed,
-    Differs,
-    Due,
-    Elsewhere,
-    End,
-    Ended,
-    Fact,
-    Failed,
-    Hello,
-    JournalAt,
-    KillMissing,
-    KillSent,
-    Listed,
-    ListedOdd,
-    Longer,
-    Lost,
-    Missing,
-    NoLog,
-    Prepared,
-    Queued,
-    Reaped,
-    ReapRefused,
-    Refused,
-    Started,
-    Unforgotten,
-    Unread,
-    Unseen,
-    Unsupervised,
-)
+from . import events
 from .quoting import FS_CODEC
 
 if TYPE_CHECKING:
@@ -222,13 +192,13 @@ def read_features(data: bytes) -> tuple[str, ...]:
 
 def make_hello(
     node: str, _boot_id: str, now: float, _features: tuple[str, ...]
-) -> Hello:
+) -> events.Hello:
     """Take what is of use here; the rest of the frame must be readable all the same."""
-    return Hello(node, now)
+    return events.Hello(node, now)
 
 
-def make_failed(code: str, text: str) -> Failed:
-    return Failed(code, text, HINTS_BY_CODE.get(code, ""))
+def make_failed(code: str, text: str) -> events.Failed:
+    return events.Failed(code, text, HINTS_BY_CODE.get(code, ""))
 
 
 def make_ended(
@@ -240,10 +210,10 @@ def make_ended(
     finished_at: float | None,
     log_bytes: int,
     reason: str,
-) -> Ended:
+) -> events.Ended:
     """Take the fields as they come: the text is the last one there."""
     times = (started_at, finished_at)
-    return Ended(job_id, exit_status, signal, cause, reason, *times, log_bytes)
+    return events.Ended(job_id, exit_status, signal, cause, reason, *times, log_bytes)
 
 
 def make_listed(
@@ -255,8 +225,8 @@ def make_listed(
     digest: str,
     name: str,
     key: str,
-) -> Listed:
-    return Listed(job_id, state, age, name, key, digest, log_bytes, node)
+) -> events.Listed:
+    return events.Listed(job_id, state, age, name, key, digest, log_bytes, node)
 
 
 def make_frame_reader(
@@ -282,9 +252,9 @@ FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
     b"hello": make_frame_reader(
         make_hello, read_name, read_word, read_instant, read_features
     ),
-    b"journal": make_frame_reader(JournalAt, read_token, read_count),
+    b"journal": make_frame_reader(events.JournalAt, read_token, read_count),
     b"started": make_frame_reader(
-        Started,
+        events.Started,
         read_job_id,
         read_count,
         read_count,
@@ -304,26 +274,26 @@ FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
         read_count,
         read_text,
     ),
-    b"prepared": make_frame_reader(Prepared, read_job_id),
-    b"queued": make_frame_reader(Queued, read_job_id, read_token, read_text),
+    b"prepared": make_frame_reader(events.Prepared, read_job_id),
+    b"queued": make_frame_reader(events.Queued, read_job_id, read_token, read_text),
     b"claimed": make_frame_reader(
-        Claimed, read_job_id, read_job_id, read_count, read_state, read_flag
+        events.Claimed, read_job_id, read_job_id, read_count, read_state, read_flag
     ),
-    b"refused": make_frame_reader(Refused, read_job_id, read_name, read_text),
-    b"killsent": make_frame_reader(KillSent, read_job_id),
-    b"killmissing": make_frame_reader(KillMissing, read_job_id),
-    b"lost": make_frame_reader(Lost, read_job_id, read_text),
-    b"missing": make_frame_reader(Missing, read_job_id),
-    b"elsewhere": make_frame_reader(Elsewhere, read_job_id, read_word),
-    b"unsupervised": make_frame_reader(Unsupervised, read_job_id),
-    b"due": make_frame_reader(Due, read_job_id),
-    b"unseen": make_frame_reader(Unseen, read_job_id, read_text),
-    b"reaped": make_frame_reader(Reaped, read_job_id),
-    b"unreaped": make_frame_reader(ReapRefused, read_job_id, read_text),
-    b"unforgotten": make_frame_reader(Unforgotten, read_job_id, read_text),
-    b"longer": make_frame_reader(Longer, read_job_id, read_count),
-    b"differs": make_frame_reader(Differs, read_job_id),
-    b"nolog": make_frame_reader(NoLog, read_job_id, read_text),
+    b"refused": make_frame_reader(events.Refused, read_job_id, read_name, read_text),
+    b"killsent": make_frame_reader(events.KillSent, read_job_id),
+    b"killmissing": make_frame_reader(events.KillMissing, read_job_id),
+    b"lost": make_frame_reader(events.Lost, read_job_id, read_text),
+    b"missing": make_frame_reader(events.Missing, read_job_id),
+    b"elsewhere": make_frame_reader(events.Elsewhere, read_job_id, read_word),
+    b"unsupervised": make_frame_reader(events.Unsupervised, read_job_id),
+    b"due": make_frame_reader(events.Due, read_job_id),
+    b"unseen": make_frame_reader(events.Unseen, read_job_id, read_text),
+    b"reaped": make_frame_reader(events.Reaped, read_job_id),
+    b"unreaped": make_frame_reader(events.ReapRefused, read_job_id, read_text),
+    b"unforgotten": make_frame_reader(events.Unforgotten, read_job_id, read_text),
+    b"longer": make_frame_reader(events.Longer, read_job_id, read_count),
+    b"differs": make_frame_reader(events.Differs, read_job_id),
+    b"nolog": make_frame_reader(events.NoLog, read_job_id, read_text),
     b"listed": make_frame_reader(
         make_listed,
         read_job_id,
@@ -335,11 +305,11 @@ FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
         read_label,
         read_key,
     ),
-    b"odd": make_frame_reader(ListedOdd, read_name, read_text),
-    b"fact": make_frame_reader(Fact, read_name, read_text),
+    b"odd": make_frame_reader(events.ListedOdd, read_name, read_text),
+    b"fact": make_frame_reader(events.Fact, read_name, read_text),
     b"failed": make_frame_reader(make_failed, read_name, read_text),
-    b"beat": make_frame_reader(Beat),
-    b"end": make_frame_reader(End),
+    b"beat": make_frame_reader(events.Beat),
+    b"end": make_frame_reader(events.End),
 }
 
 #: Frames about the round itself.
@@ -361,4 +331,4 @@ def read_event(tag: bytes, rest: bytes) -> Event:
             raise
         job_id = rest.partition(b" ")[0].decode("ascii", "replace")
         detail = printable(f"{tag.decode('ascii')}: {error}")
-        return Unread(job_id if is_job_id(job_id) else "", detail)
+        return events.Unread(job_id if is_job_id(job_id) else "", detail)
