@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ import pytest
 import sshjobs
 from sshjobs import Host, Job, errors
 from sshjobs.api import pool as pools
+from sshjobs.api.words import JobOptions
 from sshjobs.model import Spec
 from sshjobs.store import Store
 from sshjobs.verbs.submit import JobRequest
@@ -88,6 +90,15 @@ def test_help_shows_real_signatures() -> None:
     assert "class Host(" in text and ">>> with Host(" in text
     assert "submit(self, command: 'Command', *, name: 'str | None' = None" in text
     assert "**kwargs" not in text and "*args" not in text
+
+
+def test_submit_run_and_an_item_of_a_batch_take_the_same_arguments_of_a_job() -> None:
+    def read_names(function: Callable[..., object]) -> set[str]:
+        return {*inspect.signature(function).parameters} - {"self", "command"}
+
+    names = {*JobOptions.__annotations__}
+    assert read_names(Host.submit) == names
+    assert read_names(Host.run) == names | {"check", "text", "stdout"}
 
 
 def test_a_job_from_its_start_to_its_reaping(gpu1: Host, cli: Cli) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, BinaryIO, Literal, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from ..errors import SomeNotStarted, SpecError, SshJobsError
 from ..host_names import check_host
@@ -15,7 +15,17 @@ from .crowd import Texts, find
 from .files import HostFiles
 from .job import Completed, Job, run_or_kill
 from .pool import find_pool
-from .words import Command, Word, build_job_request, read_items
+from .words import (
+    Command,
+    Word,
+    build_job_request,
+    read_items,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .words import JobOptions
 
 
 class Host(HostFiles):
@@ -159,19 +169,7 @@ class Host(HostFiles):
         check: bool = False,
         text: Literal[False] = False,
         stdout: BinaryIO | None = None,
-        name: str | None = None,
-        key: str | None = None,
-        once: bool = False,
-        env: Mapping[str, Word] | None = None,
-        cwd: Word | None = None,
-        timeout: float | str | timedelta | None = None,
-        shell: str | None = None,
-        login: bool = False,
-        stdin: Word | None = None,
-        cleanup: str | None = None,
-        max_log_bytes: int | None = None,
-        launcher: str | None = None,
-        launcher_args: str | list[str] | None = None,
+        **options: Unpack[JobOptions],
     ) -> Completed[bytes]: ...
 
     @overload
@@ -182,19 +180,7 @@ class Host(HostFiles):
         check: bool = False,
         text: Literal[True],
         stdout: BinaryIO | None = None,
-        name: str | None = None,
-        key: str | None = None,
-        once: bool = False,
-        env: Mapping[str, Word] | None = None,
-        cwd: Word | None = None,
-        timeout: float | str | timedelta | None = None,
-        shell: str | None = None,
-        login: bool = False,
-        stdin: Word | None = None,
-        cleanup: str | None = None,
-        max_log_bytes: int | None = None,
-        launcher: str | None = None,
-        launcher_args: str | list[str] | None = None,
+        **options: Unpack[JobOptions],
     ) -> Completed[str]: ...
 
     def run(

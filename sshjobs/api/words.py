@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Union
+from typing import Any, TypedDict, Union
 
 from ..errors import SpecError
 from ..model import Spec, seconds
@@ -29,11 +29,25 @@ Word = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 Command = Union[Word, Sequence[Word]]
 
 
-#: What an item of a batch may say beside its command: the arguments of ``Host.submit``.
-_OPTIONS = frozenset(
-    "name key once env cwd timeout shell login stdin cleanup max_log_bytes "
-    "launcher launcher_args".split()
-)
+class JobOptions(TypedDict, total=False):
+    """The arguments of ``Host.submit`` beside the command, by their names."""
+
+    name: str | None
+    key: str | None
+    once: bool
+    env: Mapping[str, Word] | None
+    cwd: Word | None
+    timeout: float | str | timedelta | None
+    shell: str | None
+    login: bool
+    stdin: Word | None
+    cleanup: str | None
+    max_log_bytes: int | None
+    launcher: str | None
+    launcher_args: str | list[str] | None
+
+
+_OPTIONS = frozenset(JobOptions.__annotations__)
 
 
 def build_job_request(
