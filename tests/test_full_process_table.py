@@ -33,17 +33,7 @@ class Crowded(Host):
     ) -> list[protocol.Event]:
         """Serve a request, and return what was said, whole or not."""
         nonce = os.urandom(8).hex()
-        ran = subprocess.run(
-            [shutil.which("sh", path=self.path) or "sh"],
-            input=self.program(request, nonce),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.home,
-            env=self.env,
-            timeout=100,
-            check=False,
-            preexec_fn=self._become,
-        )
+        ran = self.run_program(request, nonce, timeout=100, preexec_fn=self._become)
         self.reply = Reply(nonce)
         self.said = ran.stderr
         return self.reply.feed(ran.stdout)

@@ -241,24 +241,6 @@ def test_a_burst_of_root_notes_who_leads(host: Host) -> None:
 # -- what could not be seen --------------------------------------------------------
 
 
-def without_proc(host: Host) -> None:
-    """Make a host one that has no /proc."""
-    changes = (
-        (b"[ -r /proc/self/stat ] && sj_proc=1", b":"),
-        (b"/proc/uptime", b"/nowhere/uptime"),
-        (b"/proc/sys", b"/nowhere"),
-        (b"&& [ -r /proc/self/environ ] && sj_grepz=1", b""),
-    )
-
-    def edit(program: bytes) -> bytes:
-        for old, new in changes:
-            assert old in program
-            program = program.replace(old, new)
-        return program
-
-    host.edit = edit
-
-
 PS = {
     "nothing": "exit 0",
     "an error": "echo 'ps: unknown keyword' >&2; exit 1",
@@ -282,7 +264,7 @@ def blind(request: pytest.FixtureRequest, host: Host) -> Host:
         f'else exec {real} "$@"; fi\n'
     )
     fake.chmod(0o755)
-    without_proc(host)
+    host.hide_proc()
     plain = host.edit
     path = b"PATH=%s:/usr/bin:/bin:" % bytes(fake.parent)
     host.edit = lambda program: plain(program).replace(b"PATH=/usr/bin:/bin:", path)

@@ -54,22 +54,44 @@ class Host:
             program = program.replace(SYSTEM_PATH, b"PATH=")
         return self.edit(program)
 
-    def run(
-        self, request: Request = Request(), umask: int = 0o022
-    ) -> list[protocol.Event]:
-        """Serve a request and return what was said."""
-        nonce = os.urandom(8).hex()
-        ran = subprocess.run(
+    def hide_proc(self) -> None:
+        """Be a host without /proc: ps tells who is there, marks cannot be seen."""
+        changes = (
+            (b"[ -r /proc/self/stat ] && sj_proc=1", b":"),
+            (b"/proc/uptime", b"/nowhere/uptime"),
+            (b"/proc/sys", b"/nowhere"),
+            (b"&& [ -r /proc/self/environ ] && sj_grepz=1", b""),
+        )
+
+        def edit(program: bytes) -> bytes:
+            for old, new in changes:
+                assert old in program
+                program = program.replace(old, new)
+            return program
+
+        self.edit = edit
+
+    def run_program(
+        self, request: Request, nonce: str, **how: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run the program of a request as a login does."""
+        return subprocess.run(
             [shutil.which("sh", path=self.path) or "sh"],
             input=self.program(request, nonce),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.home,
             env=self.env,
-            umask=umask,
-            timeout=60,
             check=False,
+            **how,
         )
+
+    def run(
+        self, request: Request = Request(), umask: int = 0o022
+    ) -> list[protocol.Event]:
+        """Serve a request and return what was said."""
+        nonce = os.urandom(8).hex()
+        ran = self.run_program(request, nonce, umask=umask, timeout=60)
         reply = Reply(nonce)
         events = reply.feed(ran.stdout)
         assert reply.ended, (events, ran.stdout[-500:], ran.stderr[-500:])
