@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sshjobs.verbs.doctor import BAD, GOOD, WARN, _there
+from sshjobs.verbs.doctor import BAD, GOOD, WARN, _judge_host
 from tests.cli import Cli
 
 HEALTHY = {
@@ -21,7 +21,7 @@ HEALTHY = {
 
 
 def levels(**changes: list[str]) -> set[str]:
-    return {finding.level for finding in _there(HEALTHY | changes, 1000.0)}
+    return {finding.level for finding in _judge_host(HEALTHY | changes, 1000.0)}
 
 
 def test_a_healthy_host() -> None:
@@ -41,7 +41,7 @@ def test_what_stands_in_the_way() -> None:
     assert WARN in levels(bytes=["no"])
     assert levels(fstype=["nfs"]) == {GOOD}
     assert WARN in levels(clock=["2000"])
-    assert {f.level for f in _there({}, 0.0)} == {BAD}
+    assert {f.level for f in _judge_host({}, 0.0)} == {BAD}
 
 
 def test_a_real_host(cli: Cli) -> None:
@@ -74,5 +74,5 @@ def test_a_host_that_is_not_there(cli: Cli) -> None:
 def test_what_a_host_says_of_itself_may_be_anything(said: str) -> None:
     names = ("clock", "space", "inodes", "shell", "system", "fstype")
     facts = {name: [said] for name in names} | {"end": ["yes"]}
-    for finding in _there(facts, 1e9):
+    for finding in _judge_host(facts, 1e9):
         assert "MiB" not in finding.what and "clock" not in finding.what
