@@ -368,30 +368,28 @@ def describe_holders(*paths: str) -> str:
     inodes = {str(os.stat(path).st_ino) for path in paths if os.path.exists(path)}
     pids: dict[str, None] = {}
     for line in _read_text("/proc/locks").splitlines():
-        words = line.split()
-        if "->" in words or len(words) < 8 or int(words[4]) in (-1, os.getpid()):
+        fields = line.split()
+        if "->" in fields or len(fields) < 8 or int(fields[4]) in (-1, os.getpid()):
             continue
-        if words[3] == "WRITE" or words[1] == "FLOCK":
-            if words[5].rpartition(":")[2] in inodes:
-                pids[words[4]] = None
+        if fields[3] == "WRITE" or fields[1] == "FLOCK":
+            if fields[5].rpartition(":")[2] in inodes:
+                pids[fields[4]] = None
     if not pids:
         return (
             f"another process (lsof {' '.join(paths[:1])} names it); nothing was done"
         )
-    who = ", ".join(f"process {pid} ({_describe_process(pid)})" for pid in pids)
-    some = " ".join(pids)
+    holders = []
+    for pid in pids:
+        words = _read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()[:100]
+        text = printable(words) or "of another user"
+        state = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+        text += ", stopped" if state in (["T"], ["t"]) else ""
+        holders.append(f"process {pid} ({text})")
+    named, some = ", ".join(holders), " ".join(pids)
     return (
-        f"{who}; nothing was done: if it is stopped, kill -CONT {some} lets it go on, "
-        f"and kill -KILL {some} ends it"
+        f"{named}; nothing was done: if it is stopped, kill -CONT {some} lets it go "
+        f"on, and kill -KILL {some} ends it"
     )
-
-
-def _describe_process(pid: str) -> str:
-    """Return the words of a process and whether it is stopped."""
-    words = _read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()[:100]
-    state = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
-    text = printable(words) or "of another user"
-    return f"{text}, stopped" if state in (["T"], ["t"]) else text
 
 
 def _read_text(path: str) -> str:

@@ -141,7 +141,11 @@ def _play_all_scenes(stage: Stage, stack: ExitStack) -> dict[str, Any]:
     ids = _submit_bad_ends(stage)
     _show_ends(stage, parts, ids)
     outcome = _show_ledger(stage, sshd, parts, ids)
-    _reap_all(stage)
+    stage.say("The records and logs are here; on the host, all of it goes:")
+    stage.run("reap", show=4)
+    left = os.listdir(f"{stage.top}/host/jobs")
+    if left:
+        raise DemoFailed(f"left on the host: {', '.join(left)}")
     return outcome
 
 
@@ -241,11 +245,3 @@ def _show_ledger(
         if counts["connections"] != 1 or counts["drops"]:
             raise DemoFailed(f"not one connection: {counts}")
     return outcome
-
-
-def _reap_all(stage: Stage) -> None:
-    stage.say("The records and logs are here; on the host, all of it goes:")
-    stage.run("reap", show=4)
-    left = os.listdir(f"{stage.top}/host/jobs")
-    if left:
-        raise DemoFailed(f"left on the host: {', '.join(left)}")

@@ -188,16 +188,17 @@ def _parse_line(ctx: Context, values: Values, line: bytes) -> JobRequest:
     for name in ("name", "key", "cwd", "shell", "cleanup", "launcher"):
         if plain.get(name) is not None:
             _encode_text(plain[name], name)
+    command, env = _encode_work(plain)
     stdin = plain.get("stdin")
     job_request = _build_job_request(
         ctx,
         merged
         | {"timeout": _read_timeout(plain, values)}
         | _read_launcher_args(plain, values),
-        _encode_command(plain.get("command")),
+        command,
         None if stdin is None else _encode_text(stdin, "stdin"),
     )
-    env = dict(job_request.spec.env) | _encode_environment(plain.get("env"))
+    env = dict(job_request.spec.env) | env
     return job_request._replace(spec=job_request.spec._replace(env=tuple(env.items())))
 
 
@@ -242,21 +243,23 @@ def _refuse_constant(word: str) -> float:
     raise SpecError(f"{word} is no number of JSON")
 
 
-def _encode_command(command: Any) -> bytes | tuple[bytes, ...]:
+def _encode_work(
+    plain: Mapping[str, Any],
+) -> tuple[bytes | tuple[bytes, ...], dict[str, bytes]]:
+    """Return the command of a line's object, and its own variables."""
+    command, env = plain.get("command"), plain.get("env")
+    encoded: bytes | tuple[bytes, ...]
     if isinstance(command, str):
-        return _encode_text(command, "command")
-    if isinstance(command, list) and command:
-        return tuple(_encode_text(word, "a word of command") for word in command)
-    raise SpecError('"command" is a text or a list of words')
-
-
-def _encode_environment(env: Any) -> dict[str, bytes]:
-    if env is None:
-        return {}
-    if not isinstance(env, dict):
+        encoded = _encode_text(command, "command")
+    elif isinstance(command, list) and command:
+        encoded = tuple(_encode_text(word, "a word of command") for word in command)
+    else:
+        raise SpecError('"command" is a text or a list of words')
+    if not isinstance(env, (dict, type(None))):
         raise SpecError('"env" is an object of names and values')
-    return {
-        name: _encode_text(value, f"the value of {name}") for name, value in env.items()
+    pairs = (env or {}).items()
+    return encoded, {
+        name: _encode_text(value, f"the value of {name}") for name, value in pairs
     }
 
 

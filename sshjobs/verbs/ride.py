@@ -23,12 +23,16 @@ from ..errors import HostUnreachable, SessionRefused, SpecError
 from ..locks import FileLock
 from ..rounds import Coordinator
 from ..rounds.needs import require_fresh_round
+from ..startup.contexts import suppress
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
 from .context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from ..settings import Settings
+    from ..transports.identity.identity import Identity
 
     #: Runs a command to its end and returns its status.
     Runner = Callable[[list[str]], int]
@@ -77,8 +81,7 @@ def ride_along(
     """
     with ctx.coordinator(host) as coordinator:
         identity, settings = coordinator.identity, coordinator.settings
-        if identity.is_local or transports.ends_with_leader(identity, settings):
-            raise SpecError(_describe_no_connection(host, identity.is_local))
+        _require_ssh_connection(host, identity, settings)
         since = time.monotonic()
         lost = 0
         while True:
@@ -106,13 +109,15 @@ def ride_along(
             time.sleep(_PAUSE)
 
 
-def _describe_no_connection(host: str, is_local: bool) -> str:
-    if is_local:
-        return f"{host} is this machine: there is no connection to ride on"
-    return (
-        f"{host}: there is no connection of the system's ssh to ride on: one of "
-        "Fabric's (setting transport) ends with the process that made it"
-    )
+def _require_ssh_connection(host: str, identity: Identity, settings: Settings) -> None:
+    """Refuse a host to which no ssh of the system makes the connection."""
+    if identity.is_local:
+        raise SpecError(f"{host} is this machine: there is no connection to ride on")
+    if transports.ends_with_leader(identity, settings):
+        raise SpecError(
+            f"{host}: there is no connection of the system's ssh to ride on: one of "
+            "Fabric's (setting transport) ends with the process that made it"
+        )
 
 
 class _Turn:
@@ -193,7 +198,11 @@ def _run_rider(
     try:
         status = (run or _run_at_terminal)(argv)
     finally:
-        said = _read_rider_log(log)
+        said = ""
+        with suppress(FileNotFoundError):
+            with open(log, encoding="utf-8", errors="replace") as file:
+                said = file.read()
+            os.unlink(log)
     return (status if status >= 0 else 128 - status), said
 
 
@@ -211,13 +220,3 @@ def _run_at_terminal(argv: list[str]) -> int:
     finally:
         for number, before in old.items():
             signal.signal(number, before)
-
-
-def _read_rider_log(log: str) -> str:
-    try:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            said = file.read()
-        os.unlink(log)
-    except FileNotFoundError:
-        return ""
-    return said

@@ -72,7 +72,11 @@ def _read_entry(line: str, name: str) -> Known | None:
 
 def _matches_name(patterns: str, name: str) -> bool:
     if patterns.startswith("|1|"):
-        return _matches_hash(patterns, name)
+        try:
+            salt, digest = map(base64.b64decode, patterns.split("|")[2:4])
+        except (binascii.Error, ValueError):
+            return False
+        return hmac.compare_digest(_hash_name(salt, name), digest)
     hit = False
     for pattern in patterns.lower().split(","):
         # Only * and ? are special here; fnmatch knows brackets too.
@@ -82,14 +86,6 @@ def _matches_name(patterns: str, name: str) -> bool:
                 return False
             hit = True
     return hit
-
-
-def _matches_hash(pattern: str, name: str) -> bool:
-    try:
-        salt, digest = map(base64.b64decode, pattern.split("|")[2:4])
-    except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(_hash_name(salt, name), digest)
 
 
 def _hash_name(salt: bytes, name: str) -> bytes:
