@@ -69,13 +69,13 @@ def test_a_silent_session_ends_with_the_time_to_wait(place: Site) -> None:
     """A whole round begins it anew; so long as files of a login take, it may be."""
     place.settings = place.settings.replace(command_timeout=100.0, wait_host=40.0)
     patience = RetryBudget(place)
-    assert 30.0 < place.silence() <= 40.0
+    assert 30.0 < place.bound_silence() <= 40.0
     place.bears_until -= 35.0
-    assert place.silence() == 10.0
+    assert place.bound_silence() == 10.0
     patience.reset_budget()
-    assert 30.0 < place.silence() <= 40.0
+    assert 30.0 < place.bound_silence() <= 40.0
     place.settings = place.settings.replace(command_timeout=3.0)
-    assert place.silence() == 3.0
+    assert place.bound_silence() == 3.0
 
 
 # -- by a clock of the test, and without chance -------------------------------------

@@ -61,16 +61,16 @@ class Asked:
         self._examines = request.examine
         self._wants = {want.job_id: want for want in request.logs}
         self._come: dict[str, int] = {}  # how many bytes of each log
-        starts = _ids(request.starts)
+        starts = _collect_ids(request.starts)
         kills = set(request.kills)
-        reaps = _ids(request.reaps)
-        forgets = _ids(request.forgets)
+        reaps = _collect_ids(request.reaps)
+        forgets = _collect_ids(request.forgets)
         self._due_left = _MOST_DUE
         logs = set(self._wants)
-        self._judged = starts | kills | forgets | _ids(request.checks)
+        self._judged = starts | kills | forgets | _collect_ids(request.checks)
         self._ids: dict[type, tuple[set[str], ...]] = {
             **dict.fromkeys(_JUDGEMENTS, (self._judged,)),
-            protocol.Claimed: (_ids(s for s in request.starts if s.key),),
+            protocol.Claimed: (_collect_ids(s for s in request.starts if s.key),),
             protocol.Refused: (starts,),
             protocol.KillSent: (kills,),
             protocol.KillMissing: (kills,),
@@ -96,11 +96,11 @@ class Asked:
             return self._check_unnamed(event)
         if isinstance(event, protocol.Listed):
             if not self._lists:
-                return _stray(event, event.job_id)
+                return _make_unread(event, event.job_id)
             self._judged.add(event.job_id)
             return event
         if not self._is_asked(event.job_id, type(event)):
-            return _stray(event, event.job_id)
+            return _make_unread(event, event.job_id)
         if isinstance(event, protocol.Claimed):
             # The holder is a job that this machine may not know: what follows says how
             # it does, and counts from here on.
@@ -112,8 +112,8 @@ class Asked:
     ) -> protocol.Event:
         """Return an event that names no job, if the request can have caused it."""
         if isinstance(event, protocol.Fact):
-            return event if self._examines else _stray(event, event.name)
-        return event if self._lists else _stray(event, event.entry)
+            return event if self._examines else _make_unread(event, event.name)
+        return event if self._lists else _make_unread(event, event.entry)
 
     def _is_asked(self, job_id: str, kind: type) -> bool:
         if any(job_id in ids for ids in self._ids[kind]):
@@ -124,7 +124,9 @@ class Asked:
     def _check_log(self, event: protocol.LogData | protocol.LogEnd) -> protocol.Event:
         want = self._wants.get(event.job_id)
         if want is None:
-            raise self._broken(event.job_id, "was not asked for, or came before")
+            raise self._make_log_error(
+                event.job_id, "was not asked for, or came before"
+            )
         come = self._come.get(event.job_id, 0)
         if isinstance(event, protocol.LogEnd):
             at, length = want.offset, come
@@ -134,20 +136,26 @@ class Asked:
             self._come[event.job_id] = come + length
         # A piece that repeats or skips bytes would put others in their place.
         if event.offset != at:
-            raise self._broken(event.job_id, f"begins at {event.offset}, not at {at}")
+            raise self._make_log_error(
+                event.job_id, f"begins at {event.offset}, not at {at}"
+            )
         if self._come.get(event.job_id, 0) > want.limit:
-            raise self._broken(event.job_id, f"is longer than the {want.limit} asked")
+            raise self._make_log_error(
+                event.job_id, f"is longer than the {want.limit} asked"
+            )
         return event
 
-    def _broken(self, job_id: str, what: str) -> ProtocolError:
+    def _make_log_error(self, job_id: str, what: str) -> ProtocolError:
         return ProtocolError(self._host, f"a piece of the log of job {job_id} {what}")
 
 
-def _ids(wanted: Iterable[protocol.Start | protocol.Check | protocol.Reap]) -> set[str]:
+def _collect_ids(
+    wanted: Iterable[protocol.Start | protocol.Check | protocol.Reap],
+) -> set[str]:
     return {one.job_id for one in wanted}
 
 
-def _stray(event: protocol.Event, what: str) -> protocol.Unread:
+def _make_unread(event: protocol.Event, what: str) -> protocol.Unread:
     """Return an event of nobody in place of one that was not asked for."""
     kind = type(event).__name__.lower()
     return protocol.Unread("", f"{kind}: {what}: not asked about")

@@ -87,30 +87,30 @@ class Bounds:
         self._noise = 0
         self._log_bytes = 0
 
-    def broke(self, what: str) -> ProtocolError:
+    def make_error(self, what: str) -> ProtocolError:
         """Return the error of a host that sends more than was asked for."""
         return ProtocolError(
             self._host, f"the host sends {what}; the session was ended and no more read"
         )
 
-    def live(self) -> None:
+    def note_life(self) -> None:
         """Take note of something that was asked for."""
         self._begun = True
         self._lived_at = time.monotonic()
 
-    def noise(self, count: int) -> None:
+    def count_noise(self, count: int) -> None:
         """Take note of bytes before the fence."""
         self._noise += count
         if self._noise > NOISE:
-            raise self.broke(f"{NOISE} bytes that are no reply to our program")
+            raise self.make_error(f"{NOISE} bytes that are no reply to our program")
 
-    def log(self, count: int) -> None:
+    def count_log_bytes(self, count: int) -> None:
         """Take note of log bytes."""
         self._log_bytes += count
         self._limit += count / _RATE
         if self._log_bytes >= _ALIVE:
             self._log_bytes = 0
-            self.live()
+            self.note_life()
 
     def check_time(self) -> None:
         """Raise once nothing that was asked for comes any more, or all takes too long.
@@ -171,21 +171,21 @@ class ReplyBounds(Bounds):
         """Tell whether the request names a job."""
         return job_id in self._ids
 
-    def event(self, event: Event) -> None:
+    def count_event(self, event: Event) -> None:
         """Take note of a frame, or of log bytes: a sign of life."""
         if isinstance(event, LogData):
-            self.log(len(event.data))
+            self.count_log_bytes(len(event.data))
             return
-        self._count(event)
+        self._count_frame(event)
         left = min(self._answers_left, self._others_left, self._strays_left)
         if min(left, self._beats_left) < 0:
-            raise self.broke("more answers than there were questions")
+            raise self.make_error("more answers than there were questions")
         if isinstance(event, End):
             self._ended_at = time.monotonic()
         if not isinstance(event, Unread):
-            self.live()
+            self.note_life()
 
-    def _count(self, event: Event) -> None:
+    def _count_frame(self, event: Event) -> None:
         """Take a frame off the number of its kind."""
         if isinstance(event, Beat):
             self._beats_left -= 1
@@ -199,20 +199,20 @@ class ReplyBounds(Bounds):
             self._listed_left -= 1
             if self._listed_left < 0:
                 most = self._settings.max_listed
-                raise self.broke(
+                raise self.make_error(
                     f"a listing of more than {most} directories (the setting is "
                     "max_listed)"
                 )
 
-    def piece(self, count: int) -> None:
+    def count_other_bytes(self, count: int) -> None:
         """Take note of bytes that are no log's; called after each piece that came."""
         if self._begun:
             self._bytes_left -= count
         if self._bytes_left < 0:
-            raise self.broke("longer answers than there can be")
+            raise self.make_error("longer answers than there can be")
         self.check_time()
 
-    def after_end(self, count: int) -> None:
+    def count_after_end(self, count: int) -> None:
         """Take note of bytes after the end of the reply, or of none for a while."""
         self._noise += count
         late = time.monotonic() - self._ended_at > _LINGER

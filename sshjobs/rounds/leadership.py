@@ -109,7 +109,7 @@ class Leadership:
         job = self.site.store.job(urgent) if urgent else None
         if job is None or not is_end_known(job) or job.id in self.site.unfetched:
             return False
-        if min(count_bytes_left(job), self.site.room()) < LONG:
+        if min(count_bytes_left(job), self.site.measure_room()) < LONG:
             return False
         if not self.bell.is_alone():  # others want a round, which is short
             return False
@@ -132,7 +132,7 @@ class Leadership:
                 or job_id in self.site.unfetched
             ):
                 continue
-            if min(count_bytes_left(job), self.site.room()) < LONG:
+            if min(count_bytes_left(job), self.site.measure_room()) < LONG:
                 continue
             try:
                 wish = self.wish._replace(portion_bytes=self.portion)

@@ -112,7 +112,7 @@ class LogTransfer:
         self._on_log = wish.on_log
         self.next_portion = wish.portion_bytes
         most = wish.portion_bytes or count_bytes_left(job)
-        most = min(most, count_bytes_left(job), site.room())
+        most = min(most, count_bytes_left(job), site.measure_room())
         self._want = LogWant(job.id, job.log_local_bytes, most)
         self._path = site.store.log_path(job.id)
         self._fence = self._said = b""
@@ -122,7 +122,7 @@ class LogTransfer:
         self._began_at = self._looked_at = 0.0
         self._called = False
         self._full_at = 0.0
-        self._silence = site.silence()
+        self._silence = site.bound_silence()
         self._bounds = Bounds(site.identity.host, site.settings, 0, self._silence)
 
     def run(self, transport: Transport) -> bool:
@@ -146,10 +146,10 @@ class LogTransfer:
                 "exec sh",
                 stdin=program,
                 timeout=self._silence,
-                sink=self._beat,
+                sink=self._show_beat,
                 # GO has the host go on, once it has said the fence.
                 into=StdoutTaker(
-                    self._take, lambda: protocol.GO if self._goes else b""
+                    self._take_bytes, lambda: protocol.GO if self._goes else b""
                 ),
             )
         except _Enough:
@@ -157,7 +157,7 @@ class LogTransfer:
         except _Whole:
             pass
         finally:
-            self._count()
+            self._count_bytes()
             os.close(self._file)
         # The next portion is to take about a second.
         seconds = time.monotonic() - self._began_at
@@ -167,21 +167,21 @@ class LogTransfer:
             self.next_portion = max(LONG, self.next_portion // 2)
         return self._come == self._want.limit
 
-    def _beat(self, _: bytes) -> None:
+    def _show_beat(self, _: bytes) -> None:
         self._lead.show_beat()
         self._site.check_time()
         self._bounds.check_time()
         if self._full_at and time.monotonic() - self._full_at > _LINGER:
             raise _Whole
 
-    def _take(self, pipe: int) -> int:
+    def _take_bytes(self, pipe: int) -> int:
         """Take the next bytes of the session; return how many these were."""
         if not self._goes:
             return self._take_noise(pipe)
         left = self._want.limit - self._come
         if not left:
             if os.read(pipe, 1):
-                raise self._bounds.broke("more of a log than it was asked for")
+                raise self._bounds.make_error("more of a log than it was asked for")
             return 0
         try:
             count = _move_bytes(pipe, self._file, min(_MOST, left))
@@ -194,8 +194,8 @@ class LogTransfer:
             self._site.unwritten[self._job_id] = failed
             raise _Enough from error
         self._come += count
-        self._bounds.log(count)
-        self._look()
+        self._bounds.count_log_bytes(count)
+        self._tell_of_bytes()
         return count
 
     def _take_noise(self, pipe: int) -> int:
@@ -204,15 +204,15 @@ class LogTransfer:
         if len(self._said) > _NOISE + len(self._fence):
             raise _Enough
         if self._said.endswith(self._fence):
-            if not self._leads():
+            if not self._is_leading():
                 raise _Enough
             self._goes = True
-            self._bounds.live()
+            self._bounds.note_life()
         return len(piece)
 
-    def _look(self) -> None:
+    def _tell_of_bytes(self) -> None:
         """Tell of what has come, and see whether that is enough for now."""
-        if not self._site.room():
+        if not self._site.measure_room():
             raise _Enough
         self._site.contact.hear()
         if self._come == self._want.limit:
@@ -224,7 +224,7 @@ class LogTransfer:
         if now - self._looked_at >= _TURN:
             self._looked_at = now
             self._lead.show_beat()
-            self._count()
+            self._count_bytes()
             self._bell.ring_others()
             is_newer = self._site.store.newest_intent(self._site.site_id) > self._newest
             is_long = now - self._began_at >= _LONG_TURN
@@ -232,10 +232,10 @@ class LogTransfer:
             if self._called:
                 raise _Enough
 
-    def _leads(self) -> bool:
+    def _is_leading(self) -> bool:
         return self._site.generation() == self._lead.generation
 
-    def _count(self) -> None:
+    def _count_bytes(self) -> None:
         """Have the store count the bytes, unless another leads by now."""
         site, store = self._site, self._site.store
         offset, length = self._want.offset + self._counted, self._come - self._counted
@@ -243,7 +243,7 @@ class LogTransfer:
             return
         self._counted = self._come
         with store.write():
-            if not self._leads():
+            if not self._is_leading():
                 return
             store.count(site.site_id, {"bytes_in": length})
             now, host = site.clock(), site.identity.host

@@ -31,11 +31,14 @@ def remember_refusal(site: Site, error: TransportError) -> SshJobsError:
     now = site.clock()
     with site.store.write():
         refused = errors.load_many(site.row().refused)
-        if site.retried or _left(site, refused.get(credentials), now) <= 0.0:
+        if (
+            site.retried
+            or _count_seconds_left(site, refused.get(credentials), now) <= 0.0
+        ):
             site.retried = ""
             refused[credentials] = [errors.dump(error), now, 0.0]
             site.store.set_host(site.site_id, refused=json.dumps(refused))
-        return _told(site, refused[credentials], now)
+        return _explain_refusal(site, refused[credentials], now)
 
 
 def known_refusal(site: Site, row: SiteRow) -> SshJobsError | None:
@@ -46,7 +49,11 @@ def known_refusal(site: Site, row: SiteRow) -> SshJobsError | None:
         transports.digest_credentials(site.identity, site.settings)
     )
     now = site.clock()
-    return _told(site, entry, now) if _left(site, entry, now) > 0.0 else None
+    return (
+        _explain_refusal(site, entry, now)
+        if _count_seconds_left(site, entry, now) > 0.0
+        else None
+    )
 
 
 def begin_retry(site: Site) -> None:
@@ -60,7 +67,7 @@ def begin_retry(site: Site) -> None:
         entry = refused.get(credentials)
         if not entry:
             return
-        refused[credentials] = [*_read(entry)[:2], site.clock()]
+        refused[credentials] = [*_read_entry(entry)[:2], site.clock()]
         site.store.set_host(site.site_id, refused=json.dumps(refused))
     site.retried = credentials
 
@@ -74,7 +81,7 @@ def forget_refusal(site: Site) -> None:
         site.store.set_host(site.site_id, refused=json.dumps(refused))
 
 
-def _read(entry: object) -> tuple[str, float, float]:
+def _read_entry(entry: object) -> tuple[str, float, float]:
     """Return the error, when it came, and when a further try began."""
     if isinstance(entry, str):  # of an older version, which never tried again
         return entry, 0.0, 0.0
@@ -82,22 +89,22 @@ def _read(entry: object) -> tuple[str, float, float]:
     return str(entry[0]), float(entry[1]), float(entry[2])
 
 
-def _left(site: Site, entry: object, now: float) -> float:
+def _count_seconds_left(site: Site, entry: object, now: float) -> float:
     """Return for how long nobody tries; an instant in the future counts for none."""
     if not entry:
         return 0.0
-    _, at, trying_at = _read(entry)
+    _, at, trying_at = _read_entry(entry)
     ends = [at + site.settings.refused_retry] if at <= now + 1.0 else []
     ends += [trying_at + _TRYING] if trying_at <= now + 1.0 else []
     return max(ends, default=0.0) - now
 
 
-def _told(site: Site, entry: object, now: float) -> SshJobsError:
+def _explain_refusal(site: Site, entry: object, now: float) -> SshJobsError:
     """Return the error, with when it is tried again."""
-    error = errors.load(_read(entry)[0])
+    error = errors.load(_read_entry(entry)[0])
     if not isinstance(error, TransportError):
         return error
-    left = math.ceil(_left(site, entry, now))
+    left = math.ceil(_count_seconds_left(site, entry, now))
     more = (
         f"this machine tries again by itself in {left} s at the earliest, the setting "
         f"is refused_retry; sshjobs connect {site.identity.host} tries at once"

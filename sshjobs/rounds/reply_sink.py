@@ -55,29 +55,29 @@ class ReplySink:
         self._beat()
         bounds = self._bounds
         if bounds is not None and self._reply.ended:
-            bounds.after_end(len(data))
+            bounds.count_after_end(len(data))
         if not data:
             return
         self.bytes_in += len(data)
         if bounds is not None and not self._reply.begun:
-            bounds.noise(len(data))
+            bounds.count_noise(len(data))
         logged = 0
         for said in self._reply.feed(data):
             event = self._check(said)
             if isinstance(event, protocol.LogData):
                 logged += len(event.data)
             if bounds is not None:
-                bounds.event(event)
+                bounds.count_event(event)
             self._pass_on(event)
         if bounds is not None:
-            bounds.piece(len(data) - logged)
+            bounds.count_other_bytes(len(data) - logged)
 
     def _pass_on(self, event: protocol.Event) -> None:
         if isinstance(event, (protocol.LogData, protocol.LogEnd)):
             if event.job_id in self.unwritten:
                 return  # nothing of that piece counts; all else that is said does
         if isinstance(event, protocol.LogData):
-            self._write(event.job_id, event.offset, event.data)
+            self._write_log(event.job_id, event.offset, event.data)
         else:
             self._take(event)
 
@@ -87,7 +87,7 @@ class ReplySink:
             os.close(self._file)
         self._file, self._job_id = -1, ""
 
-    def _write(self, job_id: str, offset: int, data: bytes) -> None:
+    def _write_log(self, job_id: str, offset: int, data: bytes) -> None:
         """Put log bytes where they belong; the same bytes twice do no harm."""
         if self._job_id != job_id:
             self.close()

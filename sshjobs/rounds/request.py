@@ -76,14 +76,14 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     forgets = [i for i in intents if i.kind == "forget" and i.job_id in jobs]
     forgotten = [jobs[i.job_id] for i in forgets]
     gone = {job.id: protocol.Check(job.id, job.pid, job.start) for job in forgotten}
-    starts, job_requests = _starts(site, intents, jobs)
-    reaps = _reaps(store, intents, jobs)
+    starts, job_requests = _choose_starts(site, intents, jobs)
+    reaps = _choose_reaps(store, intents, jobs)
     # How long the log of each may be on the host if it is to be deleted there.
     homes = {
         job.id: protocol.ANY_LOG if is_rest_given_up(job) else job.log_local_bytes
         for job in (jobs[i.job_id] for i in reaps)
     }
-    logs = _logs(site, row.rounds, intents, jobs)
+    logs = _share_log_bytes(site, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
     request = protocol.Request(
@@ -102,7 +102,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
         start_grace=site.settings.start_grace,
         key_ttl=site.settings.key_ttl,
         gone_ttl=GONE_TTL,
-        ends=_ends(job_requests, wanted),
+        ends=_choose_awaited_ends(job_requests, wanted),
         forgets=tuple(gone.values()),
         launchers=tuple(filter(None, store.launchers(site.site_id))),
         queue_age=site.queue_age,
@@ -118,7 +118,9 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
 _MOST_ENDS = 4
 
 
-def _ends(job_requests: list[protocol.Start], wanted: set[str]) -> tuple[str, ...]:
+def _choose_awaited_ends(
+    job_requests: list[protocol.Start], wanted: set[str]
+) -> tuple[str, ...]:
     """Choose for whose end the host waits a moment: short jobs that are followed.
 
     In a crowd nobody is kept waiting; the watch tells of ends there.
@@ -131,7 +133,9 @@ def _ends(job_requests: list[protocol.Start], wanted: set[str]) -> tuple[str, ..
     return tuple(ids) if len(job_requests) <= _MOST_ENDS else ()
 
 
-def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[Intent]:
+def _choose_reaps(
+    store: Store, intents: list[Intent], jobs: dict[str, Job]
+) -> list[Intent]:
     """Choose jobs that may be deleted on the host: all of the log is here, for good."""
     reaps: list[Intent] = []
     size = 0
@@ -146,7 +150,7 @@ def _reaps(store: Store, intents: list[Intent], jobs: dict[str, Job]) -> list[In
     return [intent for intent in reaps if intent.job_id not in short]
 
 
-def _starts(
+def _choose_starts(
     site: Site, intents: list[Intent], jobs: dict[str, Job]
 ) -> tuple[list[Intent], list[protocol.Start]]:
     """Choose jobs to start, within the bounds of a request."""
@@ -182,7 +186,7 @@ def _serve_nothing(site: Site, intent: Intent, job: Job | None) -> None:
         site.store.forget_job(job.id)
 
 
-def _logs(
+def _share_log_bytes(
     site: Site, rounds: int, intents: list[Intent], jobs: dict[str, Job]
 ) -> tuple[protocol.LogWant, ...]:
     """Share the bytes of one reply among all that want log."""
@@ -196,18 +200,20 @@ def _logs(
     chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
     share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
     piece = max(site.settings.log_chunk_size, share)
-    room = site.room() if chosen else 0
+    room = site.measure_room() if chosen else 0
     piece = min(piece, room // max(1, len(chosen)))  # the disk keeps its floor
     if not piece:
         return ()
     chosen = list(map(site.store.check_log, chosen))
     return tuple(
-        protocol.LogWant(job.id, job.log_local_bytes, _limit(site, job, piece, room))
+        protocol.LogWant(
+            job.id, job.log_local_bytes, _limit_piece(site, job, piece, room)
+        )
         for job in chosen
     )
 
 
-def _limit(site: Site, job: Job, piece: int, room: int) -> int:
+def _limit_piece(site: Site, job: Job, piece: int, room: int) -> int:
     """Return how many bytes of a log to ask for; an ended job's has a last byte."""
     if job.max_log_bytes:
         piece = min(piece, job.max_log_bytes - job.log_local_bytes)

@@ -73,10 +73,10 @@ class Round:
             plan, request = collect_request(self._site, self._wish.listing)
         self.newest = plan.newest
         nonce = os.urandom(8).hex()
-        program = protocol.build(self._summed(request), nonce)
+        program = protocol.build(self._add_log_sums(request), nonce)
         host = self._site.identity.host
         reply = protocol.Reply(nonce, host)
-        silence = self._site.silence()
+        silence = self._site.bound_silence()
         sink = self._make_sink(reply, request, len(program), silence)
         ran = transports.Completed(None, b"", 0)
         try:
@@ -93,12 +93,12 @@ class Round:
             sink.close()
             self._bytes_in = sink.bytes_in
             self._site.unwritten.update(sink.unwritten)
-            for job_id in self._apply(plan, reply, started_at, len(program)):
+            for job_id in self._apply_reply(plan, reply, started_at, len(program)):
                 self._store.drop_spec(job_id)
         self._store.sweep()  # a leader may have been killed right before that
         if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
-        self._judge(reply, ran)
+        self._raise_outcome(reply, ran)
 
     def _make_sink(
         self,
@@ -115,18 +115,18 @@ class Round:
             reply,
             Asked(request, host).check,
             self._store.log_path,
-            self._take,
-            self._beat,
+            self._take_event,
+            self._show_beat,
             self._bounds,
         )
 
-    def _summed(self, request: protocol.Request) -> protocol.Request:
+    def _add_log_sums(self, request: protocol.Request) -> protocol.Request:
         """Add the sums of logs that may be deleted; no transaction waits for that."""
         if not request.reaps:
             return request
         from .checksum import add_checksums
 
-        path, beat = self._store.log_path, self._beat
+        path, beat = self._store.log_path, self._show_beat
         reaps = tuple(
             add_checksums(reap, path(reap.job_id), beat) for reap in request.reaps
         )
@@ -150,11 +150,11 @@ class Round:
             return True
         from .obstacles import runs_our_programs
 
-        runs_programs = runs_our_programs(transport, self._site.silence())
-        self._beat()
+        runs_programs = runs_our_programs(transport, self._site.bound_silence())
+        self._show_beat()
         return not runs_programs
 
-    def _beat(self) -> None:
+    def _show_beat(self) -> None:
         self._lead.show_beat()
         self._site.check_time()
 
@@ -169,7 +169,7 @@ class Round:
                 intents = [*plan.starts, *plan.kills, *plan.reaps]
                 self._store.mark_unsent(i.id for i in intents if not i.sent)
 
-    def _judge(self, reply: protocol.Reply, ran: transports.Completed) -> None:
+    def _raise_outcome(self, reply: protocol.Reply, ran: transports.Completed) -> None:
         """Raise what a session that ended by itself leaves to be said."""
         host = self._site.identity.host
         if self._failed is not None:
@@ -184,7 +184,7 @@ class Round:
             said = words_of_session(b"", ran)
             raise errors.OutcomeUnknown(host, f"the reply broke off; {said}")
 
-    def _take(self, event: protocol.Event) -> None:
+    def _take_event(self, event: protocol.Event) -> None:
         """Keep what was said for the transaction."""
         self._site.contact.hear()
         if isinstance(event, protocol.End):
@@ -221,7 +221,7 @@ class Round:
 
     # -- what was said -----------------------------------------------------------------
 
-    def _apply(
+    def _apply_reply(
         self, plan: Plan, reply: protocol.Reply, started_at: float, sent: int
     ) -> list[str]:
         """Bring the store up to the reply, unless another leads by now.
@@ -239,25 +239,25 @@ class Round:
             counts |= {"rounds": whole, "bytes_in": self._bytes_in, "bytes_out": sent}
             intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
             host = site.identity.host
-            ledger = ReplyApplier(
+            applier = ReplyApplier(
                 store, site.site_id, host, intents, self._skew, site.clock()
             )
-            useless = ledger.apply(
+            useless = applier.apply(
                 self._facts if whole else keep_settled_events(self._facts)
             )
             if self._failed is not None:
                 # The host says up to where it has read the journal, and then acts.
                 if not any(isinstance(one, protocol.JournalAt) for one in self._facts):
-                    self._fail(plan, self._failed)
-            columns = ledger.columns
+                    self._fail_intents(plan, self._failed)
+            columns = applier.columns
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
                 columns["round_ended_at"] = site.clock()
-                columns["cause"] = self._remark()
+                columns["cause"] = self._describe_unread()
             store.count(site.site_id, counts, **columns)
         return useless
 
-    def _remark(self) -> str:
+    def _describe_unread(self) -> str:
         """Return what there is to know of a whole reply, written down; mostly ""."""
         if not self.unread:
             return ""
@@ -268,7 +268,7 @@ class Round:
         )
         return errors.dump(error)
 
-    def _fail(self, plan: Plan, failed: protocol.Failed) -> None:
+    def _fail_intents(self, plan: Plan, failed: protocol.Failed) -> None:
         """Tell everyone whose intents stood in the request what failed there.
 
         Nothing of it was done this time. What an earlier request held may have been

@@ -110,16 +110,18 @@ class Site:
         if self.until is not None and time.monotonic() >= self.until:
             raise TimeUp
 
-    def silence(self) -> float:
+    def bound_silence(self) -> float:
         """Return how long the host may be silent in a session that begins now."""
         left = max(_SHORTEST_SILENCE, self.bears_until - time.monotonic())
         return min(self.settings.command_timeout, left)
 
-    def room(self) -> int:
+    def measure_room(self) -> int:
         """Return how many bytes of logs this machine's disk may still take."""
         return self.store.room(self.settings.min_free_bytes)
 
-    def no_room(self, job_id: str, home: int, size: int) -> errors.StoreError:
+    def make_no_room_error(
+        self, job_id: str, home: int, size: int
+    ) -> errors.StoreError:
         """Return what it means for a job that its log cannot come home."""
         known = f"{home} of {size}" if size > home else f"the first {home}"
         return errors.StoreError(

@@ -120,7 +120,7 @@ class Watch:
             return
         self._tried_at = time.monotonic()
         self._stop.clear()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._hold_watch, daemon=True)
         self._thread.start()
 
     def stop(self, store: Store) -> None:
@@ -134,22 +134,22 @@ class Watch:
             store.set_host(self._site_id, watched_at=0.0)
             Bell(self._rundir, self._site_id).ring_others()
 
-    def _run(self) -> None:
+    def _hold_watch(self) -> None:
         path = os.path.join(self._home, "locks", f"watch.{self._site_id}")
         # A watch is a hint: refused, cut, or not wanted any more, polling goes on.
         with FileLock(path) as lock, suppress(OSError, SshJobsError, _Stop):
             if lock.try_to_hold():
-                self._watch()
+                self._watch_host()
 
-    def _watch(self) -> None:
+    def _watch_host(self) -> None:
         store = Store(self._home)
         try:
             hooks = transports.CallerHooks(
-                self._rundir, self._never, on_wait=self._check
+                self._rundir, self._refuse_handshake, on_wait=self._check_stop
             )
             transport = transports.open_transport(self._identity, self._settings, hooks)
             try:
-                self._listen(store, transport)
+                self._listen_to_host(store, transport)
             except errors.ProtocolError:
                 until = time.time() + _UNWATCHED
                 store.set_host(self._site_id, unwatched_until=until)
@@ -160,15 +160,15 @@ class Watch:
             store.set_host(self._site_id, watched_at=0.0)
             store.close()
 
-    def _never(self) -> None:
+    def _refuse_handshake(self) -> None:
         """Refuse every handshake: the watch only rides along."""
         raise errors.HostUnreachable(self._identity.host, "the connection has ended")
 
-    def _check(self) -> None:
+    def _check_stop(self) -> None:
         if self._stop.is_set():
             raise _Stop
 
-    def _listen(self, store: Store, transport: transports.Transport) -> None:
+    def _listen_to_host(self, store: Store, transport: transports.Transport) -> None:
         nonce = os.urandom(8).hex()
         reply = WatchReply(nonce)
         bell = Bell(self._rundir, self._site_id)
@@ -177,7 +177,7 @@ class Watch:
         limits = _Limits(self._identity.host)
 
         def sink(data: bytes) -> None:
-            self._check()
+            self._check_stop()
             limits.take(len(data), reply.beats)
             if data and not heard[2]:  # counted now: this thread may not see the end
                 heard[2] = 1
@@ -188,7 +188,7 @@ class Watch:
                 store.set_host(self._site_id, watched_at=time.time())
             if reply.stirs > heard[1] and limits.may_stir():
                 heard[1] = reply.stirs
-                self._stir(store, bell)
+                self._wake_waiters(store, bell)
 
         row = store.know_host(self._site_id, self._identity.host)
         journal = (row.journal_gen or "-", row.journal_at)
@@ -198,7 +198,7 @@ class Watch:
             "exec sh", stdin=program, timeout=20.0, sink=sink, keep_stdin_open=True
         )
 
-    def _stir(self, store: Store, bell: Bell) -> None:
+    def _wake_waiters(self, store: Store, bell: Bell) -> None:
         """Write down that something has ended, and wake whom it makes hurry.
 
         While many jobs run, only the first end after a round does: who waits plans

@@ -31,7 +31,7 @@ def yield_ends(
     active = list(dict.fromkeys(ids))
     ended: list[str] = []
 
-    def look() -> bool:
+    def has_none_ended() -> bool:
         """Tell whether none of them has ended yet."""
         nonlocal ended
         ended = [] if is_stopped() else _find_ended(store, active)
@@ -39,7 +39,7 @@ def yield_ends(
 
     with ctx.coordinator_at(site_id) as coordinator:
         store = coordinator.store
-        need = require_paced_rounds(coordinator.site, look)
+        need = require_paced_rounds(coordinator.site, has_none_ended)
         wish = RoundWish(waits_for_end=True)
         while active and not is_stopped():
             if not coordinator.wait_for(need, until=until, wish=wish).is_met:
@@ -56,8 +56,8 @@ def _find_ended(store: Store, ids: list[str]) -> list[str]:
         return ended
     known = store.jobs(ended)
 
-    def when(job_id: str) -> float:
+    def find_end(job_id: str) -> float:
         job: Job | None = known.get(job_id)
         return (job.finished_at or 0.0) if job is not None else 0.0
 
-    return sorted(ended, key=when)
+    return sorted(ended, key=find_end)

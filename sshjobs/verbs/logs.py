@@ -223,8 +223,10 @@ class MissingBytes:
         coordinator = self._coordinator
         if job.id in coordinator.site.unwritten:
             raise coordinator.site.unwritten[job.id]
-        if not coordinator.site.room():
-            raise coordinator.site.no_room(job.id, job.log_local_bytes, job.log_bytes)
+        if not coordinator.site.measure_room():
+            raise coordinator.site.make_no_room_error(
+                job.id, job.log_local_bytes, job.log_bytes
+            )
         for intent in coordinator.store.outcomes(self._numbers).values():
             if intent.note:
                 raise errors.load(intent.note)
@@ -281,7 +283,7 @@ def require_log_of_now(
         if is_log_full(job):
             return None
         if job.log_local_bytes >= job.log_bytes and (
-            is_end_known(job) or coordinator.site.room()
+            is_end_known(job) or coordinator.site.measure_room()
         ):
             return None
         return missing.due(job)
@@ -306,9 +308,11 @@ def _make_delivery(
         if job is None:
             return
         copier.copy(job.log_local_bytes)
-        if said or not is_log_wanted(job) or coordinator.site.room():
+        if said or not is_log_wanted(job) or coordinator.site.measure_room():
             return
-        error = coordinator.site.no_room(job_id, job.log_local_bytes, job.log_bytes)
+        error = coordinator.site.make_no_room_error(
+            job_id, job.log_local_bytes, job.log_bytes
+        )
         said.append(str(error))
         say(said[0])
 
@@ -377,7 +381,7 @@ def require_whole_log(
             return None
         if states.is_final(job.state) and not is_log_wanted(job):
             return None
-        full = not coordinator.site.room() or is_log_full(job)
+        full = not coordinator.site.measure_room() or is_log_full(job)
         if job.log_bytes > job.log_local_bytes and (
             states.is_final(job.state) or not full
         ):

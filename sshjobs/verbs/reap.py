@@ -297,7 +297,7 @@ def _yield_refusals(
 def _describe_rest(coordinator: Coordinator, job_id: str) -> str:
     """Return why a log is not home, and the way out."""
     job = coordinator.store.job(job_id)
-    if not coordinator.site.room():
+    if not coordinator.site.measure_room():
         return ": no room on this machine's disk, see the setting min_free_bytes"
     if job is None or job.log_local_bytes >= job.log_bytes:
         return ""
