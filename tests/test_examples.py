@@ -155,6 +155,23 @@ def test_the_tour_of_the_readme(reader: Reader) -> None:
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
 
 
+def test_readme_takes_a_file_there_and_its_result_back(reader: Reader) -> None:
+    """End line 5: README alone, as it is printed."""
+    (reader.home / "train.sh").write_text("#!/bin/sh\necho trained in ${PWD##*/}\n")
+    (reader.home / "train.sh").chmod(0o755)
+    program = blocks("README.md", "python")[0]
+    (reader.home / "program.py").write_text(program)
+    assert reader.types("python program.py") == "COMPLETED\n"
+    result = reader.home / "results/result.txt"
+    assert result.read_text() == "trained in run8\n"
+    result.unlink()
+    said = reader.types(blocks("README.md")[-1])
+    assert result.read_text() == "trained in run8\n"
+    assert said == "sshjobs: report.html: 1 job, 0 ended badly\n"
+    assert "eight" in (reader.home / "report.html").read_text("utf-8")
+    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
 def test_how_to_configure(reader: Reader, place: Path) -> None:
     [lines] = blocks("docs/how-to/configure.md")
     [config] = blocks("docs/how-to/configure.md", "toml")

@@ -10,7 +10,7 @@ SUMMARY = "Run long jobs on hosts that you reach with ssh, over one connection."
 #: The exit statuses of a command; keep in sync with ``exit_status`` in errors.py.
 EXIT_STATUSES = (
     (0, "good"),
-    (1, "a job ended badly: FAILED, CANCELLED, TIMEOUT or LOST"),
+    (1, "a job ended badly (FAILED, CANCELLED, TIMEOUT, LOST); a copy is not whole"),
     (64, "wrong usage; nothing was done"),
     (69, "the host is unreachable, or refuses, after the whole budget; nothing ran"),
     (70, "a bug of sshjobs, or a record on this machine that cannot be read"),
