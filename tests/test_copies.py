@@ -207,6 +207,38 @@ def test_an_answer_of_a_lying_host_is_refused(answer: str) -> None:
         files.read_files_answer("gpu1", answer.encode(), "N", [b"*.csv"])
 
 
+#: An rsync of a hostile host: it takes another name for the one that was asked for.
+LIAR = """#!/usr/bin/python3
+import subprocess, sys, threading, os
+real = subprocess.Popen(["/usr/bin/rsync", *sys.argv[1:]], stdin=subprocess.PIPE)
+def pass_on():
+    while data := os.read(0, 65536):
+        real.stdin.write(data.replace(b"asked.csv", b".evil_one"))
+        real.stdin.flush()
+    real.stdin.close()
+threading.Thread(target=pass_on, daemon=True).start()
+sys.exit(real.wait())
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/bin/rsync"), reason="no rsync here")
+def test_a_host_cannot_send_a_file_that_was_not_asked_for(
+    new_box: Callable[..., Cli], place: Path
+) -> None:
+    """rsync itself looks at that (CVE-2022-29154); this is the test that it does."""
+    cli = new_box(SetEnv=f"PATH={place}/host0/bin:/usr/bin:/bin")
+    there = place / "host0/there"
+    cli.ok("ssh", cli.host, f"mkdir {there} {place}/host0/bin")
+    for name in ("asked.csv", ".evil_one"):
+        (there / name).write_text(name)
+    (place / "host0/bin/rsync").write_text(LIAR)
+    (place / "host0/bin/rsync").chmod(0o755)
+    (place / "back").mkdir()
+    done = cli("get", cli.host, f"{there}/*.csv", place / "back")
+    assert done.status in (1, 75) and "rejecting" in done.err, done
+    assert not list((place / "back").iterdir())
+
+
 def test_a_copy_that_was_interrupted_goes_on(
     cli: Cli, there: Path, place: Path
 ) -> None:

@@ -24,15 +24,15 @@ pytestmark = pytest.mark.skipif(
 class Crowd:
     """Programs that ride to one host, and the directory there that they write to."""
 
-    def __init__(self, cli: Cli, place: Path, tools: Path) -> None:
+    def __init__(self, cli: Cli, place: Path, programs: Path) -> None:
         self.cli = cli
         self.place = place
         self.there = place / "host0/files"
         self.env = cli.env | {
-            "PATH": f"{tools}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(TOP),
         }
-        self.ssh = tools / "sshjobs-ssh"
+        self.ssh = programs / "sshjobs-ssh"
         cli.ok("ssh", cli.host, f"mkdir {self.there}")
         lines = [
             "git init -q repo",

@@ -23,6 +23,9 @@ from .copy_question import ask_about_files
 from .copy_ride import RideWish
 from .copy_tools import CopyTool, find_rsync, quote_for_sftp
 
+#: From here on sftp's progress was seen to escape names for a terminal.
+_CLEANS_NAMES = (9, 2)
+
 
 class Copied(Record):
     """One file or directory that is there now; a directory with all in it."""
@@ -58,8 +61,7 @@ def put_files(
     place, is_new, has_rsync = _find_place(ctx, host, target, len(named))
     rsync = find_rsync(receives=False) if has_rsync else ""
     there = place if is_new else place + b"/"
-    wish = RideWish(host, ctx.flags, "rsync" if rsync else "sftp", os.fsdecode(there))
-    copy = CopyTool(wish, shows)
+    copy = _prepare_copy(ctx, host, bool(rsync), shows, os.fsdecode(there))
     if rsync:
         # The contents of a directory go into one of another name.
         slash = b"/" * (is_new and os.path.isdir(named[0][0]))
@@ -134,7 +136,7 @@ def _bring_files(
         folder = os.path.join(parent, f".{name}.part")
         os.makedirs(folder, exist_ok=True)
     rsync = find_rsync(receives=True) if answer.has_rsync else ""
-    copy = CopyTool(RideWish(host, ctx.flags, "rsync" if rsync else "sftp"), shows)
+    copy = _prepare_copy(ctx, host, bool(rsync), shows)
     if rsync:
         names = b"".join(file.path[1:] + b"\0" for file in found)
         copy.rsync(
@@ -153,6 +155,16 @@ def _bring_files(
             path = target
         copied.append(Copied(os.fsdecode(file.path), path))
     return copied
+
+
+def _prepare_copy(
+    ctx: Context, host: str, by_rsync: bool, shows: bool, place: str = ""
+) -> CopyTool:
+    """Return the run of a tool; an older sftp would print names as they are."""
+    if shows and not by_rsync:
+        shows = ctx.identity(host, ctx.settings(host)).version >= _CLEANS_NAMES
+    tool = "rsync" if by_rsync else "sftp"
+    return CopyTool(RideWish(host, ctx.flags, tool, place), shows)
 
 
 def _encode_path(path: str) -> bytes:

@@ -123,8 +123,10 @@ class CopyTool:
                 )
         with self._prepare() as ssh:
             batch = f"{self._folder}/batch"
+            # With @ it does not print the line, in which a name may be anything.
+            shown = [b"@progress\n", *(b"@%s\n" % line for line in lines)]
             with open(batch, "wb") as file:
-                file.write(b"progress\n" * self._shows + b"\n".join(lines) + b"\n")
+                file.writelines(shown if self._shows else [b"\n".join(lines), b"\n"])
             self._run([sftp, "-q", "-b", batch, "-S", ssh, "host"])
 
     def _run(self, argv: list[str | bytes]) -> None:
@@ -163,7 +165,10 @@ class CopyTool:
         if tool == "rsync" and status not in (10, 12, 30, 35, 255):
             raise CopyFailed(host, "\n".join([f"{tool} ended with {status}:", *said]))
         text = "the connection ended in the middle of the copy"
-        raise ConnectionLost(host, "\n".join([text, *said]), "run it again to go on")
+        hint = "run it again to go on"
+        if tool == "sftp":
+            hint += "; if it ends at once, the host has neither rsync nor sftp"
+        raise ConnectionLost(host, "\n".join([text, *said]), hint)
 
 
 class _Words:
