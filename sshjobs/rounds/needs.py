@@ -38,18 +38,18 @@ def require_intents_served(site: Site, numbers: Sequence[int]) -> Need:
     It raises once whole rounds have come back for ``start_grace`` and longer
     that said nothing of what was sent (a job that no process on the host takes).
     """
-    sent: list[tuple[int, float]] = []
+    first: tuple[int, float] | None = None  # rounds and time once all was sent
 
     def need() -> float | None:
+        nonlocal first
         still, unsent = site.store.unserved(numbers)
         site.contact.is_sent = not unsent
         if not still:
             return None
         if unsent:  # no request has held it yet: the next round may start at once
             return 0.0
-        sent.append((site.row().rounds, site.clock()))
-        del sent[1:]
-        if is_overdue(site, *sent[0]):
+        first = first or (site.row().rounds, site.clock())
+        if is_overdue(site, *first):
             raise build_untaken_error(site, still)
         return find_next_look(site)
 
