@@ -94,7 +94,7 @@ def apply_log_end(changes: JobChanges, event: protocol.LogEnd) -> None:
         return
     home = max(job.log_local_bytes, event.offset + event.length)
     final = states.is_final(job.state)
-    known = job.log_bytes if final else 0
+    known = job.log_bytes
     if job.state == states.LOST or not final:
         known = max(job.log_bytes, event.size, home)
     changes.change(
