@@ -87,7 +87,7 @@ def test_a_small_set_on_real_airflow(python: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3600)
 def test_on_real_airflow(python: str) -> None:
-    names = "docs triggers janitor wild standalone deferred"
+    names = "docs triggers janitor wild secrets standalone deferred"
     _run(python, *(f"tests/airflow/test_{name}.py" for name in names.split()))

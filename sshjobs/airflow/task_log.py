@@ -10,8 +10,9 @@ file was begun anew (Airflow 3 does so when a triggerer gets a trigger back), or
 of another machine, which nobody shows any more, the log is written whole again.
 
 One thread of the triggerer logs for all of its tasks, so few lines at a time that the
-socket, which the event loop writes to as well, is never full. Lines that a flood leaves
-over are logged by the worker that ends the task, from the offset that the trigger says.
+socket, which the event loop writes to as well, is never full: it goes on once the last
+line stands in its file, and so all before it do. Lines that a flood leaves over are
+logged by the worker that ends the task, from the offset that the trigger says.
 """
 
 from __future__ import annotations
@@ -24,24 +25,29 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
+from functools import lru_cache
 from glob import escape, glob
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import SshJobsError
 from ..owned import open_owned
 from .versions import conf
 
 #: Lines at a time, of all tasks and of one that goes on, and the pause between two
-#: times. A line of a job is some 500 bytes in the socket, which takes 200 KiB.
+#: times. A line of a job is some 500 bytes in the socket, which takes 200 KiB; a longer
+#: one counts for several.
 _BURST = 200
 _SHARE = 50
 _PAUSE = 0.25
+_LINE_BYTES = 500
 
 #: A longer line is logged in pieces of so many bytes.
 _LONGEST = 1 << 15
 
-#: How long a task that ends waits until its lines stand in its log file.
-_CONFIRM = 5.0
+#: How long a task that ends waits until its lines stand in its log file, and how long
+#: where no log file was ever found: it may be that there is none on this machine.
+_CONFIRM = 30.0
+_CONFIRM_UNSEEN = 5.0
 
 _PIECE = 1 << 17  # bytes of a job's log that are read at a time
 
@@ -57,14 +63,19 @@ _TEXT_RECORD = re.compile(rb"\[[^]]*\] \{task_log\.py:\d+\} INFO - ")
 def list_log_files(ti: Any) -> list[str]:
     """Return the log files that triggerers have written for this try of a task."""
     try:
-        from jinja2 import Template
-
-        template = Template(conf.get("logging", "log_filename_template"))
+        template = _compile_template(conf.get("logging", "log_filename_template"))
         name = template.render(ti=ti, try_number=ti.try_number)
         base = conf.get("logging", "base_log_folder")
     except Exception:  # a template of somebody's own may say, and want, anything
         return []
     return glob(escape(os.path.join(base, name)) + ".trigger.*")
+
+
+@lru_cache(maxsize=1)
+def _compile_template(text: str) -> Any:
+    from jinja2 import Template
+
+    return Template(text)
 
 
 class LogCopy:
@@ -80,13 +91,14 @@ class LogCopy:
     def __init__(self, files: Callable[[], Iterable[str]]) -> None:
         self.offset = 0
         self._context = copy_context()  # it tells Airflow whose log is meant
-        self._files = files
+        self._records = Records(files)
         self._path = ""
         self._home_bytes = 0
         self._logged = -1  # lines in the files by now, -1 before the first look
         self._to_pass_over = 0
         self._left = _BURST  # lines that may be logged yet once the job has ended
-        self._confirm_until = 0.0
+        self._confirm_from = 0.0
+        self._is_closed = False
         self._then: Callable[[int], object] | None = None
 
     def grow(self, path: str, home_bytes: int) -> None:
@@ -98,29 +110,35 @@ class LogCopy:
         self._then = then
 
     def log_next_lines(self, most: int) -> int:
-        """Log up to so many lines; return how many, -1 if this copy is done."""
+        """Log lines of so much cost; return their cost, -1 if this copy is done."""
+        if self._is_closed:
+            return -1
         if self._logged < 0:
-            self._logged = self._to_pass_over = self._count_records()
+            self._logged = self._to_pass_over = self._records.count()
         ending = self._then is not None
         most = min(most, self._left if ending else _SHARE)
-        count = 0
+        cost = 0
         for line, end in self._read_new_lines(ending) if most else ():
             if self._to_pass_over:
                 self._to_pass_over -= 1
             else:
                 text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
                 self._context.run(_log.info, "%s", text)
-                count += 1
+                self._logged += 1
+                cost += 1 + len(line) // _LINE_BYTES
             self.offset = end
-            if count == most:
+            if cost >= most:
                 break
-        self._logged += count
         if ending:
-            self._left -= count
-            if (count < most or not self._left) and self._is_confirmed():
+            self._left = max(0, self._left - cost)
+            if (cost < most or not self._left) and self._is_confirmed():
                 self.give_up()
                 return -1
-        return count
+        return cost
+
+    def close(self) -> None:
+        """Log no more: Airflow writes no line of a trigger that was cancelled."""
+        self._is_closed, self._then = True, None
 
     def give_up(self) -> None:
         """Tell the waiter how far it went."""
@@ -133,18 +151,34 @@ class LogCopy:
         """Tell whether somebody waits for the end of this copy."""
         return self._then is not None
 
-    def _count_records(self) -> int:
-        count = 0
-        for path in self._files():
-            with suppress(OSError), open(path, "rb") as file:
-                count += sum(map(_is_record, file))
-        return count
+    def is_written(self) -> bool:
+        """Tell whether all that was logged stands in the files, as far as is known."""
+        unknown = self._is_closed or not Records.were_seen
+        return unknown or self._records.count() >= self._logged
 
     def _is_confirmed(self) -> bool:
-        """Tell whether all lines are in the files, or were waited for long enough."""
-        now = time.monotonic()
-        self._confirm_until = self._confirm_until or now + _CONFIRM
-        return now > self._confirm_until or self._count_records() >= self._logged
+        """Tell whether all lines are in the files, or were waited for long enough.
+
+        Airflow writes no line any more once the trigger has ended: what is not in the
+        files then is left to the worker.
+        """
+        count, now = self._records.count(), time.monotonic()
+        bound = _CONFIRM if Records.were_seen else _CONFIRM_UNSEEN
+        self._confirm_from = self._confirm_from or now
+        if count < self._logged and now < self._confirm_from + bound:
+            return False
+        if count < self._logged and Records.were_seen:
+            self.offset = self._find_offset(count)
+        return True
+
+    def _find_offset(self, count: int) -> int:
+        """Return the byte after so many lines."""
+        self.offset = end = 0
+        for number, (_, after) in enumerate(self._read_new_lines(ending=True)):
+            if number == count:
+                break
+            end = after
+        return end
 
     def _read_new_lines(self, ending: bool) -> Iterator[tuple[bytes, int]]:
         """Yield each line that is here and not logged, and the offset after it.
@@ -166,6 +200,36 @@ class LogCopy:
                     yield line, at
         if rest and ending:
             yield rest, at + len(rest)
+
+
+class Records:
+    """Counts the records of a task's lines in its log files, each byte read once."""
+
+    #: Whether any log file of any task was ever found by this process.
+    were_seen = False
+
+    def __init__(self, files: Callable[[], Iterable[str]]) -> None:
+        self._files = files
+        self._read: dict[str, tuple[int, int]] = {}  # path -> bytes, records
+
+    def count(self) -> int:
+        """Return how many whole records stand in the files now."""
+        for path in self._files():
+            with suppress(OSError), open(path, "rb") as file:
+                self._read_on(path, file)
+                Records.were_seen = True
+        return sum(records for _, records in self._read.values())
+
+    def _read_on(self, path: str, file: BinaryIO) -> None:
+        at, records = self._read.get(path, (0, 0))
+        if os.fstat(file.fileno()).st_size < at:  # it was begun anew
+            at = records = 0
+        file.seek(at)
+        for line in file:
+            if line.endswith(b"\n"):
+                at += len(line)
+                records += _is_record(line)
+        self._read[path] = at, records
 
 
 def _is_record(line: bytes) -> bool:
@@ -218,15 +282,22 @@ class LogPump:
                 if not copies:
                     self._thread = None
                     return
-            self._log_burst(copies)
+            last = self._log_burst(copies)
+            until = time.monotonic() + _CONFIRM
             time.sleep(_PAUSE)
+            while last and not last.is_written() and time.monotonic() < until:
+                time.sleep(_PAUSE)
 
-    def _log_burst(self, copies: list[LogCopy]) -> None:
-        """Log one burst of lines; whoever gets none is the first of the next one."""
-        left = _BURST
+    def _log_burst(self, copies: list[LogCopy]) -> LogCopy | None:
+        """Log one burst of lines; whoever gets none is the first of the next one.
+
+        Returns:
+            The copy that the last line is of.
+        """
+        left, last = _BURST, None
         later: list[LogCopy] = []
         for place, copy in enumerate(copies):
-            if not left:
+            if left <= 0:
                 later[:0] = copies[place:]
                 break
             allowed = min(left, _SHARE)
@@ -236,10 +307,12 @@ class LogPump:
                 copy.give_up()
                 continue
             left -= max(0, count)
+            last = copy if count > 0 else last
             if count >= 0 and (copy.is_ending or count >= allowed):
                 later.append(copy)
         with self._lock:
             self._stirred = dict.fromkeys([*later, *self._stirred])
+        return last
 
 
 #: That thread.

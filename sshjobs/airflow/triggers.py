@@ -91,6 +91,7 @@ class SSHJobTrigger(BaseTrigger):
         try:
             end = await self._wait_for_end(copy=copy, silence=self.cmd_timeout)
         except asyncio.CancelledError:
+            copy.close()
             if not _HAS_ON_KILL:
                 await self._kill_if_task_was_ended()
             raise

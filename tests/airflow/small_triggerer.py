@@ -5,7 +5,8 @@ input, ``{"trigger": CLASS, "kwargs": [...]}``, runs a trigger for each of ``kwa
 one event loop, and writes a line of JSON for each event. Further lines of its input are
 ``N STATE``: trigger N is cancelled as one of a task that a person ended, and the task's
 state is that. SIGTERM ends all as a triggerer that is restarted. Logs lie where Airflow
-3 would write them.
+3 would write them; with the variable ``SMALL_TRIGGERER_LATE`` each line so many seconds
+late, and none any more once its trigger has ended.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,6 +40,9 @@ OUT = os.dup(1)
 #: What the scheduler would say of a task, by its map index.
 STATES: dict[int, str] = {}
 
+#: The triggers that have ended, by their numbers.
+ENDED: set[int] = set()
+
 _TI: ContextVar[Any] = ContextVar("ti", default=None)
 
 
@@ -47,10 +52,28 @@ class TaskLogHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._files: dict[int, Any] = {}
+        self._late = float(os.environ.get("SMALL_TRIGGERER_LATE", "0"))
+        self._queue: SimpleQueue[tuple[float, Any, logging.LogRecord]] = SimpleQueue()
+        if self._late:
+            threading.Thread(target=self._write_late, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         ti = _TI.get()
         if ti is None:
+            return
+        if self._late:
+            self._queue.put((time.monotonic() + self._late, ti, record))
+        else:
+            self._write(ti, record)
+
+    def _write_late(self) -> None:
+        while True:
+            due, ti, record = self._queue.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._write(ti, record)
+
+    def _write(self, ti: Any, record: logging.LogRecord) -> None:
+        if ti.map_index in ENDED:
             return
         if ti.map_index not in self._files:
             path = locate_log(ti.map_index) + f".trigger.{os.getpid()}.log"
@@ -76,6 +99,7 @@ async def run_trigger(number: int, trigger: Any) -> None:
     _TI.set(trigger.task_instance)
     try:
         async for event in trigger.run():
+            ENDED.add(number)
             say(number=number, event=event.payload)
     except asyncio.CancelledError as error:
         if error.args == ("user",):

@@ -61,6 +61,7 @@ def airflow(
     tmp_path_factory: pytest.TempPathFactory, sshd: Sshd, mark: Path
 ) -> Iterator[Airflow]:
     made = Airflow(tmp_path_factory.mktemp("home"), sshd)
+    made.env["SSHJOBS_REMOTE_BASE_DIR"] = f"{mark}/base"
     made.dag("waits", DAG.format(mark=mark))
     made.migrate()
     made.start()

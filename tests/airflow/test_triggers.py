@@ -18,7 +18,7 @@ from tests.sshd import Sshd, sshd_path
 
 pytest.importorskip("airflow")
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(150),
     pytest.mark.skipif(not sshd_path(), reason="no sshd"),
 ]
 
@@ -29,7 +29,9 @@ OURS = "sshjobs.airflow.triggers.SSHJobTrigger"
 class Triggerer:
     """A process that runs triggers; see :mod:`tests.airflow.small_triggerer`."""
 
-    def __init__(self, env: dict[str, str], kwargs: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, env: dict[str, str], kwargs: list[dict[str, Any]], kind: str = OURS
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.airflow.small_triggerer"],
             cwd=TOP,
@@ -38,7 +40,7 @@ class Triggerer:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._send({"trigger": OURS, "kwargs": kwargs})
+        self._send({"trigger": kind, "kwargs": kwargs})
 
     def _send(self, what: Any) -> None:
         assert self.process.stdin
@@ -189,6 +191,22 @@ def test_lines_that_a_killed_triggerer_took_with_it_are_logged_again(rig: Rig) -
     files = sorted(said, key=lambda path: path.stat().st_mtime)
     whole = [json.loads(line) for line in files[1].read_text().splitlines()]
     assert [one["event"] for one in whole] == [*map(str, range(6, 10)), "end"]
+
+
+def test_a_triggerer_that_writes_late_loses_no_line(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy one took 15 s; what is not written with the end, nobody writes."""
+    monkeypatch.setitem(rig.env, "SMALL_TRIGGERER_LATE", "8")
+    wait = f"while test ! -e {rig.go}; do sleep 0.1; done"
+    job = rig.submit(f"echo first; {wait}; seq 20")[0]
+    triggerer = rig.wait_for(job)
+    eventually(lambda: rig.read_events(0))
+    rig.go.touch()
+    event = triggerer.read_until("event")["event"]
+    lines = rig.read_events(0)
+    assert event["log_offset"] == sum(len(line) + 1 for line in lines)
+    assert lines == ["first", *map(str, range(1, 21))]
 
 
 def test_another_machine_takes_the_job_up_from_the_host(rig: Rig) -> None:
