@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _SHELL = _LETTERS + "_./+-= "
-_PLAIN = _LETTERS + "_@%+=:,./-"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -89,7 +88,9 @@ class Spec(CheckedRecord):
         """Return the command as a person would type it, for display only."""
         if isinstance(self.command, bytes):
             return self.command.decode(*_FS)
-        return " ".join(_quote(word.decode(*_FS)) for word in self.command)
+        from .quoting import join_words  # a list of jobs needs none of it
+
+        return join_words(word.decode(*_FS) for word in self.command)
 
     def size(self) -> int:
         """Return how many bytes of the user's own the spec carries."""
@@ -168,12 +169,6 @@ def unpack(data: bytes) -> Any:
         return marshal.loads(data)
     except (EOFError, TypeError, MemoryError) as error:
         raise ValueError("not a packed value") from error
-
-
-def _quote(word: str) -> str:
-    if word and not word.strip(_PLAIN):
-        return word
-    return "'" + word.replace("'", "'\"'\"'") + "'"
 
 
 class Job(Record):

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sshjobs import protocol
+from sshjobs import protocol, quoting
 from sshjobs.errors import ProtocolError
 from sshjobs.model import Spec
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
 from sshjobs.protocol import program as programs
-from sshjobs.protocol import quoting
 
 NONCE = "00112233445566aa"
 FENCE = f"\nsshjobs-reply 1 {NONCE}\n".encode()
@@ -291,7 +290,7 @@ WORD = st.binary(max_size=200).map(lambda data: data.replace(b"\0", b""))
 @settings(max_examples=60, deadline=None)
 @given(WORD)
 def test_a_quoted_word_is_the_word(word: bytes) -> None:
-    text = b"printf %s " + protocol.quote(word) + b"\n"
+    text = b"printf %s " + quoting.quote(word) + b"\n"
     ran = subprocess.run(["sh"], input=text, capture_output=True, check=True)
     assert ran.stdout == word
 
@@ -299,7 +298,7 @@ def test_a_quoted_word_is_the_word(word: bytes) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_a_printf_format_prints_the_bytes(data: bytes) -> None:
-    text = b"printf " + protocol.quote(quoting.build_printf_format(data)) + b"\n"
+    text = b"printf " + quoting.quote(quoting.build_printf_format(data)) + b"\n"
     ran = subprocess.run(["sh"], input=text, capture_output=True, check=True)
     assert ran.stdout == data
 

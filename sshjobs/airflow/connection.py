@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -17,12 +16,12 @@ from typing import Any, NamedTuple
 
 from ..errors import SpecError
 from ..host_names import check_host
+from ..quoting import escape_percent, quote_for_config, quote_if_needed
 from .folder import make_folder, publish_file
 from .secret_file import build_secret_command
 from .versions import AirflowFailException, BaseHook
 
 #: An option that needs no quotes as a word of ``SSHJOBS_SSH_OPTIONS``.
-_PLAIN = re.compile(r"[^\s\"'\\]*")
 
 
 class Target(NamedTuple):
@@ -41,10 +40,7 @@ class Target(NamedTuple):
     def list_environment(self) -> dict[str, str]:
         """Return the variables that tell ``sshjobs`` all this."""
         given = {f"SSHJOBS_{name.upper()}": value for name, value in self.settings}
-        words = [
-            option if _PLAIN.fullmatch(option) else shlex.quote(option)
-            for option in self.options
-        ]
+        words = [quote_if_needed(option) for option in self.options]
         # ssh takes the first value of an option, so the connection's own come first.
         words.append(os.environ.get("SSHJOBS_SSH_OPTIONS", ""))
         return given | {"SSHJOBS_SSH_OPTIONS": " ".join(words).strip()}
@@ -113,7 +109,7 @@ def _list_key_options(extras: Mapping[str, Any]) -> list[str]:
         lines = str(extras["private_key"]).strip().splitlines()
         path = _keep_file("".join(f"{line.rstrip()}\n" for line in lines), "key")
     if path:
-        return [f"IdentityFile={_quote_path(_expand_path(path))}", "IdentitiesOnly=yes"]
+        return [_name_file("IdentityFile", _expand_path(path)), "IdentitiesOnly=yes"]
     # Keys of an agent are used all the same, by ssh as by paramiko.
     return ["IdentityFile=none"] if _has_value(extras, "look_for_keys", "false") else []
 
@@ -132,7 +128,7 @@ def _list_host_key_options(extras: Mapping[str, Any]) -> list[str]:
         # A key without its type is RSA there (host_key extra, ssh provider).
         words = key[:2] if len(key) > 1 else ["ssh-rsa", *key]
         known = _keep_file(f"* {' '.join(words)}\n", "host")
-        return [f"UserKnownHostsFile={_quote_path(known)}", "StrictHostKeyChecking=yes"]
+        return [_name_file("UserKnownHostsFile", known), "StrictHostKeyChecking=yes"]
     if _has_value(extras, "allow_host_key_change", "true"):
         return ["UserKnownHostsFile=/dev/null", "StrictHostKeyChecking=no"]
     return (
@@ -190,10 +186,8 @@ def _expand_path(path: Any) -> str:
     return os.path.abspath(os.path.expanduser(str(path)))
 
 
-def _quote_path(path: str) -> str:
-    """Return a path as a word of ssh_config(5), where ``%`` begins a token."""
-    path = path.replace("%", "%%")
-    return f'"{path}"' if " " in path else path
+def _name_file(option: str, path: str) -> str:
+    return f"{option}={quote_for_config(escape_percent(path))}"
 
 
 def _keep_file(text: str, kind: str) -> str:

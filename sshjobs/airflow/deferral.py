@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Container, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ..quoting import join_words
 from .connection import Target, find_target, read_hook
 from .outcome import (
     describe_end,
@@ -146,6 +146,6 @@ class DeferredJob:
         if ended.status:
             self.log.warning(
                 "The rest of the log is missing. To see it:\n%s",
-                shlex.join(["sshjobs", "logs", job]),
+                join_words(["sshjobs", "logs", job]),
             )
         return ended

@@ -18,11 +18,11 @@ Wants Airflow 2.9 or newer; no other module of sshjobs imports this one.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from ..quoting import join_words
 from ..settings import BY_NAME
 from .bash_versions import BashOperator
 from .connection import Target
@@ -217,9 +217,9 @@ class SSHJobOperator(DeferredJob, BashOperator):
         defers = self.deferrable and self.verb == "run"
         words = self._list_words(where, context, "submit" if defers else self.verb)
         left = list_left_over_jobs(context["ti"], self.key, env)
-        self.bash_command = f"exec {shlex.join(words)}"
+        self.bash_command = f"exec {join_words(words)}"
         if left:
-            kill = shlex.join([*find_program(), "kill", *left])
+            kill = join_words([*find_program(), "kill", *left])
             self.bash_command = f"{kill} >&2 && {self.bash_command}"
         env |= {_CARRIER + name: text for name, text in self._list_variables().items()}
         if defers:
@@ -325,7 +325,7 @@ class SSHJobOperator(DeferredJob, BashOperator):
         for note in where.notes:
             self.log.warning("%s", note)
         if where.options:
-            self.log.info("ssh options: %s", shlex.join(where.options))
+            self.log.info("ssh options: %s", join_words(where.options))
         return where
 
     def _list_variables(self) -> dict[str, str]:

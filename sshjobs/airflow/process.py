@@ -14,7 +14,6 @@ import json
 import os
 import re
 import selectors
-import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..quoting import join_words
 from .bash_versions import SubprocessHook
 
 #: Seconds that a task which is being ended waits for ``sshjobs run`` to say how the
@@ -251,8 +251,8 @@ def build_adopting_line(host: str, *words: str) -> str:
     the host (64: no such job here), along with all that this machine does not know
     there (1: some of them ended badly).
     """
-    line = shlex.join([*find_program(), *words])
-    adopt = shlex.join([*find_program(), "poll", "--host", host, "--adopt"])
+    line = join_words([*find_program(), *words])
+    adopt = join_words([*find_program(), "poll", "--host", host, "--adopt"])
     return (
         f"{line}; s=$?; if [ $s = 64 ]; then {adopt} >/dev/null; s=$?; "
         f"case $s in 0|1) {line}; s=$?;; esac; fi; exit $s"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ..quoting import join_words, quote_if_needed
 from .bash_versions import BashSensor
 from .connection import Target
 from .deferral import DeferredJob
@@ -158,9 +158,9 @@ class SSHJobSensor(DeferredJob, BashSensor):
         that this one does not know there (1: some of them ended badly). A log that is
         not to be had any more (1) is no reason to ask again.
         """
-        sshjobs, job = shlex.join(find_program()), shlex.quote(str(self.job))
+        sshjobs, job = join_words(find_program()), quote_if_needed(str(self.job))
         poll = f"{sshjobs} poll --sensor -- {job} >&2"
-        adopt = f"{sshjobs} poll --host {shlex.quote(host)} --adopt >/dev/null"
+        adopt = f"{sshjobs} poll --host {quote_if_needed(host)} --adopt >/dev/null"
         logs = f"{sshjobs} logs -- {job} || [ $? = 1 ] || s=75"
         return (
             f"{poll}; s=$?; "

@@ -6,13 +6,13 @@ Each wrong type is a :class:`~sshjobs.errors.SpecError` that names the right one
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict, Union
 
 from ..errors import SpecError
 from ..model import Spec, seconds
+from ..quoting import join_words
 from ..settings import Settings
 from ..verbs.submit import (
     JobRequest,
@@ -193,7 +193,7 @@ def _join_launcher_args(given: object) -> str | None:
     """Return options as one text, of a text or a list of words."""
     if isinstance(given, (list, tuple)):
         words = [_encode_word(word, "a word of launcher_args") for word in given]
-        return shlex.join(word.decode(*_STRAY) for word in words)
+        return join_words(word.decode(*_STRAY) for word in words)
     if not isinstance(given, (str, type(None))):
         raise SpecError(f"launcher_args is a str or a list, {_but(given)}")
     return given

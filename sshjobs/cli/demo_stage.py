@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from ..quoting import join_words
 
 #: A command of ours that takes longer than this has failed, whatever it waits for.
 COMMAND_BOUND = 90.0
@@ -72,7 +73,7 @@ class Stage:
         """
         show = 0 if self.quiet else show
         if show:
-            print(f"$ sshjobs {shlex.join(words)}", flush=True)
+            print(f"$ sshjobs {join_words(words)}", flush=True)
         process = self.start(*words)
         with _end_if_too_long(process):
             text = _read_output(process, show)

@@ -58,9 +58,9 @@ def explain_interrupt(ctx: Context, verb: str, values: Mapping[str, Any]) -> str
 
 def rebuild_command(verb: str, values: Mapping[str, Any]) -> str:
     """Return the command line of a call, for a person to copy."""
-    import shlex
+    from ..quoting import join_words
 
-    return " ".join(["sshjobs", verb, *map(shlex.quote, _yield_words(verb, values))])
+    return join_words(["sshjobs", verb, *_yield_words(verb, values)])
 
 
 def _yield_words(verb: str, values: Mapping[str, Any]) -> Iterator[str]:

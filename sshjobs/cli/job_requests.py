@@ -278,10 +278,10 @@ def _read_launcher_args(plain: Mapping[str, Any], values: Values) -> dict[str, s
     """Return the options of a line: a text, or a list of words."""
     given = plain.get("launcher_args", values.get("launcher_args"))
     if isinstance(given, list):
-        import shlex
+        from ..quoting import join_words
 
         words = [_encode_text(word, "a word of launcher_args") for word in given]
-        given = shlex.join(os.fsdecode(word) for word in words)
+        given = join_words(os.fsdecode(word) for word in words)
     if given is not None:
         _encode_text(given, "launcher_args")
     return {"launcher_args": given or ""}

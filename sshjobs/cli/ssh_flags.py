@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import SpecError
+from ..quoting import join_words, quote_for_config
 from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,12 +29,10 @@ def build_ssh_settings(values: Values) -> dict[str, Any]:
     named = (("p", "Port"), ("l", "User"), ("J", "ProxyJump"))
     words = [f"{name}={values[f]}" for f, name in named if values.get(f) is not None]
     keys = [_make_path_absolute(path) for path in values.get("i") or ()]
-    words += [f"IdentityFile={_quote_for_ssh_config(path)}" for path in keys]
+    words += [f"IdentityFile={quote_for_config(path)}" for path in keys]
     words += values.get("o") or ()
     if words:
-        import shlex
-
-        flags["ssh_options"] = shlex.join(words)
+        flags["ssh_options"] = join_words(words)
     hosts = values.get("host") or values.get("hosts")
     if not hosts:
         raise SpecError("-p, -l, -i, -J, -F and -o say where a host is: name it")
@@ -52,10 +51,3 @@ def _make_path_absolute(path: str) -> str:
         raise SpecError(
             f"argument -i: {path!r} is relative to this directory, which is gone"
         ) from error
-
-
-def _quote_for_ssh_config(text: str) -> str:
-    """Return a text as one word of ssh_config(5)."""
-    if text and not set(text) & set(" \t\"'\\#"):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -46,7 +46,6 @@ from .events import (
     Unsupervised,
 )
 from .program import GO, GUARD, WATCH_BEATS, build, build_fetch, build_watch, key_hash
-from .quoting import quote
 from .reply import Reply
 from .request import ANY_LOG, PROTOCOL_VERSION, Check, LogWant, Reap, Request, Start
 
@@ -101,5 +100,4 @@ __all__ = [
     "build_fetch",
     "build_watch",
     "key_hash",
-    "quote",
 ]

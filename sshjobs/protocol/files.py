@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 
 from ..errors import ProtocolError
+from ..quoting import FS_CODEC, quote
 from ..startup.records import TYPE_CHECKING, Record
 from .program import read_part
-from .quoting import FS_CODEC, quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,10 +9,10 @@ job only; a frame about the round itself must be right.
 from __future__ import annotations
 
 from ..model import is_job_id, printable
+from ..quoting import FS_CODEC
 from ..startup.records import TYPE_CHECKING
 from ..states import STATES
 from . import events
-from .quoting import FS_CODEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from .quoting import (
+from ..quoting import (
     FS_CODEC,
     TEXT_BYTES,
     WORD_BYTES,

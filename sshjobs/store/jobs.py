@@ -140,20 +140,12 @@ class JobTable(JobFiles):
         sql += " ORDER BY attempt DESC, submitted_at DESC"
         return [self._read_job(row) for row in self._fetch_rows(sql, args)]
 
-    def select(
-        self, site_id: str | None = None, states: Sequence[str] = ()
-    ) -> Iterator[Job]:
-        """Yield jobs, oldest first, without holding them all."""
-        where, args = ["1"], []
-        if site_id is not None:
-            where.append("site_id = ?")
-            args.append(site_id)
-        if states:
-            where.append("state IN (SELECT value FROM json_each(?))")
-            args.append(quote_array(states))
-        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"
+    def select(self) -> Iterator[Job]:
+        """Yield all jobs, oldest first, without holding them all."""
         with Seam(self.path):
-            for row in self._db.execute(f"{sql} ORDER BY {_AGE}", args):
+            for row in self._db.execute(
+                f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY {_AGE}"
+            ):
                 yield self._read_job(row)
 
     def search(self, condition: Condition, order: str = _AGE) -> Iterator[Job]:

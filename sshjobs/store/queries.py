@@ -7,8 +7,8 @@ No text of a caller becomes SQL: it stands in the arguments. A pattern is as of 
 from __future__ import annotations
 
 from ..startup.records import TYPE_CHECKING, Record
+from . import schema
 from .database import quote_array
-from .schema import IS_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,6 +39,8 @@ IS_NEWEST_ATTEMPT = Condition(
     "AND later.site_id = jobs.site_id AND (later.attempt, later.submitted_at) > "
     "(jobs.attempt, jobs.submitted_at))"
 )
+
+IS_ACTIVE = Condition(schema.IS_ACTIVE)
 
 IS_NOT_REAPED = Condition("reaped_at IS NULL")
 
@@ -75,7 +77,7 @@ def was_active_since(instant: float) -> Condition:
     The end of a job that is LOST may be unknown.
     """
     return Condition(
-        f"{IS_ACTIVE} OR coalesce(finished_at, submitted_at) >= ?", (instant,)
+        f"{IS_ACTIVE.sql} OR coalesce(finished_at, submitted_at) >= ?", (instant,)
     )
 
 

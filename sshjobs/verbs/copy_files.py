@@ -16,12 +16,13 @@ from ..errors import CopyFailed, SpecError
 from ..host_names import check_host
 from ..protocol import files
 from ..protocol.files import FilesAnswer, Found
+from ..quoting import quote_for_sftp
 from ..startup.records import Record
 from ..transports.process import find_program
 from .context import Context
 from .copy_question import ask_about_files
 from .copy_ride import RideWish
-from .copy_tools import CopyTool, find_rsync, quote_for_sftp
+from .copy_tools import CopyTool, find_rsync
 
 #: From here on sftp's progress was seen to escape names for a terminal.
 _CLEANS_NAMES = (9, 2)

@@ -14,7 +14,7 @@ from typing import IO
 
 from .. import errors
 from ..errors import ConnectionLost, CopyFailed, Interrupted
-from ..protocol.quoting import quote_text
+from ..quoting import quote_text
 from ..startup.stdlib import signal
 from ..transports.process import find_program
 from .copy_ride import ERROR, WISH, RideWish
@@ -212,11 +212,3 @@ def _raising_on_signals() -> Iterator[None]:
     finally:
         for signum, before in old.items():
             signal.signal(signum, before)
-
-
-def quote_for_sftp(path: bytes) -> bytes:
-    """Return a path as a word of an sftp batch, in which nothing is a pattern.
-
-    Quotes take the meaning from the marks of a pattern (sftp.c makeargv(), 9.2).
-    """
-    return b'"' + path.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -278,8 +278,7 @@ def _select_active_jobs(ctx: Context, criteria: Criteria) -> Selection:
         from ..store import queries
 
         on_hosts = _read_hosts(ctx, criteria.hosts)
-        is_active = queries.is_one_of("state", states.ACTIVE)
-        rows = ctx.store.search_ids(on_hosts & is_active)
+        rows = ctx.store.search_ids(on_hosts & queries.IS_ACTIVE)
         found = ((job_id, site_id) for job_id, site_id, _ in rows)
     else:
         found = ((job_id, site_id) for job_id, site_id in ctx.store.active_ids())

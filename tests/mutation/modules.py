@@ -14,7 +14,7 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "protocol.events": ("test_protocol.py",),
     "protocol.frames": ("test_protocol.py",),
     "protocol.program": ("test_protocol.py",),
-    "protocol.quoting": ("test_protocol.py",),
+    "quoting": ("test_quoting.py",),
     "protocol.reply": ("test_protocol.py",),
     "protocol.request": ("test_protocol.py",),
     "protocol.watch_reply": ("test_protocol.py",),

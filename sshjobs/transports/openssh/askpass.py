@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from ...errors import SpecError
 from ...locks import translate_os_errors
-from ...protocol.quoting import quote_text
+from ...quoting import quote_text
 from ...settings import Settings
 from ..identity.identity import Identity
 from ..login_secrets import LoginSecrets, has_login_secrets, read_login_secrets

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 
+from ...quoting import escape_percent
 from ...startup.records import TYPE_CHECKING
 from .. import process
 from ..identity.identity import Identity
@@ -33,7 +34,7 @@ _UNSURE = re.compile(r"mux_client_request_session: (read from master failed.*)")
 
 def build_client_argv(identity: Identity, socket: str, *words: str) -> list[str]:
     """Return an ssh command that can use the socket and nothing else."""
-    path = socket.replace("%", "%%")  # -S expands tokens as ControlPath does (9.2)
+    path = escape_percent(socket)  # -S expands tokens as ControlPath does (9.2)
     bare = [identity.ssh, *_BARE, *_NEVER_DIAL, "-o", "BatchMode=yes", "-S", path]
     return [*bare, *words]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...host_names import check_hop
-from ...protocol.quoting import quote_text
+from ...quoting import escape_percent, quote_for_config, quote_text
 from ...settings import Settings
 from ..identity.identity import Identity
 
@@ -36,7 +36,7 @@ def build_master_argv(
     ours = _common_options(identity, settings, interactive, identity.times)
     ours |= dict(asking) | {
         "ControlMaster": "yes",
-        "ControlPath": _quote_config_word(_escape_percent(socket)),
+        "ControlPath": quote_for_config(escape_percent(socket)),
         "ControlPersist": str(math.ceil(settings.persist)),
         "ClearAllForwardings": "yes",
         "PermitLocalCommand": "no",
@@ -104,16 +104,6 @@ def _name_config(identity: Identity) -> list[str]:
     return ["-F", identity.config] if identity.config else []
 
 
-def _escape_percent(text: str) -> str:
-    """Return ``text`` so that ssh expands nothing in it."""
-    return text.replace("%", "%%")
-
-
-def _quote_config_word(text: str) -> str:
-    """Return ``text`` as one word of a configuration line (readconf.c, 9.2)."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 def build_jump_command(
     identity: Identity, settings: Settings, log: str, interactive: bool
 ) -> str:
@@ -135,8 +125,8 @@ def build_jump_command(
     argv += ["-J", ",".join(earlier)] if earlier else []
     argv += ["-l", hop.user] if hop.user else []
     argv += ["-p", str(hop.port)] if hop.port else []
-    quoted = " ".join(quote_text(_escape_percent(word)) for word in argv)
-    return f"{quoted} -W '[%h]:%p' -- {quote_text(_escape_percent(hop.name))}"
+    quoted = " ".join(quote_text(escape_percent(word)) for word in argv)
+    return f"{quoted} -W '[%h]:%p' -- {quote_text(escape_percent(hop.name))}"
 
 
 def build_rider_argv(
@@ -148,7 +138,7 @@ def build_rider_argv(
     10.5, ssh.c); a proxy that always fails leaves it only the socket. The first value
     that ssh is told counts, so that no option of the caller's undoes that.
     """
-    path = _quote_config_word(_escape_percent(socket))
+    path = quote_for_config(escape_percent(socket))
     argv = [identity.ssh, *_name_config(identity), "-E", log]
     for option in ("ControlMaster=no", "ProxyCommand=false", f"ControlPath={path}"):
         argv += ["-o", option]
