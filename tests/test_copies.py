@@ -14,6 +14,7 @@ import pytest
 
 from sshjobs import errors
 from sshjobs.protocol import files
+from sshjobs.verbs.copy_ride import escape_for_login_shell
 from tests.cli import Cli, eventually, finish
 
 TOP = Path(__file__).parent.parent
@@ -186,6 +187,22 @@ def test_a_name_that_no_pattern_means_is_refused(
         assert files.is_meant(pattern.encode(), name.encode()), name
     for name in refused:
         assert not files.is_meant(pattern.encode(), name.encode()), name
+
+
+SHELLS = "sh bash dash zsh fish tcsh csh ksh mksh yash busybox".split()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("shell", [name for name in SHELLS if shutil.which(name)])
+def test_a_place_is_one_word_of_any_login_shell(shell: str, tmp_path: Path) -> None:
+    odd = bytes(range(1, 128)).replace(b"\n", b"").replace(b"/", b"")
+    for path in (b"/d/" + odd[:9], b"/d/~ " + odd[9:], "/d/é ü€".encode()):
+        word = b"printf %s " + escape_for_login_shell(path)
+        start = ["busybox", "sh"] if shell == "busybox" else [shell]
+        argv = [*start, "-c", os.fsdecode(word)]
+        env = {"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        done = subprocess.run(argv, env=env, stdout=-1, cwd=tmp_path)
+        assert done.stdout == path, shell
 
 
 @pytest.mark.quick

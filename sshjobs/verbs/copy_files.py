@@ -56,7 +56,7 @@ def put_files(
         HostUnreachable, SessionRefused, ConnectionLost: the host could not be asked,
             or no longer; run again, the copy goes on.
     """
-    check_host(host)
+    _check_host(host, target)
     named = [_name_source(source) for source in sources]
     _refuse_doubles([name for _, name in named])
     place, is_new, has_rsync = _find_place(ctx, host, target, len(named))
@@ -101,7 +101,7 @@ def get_files(
     Raises:
         SpecError, CopyFailed and others: see :func:`put_files`.
     """
-    check_host(host)
+    _check_host(host, base)
     wanted = [_encode_path(pattern.rstrip("/") or "/") for pattern in patterns]
     for pattern in wanted:
         if pattern.rpartition(b"/")[2] in (b"", b".", b"..", b"~"):
@@ -156,6 +156,16 @@ def _bring_files(
             path = target
         copied.append(Copied(os.fsdecode(file.path), path))
     return copied
+
+
+def _check_host(host: str, folder: str) -> None:
+    """Refuse a host to which no connection leads, this machine among them."""
+    if host == "local":
+        place = f"in {folder}" if folder else "below your home directory"
+        raise SpecError(
+            f"local is this machine: its files are here, {place}; cp copies them"
+        )
+    check_host(host)
 
 
 def _prepare_copy(
