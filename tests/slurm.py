@@ -45,9 +45,11 @@ SlurmctldTimeout=10
 MessageTimeout=3
 KillWait=5
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000
+GresTypes=gpu
 {nodes}
 PartitionName=main Nodes=ALL Default=YES
 PartitionName=small Nodes=n1 MaxNodes=1
+PartitionName=gpu Nodes=ALL
 """
 
 
@@ -102,7 +104,7 @@ class Cluster:
         port, *ports = _free_ports(1 + len(NODES))
         nodes = "\n".join(
             f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={at} "
-            "CPUs=64"
+            "CPUs=64 RealMemory=16000 Gres=gpu:1"
             for name, at in zip(NODES, ports)
         )
         for name in ("munge", "state"):
@@ -113,9 +115,10 @@ class Cluster:
             text = text.replace("task/none", "task/cgroup").replace(
                 "CR_CPU", "CR_CPU_Memory\nDefMemPerCPU=50"
             )
-            text = text.replace("CPUs=64", "CPUs=4 RealMemory=1000")
+            text = text.replace("CPUs=64 RealMemory=16000", "CPUs=4 RealMemory=1000")
             (folder / "cgroup.conf").write_text(_CGROUPS)
         self.conf.write_text(text)
+        (folder / "gres.conf").write_text("Name=gpu File=/dev/zero\n")
 
     def __repr__(self) -> str:
         return f"<Cluster {self.folder}>"

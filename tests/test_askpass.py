@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests import pam
 from tests.cli import Cli
+from tests.pages import read_blocks
 
 NewBox = Callable[..., Cli]
 
@@ -121,6 +123,31 @@ def test_a_password_makes_one_connection(box: Cli, place: Path, transport: str) 
     assert not find_traces(box)
     assert SECRET not in box.sshd.text
     assert not list(box.home.rglob("*.ask"))
+
+
+def test_the_page_on_passwords(box: Cli, place: Path) -> None:
+    """As printed: by the table of the config file, and by a variable."""
+    [config] = read_blocks("docs/how-to/passwords.md", "toml")
+    [run] = read_blocks("docs/how-to/passwords.md")
+    assert box.sshd
+    box.sshd.alias = "cluster"
+    text = box.sshd.config.read_text()
+    box.sshd.config.write_text(text.replace("Host box", "Host cluster"))
+    for name, answer in (("pass", SECRET), ("secret-tool", "another")):
+        (place / name).write_text(f"#!/bin/sh\necho {shlex.quote(answer)}\n")
+        (place / name).chmod(0o755)
+    program = place / "sshjobs"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m sshjobs "$@"\n')
+    program.chmod(0o755)
+    box.env["PATH"] = f"{place}:{box.env.get('PATH', os.defpath)}"
+    line = run.replace("./train.sh", "echo trained")
+    done = subprocess.run(["bash", "-c", line], env=box.env, stdout=-1, stderr=-1)
+    assert done.stdout == b"trained\n", done
+    box.ok("disconnect", "cluster")
+    (place / "config.toml").write_text(config)
+    box.env["SSHJOBS_CONFIG"] = str(place / "config.toml")
+    assert box("run", "cluster", "--", "echo again").out == "again\n"
+    assert box.sshd.connections == 2
 
 
 def test_a_wrong_password_is_one_handshake_until_it_changes(

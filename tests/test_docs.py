@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 import shlex
@@ -121,3 +122,46 @@ def test_the_terminal_of_the_readme_shows_commands_and_loads_nothing() -> None:
     for line in typed:
         verb, *rest = shlex.split(line.replace("\xa0", " "))[1:]
         parser.read_arguments(VERBS[verb], rest)
+
+
+#: Blocks that a test reads in another way than by read_blocks, and the test's file.
+_READ_OTHERWISE = {
+    ("docs/how-to/cron.md", "cron"): "tests/test_cron.py",
+    ("docs/how-to/cron.md", "json"): "tests/test_cron.py",
+    ("docs/how-to/cron.md", "sh"): "tests/test_cron.py",
+    ("docs/how-to/cron.md", "text"): "tests/test_cron.py",
+    ("docs/how-to/migrate-from-airflow-ssh.md", "python"): (
+        "tests/airflow/test_connections.py"
+    ),
+}
+
+
+def find_blocks_read() -> set[tuple[str, str]]:
+    """Return page and kind of each call of read_blocks in the tests."""
+    found = set()
+    for path in (TOP / "tests").glob("**/test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "read_blocks":
+                words = [
+                    arg.value for arg in node.args if isinstance(arg, ast.Constant)
+                ]
+                if words:
+                    page, kind = [*map(str, words), "sh"][:2]
+                    found.add((page, kind))
+    return found
+
+
+def test_each_block_of_the_first_days_pages_is_run_by_a_test() -> None:
+    pages = ["README.md", "docs/tutorial.md", "docs/faq.md"]
+    pages += [f"docs/how-to/{path.name}" for path in TOP.glob("docs/how-to/*.md")]
+    printed = {
+        (page, kind)
+        for page in pages
+        for kind in re.findall(
+            r"^```(\w+)\n", (TOP / page).read_text("utf-8"), re.MULTILINE
+        )
+    }
+    for (page, _), test in _READ_OTHERWISE.items():
+        name = Path(page).name
+        assert name in (TOP / test).read_text("utf-8"), f"{test} does not read {name}"
+    assert sorted(printed - find_blocks_read() - _READ_OTHERWISE.keys()) == []

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli import end_jobs
+from tests.pages import TOP, read_blocks
 from tests.sshd import Sshd
 
-TOP = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 #: All names that the pages have for a host; here they are one.
 HOSTS = "gpu1 cluster build1 web1"
@@ -41,12 +41,6 @@ _ON_HOST = {
     "bin/sleep": "#!/bin/sh\nexec /bin/sleep 0.1\n",
 }
 _HERE = {"bin/pass": "#!/bin/sh\necho swordfish\n"}
-
-
-def blocks(page: str, kind: str = "sh") -> list[str]:
-    """Return what a page prints in blocks of one kind."""
-    text = (TOP / page).read_text("utf-8")
-    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def ids(said: str) -> list[str]:
@@ -117,7 +111,7 @@ def reader(new_sshd: Callable[..., Sshd], place: Path) -> Iterator[Reader]:
 
 
 def test_the_tutorial(reader: Reader) -> None:
-    install, one, vector, detached, many, crowd, script, tidy = blocks(
+    install, one, vector, detached, many, crowd, script, tidy = read_blocks(
         "docs/tutorial.md"
     )
     # Installing is a test of its own; here is the environment that it would make.
@@ -144,7 +138,7 @@ def test_the_tutorial(reader: Reader) -> None:
 
 def test_the_tour_of_the_readme(reader: Reader) -> None:
     (reader.home / "jobs.txt").write_text("echo 1\nexit 2\n")
-    [tour] = blocks("README.md", "console")
+    [tour] = read_blocks("README.md", "console")
     lines = [line[2:] for line in tour.splitlines() if line.startswith("$ ")]
     assert len(lines) == 12
     job = reader.types(lines[0]).strip()
@@ -173,8 +167,8 @@ def test_readme_takes_a_file_there_and_its_result_back(reader: Reader) -> None:
 
 
 def test_how_to_configure(reader: Reader, place: Path) -> None:
-    [lines] = blocks("docs/how-to/configure.md")
-    [config] = blocks("docs/how-to/configure.md", "toml")
+    [lines] = read_blocks("docs/how-to/configure.md")
+    [config] = read_blocks("docs/how-to/configure.md", "toml")
     reader.types(lines)
     base = f"{reader.there}/scratch"
     text = config.replace("/scratch/me/sshjobs", base)
@@ -188,8 +182,8 @@ def test_how_to_configure(reader: Reader, place: Path) -> None:
 
 
 def test_how_to_fan_out(reader: Reader) -> None:
-    from_file, crowd, batch = blocks("docs/how-to/fan-out.md")
-    [jobs] = blocks("docs/how-to/fan-out.md", "json")
+    from_file, crowd, batch = read_blocks("docs/how-to/fan-out.md")
+    [jobs] = read_blocks("docs/how-to/fan-out.md", "json")
     (reader.home / "jobs.jsonl").write_text(jobs)
     first, second = ids(reader.types(from_file))
     reader.types("sshjobs wait")
@@ -206,7 +200,7 @@ def test_how_to_fan_out(reader: Reader) -> None:
 
 
 def test_how_to_use_one_time_codes(reader: Reader) -> None:
-    first, for_long = blocks("docs/how-to/one-time-codes.md")
+    first, for_long = read_blocks("docs/how-to/one-time-codes.md")
     reader.types(first)
     reader.types("sshjobs run cluster -- true")
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
@@ -214,7 +208,7 @@ def test_how_to_use_one_time_codes(reader: Reader) -> None:
 
 
 def test_how_to_run_once(reader: Reader) -> None:
-    submit, wait = blocks("docs/how-to/run-once.md")
+    submit, wait = read_blocks("docs/how-to/run-once.md")
     assert reader.types(submit) == reader.types(submit)
     reader.types(wait)
     key = "key:load/2026-05-01"
@@ -222,7 +216,7 @@ def test_how_to_run_once(reader: Reader) -> None:
 
 
 def test_how_to_keep_secrets(reader: Reader) -> None:
-    [lines] = blocks("docs/how-to/secrets.md")
+    [lines] = read_blocks("docs/how-to/secrets.md")
     job = reader.types(lines).strip()
     reader.types("sshjobs wait")
     assert reader.types(f"sshjobs logs {job}") == "load  with a password\n"
@@ -232,7 +226,7 @@ def test_how_to_keep_secrets(reader: Reader) -> None:
 
 
 def test_how_to_tidy_up(reader: Reader) -> None:
-    [lines] = blocks("docs/how-to/tidy-up.md")
+    [lines] = read_blocks("docs/how-to/tidy-up.md")
     job, swept = (
         reader.types(f"sshjobs submit gpu1 --name {name} -- true").strip()
         for name in ("kept", "sweep-1")
@@ -247,7 +241,7 @@ def test_how_to_have_the_host_tidy_up(reader: Reader) -> None:
     """The line for systemd-tmpfiles is what the command beside it prints."""
     page = (TOP / "docs/how-to/cron.md").read_text("utf-8")
     [command] = re.findall(r"`(sshjobs reap --tmpfiles [^`]*)`", page)
-    assert reader.types(command) in blocks("docs/how-to/cron.md", "text")
+    assert reader.types(command) in read_blocks("docs/how-to/cron.md", "text")
 
 
 def test_how_to_have_other_programs_on_the_connection(
@@ -256,7 +250,8 @@ def test_how_to_have_other_programs_on_the_connection(
     # sshd starts a session in the home that the account has, not in the reader's.
     there = f"gpu1:{reader.there}/"
     lines = [
-        text.replace("gpu1:", there) for text in blocks("docs/how-to/other-programs.md")
+        text.replace("gpu1:", there)
+        for text in read_blocks("docs/how-to/other-programs.md")
     ]
     for name in ("results", "bin"):
         (reader.home / name).mkdir(exist_ok=True)
@@ -279,11 +274,17 @@ def test_how_to_have_other_programs_on_the_connection(
     assert (reader.home / "tool/.git").exists()
     reader.types(lines[2])
     assert (reader.home / "table2.csv").read_text() == "1,2\n"
+    [config] = read_blocks("docs/how-to/other-programs.md", "ini")
+    path = f"{reader.home}/bin/sshjobs-ssh"
+    (reader.home / "ansible.cfg").write_text(
+        config.replace("/path/to/sshjobs-ssh", path)
+    )
+    assert "gpu1 | CHANGED" in reader.types("ansible all -i gpu1, -m command -a uptime")
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
 
 
 def test_the_questions_of_the_first_day(reader: Reader) -> None:
-    unbuffered, directory, files, back = blocks("docs/faq.md")
+    unbuffered, directory, files, back = read_blocks("docs/faq.md")
     assert reader.types(unbuffered).count("train.sh: \n") == 2
     assert reader.types(directory).count("train.sh: \n") == 2
     reader.types(files)
@@ -297,7 +298,7 @@ def test_the_questions_of_the_first_day(reader: Reader) -> None:
 
 
 def test_how_to_copy_files(reader: Reader) -> None:
-    there_and_back, renamed = blocks("docs/how-to/files.md")
+    there_and_back, renamed = read_blocks("docs/how-to/files.md")
     (reader.home / "project/data").write_text("one\ntwo\n")
     assert " data\n" in reader.types(there_and_back)
     reader.types(renamed)
@@ -315,7 +316,7 @@ def test_how_to_show_a_batch(reader: Reader) -> None:
 
 def test_how_to_use_python(reader: Reader, place: Path) -> None:
     """Each block as a program of its own, as it is printed, in their order."""
-    programs = blocks("docs/how-to/python.md", "python")
+    programs = read_blocks("docs/how-to/python.md", "python")
     said = []
     for number, text in enumerate(programs):
         (reader.home / f"program{number}.py").write_text(text)
@@ -336,7 +337,7 @@ def test_how_to_use_python(reader: Reader, place: Path) -> None:
 def test_the_programs_of_the_pages_have_their_types(place: Path) -> None:
     """mypy --strict on each Python block of the pages on the API."""
     pages = ("docs/how-to/python.md", "docs/how-to/invoke.md")
-    programs = [text for page in pages for text in blocks(page, "python")]
+    programs = [text for page in pages for text in read_blocks(page, "python")]
     for number, text in enumerate(programs):
         (place / f"program{number}.py").write_text(text)
         (place / f"program{number}.py").chmod(0o644)
@@ -351,8 +352,8 @@ def test_the_programs_of_the_pages_have_their_types(place: Path) -> None:
 
 def test_how_to_use_invoke(reader: Reader) -> None:
     """Each tasks.py of the page, as a project's own."""
-    both, own, api = blocks("docs/how-to/invoke.md", "python")
-    [lines] = blocks("docs/how-to/invoke.md")
+    both, own, api = read_blocks("docs/how-to/invoke.md", "python")
+    [lines] = read_blocks("docs/how-to/invoke.md")
     (reader.home / "tasks.py").write_text(both)
     listed = reader.types("inv -l")
     assert " deploy " in listed and " jobs.submit " in listed
@@ -383,9 +384,16 @@ def test_how_to_use_invoke(reader: Reader) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_installing(reader: Reader, place: Path) -> None:
-    """The lines that the tutorial begins with, in a copy of this checkout."""
-    install = blocks("docs/tutorial.md")[0]
+    """README's first line and the tutorial's, in a copy of this checkout.
+
+    README's other line is what .ci/run runs, word for word.
+    """
+    demo, _ = read_blocks("README.md")
+    install = read_blocks("docs/tutorial.md")[0]
+    [for_airflow] = read_blocks("docs/how-to/airflow.md")
     ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__")
     shutil.copytree(TOP, place / "checkout", ignore=ignored)
     reader.types(f"cd {place}/checkout\n{install}\nsshjobs run gpu1 -- ./train.sh")
     assert (place / "checkout/.venv/bin/sshjobs").exists()
+    assert "all of it is gone again" in reader.types(f"cd {place}/checkout\n{demo}")
+    reader.types(f"cd {place}/checkout\nPATH=$PWD/.venv/bin:$PATH\n{for_airflow}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import Cli, eventually, finish
+from tests.pages import read_blocks
 from tests.slurm import Cluster, need_slurm
 
 
@@ -44,6 +46,32 @@ def login_node(cluster: Cluster, new_box: Callable[..., Cli]) -> Cli:
 def box(cluster: Cluster, new_box: Callable[..., Cli]) -> Cli:
     """The login node of it, where slurm is the launcher."""
     return login_node(cluster, new_box)
+
+
+def test_the_page_on_slurm(
+    cluster: Cluster, new_box: Callable[..., Cli], place: Path
+) -> None:
+    """As printed, on a cluster that has such a partition."""
+    [submit] = read_blocks("docs/how-to/slurm.md")
+    [config] = read_blocks("docs/how-to/slurm.md", "toml")
+    box = new_box(SetEnv=f"SLURM_CONF={cluster.conf} HOME={place}")
+    assert box.sshd
+    box.sshd.alias = "cluster"
+    box.env["SSHJOBS_SSH_CONFIG"] = str(box.sshd.write_client_config())
+    (place / "train.sh").write_text("#!/bin/sh\necho trained\n")
+    (place / "train.sh").chmod(0o755)
+    with open(place / "config.toml", "w") as file:
+        file.write(config)
+    for env in ({}, {"SSHJOBS_CONFIG": f"{place}/config.toml"}):
+        box.env |= env
+        words = shlex.split(submit)[1:]
+        if env:
+            words = [*words[:2], *words[-2:]]
+        job_id = box(*words).id
+        assert box("wait", job_id).status == 0
+        assert box.job(job_id)["handle"].endswith(":gpu")
+        assert "trained\n" in box.ok("logs", job_id).out
+    box.ok("reap")
 
 
 def test_a_job_runs_on_a_node_and_comes_home(box: Cli) -> None:

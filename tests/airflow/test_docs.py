@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.airflow.real import Airflow, connection, login, open_folder
+from tests.pages import read_blocks
 from tests.sshd import Sshd, sshd_path
 
 pytest.importorskip("airflow")
@@ -18,15 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not sshd_path(), reason="no sshd"),
 ]
 
-TOP = Path(__file__).parents[2]
-
-
-def _blocks(page: str) -> list[str]:
-    text = (TOP / page).read_text()
-    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-
-
-BLOCKS = _blocks("docs/how-to/airflow.md")
+BLOCKS = read_blocks("docs/how-to/airflow.md", "python")
 DAGS = {re.findall(r'DAG\("(\w+)"', text)[0]: text for text in BLOCKS}
 
 # What README prints is a part of a DAG file: here is the rest of it.
@@ -70,7 +63,7 @@ def _home(folder: Path, user: str) -> None:
 
 def _readme() -> str:
     """Return README's example in a DAG, with a task of the class it imports."""
-    [block] = _blocks("README.md")
+    [block] = read_blocks("README.md", "python")
     imported, _, line = block.strip().partition("\n\n")
     given = 'task_id="ours", ssh_conn_id="gpu1", command="./train.sh run7"'
     ours = f"SSHRemoteJobOperator({given})"
