@@ -275,9 +275,9 @@ def test_how_to_have_other_programs_on_the_connection(
     reader.types(lines[2])
     assert (reader.home / "table2.csv").read_text() == "1,2\n"
     [config] = read_blocks("docs/how-to/other-programs.md", "ini")
-    path = f"{reader.home}/bin/sshjobs-ssh"
+    ours = f"{reader.home}/bin/sshjobs-ssh"
     (reader.home / "ansible.cfg").write_text(
-        config.replace("/path/to/sshjobs-ssh", path)
+        config.replace("/path/to/sshjobs-ssh", ours)
     )
     assert "gpu1 | CHANGED" in reader.types("ansible all -i gpu1, -m command -a uptime")
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
@@ -308,7 +308,7 @@ def test_how_to_copy_files(reader: Reader) -> None:
 
 
 def test_how_to_show_a_batch(reader: Reader) -> None:
-    [lines] = blocks("docs/how-to/report.md")
+    [lines] = read_blocks("docs/how-to/report.md")
     reader.types("for n in 1 2 3; do sshjobs submit gpu1 --name sweep-$n -- true; done")
     assert "sweep.html: 3 jobs, 0 ended badly" in reader.types(lines)
     assert (reader.home / "today.svg").read_text().startswith("<?xml")
