@@ -153,13 +153,13 @@ def test_readme_takes_a_file_there_and_its_result_back(reader: Reader) -> None:
     """End line 5: README alone, as it is printed."""
     (reader.home / "train.sh").write_text("#!/bin/sh\necho trained in ${PWD##*/}\n")
     (reader.home / "train.sh").chmod(0o755)
-    program = blocks("README.md", "python")[0]
+    program = read_blocks("README.md", "python")[0]
     (reader.home / "program.py").write_text(program)
     assert reader.types("python program.py") == "COMPLETED\n"
     result = reader.home / "results/result.txt"
     assert result.read_text() == "trained in run8\n"
     result.unlink()
-    said = reader.types(blocks("README.md")[-1])
+    said = reader.types(read_blocks("README.md")[-1])
     assert result.read_text() == "trained in run8\n"
     assert said == "sshjobs: report.html: 1 job, 0 ended badly\n"
     assert "eight" in (reader.home / "report.html").read_text("utf-8")
@@ -295,6 +295,24 @@ def test_the_questions_of_the_first_day(reader: Reader) -> None:
     reader.types(back)
     assert (reader.home / "results/a.csv").read_text() == "1,2\n"
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+def test_how_to_complete_words(reader: Reader) -> None:
+    """As printed; tests/test_completion.py drives the shells with it."""
+    switched_on, kept = read_blocks("docs/how-to/completion.md")
+    shared = "/usr/local/share/zsh/site-functions"
+    folders = [".config/fish/completions", ".local/share/bash-completion/completions"]
+    for name in (*folders, "functions"):
+        (reader.home / name).mkdir(parents=True)
+    reader.types(switched_on)
+    reader.types(kept.replace(shared, f"{reader.home}/functions"))
+    assert reader.types("bash -ic 'complete -p sshjobs'").endswith(" sshjobs\n")
+    names = (
+        f"{folders[0]}/sshjobs.fish",
+        f"{folders[1]}/sshjobs",
+        "functions/_sshjobs",
+    )
+    assert all("completion" in (reader.home / name).read_text() for name in names)
 
 
 def test_how_to_copy_files(reader: Reader) -> None:
