@@ -81,15 +81,15 @@ def hear(
     job: Job | None,
     *events: Event,
     owner: int | None = None,
-    note: str = "",
+    note: tuple[str, str] = ("", ""),
     kinds: tuple[str, ...] = KINDS,
 ) -> Heard:
     """Have a host say some words of a job of which everything was asked."""
     with store.write():
         store.add_jobs([job] if job else [])
         numbers = [store.add_intents("c", k, [ID], owner=owner)[0] for k in kinds]
-        if note:
-            store.note(numbers, errors.JobError(ID, note))
+        noted = [number for kind, number in zip(kinds, numbers) if kind == note[0]]
+        store.note(noted, errors.JobError(ID, note[1]))
         applier = ReplyApplier(store, "c", "h", store.intents("c"), SKEW, NOW)
         applier.apply(list(events))
     after = store.job(ID)
@@ -537,8 +537,10 @@ def test_a_log_is_brought_anew_once(store: Store) -> None:
     assert heard.columns == {"log_local_bytes": 0, "log_final": False}
     (note,) = [one.note for one in store.intents("c") if one.kind == "reap"]
     assert "differ, and it could not be brought anew" in str(errors.load(note))
-    store.forget_job(ID)
-    assert hear(store, HOME, Differs(ID), note="tried").columns == {}
+    store.forget([ID])
+    assert hear(store, HOME, Differs(ID), note=("reap", "tried")).columns == {}
+    store.forget([ID])
+    assert hear(store, HOME, Differs(ID), note=("log", "tried")).columns
 
 
 def test_who_wants_no_directory_gone_has_no_log_brought_anew(store: Store) -> None:
@@ -550,7 +552,7 @@ def test_a_refused_reap_tells_what_was_tried(
     store: Store, note: str, more: str
 ) -> None:
     refused = ReapRefused(ID, "a link")
-    told = hear(store, HOME, refused, note=note).closed["reap"]
+    told = hear(store, HOME, refused, note=("reap" * bool(note), note)).closed["reap"]
     assert told.startswith(f"job {ID}: not reaped: a link{more}")
     assert ("anew" in told) == bool(note)
 

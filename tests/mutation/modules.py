@@ -11,6 +11,7 @@ APPLY = ("test_apply.py", "test_settled_events.py", "test_facts.py")
 
 #: The modules that ``inv mutate`` runs, and the files of their own tests in ``tests/``.
 OWN_TESTS: dict[str, tuple[str, ...]] = {
+    "locks": ("test_file_lock.py", "test_locks.py", "test_lock_waits.py"),
     "protocol.events": ("test_protocol.py",),
     "protocol.frames": ("test_protocol.py",),
     "protocol.program": ("test_protocol.py",),
