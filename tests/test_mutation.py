@@ -114,6 +114,13 @@ def test_loops_conditions_and_defaults_are_changed() -> None:
 
 
 @pytest.mark.quick
+def test_what_an_inner_function_binds_anew_is_not_taken_away() -> None:
+    """Without it ``nonlocal`` is no program; within, it may go."""
+    text = "def f(a):\n b = a\n def g():\n  nonlocal b\n  b = a\n return g"
+    assert list_changes(text) == [("b = a", "pass"), ("return g", "return None")]
+
+
+@pytest.mark.quick
 def test_the_half_of_the_type_checker_is_left_alone() -> None:
     text = "if TYPE_CHECKING:\n    a = 1\nelse:\n    a: List[1] = 2"
     assert [after for _, after in list_changes(text)] == [

@@ -155,7 +155,8 @@ def _make_substitutes(
     elif isinstance(node, (ast.Break, ast.Continue)):
         yield ast.Continue() if isinstance(node, ast.Break) else ast.Break()
     elif _is_removable(node) and _is_run_late(chain):
-        yield ast.Pass()
+        if not _binds_for_inner(node, chain):
+            yield ast.Pass()
     if isinstance(node, ast.expr):
         yield from _wrap_expression(node, chain[-1], field)
 
@@ -213,6 +214,23 @@ def _is_removable(node: ast.AST) -> bool:
     if isinstance(node, ast.AnnAssign):
         return node.value is not None
     return isinstance(node, (ast.Assign, ast.AugAssign, ast.Raise, ast.Delete))
+
+
+def _binds_for_inner(node: ast.AST, chain: list[ast.AST]) -> bool:
+    """Tell whether ``nonlocal`` in an inner function needs a statement."""
+    bound = {
+        one.id
+        for one in ast.walk(node)
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    }
+    outer = [one for one in chain if isinstance(one, _FUNCTIONS)][-1]
+    inner = (one for one in ast.walk(outer) if isinstance(one, _FUNCTIONS))
+    return any(
+        isinstance(one, ast.Nonlocal) and bound & set(one.names)
+        for function in inner
+        if function is not outer
+        for one in ast.walk(function)
+    )
 
 
 def _is_run_late(chain: list[ast.AST]) -> bool:
