@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sshjobs import errors, settings, states
+from sshjobs import __version__, errors, settings, states
 from sshjobs.cli import manual, manual_facts
+from sshjobs.cli.aliases import ALIASES
 from sshjobs.cli.arguments import Arg, Verb
 
 _REFERENCE = Path(__file__).parent / "reference"
@@ -57,21 +58,24 @@ def _statuses(rows: Iterable[tuple[int | None, str]]) -> list[tuple[str, str]]:
 
 
 def _verb(verb: Verb) -> str:
-    places = [_place(arg) for arg in verb.args if arg.is_positional]
-    usage = " ".join(["sshjobs", verb.name, *places, "[options]"])
-    if verb.args and any(arg.kind == "rest" for arg in verb.args):
-        usage = f"sshjobs {verb.name} HOST [options] -- COMMAND..."
     rows = [(f"`{_shape(arg)}`", arg.help + _repeats(arg)) for arg in verb.args]
     examples = "\n".join(verb.examples)
     return "\n".join(
         [
             f"## sshjobs {verb.name}\n",
-            f"```\n{usage}\n```\n",
+            f"```\n{_usage(verb)}\n```\n",
             f"{verb.help}\n",
             _table(("argument", "meaning"), rows),
             f"```sh\n{examples}\n```\n",
         ]
     )
+
+
+def _usage(verb: Verb) -> str:
+    if any(arg.kind == "rest" for arg in verb.args):
+        return f"sshjobs {verb.name} HOST [options] -- COMMAND..."
+    places = [_place(arg) for arg in verb.args if arg.is_positional]
+    return " ".join(["sshjobs", verb.name, *places, "[options]"])
 
 
 def _place(arg: Arg) -> str:
@@ -230,11 +234,72 @@ def _diagram() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", first, *arrows, *ends, "```\n"])
 
 
+def man_page() -> str:
+    """Return ``sshjobs(1)``, from the manual; in the macros of man(7)."""
+    parts = [
+        '.\\" Made by "inv docs" from sshjobs/cli/manual.py; change it there.',
+        f'.TH SSHJOBS 1 "" "sshjobs {__version__}" "User Commands"',
+        ".nh\n.ad l",
+        ".SH NAME",
+        f"sshjobs \\- {_roff(manual_facts.SUMMARY[:1].lower())}"
+        f"{_roff(manual_facts.SUMMARY[1:].rstrip('.'))}",
+        ".SH SYNOPSIS",
+        *(f".B {_roff(_usage(verb))}\n.br" for verb in manual.read_verbs()),
+        ".SH DESCRIPTION",
+        "Results go to standard output, everything for people to standard error.",
+        "With \\fB\\-\\-json\\fR a line of output is one JSON object.",
+        "sshjobs alone is the same as \\fBsshjobs status\\fR.",
+        "Words of other tools mean verbs of ours:",
+        _roff(", ".join(f"{alias} is {verb}" for alias, verb in ALIASES.items()) + "."),
+        ".SH VERBS",
+        *map(_man_verb, manual.read_verbs()),
+        ".SH EXIT STATUS",
+        *_man_items((str(code), text) for code, text in manual_facts.EXIT_STATUSES),
+        '.PP\n.BR "sshjobs run" ,\nonce its job has ended:',
+        *_man_items(
+            ("any" if code is None else str(code), text)
+            for code, text in manual_facts.RUN_STATUSES
+        ),
+        ".SH ENVIRONMENT",
+        *_man_items(manual_facts.ENVIRONMENT),
+        ".SH SEE ALSO",
+        ".BR ssh (1),\n.BR ssh_config (5)",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _roff(text: str) -> str:
+    """Return a text for troff, in letters that can be copied (groff_char(7))."""
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("`", "\\(ga")
+    text = text.replace("'", "\\(aq").replace("^", "\\(ha").replace("~", "\\(ti")
+    return "\n".join(f"\\&{t}" if t[:1] == "." else t for t in text.splitlines())
+
+
+def _man_verb(verb: Verb) -> str:
+    lines = [f".SS {_roff(_usage(verb))}"]
+    for block in verb.help.split("\n\n"):
+        is_list = block.startswith("  ")
+        lines += [".PP", ".nf"] if is_list else [".PP"]
+        lines += [_roff(block)] + [".fi"] * is_list
+    lines += _man_items((_shape(arg), arg.help + _repeats(arg)) for arg in verb.args)
+    lines += [".PP", "Examples:", ".RS", ".nf"]
+    return "\n".join([*lines, *map(_roff, verb.examples), ".fi", ".RE"])
+
+
+def _man_items(rows: Iterable[tuple[str, str]]) -> list[str]:
+    # A long list of choices may be broken behind each of them.
+    return [
+        ".TP\n.B " + _roff(head).replace("|", "|\\:") + f"\n{_roff(text)}"
+        for head, text in rows
+    ]
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
     "settings.md": settings_page,
     "errors.md": errors_page,
     "states.md": states_page,
+    "../man/sshjobs.1": man_page,
 }
 
 
