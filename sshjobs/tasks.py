@@ -100,7 +100,7 @@ def _build_body(verb: Verb) -> Callable[..., None]:
 
 
 def _carry_out_verb(verb: Verb, asked: dict[str, Any]) -> int:
-    # Keep in sync with cli/main.py: these two ask no host and need no record.
+    # Keep in sync with cli/main.py: these three print and wait in their own way.
     if verb.name == "demo":
         from .cli.demo import main as demo
 
@@ -109,6 +109,10 @@ def _carry_out_verb(verb: Verb, asked: dict[str, Any]) -> int:
         from .cli.completion import print_script
 
         return print_script(asked)
+    if verb.name == "top":
+        from .cli.top import run_top
+
+        return run_top(asked)
     from .cli.handlers import carry_out_verb
 
     return carry_out_verb(verb.name, asked)

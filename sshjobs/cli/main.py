@@ -75,6 +75,10 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
             from .completion import print_script
 
             return print_script(values)
+        if verb.name == "top":
+            from .top import run_top
+
+            return run_top(values)
         from .handlers import carry_out_verb
 
         return carry_out_verb(verb.name, values, last=last)

@@ -98,6 +98,24 @@ But older attempts are in it, too.""",
     ),
 )
 
+_TOP = Verb(
+    "top",
+    """Show hosts, jobs and a log at a terminal, as they are from second to second.
+
+Above stand the hosts: connection, jobs, sessions, and why one does not answer; then the
+jobs that are active or ended in the last day, the newest last; below, the end of the
+log of the job that is chosen. Hosts with active jobs are asked by the rounds that wait
+shares (setting poll_interval).
+
+Keys: up, down, k, j choose a job, Enter or l follows its log (Ctrl-C comes back), x
+ends it after a question, / shows only jobs with a text, s sorts by the next column,
+? shows the keys, q leaves. All jobs go on.
+
+Without a terminal it is refused with 64: sshjobs status shows the same, once.""",
+    (Arg("hosts", "the hosts to show; none: all", "list", "HOST"), *SELECT),
+    ("sshjobs top", "sshjobs top --name 'sweep-*'"),
+)
+
 #: Those whose completion we have a script for.
 SHELLS = ("bash", "zsh", "fish")
 
@@ -124,4 +142,4 @@ of this machine; no host is asked. To switch it on, for good:
     ("sshjobs completion bash",),
 )
 
-VERBS = (_STATUS, _SHOW, _REPORT, _COMPLETION, _DEMO)
+VERBS = (_STATUS, _TOP, _SHOW, _REPORT, _COMPLETION, _DEMO)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 #: On a narrow terminal ids are cut to a beginning of so many letters, which is 40 bits.
 _SHORT_ID, _NARROW = 8, 110
 
-_COLUMNS = (
+#: Of a table of jobs.
+COLUMNS = (
     Column("ID"),
     Column("STATE"),
     Column("HOST", 6),
@@ -43,15 +44,16 @@ _COLUMNS = (
 def yield_overview_lines(view: Overview, look: Look) -> Iterator[str]:
     """Yield a table of jobs, the count of those that are not in it, and the sum."""
     if view.jobs:
-        rows = [_build_row(job, view, look) for job in view.jobs]
-        yield from yield_table_lines(_COLUMNS, rows, look)
+        rows = [build_job_cells(job, view, look) for job in view.jobs]
+        yield from yield_table_lines(COLUMNS, rows, look)
     if view.older:
         yield look.paint(f"and {view.older} older: --all", "2")
     dot = " · " if look.has_unicode else ", "
-    yield dot.join(_yield_sums(view, look))
+    yield dot.join(yield_sums(view, look))
 
 
-def _build_row(job: Job, view: Overview, look: Look) -> list[Cell]:
+def build_job_cells(job: Job, view: Overview, look: Look) -> list[Cell]:
+    """Return the row of a job in a table of :data:`COLUMNS`."""
     age = stale_age(job, view.sites.get(job.site_id), view.now)
     state = job.state if age is None else f"{job.state}, {describe_age(age)}"
     title = job.name or job.key or job.command.strip().partition("\n")[0]
@@ -68,7 +70,7 @@ def _build_row(job: Job, view: Overview, look: Look) -> list[Cell]:
     return [Cell(printable(text), colour) for text, colour in texts]
 
 
-def _yield_sums(view: Overview, look: Look) -> Iterator[str]:
+def yield_sums(view: Overview, look: Look) -> Iterator[str]:
     """Yield how many jobs are active or ended today, and hosts that do not answer."""
     for state, word in (
         (states.RUNNING, "running"),
