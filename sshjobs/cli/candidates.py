@@ -29,7 +29,13 @@ _LONGEST = 120
 _LONGEST_HINT = 60
 
 #: A verb that means these jobs only; other verbs mean all.
-_STATES = {"kill": ACTIVE, "wait": ACTIVE, "poll": ACTIVE, "reap": FINAL}
+_STATES = {
+    "kill": ACTIVE,
+    "wait": ACTIVE,
+    "poll": ACTIVE,
+    "reap": FINAL,
+    "rerun": FINAL,
+}
 
 
 class Candidate(Record):

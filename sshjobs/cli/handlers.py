@@ -395,6 +395,10 @@ def _find_handler(verb: str) -> Callable[[Context, Values], int]:
         from . import overview
 
         return getattr(overview, f"handle_{verb}")  # type: ignore[no-any-return]
+    if verb == "rerun":
+        from .rerun import handle_rerun
+
+        return handle_rerun
     if verb in ("run", "wait", "logs"):
         from . import staying
 

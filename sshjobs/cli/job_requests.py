@@ -105,7 +105,7 @@ def _build_job_request(
     settings = ctx.settings(values["host"])
     spec = Spec(
         command=command,
-        env=_build_environment(ctx, values),
+        env=read_environment(ctx, values),
         cwd=values.get("cwd") or "",
         timeout=values.get("timeout"),
         shell=choose_shell(values.get("shell") or "", login, settings.shell_startup),
@@ -126,7 +126,8 @@ def _build_job_request(
     )
 
 
-def _build_environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:
+def read_environment(ctx: Context, values: Values) -> tuple[tuple[str, bytes], ...]:
+    """Return the variables that ``--env`` and ``--env-from`` of a call give."""
     pairs = {}
     for text in values.get("env") or ():
         name, equals, value = text.partition("=")

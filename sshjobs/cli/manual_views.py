@@ -9,7 +9,9 @@ from .arguments import (
     CONTACT,
     JOBS,
     JSON,
+    QUIET_SUBMIT,
     SELECT,
+    SPEC,
     SSH,
     TABLE,
     Arg,
@@ -116,6 +118,38 @@ Without a terminal it is refused with 64: sshjobs status shows the same, once.""
     ("sshjobs top", "sshjobs top --name 'sweep-*'"),
 )
 
+_RERUN = Verb(
+    "rerun",
+    f"""Run jobs again that have ended badly, and print the new ids.
+
+Of the jobs that are meant, those that are FAILED, TIMEOUT, LOST or CANCELLED run again,
+each on its host: the same command, directory, shell, limit and name. A job that is
+active or COMPLETED does not (with --all a COMPLETED one does, unless it has a key of
+its own). Said twice, it runs once: a job and those that ran in its place share a key,
+rerun/ID or the job's own, of which the newest attempt counts.
+{JOB_FORMS}
+
+The record has no values of variables: give them again with --env-from. It has no
+standard input either, nor options of a scheduler: submit such a job again. If one job
+cannot be made again, it is named and nothing is done.
+
+Ends as submit does.""",
+    (
+        JOBS,
+        *SELECT,
+        Arg("--all", "also jobs that are COMPLETED", "flag", short="-a"),
+        Arg("--dry-run", "show the jobs that would run again, run nothing", "flag"),
+        *(arg for arg in SPEC if arg.name in ("--env", "--env-from")),
+        QUIET_SUBMIT,
+        *CONTACT,
+    ),
+    (
+        "sshjobs rerun 'sweep-*'",
+        "sshjobs rerun --host gpu1 --state LOST --since today",
+        "sshjobs rerun k3j5 --env-from DB_PASSWORD",
+    ),
+)
+
 #: Those whose completion we have a script for.
 SHELLS = ("bash", "zsh", "fish")
 
@@ -142,4 +176,4 @@ of this machine; no host is asked. To switch it on, for good:
     ("sshjobs completion bash",),
 )
 
-VERBS = (_STATUS, _TOP, _SHOW, _REPORT, _COMPLETION, _DEMO)
+VERBS = (_STATUS, _TOP, _SHOW, _RERUN, _REPORT, _COMPLETION, _DEMO)

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _COMMAND_SHOWN = 4096
 
 
+#: Marks of a recorded command that is whole: a shell line, or words.
+LINE, VECTOR = "line", "vector"
+
+
 class JobRequest(CheckedRecord):
     """One job to submit: its command, and its name.
 
@@ -303,7 +307,7 @@ def _build_job(coordinator: Coordinator, job_request: JobRequest, now: float) ->
         name=job_request.name,
         once=job_request.once,
         command=_escape_for_store(spec.text()[:_COMMAND_SHOWN]),
-        digest=spec.digest() if job_request.key else "",
+        digest=spec.digest() if job_request.key else _mark_whole_record(spec),
         cwd=_escape_for_store(spec.cwd),
         shell=spec.shell,
         env_names=" ".join(name for name, _ in spec.env),
@@ -317,6 +321,19 @@ def _build_job(coordinator: Coordinator, job_request: JobRequest, now: float) ->
         launcher=spec.launcher,
         submitted_at=now,
     )
+
+
+def _mark_whole_record(spec: Spec) -> str:
+    """Return LINE or VECTOR if a record has all of a spec but values of variables.
+
+    It stands in the place of the digest that only a key has use for, and tells
+    ``rerun`` that the recorded command is the whole one.
+    """
+    text = spec.text()
+    is_whole = len(text) <= _COMMAND_SHOWN and spec.stdin is None
+    if not is_whole or _escape_for_store(text + spec.cwd) != text + spec.cwd:
+        return ""
+    return LINE if isinstance(spec.command, bytes) else VECTOR
 
 
 def _escape_for_store(text: str) -> str:

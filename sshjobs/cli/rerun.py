@@ -1,0 +1,51 @@
+"""Carries out ``sshjobs rerun``."""
+
+from __future__ import annotations
+
+from ..startup.records import TYPE_CHECKING
+from ..verbs.context import Context
+from .job_requests import read_environment
+from .output import format_json, print_error, print_line, warn_of_other_command
+from .selections import read_criteria_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    Values = Mapping[str, Any]
+
+
+def handle_rerun(ctx: Context, values: Values) -> int:
+    from ..verbs.rerun import choose_jobs_to_rerun, rerun_jobs
+
+    criteria = read_criteria_flags(values, must_say="rerun")
+    jobs = choose_jobs_to_rerun(ctx, criteria, bool(values.get("all")))
+    if values.get("dry_run"):
+        from ..display.text import format_job_line
+
+        for job in jobs:
+            print_line(format_job_line(job))
+        return 0
+    status = started = there = 0
+    for again in rerun_jobs(ctx, jobs, dict(read_environment(ctx, values))):
+        done = again.done
+        if done.error is not None:
+            print_error(f"{again.job.id}: {done.error}")
+            status = status or done.error.exit_status
+            continue
+        assert done.job is not None
+        there += done.was_there
+        started += not done.was_there
+        warn_of_other_command(done)
+        if not values.get("quiet"):
+            as_json = values.get("json")
+            print_line(format_json(done.job.public()) if as_json else done.job.id)
+    if not values.get("quiet"):
+        nothing = "nothing to run again: none that is meant has ended badly"
+        print_error(_count_in_words(started, there) if jobs else nothing)
+    return status
+
+
+def _count_in_words(started: int, there: int) -> str:
+    runs = f"{started} {'runs' if started == 1 else 'run'} again"
+    return f"{runs}, {there} did already" if there else runs
