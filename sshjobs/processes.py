@@ -13,6 +13,9 @@ import time
 
 from .startup.stdlib import signal
 
+#: The id of this boot, once it was read.
+_boot_id: list[str] = []
+
 
 def read_start_time(pid: int) -> str | None:
     """Return when a process started, as this system writes it; None if it is gone.
@@ -27,7 +30,13 @@ def read_start_time(pid: int) -> str | None:
         return None if has_proc() else _read_start_by_ps(pid)
     if fields[0] in (b"Z", b"X"):
         return None
-    return f"{_read_boot_id()}.{int(fields[19])}"
+    if not _boot_id:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+                _boot_id.append(file.read(8).decode("ascii"))
+        except OSError:  # a /proc that shows processes only (subset=pid)
+            _boot_id.append("")
+    return f"{_boot_id[0]}.{int(fields[19])}"
 
 
 def is_that_process(pid: int, start: str) -> bool:
@@ -95,20 +104,6 @@ def list_by_ps(*args: str) -> list[str]:
     except ChildProcessError:  # SIGCHLD is ignored in this process
         return lines
     return lines
-
-
-#: The id of this boot, once it was read.
-_boot_id: list[str] = []
-
-
-def _read_boot_id() -> str:
-    if not _boot_id:
-        try:
-            with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
-                _boot_id.append(file.read(8).decode("ascii"))
-        except OSError:  # a /proc that shows processes only (subset=pid)
-            _boot_id.append("")
-    return _boot_id[0]
 
 
 def _read_start_by_ps(pid: int) -> str | None:

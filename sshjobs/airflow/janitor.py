@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .connection import Target, find_target, read_target
+from .connection import find_target, read_target
 from .notes import drop_note, read_notes
 
 if TYPE_CHECKING:
@@ -90,19 +90,17 @@ class Janitor:
                 drop_note(job)
                 self._again_at.pop(job, None)
 
-        where = _find_target(given["ssh_conn_id"], given["remote_host"])
+        conn_id, remote_host = given["ssh_conn_id"], given["remote_host"]
+        if conn_id:  # this process has Airflow's database
+            from airflow.models import Connection
+
+            found = Connection.get_connection_from_secrets(conn_id)
+            where = read_target(found, remote_host)
+        else:
+            where = find_target(None, remote_host)
         environ = os.environ | where.list_environment() | given["settings"]
         waited = WaitedJob(job, drop_or_keep, kill=True)
         find_waiter(where.host, environ).add(waited)
-
-
-def _find_target(conn_id: str | None, remote_host: str | None) -> Target:
-    """Return where a job is, in a process that has Airflow's database."""
-    if not conn_id:
-        return find_target(None, remote_host)
-    from airflow.models import Connection
-
-    return read_target(Connection.get_connection_from_secrets(conn_id), remote_host)
 
 
 def read_states(runs: Iterable[tuple[str, str]]) -> dict[tuple[Any, ...], Any]:

@@ -137,7 +137,11 @@ def _play_all_scenes(stage: Stage, stack: ExitStack) -> dict[str, Any]:
         stage.say("No sshd can be used here, so the host is local: this machine.")
     stack.callback(_end_what_runs, stage)
     parts = _submit_crowd(stage)
-    _follow_one_log(stage, parts[_SLOWEST])
+    stage.say("The log of one of them, as it is written:")
+    text = stage.run("logs", parts[_SLOWEST], "--follow")
+    want = "".join(f"part {_SLOWEST + 1}, step {step}\n" for step in range(1, 6))
+    if not text.endswith(want):  # before it, a login shell's own noise may stand
+        raise DemoFailed(f"the log is not whole: {text!r}")
     ids = _submit_bad_ends(stage)
     _show_ends(stage, parts, ids)
     outcome = _show_ledger(stage, sshd, parts, ids)
@@ -198,14 +202,6 @@ def _submit_bad_ends(stage: Stage) -> dict[str, str]:
         raise DemoFailed(f"one key, two jobs: {first} {again}")
     jobs["COMPLETED"] = first
     return {state: text.split()[0] for state, text in jobs.items()}
-
-
-def _follow_one_log(stage: Stage, job: str) -> None:
-    stage.say("The log of one of them, as it is written:")
-    text = stage.run("logs", job, "--follow")
-    want = "".join(f"part {_SLOWEST + 1}, step {step}\n" for step in range(1, 6))
-    if not text.endswith(want):  # before it, a login shell's own noise may stand
-        raise DemoFailed(f"the log is not whole: {text!r}")
 
 
 def _show_ends(stage: Stage, parts: list[str], ids: dict[str, str]) -> None:

@@ -59,7 +59,9 @@ class ReplyApplier:
         """
         changes = self._changes
         for some in slices(events):
-            with changes.holding(set().union(*map(_name_jobs, some))):
+            fields = ("job_id", "winner_id")
+            names = {getattr(event, name, "") for event in some for name in fields}
+            with changes.holding(names - {""}):
                 for event in some:
                     handler = _HANDLERS.get(type(event))
                     # Another site's job: this host has no say in it.
@@ -69,28 +71,13 @@ class ReplyApplier:
         return changes.close_intents()
 
 
-def _apply_hello(changes: JobChanges, event: protocol.Hello) -> None:
-    changes.node = changes.columns["node"] = event.node
-
-
-def _apply_journal(changes: JobChanges, event: protocol.JournalAt) -> None:
-    place = {"journal_gen": event.generation, "journal_at": event.offset}
-    changes.columns |= place
-
-
 _HANDLERS: dict[type, Callable[[JobChanges, Any], None]] = {
-    protocol.Hello: _apply_hello,
-    protocol.JournalAt: _apply_journal,
+    protocol.Hello: JobChanges.note_node,
+    protocol.JournalAt: JobChanges.note_journal,
     **apply_starts.HANDLERS,
     **apply_ends.HANDLERS,
     **apply_reaps.HANDLERS,
 }
-
-
-def _name_jobs(event: protocol.Event) -> set[str]:
-    """Return the ids of the jobs that a event is about."""
-    names = {getattr(event, "job_id", ""), getattr(event, "winner_id", "")}
-    return names - {""}
 
 
 #: How a job does: said after what was done to it, as the last that is said of it.

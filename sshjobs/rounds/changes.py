@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from .. import protocol
+
 
 class JobChanges:
     """The jobs that a reply is about, and the intents that it closes.
@@ -86,6 +88,15 @@ class JobChanges:
         waiting = {key for key, job in self.jobs.items() if job.state == "PENDING"}
         self._started_ids |= before.keys() | self.jobs.keys()
         self._started_ids -= waiting
+
+    def note_node(self, event: protocol.Hello) -> None:
+        """Take note of the machine that replied."""
+        self.node = self.columns["node"] = event.node
+
+    def note_journal(self, event: protocol.JournalAt) -> None:
+        """Take note of the place in the host's journal up to which it was read."""
+        self.columns["journal_gen"] = event.generation
+        self.columns["journal_at"] = event.offset
 
     def change(self, job_id: str, event: str = "", **columns: Any) -> None:
         """Advance a job; a final one keeps all columns but those of its log."""

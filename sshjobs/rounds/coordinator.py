@@ -20,7 +20,7 @@ from .leadership import Leadership
 from .needs import Need, find_next_look
 from .retry import RetryBudget
 from .site import Site, TimeUp
-from .wish import FOLLOWING, NO_WISH, Contact, RoundResult, RoundWish
+from .wish import NO_WISH, Contact, RoundResult, RoundWish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ class Coordinator:
             due = max(due, not_before)
             if now >= due and self._lead_once(patience, need, until):
                 continue
-            self._note_wait(now >= due, now < not_before)
+            self.site.contact.follow_or_rest(now >= due, now < not_before)
             if self.leadership.wish.waits_for_end:
                 self._start_watch()
             if self.leadership.bell.be_reachable():
@@ -153,13 +153,6 @@ class Coordinator:
             limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
             if self.leadership.bell.wait_for_ring(limit):
                 self.site.turn = self._turn
-
-    def _note_wait(self, is_due: bool, is_pausing: bool) -> None:
-        """Have a person know the wait of this thread."""
-        if is_due:
-            self.site.contact.begin(FOLLOWING)
-        elif not is_pausing:  # of a pause the budget of tries tells more
-            self.site.contact.rest()
 
     def _find_due(self, need: Need) -> float | None:
         """Return from when on this process wants a round, None once it has all."""

@@ -27,7 +27,7 @@ def remember_failure(site: Site, error: TransportError) -> None:
         RetryBudget(site).count_failure(error)
 
 
-def _hinting(cause: SshJobsError, more: str) -> SshJobsError:
+def _add_hint(cause: SshJobsError, more: str) -> SshJobsError:
     """Return the same error with a further hint."""
     if isinstance(cause, errors.ProtocolError):
         return errors.ProtocolError(cause.host, f"{cause.detail}; {more}")
@@ -35,14 +35,6 @@ def _hinting(cause: SshJobsError, more: str) -> SshJobsError:
         return cause
     hint = f"{cause.hint}; {more}" if cause.hint else more
     return type(cause)(cause.host, cause.detail, hint)
-
-
-def _tries(count: int) -> str:
-    return f"given up after handshake {count}: the setting is conn_retry_attempts"
-
-
-def _rounds(count: int) -> str:
-    return f"given up after round {count}: the setting is max_reconnect_attempts"
 
 
 class RetryBudget:
@@ -78,18 +70,25 @@ class RetryBudget:
         cause = self._refusal or cause_of(row)
         # sshd throttles a handshake before it looks at it: MaxStartups, sshd_config(5).
         # That says nothing against the next one, so only the time bounds those.
-        spent = row.failures - self._failures >= settings.conn_retry_attempts
-        if spent and not isinstance(cause, errors.Throttled):
-            raise _hinting(cause, _tries(settings.conn_retry_attempts))
-        if row.bad_rounds - self._bad_rounds >= settings.max_reconnect_attempts:
-            raise _hinting(cause, _rounds(settings.max_reconnect_attempts))
+        tries, most = row.failures - self._failures, settings.conn_retry_attempts
+        if tries >= most and not isinstance(cause, errors.Throttled):
+            text = (
+                f"given up after handshake {most}: the setting is conn_retry_attempts"
+            )
+            raise _add_hint(cause, text)
+        rounds, most = (
+            row.bad_rounds - self._bad_rounds,
+            settings.max_reconnect_attempts,
+        )
+        if rounds >= most:
+            text = f"given up after round {most}: the setting is max_reconnect_attempts"
+            raise _add_hint(cause, text)
         left = self._deadline - time.monotonic()
         if end > now and end - now > left:
             raise self._out_of_time(cause, end - now)
-        if left <= 0.0 and self._has_failed(row):
-            raise _hinting(
-                cause, f"given up after --wait-host {settings.wait_host:g} s"
-            )
+        if left <= 0.0 and (tries > 0 or rounds > 0):
+            text = f"given up after --wait-host {settings.wait_host:g} s"
+            raise _add_hint(cause, text)
         if end > now:
             self._tell_pause(row, cause, end - now)
         return end
@@ -106,12 +105,9 @@ class RetryBudget:
         detail = str(getattr(cause, "detail", cause))
         self._site.contact.pause(seconds, detail, tries + 1, most)
 
-    def _has_failed(self, row: SiteRow) -> bool:
-        return row.failures > self._failures or row.bad_rounds > self._bad_rounds
-
     def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
         bound, seconds = self._site.settings.wait_host, -int(-remaining // 1)
-        return _hinting(
+        return _add_hint(
             cause,
             f"nobody on this machine tries again for {seconds} s, which "
             f"is beyond what is left of --wait-host {bound:g} s",

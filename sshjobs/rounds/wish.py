@@ -114,6 +114,13 @@ class Contact:
         self.cause, self.tries, self.most_tries = cause, tries, most_tries
         self.next_try_at = time.monotonic() + seconds
 
+    def follow_or_rest(self, is_due: bool, is_pausing: bool) -> None:
+        """Note that its thread waits, for a round that is due or for nothing."""
+        if is_due:
+            self.begin(FOLLOWING)
+        elif not is_pausing:  # of a pause the budget of tries tells more
+            self.rest()
+
     def rest(self) -> None:
         """Note that its host owes it nothing."""
         self.phase = ""

@@ -100,7 +100,9 @@ class IntentTable(JobTable):
             pages = -(-number // most)
             skip = 0 if kind == "start" else turn % pages * most
             rows += self._fetch_rows(sql, [site_id, kind, most, skip])
-        return [self._read_intent(row) for row in sorted(rows, key=_read_number)]
+        return [
+            self._read_intent(row) for row in sorted(rows, key=lambda row: int(row[0]))
+        ]
 
     def crowd(self, site_id: str) -> bool:
         """Tell whether other processes than this one have intents there that wait."""
@@ -275,7 +277,3 @@ class IntentTable(JobTable):
                 "DELETE FROM intents WHERE done = 1 AND created_at < ?", [now - ttl]
             )
         return stale
-
-
-def _read_number(row: tuple[Any, ...]) -> int:
-    return int(row[0])

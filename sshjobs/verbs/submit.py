@@ -121,21 +121,15 @@ def submit_each_job(
             if numbers:
                 _wait_until_started(coordinator, numbers, logs, ctx.sent_ids)
         except NotYet as error:
-            raise _fill_in_held_ids(error, held) from error
+            # The ids of jobs that needed no host, each in its place.
+            ids = iter(error.job_ids)
+            places = range(len(error.job_ids) + len(held))
+            all_ids = [held[at].job_id if at in held else next(ids) for at in places]
+            raise NotYet(error.detail, tuple(all_ids)) from error
         try:
             yield from _yield_in_input_order(coordinator.store, numbers, held)
         finally:
             coordinator.store.drop_intents(numbers)
-
-
-def _fill_in_held_ids(error: NotYet, held: dict[int, _Held]) -> NotYet:
-    """Return the error with the ids of jobs that needed no host in their places."""
-    ids = iter(error.job_ids)
-    places = range(len(error.job_ids) + len(held))
-    return NotYet(
-        error.detail,
-        tuple(held[place].job_id if place in held else next(ids) for place in places),
-    )
 
 
 def check_job_request(job_request: JobRequest) -> JobRequest:

@@ -200,14 +200,6 @@ def check_route(address: Address, hostname: str, jump: str) -> None:
         )
 
 
-def _parse_values(out: str) -> dict[str, list[str]]:
-    values: dict[str, list[str]] = {}
-    for line in out.splitlines():
-        name, _, value = line.partition(" ")
-        values.setdefault(name.lower(), []).append(value)
-    return values
-
-
 def _build_identity(
     host: str,
     target: str,
@@ -369,7 +361,12 @@ def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answ
         contents = _read_contents(read)
         known, env = env, find_variables([given, *contents])
         if not {name for name in env if name in os.environ}.difference(known):
-            return _Answer(words[-1], _parse_values(out), err, read, contents, env)
+            break
+    values: dict[str, list[str]] = {}
+    for line in out.splitlines():
+        name, _, value = line.partition(" ")
+        values.setdefault(name.lower(), []).append(value)
+    return _Answer(words[-1], values, err, read, contents, env)
 
 
 def _capture_output(

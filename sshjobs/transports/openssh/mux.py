@@ -184,7 +184,13 @@ class Control:
         except OSError as error:
             raise Unfit(f"no socket to be had here: {error.strerror}") from error
         try:
-            self._connect_socket()
+            # Not by SO_RCVTIMEO: whenever a timer's signal comes, that begins anew.
+            self._socket.setblocking(False)
+            self._repeat_until_timeout(lambda: self._socket.connect(self.path))
+            # ssh itself looks at no owner (9.2): a socket of another user would get the
+            # command line and our descriptors.
+            if read_peer_uid(self._socket, self.path) != os.geteuid():
+                raise Foreign("the socket belongs to somebody else")
             self._send_all(pack_hello())
             packet = self._wait_for_packet()
             if packet.type != MSG_HELLO or packet.read_u32(0) != VERSION:
@@ -204,15 +210,6 @@ class Control:
     def close(self) -> None:
         """Hang up; a session that is still open here ends, its command does not."""
         self._socket.close()
-
-    def _connect_socket(self) -> None:
-        # Not by SO_RCVTIMEO: whenever a timer's signal comes, that begins anew.
-        self._socket.setblocking(False)
-        self._repeat_until_timeout(lambda: self._socket.connect(self.path))
-        # ssh itself looks at no owner (9.2): a socket of another user would get the
-        # command line and our descriptors.
-        if read_peer_uid(self._socket, self.path) != os.geteuid():
-            raise Foreign("the socket belongs to somebody else")
 
     def _repeat_until_timeout(self, step: Callable[[], object], event: int = 0) -> None:
         """Repeat a step that would wait, until our time is over.
