@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -26,6 +27,10 @@ _SHELL = f"{_PARTS} sshjobs/cli/shells/sshjobs.bash .ci/run"
 
 #: Any warning is an error, a link that leads nowhere among them.
 _SITE = "sphinx-build -W --keep-going -q -d build/pages -c docs . build/site"
+
+#: The versions that inv test --airflow all runs on: the oldest with all of deferral,
+#: others whose triggers run in another way, the newest.
+AIRFLOWS = ("2.10", "2.11", "3.0", "3.2", "3.3")
 
 _CHECKS = (
     f"black --check --quiet {_PYTHON}",
@@ -73,6 +78,7 @@ def check(context: Context) -> None:
         "only": "an expression for pytest -k",
         "coverage": "say which lines and branches were not reached",
         "pythons": "on each Python of this machine from 3.10 to 3.14 instead",
+        "airflow": "those of Airflow instead: its versions (2.11,3.2), or all",
     },
     auto_shortflags=False,
 )
@@ -82,11 +88,15 @@ def test(
     only: str = "",
     coverage: bool = False,
     pythons: bool = False,
+    airflow: str = "",
 ) -> None:
     """Run the tests, against a real sshd on the loopback address.
 
     In CI their quick part runs on the oldest and the newest Python of the machine too.
     """
+    if airflow:
+        _test_airflow(context, AIRFLOWS if airflow == "all" else airflow.split(","))
+        return
     if pythons:
         if not _run(context, f"python -m tests.pythons{_selected(only)}"):
             raise Exit(code=1)
@@ -104,6 +114,13 @@ def test(
     if good and os.environ.get("CI") and not only:
         good = _run(context, "python -m tests.pythons --quick")
     if not good:
+        raise Exit(code=1)
+
+
+def _test_airflow(context: Context, versions: Sequence[str]) -> None:
+    """Run the tests of Airflow, each version in an environment of its own."""
+    line = "SSHJOBS_TEST_AIRFLOW_VERSION={} python -m pytest -s tests/test_airflow.py"
+    if not all([_run(context, line.format(version)) for version in versions]):
         raise Exit(code=1)
 
 

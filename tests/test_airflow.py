@@ -2,7 +2,9 @@
 
 ``SSHJOBS_TEST_AIRFLOW`` names the Python of an environment that has Airflow, the ssh
 provider, pytest, pytest-timeout and this checkout; without it one is made, which takes
-half a minute and PyPI. A small set of these tests is part of CI.
+half a minute and PyPI, with the version that ``SSHJOBS_TEST_AIRFLOW_VERSION`` names
+(``inv test --airflow all`` does so) or the newest. A small set of these tests is part
+of CI.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
+VERSION = os.environ.get("SSHJOBS_TEST_AIRFLOW_VERSION", "")
 WANTED = (
-    "apache-airflow>=3",
-    "apache-airflow-providers-ssh>=7.0.1",
+    f"apache-airflow=={VERSION}.*" if VERSION else "apache-airflow>=3",
+    # 7.0.1 wants Airflow 2.11.
+    "apache-airflow-providers-ssh" + (">=7.0.1" if VERSION != "2.10" else ""),
     "pytest>=8.0",
     "pytest-timeout>=2.3",
     "-e",
@@ -78,7 +82,7 @@ def _run(python: str, *words: str) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(
-    not (os.environ.get("CI") or os.environ.get("SSHJOBS_TEST_AIRFLOW")),
+    not (os.environ.get("CI") or os.environ.get("SSHJOBS_TEST_AIRFLOW") or VERSION),
     reason="wants an Airflow: set SSHJOBS_TEST_AIRFLOW, or run inv test --all",
 )
 def test_a_small_set_on_real_airflow(python: str) -> None:

@@ -147,7 +147,7 @@ class Airflow:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=280,
+            timeout=880,
         )
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done.stdout
