@@ -101,15 +101,7 @@ def test(
         if not _run(context, f"python -m tests.pythons{_selected(only)}"):
             raise Exit(code=1)
         return
-    line = (
-        f"python -m pytest -n {_count_workers()} --dist loadfile --no-loadscope-reorder"
-    )
-    if not all:
-        line += ' -m "not slow"'
-    if only:
-        line += f' -k "{only}"'
-    if coverage:
-        line += " --cov --cov-report=term-missing"
+    line = _build_pytest_line(all, only, coverage)
     good = _run(context, line)
     if good and os.environ.get("CI") and not only:
         good = _run(context, "python -m tests.pythons --quick")
@@ -122,6 +114,19 @@ def _test_airflow(context: Context, versions: Sequence[str]) -> None:
     line = "SSHJOBS_TEST_AIRFLOW_VERSION={} python -m pytest -s tests/test_airflow.py"
     if not all([_run(context, line.format(version)) for version in versions]):
         raise Exit(code=1)
+
+
+def _build_pytest_line(all: bool, only: str, coverage: bool) -> str:
+    line = (
+        f"python -m pytest -n {_count_workers()} --dist loadfile --no-loadscope-reorder"
+    )
+    if not all:
+        line += ' -m "not slow"'
+    if only:
+        line += f' -k "{only}"'
+    if coverage:
+        line += " --cov --cov-report=term-missing"
+    return line
 
 
 def _count_workers() -> int:
