@@ -147,6 +147,8 @@ def _default(setting: settings.Setting) -> str:
     value = setting.default
     if setting.kind == "seconds":
         return _span(value)
+    if setting.kind == "switch":
+        return "`true`" if value else "`false`"
     return f"`{value}`" if value != "" else "(empty)"
 
 

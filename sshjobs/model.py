@@ -66,11 +66,15 @@ class Spec(CheckedRecord):
     kill_grace: float = 10.0  # seconds between TERM and KILL
     launcher: str = ""  # what starts it there, see launchers/; "" is process
     launcher_args: tuple[bytes, ...] = ()  # words for that, such as options of sbatch
+    unbuffered: bool = True  # has PYTHONUNBUFFERED=1 where its environment has none
 
     def check_types(self) -> None:
         """Refuse values of another type."""
         for name, kind, value in zip(self._fields, _SPEC_KINDS, self):
-            if not isinstance(value, kind) or isinstance(value, bool):
+            is_number = kind is not bool and isinstance(
+                value, bool
+            )  # Python's own view
+            if not isinstance(value, kind) or is_number:
                 raise SpecError(f"{name} is not {self.__annotations__[name]}")
         vector = self.command if isinstance(self.command, tuple) else ()
         are_bytes = all(isinstance(w, bytes) for w in (*vector, *self.launcher_args))
@@ -115,7 +119,10 @@ class Spec(CheckedRecord):
 
     def dumps(self) -> bytes:
         """Write the spec down for the store's 0600 files, secrets included."""
-        return pack(self._asdict())
+        values = self._asdict()
+        if values["unbuffered"]:  # an older version at work beside this knows it not
+            del values["unbuffered"]
+        return pack(values)
 
     @classmethod
     def loads(cls, data: bytes) -> Spec:
@@ -133,7 +140,7 @@ class Spec(CheckedRecord):
 #: The types of its fields, in their order.
 _SPEC_KINDS: tuple[Any, ...] = (
     *((bytes, tuple), tuple, str, (float, int, type(None)), str),
-    *((bytes, type(None)), (float, int), str, tuple),
+    *((bytes, type(None)), (float, int), str, tuple, bool),
 )
 
 

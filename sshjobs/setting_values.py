@@ -9,6 +9,7 @@ from .model import CLEANUP, LAUNCHERS, seconds
 from .startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from .settings import Setting
@@ -27,7 +28,12 @@ _KIND_NAMES = {
     "count": "a count",
     "bytes": "a number of bytes",
     "words": "a text or a list of texts",
+    "switch": "true or false",
 }
+
+#: The words for a switch in the environment.
+_SWITCHES = dict.fromkeys(("true", "yes", "on", "1"), True)
+_SWITCHES |= dict.fromkeys(("false", "no", "off", "0"), False)
 
 #: No number of ours is as large; a span of so many seconds is 317 years.
 _MOST = 1e10
@@ -37,7 +43,7 @@ def read_value(setting: Setting, given: Any) -> Any:
     """Turn the user's value into the setting's own type, or raise the reason."""
     try:
         value = convert_value(setting, given)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (LookupError, ValueError, TypeError, OverflowError) as error:
         kind = _KIND_NAMES.get(setting.kind, "a text")
         raise SpecError(f"{setting.name}: not {kind}: {given!r}") from error
     if setting.kind in ("seconds", "count", "bytes"):
@@ -70,11 +76,37 @@ def _is_base_dir(base: str) -> bool:
     return base[0] != "~" or base[1:2] in ("", "/")
 
 
+def suggest_setting(name: str, known: Iterable[str]) -> str:
+    """Return a question that names the setting most like one, or where all stand."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; is it {near[0]}?" if near else "; see docs/reference/settings.md"
+
+
+def check_host_tables(tables: Any, settings_class: Callable[..., object]) -> None:
+    """Refuse tables of hosts with a mistake; see ``settings.check_config``."""
+    if not isinstance(tables, dict):
+        raise SpecError('host: not a table; a host has a table: [host."NAME"]')
+    from .host_names import check_host
+
+    for host, table in tables.items():
+        try:
+            if not isinstance(table, dict):
+                raise SpecError("not a table")
+            check_host(host)
+            settings_class(**table)
+        except SpecError as error:
+            raise SpecError(f'[host."{host}"]: {error}') from error
+
+
 def convert_value(setting: Setting, given: Any) -> Any:
     if setting.kind == "seconds":
         return _convert_seconds(given)
     if setting.kind in ("count", "bytes"):
         return _convert_count(given)
+    if setting.kind == "switch":
+        return given if isinstance(given, bool) else _SWITCHES[str(given).lower()]
     if setting.kind == "words" and isinstance(given, (list, tuple)):
         return " ".join(_convert_text(word) for word in given)
     return _convert_text(given)

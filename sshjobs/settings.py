@@ -22,7 +22,7 @@ class Setting(Record):
     """One tunable, as ``docs/reference/settings.md`` prints it."""
 
     name: str
-    kind: str  # seconds, count, bytes, text, words, choice
+    kind: str  # seconds, count, bytes, text, words, choice, switch
     default: Any
     doc: str
     source: str = ""
@@ -261,6 +261,14 @@ SETTINGS = (
     Setting(
         "max_hosts", "count", 100, "how many hosts a verb works on side by side", "", 1
     ),
+    Setting(
+        "unbuffered",
+        "switch",
+        True,
+        "set PYTHONUNBUFFERED=1 for jobs, unless their environment has it: all that "
+        "Python prints is in the log at once",
+        "python(1) PYTHONUNBUFFERED",
+    ),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -316,6 +324,7 @@ class Settings:
     passphrase_command: str
     askpass_env: str
     max_hosts: int
+    unbuffered: bool
 
     def __init__(self, **values: Any) -> None:
         given_names = frozenset(n for n, value in values.items() if value is not None)
@@ -327,8 +336,7 @@ class Settings:
             value = setting.default if given is None else read_value(setting, given)
             object.__setattr__(self, setting.name, value)
         if values:
-            name = min(values)
-            raise SpecError(f"no such setting: {name}{_meant(name)}")
+            raise _refuse_unknown(min(values))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"settings do not change: {name}; see replace()")
@@ -367,7 +375,7 @@ def check_environ(environ: Mapping[str, str]) -> None:
         if variable.startswith("SSHJOBS_") and not variable.startswith("SSHJOBS_TEST_"):
             name = variable[8:]
             if name not in _NO_SETTINGS and name.lower() not in BY_NAME:
-                raise SpecError(f"no such setting: {variable}{_meant(name.lower())}")
+                raise _refuse_unknown(name.lower(), variable)
             if name not in _NO_SETTINGS and not name.isupper():
                 raise SpecError(f"no such setting: {variable}; say {variable.upper()}")
 
@@ -378,26 +386,17 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         SpecError: the message names the setting, and the host's table.
     """
-    tables = config.get("host", {})
-    if not isinstance(tables, dict):
-        raise SpecError('host: not a table; a host has a table: [host."NAME"]')
-    for host, table in tables.items():
-        try:
-            if not isinstance(table, dict):
-                raise SpecError("not a table")
-            from .host_names import check_host
+    if "host" in config:
+        from .setting_values import check_host_tables
 
-            check_host(host)
-            Settings(**table)
-        except SpecError as error:
-            raise SpecError(f'[host."{host}"]: {error}') from error
+        check_host_tables(config["host"], Settings)
 
 
-def _meant(name: str) -> str:
-    import difflib
+def _refuse_unknown(name: str, said: str = "") -> SpecError:
+    """Return the error of a setting that does not exist, with one that may be meant."""
+    from .setting_values import suggest_setting
 
-    near = difflib.get_close_matches(name, BY_NAME, 1)
-    return f"; is it {near[0]}?" if near else "; see docs/reference/settings.md"
+    return SpecError(f"no such setting: {said or name}{suggest_setting(name, BY_NAME)}")
 
 
 def resolve(

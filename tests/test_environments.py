@@ -17,7 +17,7 @@ from tests.hosts import AWKS, FUNCTIONS, HOSTILE, OPTIONS, install, without
 from tests.remote.host import Host, an_order, end_all, of, reap_of
 
 #: What a job has besides what the login has, and what a shell sets by itself.
-OURS = {"SSHJOBS_JOB_ID", "SSHJOBS_KEY", "SSHJOBS_ATTEMPT"}
+OURS = {"SSHJOBS_JOB_ID", "SSHJOBS_KEY", "SSHJOBS_ATTEMPT", "PYTHONUNBUFFERED"}
 BY_ITSELF = {"_", "SHLVL", "PWD", "OLDPWD"}
 #: More bytes than blocks, whatever the size of a block is.
 LINES = b"i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i + 1)); done"

@@ -79,6 +79,7 @@ def build_job_request(
         shell=choose_shell(shell or "", login, settings.shell_startup),
         stdin=None if stdin is None else _read_stdin(stdin),
         kill_grace=settings.kill_grace,
+        unbuffered=settings.unbuffered,
         launcher=choose_launcher(options.get("launcher"), settings),
         launcher_args=split_launcher_args(
             options.get("launcher"),

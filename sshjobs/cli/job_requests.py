@@ -111,6 +111,7 @@ def _build_job_request(
         shell=choose_shell(values.get("shell") or "", login, settings.shell_startup),
         stdin=stdin,
         kill_grace=settings.kill_grace,
+        unbuffered=settings.unbuffered,
         launcher=choose_launcher(values.get("launcher"), settings),
         launcher_args=split_launcher_args(
             values.get("launcher"), values.get("launcher_args"), settings

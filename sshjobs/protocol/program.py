@@ -352,6 +352,7 @@ def _build_spec_file(start: Start) -> bytes:
         ("timeout", timeout.rstrip(".").encode("ascii")),
         ("useshell", spec.shell.encode(*FS_CODEC)),
         ("hasenv", b"1" if spec.env else b""),
+        ("unbuffered", b"1" if spec.unbuffered else b""),
         ("hasin", b"" if spec.stdin is None else b"1"),
         ("cwdtext", escape_word(TEXT_BYTES, spec.cwd)[:160]),
         ("cwd", cwd),

@@ -107,7 +107,7 @@ def test_a_job_gets_its_words_input_and_environment_byte_by_byte(
     assert got[b"SSHJOBS_JOB_ID"] == job_id.encode()
     assert (got[b"SSHJOBS_KEY"], got[b"SSHJOBS_ATTEMPT"]) == (b"a k", b"1")
     known = {b"HOME", b"PWD", b"SHELL", b"SHLVL", b"_", b"SJTEST", b"OLDPWD"}
-    ours = {b"SSHJOBS_JOB_ID", b"SSHJOBS_KEY", b"SSHJOBS_ATTEMPT"}
+    ours = {b"SSHJOBS_JOB_ID", b"SSHJOBS_KEY", b"SSHJOBS_ATTEMPT", b"PYTHONUNBUFFERED"}
     assert got.keys() <= known | ours | {b"A_B", b"PATH"}
     assert not (any_host.jobs / job_id / "env").exists()
 

@@ -65,6 +65,8 @@ sj_child() {
     umask "$sj_umask"
     trap - INT QUIT TERM
     sj_choose_shell
+    # What the login or the job itself says of it counts.
+    [ -z "$sj_unbuffered" ] || export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
     # Its environment may hold any name, IFS and those of this file too.
     set -f
     set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_strict" "$sj_id" "$sj_attempt" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_job_dir/script"
