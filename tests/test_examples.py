@@ -32,6 +32,8 @@ _ON_HOST = {
     "run7/train.sh": _SAYS,
     "exp7/train.sh": _SAYS,
     "part.sh": _SAYS,
+    "update.sh": _SAYS,
+    "bin/nvidia-smi": "#!/bin/sh\nseq 8\n",
     "step.sh": _SAYS,
     "nightly.sh": _SAYS,
     "load.sh": _LOAD,
@@ -182,21 +184,43 @@ def test_how_to_configure(reader: Reader, place: Path) -> None:
 
 
 def test_how_to_fan_out(reader: Reader) -> None:
-    from_file, crowd, batch = read_blocks("docs/how-to/fan-out.md")
+    from_file, crowd, _, batch = read_blocks("docs/how-to/fan-out.md")
     [jobs] = read_blocks("docs/how-to/fan-out.md", "json")
     (reader.home / "jobs.jsonl").write_text(jobs)
     first, second = ids(reader.types(from_file))
     reader.types("sshjobs wait")
     assert reader.types(f"sshjobs logs {first}") == "train.sh: --seed 1\n"
     assert reader.types(f"sshjobs logs {second}") == "train.sh: --seed 2\n"
-    reader.types("sshjobs submit gpu1 --name seed-0 -- 'echo why; false'")
-    wait, logs, kill = batch.splitlines()
+    reader.types("sshjobs submit gpu1 --name seed-0 -- 'echo loss nan; false'")
+    wait, follow, search, logs, kill = batch.splitlines()
     reader.types(wait, status=1)
-    assert "why\n" in reader.types(logs)
+    assert "train.sh: --seed 1\n" in reader.types(follow)
+    assert reader.types(search).endswith("seed-0 │ loss nan\n")
+    assert "loss nan\n" in reader.types(logs)
     reader.types(kill)
     assert len(set(ids(reader.types(crowd)))) == 120
     reader.types("sshjobs wait")
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+
+
+def test_how_to_run_on_many_hosts(reader: Reader) -> None:
+    """As printed, with gpu2 out of reach for the first line."""
+    hosts = read_blocks("docs/how-to/fan-out.md")[2].splitlines()
+    [said] = read_blocks("docs/how-to/fan-out.md", "text")
+    config = Path(reader.env["SSHJOBS_SSH_CONFIG"])
+    there = config.read_text()
+    assert reader.sshd.alias == HOSTS
+    down = there.replace(f"Host {HOSTS}", "Host gpu2\n    Port 1\n\nHost gpu*")
+    config.write_text(down)
+    reader.env["SSHJOBS_WAIT_HOST"] = "1"
+    printed = reader.types(hosts[0], status=69).splitlines()
+    assert set(said.splitlines()) <= set(printed)  # in the order in which they come
+    config.write_text(there.replace(f"Host {HOSTS}", "Host gpu*"))
+    reader.types("sshjobs disconnect gpu2")
+    (reader.home / "hosts.txt").write_text("gpu1\n# mended\ngpu3\n")
+    assert "gpu3 │ " in reader.types(hosts[1])
+    assert reader.types(hosts[2]).count(" gpu") == 2
+    assert reader.types(hosts[3]).count("update.sh: \n") == 2
 
 
 def test_how_to_use_one_time_codes(reader: Reader) -> None:
@@ -406,7 +430,7 @@ def test_installing(reader: Reader, place: Path) -> None:
 
     README's other line is what .ci/run runs, word for word.
     """
-    demo, _ = read_blocks("README.md")
+    demo, *_ = read_blocks("README.md")
     install = read_blocks("docs/tutorial.md")[0]
     [for_airflow] = read_blocks("docs/how-to/airflow.md")
     ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__")
