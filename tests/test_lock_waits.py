@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -143,6 +144,40 @@ def test_a_stale_beat_moves_nothing_that_another_has_moved(tmp_path: Path) -> No
         late = LeaderLock(str(tmp_path), "c", lambda: 0, lambda seen: False)
         assert not late.try_to_lead()
         assert os.listdir(tmp_path) == ["round.c.0"]
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(11, "busy"), OSError(37, "none")])
+def test_a_lock_that_is_not_had_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    lock = FileLock(str(tmp_path / "lock"))
+    opened = sorted(os.listdir("/dev/fd"))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if isinstance(error, BlockingIOError):
+        assert not lock.try_to_hold()
+    else:
+        with pytest.raises(StoreError, match="none"):
+            lock.try_to_hold()
+    assert sorted(os.listdir("/dev/fd")) == opened and not lock.is_held
+
+
+def test_the_signals_of_a_terminal_are_let_in_again(tmp_path: Path) -> None:
+    """One that was blocked before the lead stays so."""
+    stops = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN})
+    leader = LeaderLock(str(tmp_path), "c", lambda: 0, lambda seen: False)
+    try:
+        assert leader.try_to_lead()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= stops
+        leader.release()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) & stops == {signal.SIGTTIN}
+        leader.release()  # of a lead that it has not, nothing
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) & stops == {signal.SIGTTIN}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # -- forks ----------------------------------------------------------------------------
