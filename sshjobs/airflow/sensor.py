@@ -78,9 +78,9 @@ class SSHJobSensor(DeferredJob, BashSensor):
         if not self.deferrable:
             return super().execute(context)
         self._check_job()
-        self._defer(context)
+        self._defer_wait(context)
 
-    def _defer(self, context: Any) -> None:
+    def _defer_wait(self, context: Any) -> None:
         """Leave the waiting to the triggerer, for what is left of ``timeout``."""
         now = datetime.now(timezone.utc)
         whole = timedelta(seconds=float(self.timeout))
@@ -100,7 +100,7 @@ class SSHJobSensor(DeferredJob, BashSensor):
         """
         if event["kind"] == "error" and event["status"] in _ASK_AGAIN:
             self.log.warning("%s", event["message"])
-            self._defer(context)
+            self._defer_wait(context)
         where = self.find_host()
         env = self._build_env(where)
         try:

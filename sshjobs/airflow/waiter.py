@@ -112,11 +112,11 @@ class HostWaiter:
             if self._thread is None:
                 name = f"sshjobs {self._host}"
                 self._thread = threading.Thread(
-                    target=self._run, name=name, daemon=True
+                    target=self._wait_until_idle, name=name, daemon=True
                 )
                 self._thread.start()
 
-    def _run(self) -> None:
+    def _wait_until_idle(self) -> None:
         """Wait until nobody has anything to wait for, and a little longer."""
         idle_since = time.monotonic()
         while True:
@@ -140,7 +140,7 @@ class HostWaiter:
                     else ctx.coordinator(self._host)
                 )
                 with where as coordinator:
-                    self._wait_with(coordinator)
+                    self._wait_for_all(coordinator)
             finally:
                 ctx.close()
         except SshJobsError as error:
@@ -156,43 +156,45 @@ class HostWaiter:
         for waited in every:
             waited.tell(end)
 
-    def _wait_with(self, coordinator: Coordinator) -> None:
+    def _wait_for_all(self, coordinator: Coordinator) -> None:
         paced = require_paced_rounds(coordinator.site, lambda: True, live=True)
 
         def need() -> float | None:
             return None if self._new or not self._open else paced()
 
         def look() -> None:
-            self._look(coordinator)
+            self._tell_of_round(coordinator)
 
         wish = RoundWish(portion_bytes=LONG, waits_for_end=True, on_look=look)
         try:
             while self._new or self._open:
-                self._take_in(coordinator)
+                self._take_up_new(coordinator)
                 coordinator.wait_for(need, wish=wish)
         finally:
             coordinator.store.drop_intents(
                 number for waited in self._open for number in waited.numbers
             )
 
-    def _take_in(self, coordinator: Coordinator) -> None:
+    def _take_up_new(self, coordinator: Coordinator) -> None:
         """Find those that are new in the record, or on the host."""
         with self._lock:
             new = list(self._new)
-        unknown = [waited for waited in new if not self._find(coordinator, waited)]
+        unknown = [
+            waited for waited in new if not self._begin_wait(coordinator, waited)
+        ]
         if unknown:
             names = {waited.name for waited in unknown}
             adopt_listed_jobs(
                 coordinator, lambda one: bool(names & {one.job_id, f"key:{one.key}"})
             )
         for waited in unknown:
-            if not self._find(coordinator, waited):
+            if not self._begin_wait(coordinator, waited):
                 waited.tell(WaitedEnd("unknown"))
         with self._lock:
             del self._new[: len(new)]
         self._seen_rounds = -1
 
-    def _find(self, coordinator: Coordinator, waited: WaitedJob) -> bool:
+    def _begin_wait(self, coordinator: Coordinator, waited: WaitedJob) -> bool:
         """Begin to wait for a job if the record has it."""
         store = coordinator.store
         if waited.name.startswith("key:"):
@@ -209,14 +211,13 @@ class HostWaiter:
         if waited.copy is not None:
             waited.numbers = store.add_intents(site_id, "log", [job.id])
         if waited.kill and not states.is_final(job.state):
-            self._kill(coordinator, [waited])
+            self._order_kills(coordinator, [waited])
         self._open[waited] = None
         return True
 
-    def _look(self, coordinator: Coordinator) -> None:
+    def _tell_of_round(self, coordinator: Coordinator) -> None:
         """Tell triggers of what the last round has brought."""
         rounds = coordinator.site.row().rounds
-        dropped = [waited for waited in self._open if waited.is_dropped]
         if rounds != self._seen_rounds:
             self._seen_rounds = rounds
             ids = [waited.id for waited in self._open]
@@ -225,9 +226,9 @@ class HostWaiter:
                 jobs |= coordinator.store.jobs(some)
             now = time.monotonic()
             for waited in self._open:
-                self._look_at(coordinator, waited, jobs.get(waited.id), now)
+                self._judge_job(coordinator, waited, jobs.get(waited.id), now)
             silent = [one for one in self._open if one.is_silent and not one.kill]
-            self._kill(coordinator, silent)
+            self._order_kills(coordinator, silent)
         dropped = [waited for waited in self._open if waited.is_dropped]
         for waited in dropped:
             del self._open[waited]
@@ -235,7 +236,7 @@ class HostWaiter:
         if numbers:
             coordinator.store.drop_intents(numbers)
 
-    def _look_at(
+    def _judge_job(
         self, coordinator: Coordinator, waited: WaitedJob, job: Job | None, now: float
     ) -> None:
         if waited.is_dropped:
@@ -258,7 +259,9 @@ class HostWaiter:
         if not wants_more or now > waited.ended_at + _LAST_BYTES:
             waited.tell(WaitedEnd("silent" if waited.is_silent else "ended", job))
 
-    def _kill(self, coordinator: Coordinator, waiting: Iterable[WaitedJob]) -> None:
+    def _order_kills(
+        self, coordinator: Coordinator, waiting: Iterable[WaitedJob]
+    ) -> None:
         """Have the next round end jobs, be this process there to lead it or not."""
         ids = [waited.id for waited in waiting]
         for waited in waiting:

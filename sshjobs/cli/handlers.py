@@ -118,10 +118,13 @@ def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
 def _start_timer(tick: Callable[[int, object], None]) -> bool:
     """Have a function called now and then, if the timer is free; tell whether it is."""
     is_taken = signal.getitimer(signal.ITIMER_REAL)[0] > 0.0
-    if is_taken or signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, _ring):
+    if is_taken or signal.getsignal(signal.SIGALRM) not in (
+        signal.SIG_DFL,
+        _handle_alarm,
+    ):
         return False
     try:
-        signal.signal(signal.SIGALRM, _ring)
+        signal.signal(signal.SIGALRM, _handle_alarm)
     except ValueError:  # signals are for the main thread
         return False
     _ticks[:] = [tick]
@@ -129,7 +132,7 @@ def _start_timer(tick: Callable[[int, object], None]) -> bool:
     return True
 
 
-def _ring(signum: int, frame: object) -> None:
+def _handle_alarm(signum: int, frame: object) -> None:
     """Handle SIGALRM, also one that comes late: its default would end the process."""
     for tick in _ticks:
         tick(signum, frame)

@@ -76,7 +76,8 @@ class Gate:
         newest = max(self._list_generations(), default=0)
         # Only the first generation and a usurper's are made: a file that is gone by
         # now was removed by its holder, and a newer one may be there.
-        if self._try_generation(newest, create=not newest) or self._usurp(newest):
+        has_newest = self._try_generation(newest, create=not newest)
+        if has_newest or self._take_next_generation(newest):
             self._end_stale_generations()
             return True
         return False
@@ -95,7 +96,7 @@ class Gate:
         self.release()
         return False
 
-    def _usurp(self, stale: int) -> bool:
+    def _take_next_generation(self, stale: int) -> bool:
         """Take the next generation from a holder that does not beat."""
         if not self._has_stale_beat(stale):
             return False
@@ -114,8 +115,8 @@ class Gate:
     def _end_stale_generations(self) -> None:
         """End the ssh that older holders have started, and drop their files.
 
-        Only a stale one is left there by :meth:`_usurp`; the file of a live holder
-        stays, and so does its ssh.
+        Only a stale one is left there by :meth:`_take_next_generation`; the file of a
+        live holder stays, and so does its ssh.
         """
         for generation in self._list_generations():
             if generation < self.generation and self._has_stale_beat(generation):

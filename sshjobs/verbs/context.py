@@ -144,7 +144,7 @@ class Context:
         settings = self.settings(host)
         with self._make_contact(host) as contact:
             identity = self.identity(host, settings)
-            with self._coordinate(identity, settings, contact) as coordinator:
+            with self._make_coordinator(identity, settings, contact) as coordinator:
                 yield coordinator
 
     @contextmanager
@@ -160,7 +160,7 @@ class Context:
         finally:
             self.contacts.remove(contact)
 
-    def _coordinate(
+    def _make_coordinator(
         self, identity: transports.Identity, settings: Settings, contact: Contact
     ) -> Coordinator:
         from ..rounds import Coordinator
@@ -190,5 +190,5 @@ class Context:
                 f"cannot be read: run sshjobs poll --host {row.host} --adopt"
             )
         with self._make_contact(row.host) as contact:
-            with self._coordinate(identity, settings, contact) as coordinator:
+            with self._make_coordinator(identity, settings, contact) as coordinator:
                 yield coordinator

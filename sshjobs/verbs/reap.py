@@ -324,7 +324,7 @@ def _end_without_progress(
     store = coordinator.store
     marks: list[tuple[int, tuple[int, int]]] = []
 
-    def watched() -> float | None:
+    def need_with_progress() -> float | None:
         rounds = coordinator.site.row().rounds
         if not marks or rounds > marks[-1][0]:
             now = (
@@ -337,7 +337,7 @@ def _end_without_progress(
             return None
         return need()
 
-    return watched
+    return need_with_progress
 
 
 def reap_job(ctx: Context, job: Job) -> Job:
