@@ -43,18 +43,9 @@ def start_janitor() -> None:
     if os.getpid() in _RUNS_IN or hasattr(runner, "SUPERVISOR_COMMS"):
         return
     _RUNS_IN[:] = [os.getpid()]
-    thread = threading.Thread(target=_look_for_ever, name="sshjobs-ends", daemon=True)
+    look = Janitor().look_for_ever
+    thread = threading.Thread(target=look, name="sshjobs-ends", daemon=True)
     thread.start()
-
-
-def _look_for_ever() -> None:
-    janitor = Janitor()
-    while True:
-        time.sleep(_PAUSE)  # at first, too: the triggerer forks meanwhile
-        try:
-            janitor.look()
-        except Exception as error:  # of a database that is away; the next look may do
-            _log.warning("deferred tasks that were ended are not seen: %r", error)
 
 
 class Janitor:
@@ -62,6 +53,17 @@ class Janitor:
 
     def __init__(self) -> None:
         self._again_at: dict[str, float] = {}  # job -> when it may be told once more
+
+    def look_for_ever(self) -> None:
+        """Look now and then, as long as this process lives."""
+        while True:
+            time.sleep(_PAUSE)  # at first, too: the triggerer forks meanwhile
+            try:
+                self.look()
+            except (
+                Exception
+            ) as error:  # of a database that is away; the next look may do
+                _log.warning("deferred tasks that were ended are not seen: %r", error)
 
     def look(self) -> None:
         """Have the jobs ended whose tasks have ended; return at once."""

@@ -41,11 +41,9 @@ def handle_rerun(ctx: Context, values: Values) -> int:
             as_json = values.get("json")
             print_line(format_json(done.job.public()) if as_json else done.job.id)
     if not values.get("quiet"):
-        nothing = "nothing to run again: none that is meant has ended badly"
-        print_error(_count_in_words(started, there) if jobs else nothing)
+        text = "nothing to run again: none that is meant has ended badly"
+        if jobs:
+            text = f"{started} {'runs' if started == 1 else 'run'} again"
+            text += f", {there} did already" if there else ""
+        print_error(text)
     return status
-
-
-def _count_in_words(started: int, there: int) -> str:
-    runs = f"{started} {'runs' if started == 1 else 'run'} again"
-    return f"{runs}, {there} did already" if there else runs

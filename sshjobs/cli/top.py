@@ -109,6 +109,13 @@ class _Record:
             self._hosts_at = time.monotonic()
 
 
+#: How far down the list a key goes.
+_STEPS = {
+    **{"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10},
+    **{"home": -_MOST_JOBS, "g": -_MOST_JOBS, "end": _MOST_JOBS, "G": _MOST_JOBS},
+}
+
+
 class _Top:
     """The state that keys change, and the picture of it."""
 
@@ -129,7 +136,8 @@ class _Top:
         try:
             with screen:
                 while True:
-                    screen.draw(self._build_picture(self._find_look()))
+                    look = find_look(sys.stdout, self._color, self._ctx.environ)
+                    screen.draw(self._build_picture(look))
                     for key in screen.read_keys(_PACE / 2):
                         if not self._take_key(key, screen):
                             return 0
@@ -140,15 +148,16 @@ class _Top:
             self._live.ask_sites(())
             self._live.pause(_PAUSE)
 
-    def _find_look(self) -> Look:
-        return find_look(sys.stdout, self._color, self._ctx.environ)
-
     def _build_picture(self, look: Look) -> list[str]:
         overview = self._record.overview
         if overview is None:
             return [self._record.error or "sshjobs top: reading the record"]
         text = self._filter.lower()
-        self._jobs = [job for job in overview.jobs if _has_text(job, text)]
+        self._jobs = []
+        for one in overview.jobs:
+            fields = (one.id, one.name, one.key, one.host, one.state, one.command)
+            if any(text in field.lower() for field in fields):
+                self._jobs.append(one)
         place = self._find_place()
         job = self._jobs[place] if self._jobs else None
         self._live.select_job(job)
@@ -211,26 +220,30 @@ class _Top:
             self._edit_filter(key)
         elif key == "q":
             return False
-        elif key in _COMMANDS:
-            _COMMANDS[key](self, screen)
+        elif key in ("enter", "l"):
+            self._follow(screen)
+        elif key == "x":
+            self._ask_about_end()
         else:
-            self._move(key)
+            self._change_view(key)
         return True
 
-    def _begin_filter(self, _screen: Screen) -> None:
-        self._is_typing = True
-
-    def _clear_filter(self, _screen: Screen) -> None:
-        self._filter, self._has_help = "", False
-
-    def _toggle_help(self, _screen: Screen) -> None:
-        self._has_help = not self._has_help
-
-    def _sort_by_next(self, _screen: Screen) -> None:
-        orders = list(ORDERS)
-        following = orders.index(self._record.order) + 1
-        self._record.order = orders[following % len(orders)]
-        self._record.hurry()
+    def _change_view(self, key: str) -> None:
+        """Change the part of the picture that a key is for."""
+        if key == "/":
+            self._is_typing = True
+        elif key == "escape":
+            self._filter, self._has_help = "", False
+        elif key == "?":
+            self._has_help = not self._has_help
+        elif key == "s":
+            orders = list(ORDERS)
+            following = orders.index(self._record.order) + 1
+            self._record.order = orders[following % len(orders)]
+            self._record.hurry()
+        elif key in _STEPS and self._jobs:
+            place = max(0, self._find_place() + _STEPS[key])
+            self._selected = self._jobs[min(place, len(self._jobs) - 1)].id
 
     def _edit_filter(self, key: str) -> None:
         if key == "escape":
@@ -242,20 +255,12 @@ class _Top:
         elif len(key) == 1 and key.isprintable():
             self._filter += key
 
-    def _ask_about_end(self, _screen: Screen) -> None:
+    def _ask_about_end(self) -> None:
         for job in self._jobs:
             if job.id == self._selected and states.is_final(job.state):
                 self._live.told = f"{job.name or job.id} has ended: {job.state}"
             elif job.id == self._selected:
                 self._dying = job
-
-    def _move(self, key: str) -> None:
-        steps = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10}
-        steps |= {"home": -_MOST_JOBS, "g": -_MOST_JOBS, "end": _MOST_JOBS}
-        steps |= {"G": _MOST_JOBS}
-        if self._jobs and key in steps:
-            place = max(0, self._find_place() + steps[key])
-            self._selected = self._jobs[min(place, len(self._jobs) - 1)].id
 
     def _follow(self, screen: Screen) -> None:
         """Show the log of the selected job as ``logs --follow`` does, and come back."""
@@ -276,19 +281,3 @@ class _Top:
                     sys.stdin.readline()
             except KeyboardInterrupt:
                 return
-
-
-_COMMANDS = {
-    "enter": _Top._follow,
-    "l": _Top._follow,
-    "x": _Top._ask_about_end,
-    "/": _Top._begin_filter,
-    "escape": _Top._clear_filter,
-    "?": _Top._toggle_help,
-    "s": _Top._sort_by_next,
-}
-
-
-def _has_text(job: Job, text: str) -> bool:
-    fields = (job.id, job.name, job.key, job.host, job.state, job.command)
-    return not text or any(text in field.lower() for field in fields)

@@ -126,7 +126,13 @@ def _hop_words(values: Mapping[str, list[str]], settings: Settings) -> list[str]
     if jump:
         *earlier, last = jump.split(",")
         through = ["-J", ",".join(earlier)] if earlier else []
-        return [*_with_config(settings), *through, "--", *_word_for_hop(last)]
+        # Of a jump host with a port ssh takes a URI.
+        user, at, place = last.rpartition("@")
+        name, colon, port = place.rpartition(":")
+        word = f"{user}{at}{place.strip('[]')}"
+        if colon and port.isdigit() and (":" not in name or name[-1:] == "]"):
+            word = f"ssh://{user}{at}{name}:{port}"
+        return [*_with_config(settings), *through, "--", word]
     tokens = expand_all_tokens(values, "")
     command = re.sub(
         "%[hpr]", lambda t: tokens[t[0]], _last_value(values, "proxycommand")
@@ -136,15 +142,6 @@ def _hop_words(values: Mapping[str, list[str]], settings: Settings) -> list[str]
     if not words or os.path.basename(words[0]) != "ssh":
         return []
     return words[1:]
-
-
-def _word_for_hop(hop: str) -> list[str]:
-    """Return a jump host as a word of ssh: a URI where it has a port."""
-    user, at, place = hop.rpartition("@")
-    name, colon, port = place.rpartition(":")
-    if colon and port.isdigit() and (":" not in name or name[-1:] == "]"):
-        return [f"ssh://{user}{at}{name}:{port}"]
-    return [f"{user}{at}{place.strip('[]')}"]
 
 
 def read_options(settings: Settings, address: Address) -> tuple[str, ...]:

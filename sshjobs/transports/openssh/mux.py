@@ -235,16 +235,13 @@ class Control:
             if now - told_at >= _SLICE:
                 told_at = now
                 self._on_wait()
-            self._wait(event, min(told_at + _SLICE, end) - now)
-
-    def _wait(self, event: int, seconds: float) -> None:
-        """Wait until a step is worth another try; a signal makes it no longer."""
-        if not event:
-            time.sleep(min(_CONNECT_SLICE, seconds))
-            return
-        poll = select.poll()
-        poll.register(self._socket, event)
-        poll.poll(seconds * 1000)
+            seconds = min(told_at + _SLICE, end) - now
+            if event:  # a signal makes the wait no longer
+                poll = select.poll()
+                poll.register(self._socket, event)
+                poll.poll(seconds * 1000)
+            else:
+                time.sleep(min(_CONNECT_SLICE, seconds))
 
     def _send_all(self, data: bytes) -> None:
         rest = memoryview(data)
