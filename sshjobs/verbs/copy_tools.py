@@ -205,6 +205,8 @@ def _raising_on_signals() -> Iterator[None]:
         yield
         return
     old = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)}
+    # nohup has SIGHUP ignored; None is a handler that is not Python's.
+    old = {s: at for s, at in old.items() if at not in (signal.SIG_IGN, None)}
     try:
         for signum in old:
             signal.signal(signum, take)
