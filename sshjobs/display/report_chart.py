@@ -202,14 +202,18 @@ def build_histogram(spans: Sequence[float], title: str) -> str:
     for column, number in enumerate(shown):
         x, height = 15 + column * step, 120 * counts[number] / most
         low, high = ((0, *_BOUNDS)[number], _BOUNDS[number])
-        label = f"{_shorten(low)}–{_shorten(high)}" if high < math.inf else "longer"
+        # Where two columns meet stands the span that parts them.
+        pieces.append(f'<text x="{x:.1f}" y="164" text-anchor="middle">{_shorten(low)}')
         middle = f'x="{x + step / 2:.1f}" text-anchor="middle"'
         pieces.append(
+            "</text>"
             f'<rect class="bar" x="{x + 2:.1f}" y="{146 - height:.1f}" '
             f'width="{step - 4:.1f}" height="{height:.1f}" rx="2"/>'
-            f'<text {middle} y="164">{label}</text>'
             f'<text {middle} y="{141 - height:.1f}">{counts[number] or ""}</text>'
         )
+        if number == last and high < math.inf:
+            end = f'x="{x + step:.1f}" y="164" text-anchor="middle"'
+            pieces.append(f"<text {end}>{_shorten(high)}</text>")
     spans = sorted(spans)
     ninth = format_span(spans[min(len(spans) - 1, int(0.9 * len(spans)))])
     median = format_span(statistics.median(spans))

@@ -161,7 +161,8 @@ def _name_job(job: Job) -> str:
 
 
 def _mark_state(job: Job) -> str:
-    text = " ".join(filter(None, (job.state, format_end(job))))
+    end = "" if job.state == states.COMPLETED else format_end(job)
+    text = " ".join(filter(None, (job.state, end)))
     return f'<span class="state">{build_swatch(job.state)}{escape_text(text)}</span>'
 
 
