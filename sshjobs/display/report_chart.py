@@ -203,10 +203,10 @@ def build_histogram(spans: Sequence[float], title: str) -> str:
         x, height = 15 + column * step, 120 * counts[number] / most
         low, high = ((0, *_BOUNDS)[number], _BOUNDS[number])
         # Where two columns meet stands the span that parts them.
-        pieces.append(f'<text x="{x:.1f}" y="164" text-anchor="middle">{_shorten(low)}')
+        edge = f'x="{x:.1f}" y="164" text-anchor="middle"'
         middle = f'x="{x + step / 2:.1f}" text-anchor="middle"'
         pieces.append(
-            "</text>"
+            f"<text {edge}>{_shorten(low)}</text>"
             f'<rect class="bar" x="{x + 2:.1f}" y="{146 - height:.1f}" '
             f'width="{step - 4:.1f}" height="{height:.1f}" rx="2"/>'
             f'<text {middle} y="{141 - height:.1f}">{counts[number] or ""}</text>'
