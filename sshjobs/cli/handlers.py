@@ -342,6 +342,7 @@ def handle_disconnect(ctx: Context, values: Values) -> int:
 def handle_hosts(ctx: Context, values: Values) -> int:
     import time
 
+    from ..display.look import find_look
     from ..display.rows import build_host_object, yield_host_lines
     from ..verbs.hosts import list_hosts
 
@@ -350,12 +351,14 @@ def handle_hosts(ctx: Context, values: Values) -> int:
         for host in hosts:
             print(format_json(build_host_object(host)))
     else:
-        print("\n".join(yield_host_lines(hosts, time.time())))
+        look = find_look(sys.stdout, "auto", ctx.environ)
+        print("\n".join(yield_host_lines(hosts, time.time(), look)))
     return 0
 
 
 def handle_doctor(ctx: Context, values: Values) -> int:
     from .. import __version__
+    from ..display.look import find_look
     from ..startup.stdlib import sqlite3
     from ..verbs.doctor import GOOD, Finding, examine_host
 
@@ -363,13 +366,16 @@ def handle_doctor(ctx: Context, values: Values) -> int:
     versions = (
         f"sshjobs {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}"
     )
+    look = find_look(sys.stdout, "auto", ctx.environ)
     findings = [Finding(GOOD, versions), *examine_host(ctx, values["host"])]
     for finding in findings:
         if values.get("json"):
             print(format_json(finding._asdict()))
         else:
             advice = f"  ({finding.advice})" if finding.advice else ""
-            print(f"{finding.level:<4}  {printable(finding.what + advice)}")
+            colour = {"ok": "32", "bad": "31"}.get(finding.level, "33")
+            level = look.paint(f"{finding.level:<4}", colour)
+            print(f"{level}  {printable(finding.what + advice)}")
     return 1 if any(finding.level == "bad" for finding in findings) else 0
 
 

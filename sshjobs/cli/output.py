@@ -175,7 +175,8 @@ def print_job(values: Values, job: Job) -> None:
         from ..display.text import format_job_line
 
         look = find_look(sys.stdout, values.get("color") or "auto", os.environ)
-        print_line(format_job_line(job, colour=look.has_colour))
+        line = format_job_line(job, colour=look.has_colour, columns=look.width)
+        print_line(line)
 
 
 def write_to_stdout(data: bytes | memoryview) -> None:

@@ -130,7 +130,7 @@ class Screen:
         pieces = [] if old else ["\033[2J"]
         for place, line in enumerate(lines):
             if not old or old[place] != line:
-                pieces.append(f"\033[{place + 1};1H{line}\033[0m\033[K")
+                pieces.append(f"\033[{place + 1};1H\033[2K{line}\033[0m")
         _write("".join(pieces))
 
     def read_keys(self, seconds: float) -> list[str]:

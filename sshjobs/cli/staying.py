@@ -7,7 +7,7 @@ import stat
 import sys
 
 from .. import errors, states
-from ..display.text import format_span
+from ..display.text import cut_to_width, format_span
 from ..errors import SshJobsError
 from ..model import Job
 from ..startup.contexts import contextmanager
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from ..verbs.wait import WaitCount
 
     Values = Mapping[str, Any]
+
+
+#: In a summary at a terminal a name has so many columns, that its line may fit.
+_NAME_WIDTH = 24
 
 
 def handle_run(ctx: Context, values: Values) -> int:
@@ -170,7 +174,9 @@ def _print_summary(ctx: Context, count: WaitCount) -> None:
         print_error(f"{', '.join(words)}, after {format_span(count.seconds)}")
     lines = find_last_lines(ctx, count.ended_badly)
     for job in count.ended_badly:
-        label = f"{job.id} {job.name or job.key}".strip()
+        name = job.name or job.key
+        name = cut_to_width(name, _NAME_WIDTH) if sys.stderr.isatty() else name
+        label = f"{job.id} {name}".strip()
         print_error(f"{label}: {job.state}: {lines[job.id]}")
     if count.bad > len(count.ended_badly):
         print_error(f"and {count.bad - len(count.ended_badly)} more that ended badly")

@@ -28,21 +28,23 @@ COLOURS = {
 
 
 def format_job_line(
-    job: Job, colour: bool = False, now: float | None = None, age: float | None = None
+    job: Job,
+    colour: bool = False,
+    now: float | None = None,
+    age: float | None = None,
+    columns: int = 0,
 ) -> str:
     """Return one line on a job: id, state, host, time, end, name, reason.
 
     Args:
+        columns: The line is cut to so many columns of a terminal; 0: it is whole.
         age: How old its state is, see :func:`stale_age`; the clock stands still then.
     """
     first = job.command.strip().partition("\n")[0]
     first = first if len(first) <= 40 else first[:37] + "..."
-    state = f"{job.state:<9}"
-    if colour:
-        state = f"\033[{COLOURS[job.state]}m{state}\033[0m"
     words = [
         job.id,
-        state,
+        f"{job.state:<9}",
         f"{printable(job.host):<12}",
         f"{format_elapsed(job, now, age or 0.0):>8}",
     ]
@@ -54,7 +56,12 @@ def format_job_line(
         words.append(f"[{printable(job.reason)}]")
     if age is not None:
         words.append(f"[{describe_age(age)}]")
-    return "  ".join(words).rstrip()
+    line = "  ".join(words).rstrip()
+    line = cut_to_width(line, columns) if columns else line
+    if not colour:
+        return line
+    # An id has no capital letters.
+    return line.replace(job.state, f"\033[{COLOURS[job.state]}m{job.state}\033[0m", 1)
 
 
 def format_elapsed(job: Job, now: float | None, age: float = 0.0) -> str:
