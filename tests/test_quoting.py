@@ -105,3 +105,104 @@ def test_printf_prints_the_bytes_of_its_format(data: bytes) -> None:
     program = b"printf " + quoting.quote(quoting.build_printf_format(data))
     done = subprocess.run(["sh"], input=program, capture_output=True, check=True)
     assert done.stdout == data
+
+
+# Each branch, by what comes out.
+
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"", b"''"),
+        (b"plain", b"'plain'"),
+        (b"a b\n$x`\\\xff", b"'a b\n$x`\\\xff'"),
+        (b"it's", b"'it'\\''s'"),
+        (b"''", b"''\\'''\\'''"),
+    ],
+)
+def test_a_word_of_sh_stands_in_single_quotes(data: bytes, word: bytes) -> None:
+    assert quoting.quote(data) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("it's é", "'it'\\''s é'"), ("\udcff", "'\udcff'"), ("", "''")],
+)
+def test_a_text_is_quoted_as_its_bytes_are(text: str, word: str) -> None:
+    assert quoting.quote_text(text) == word
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", b"%s"),
+        (b"plain", b"plain"),
+        (b"100%", b"100%%"),
+        (b"a\\n", b"a\\\\n"),
+        (b"\0a\0", b"\\000a\\000"),
+        (b"-x-", b"\\055x-"),
+        (b"-", b"\\055"),
+        (b"\\0", b"\\\\0"),
+    ],
+)
+def test_a_format_prints_its_bytes(data: bytes, text: bytes) -> None:
+    assert quoting.build_printf_format(data) == text
+
+
+def test_a_word_holds_what_is_printed_but_a_space_and_a_percent_sign() -> None:
+    assert quoting.WORD_BYTES == (
+        b"!\"#$&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
+        b"abcdefghijklmnopqrstuvwxyz{|}~"
+    )
+    assert quoting.TEXT_BYTES == b" " + quoting.WORD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("allowed", "text", "word"),
+    [
+        (quoting.WORD_BYTES, "", b""),
+        (quoting.WORD_BYTES, "plain~!", b"plain~!"),
+        (quoting.WORD_BYTES, "a b%\n", b"a%20b%25%0A"),
+        (quoting.TEXT_BYTES, "a b%\n", b"a b%25%0A"),
+        (quoting.WORD_BYTES, "é\udcff\x7f\0", b"%C3%A9%FF%7F%00"),
+    ],
+)
+def test_all_that_is_not_allowed_travels_as_two_digits(
+    allowed: bytes, text: str, word: bytes
+) -> None:
+    assert quoting.escape_word(allowed, text) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "''"),
+        ("a-b", "a-b"),
+        ("~", "'~'"),
+        ("a b", "'a b'"),
+        ("it's", "'it'\\''s'"),
+    ],
+)
+def test_a_word_is_quoted_where_it_has_to_be(text: str, word: str) -> None:
+    assert quoting.quote_if_needed(text) == word
+    assert quoting.join_words([text, "x"]) == f"{word} x"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", '""'),
+        ("a", "a"),
+        ("a b", '"a b"'),
+        ("a\tb", '"a\tb"'),
+        ("a'b", '"a\'b"'),
+        ('a"b', '"a\\"b"'),
+        ("a\\b", '"a\\\\b"'),
+        ("a#b", '"a#b"'),
+    ],
+)
+def test_a_word_of_ssh_config_is_quoted_where_it_has_to_be(
+    text: str, word: str
+) -> None:
+    assert quoting.quote_for_config(text) == word

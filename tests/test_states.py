@@ -20,6 +20,12 @@ def test_a_final_state_absorbs_every_event(state: str, events: list[str]) -> Non
             assert state == before
 
 
+@pytest.mark.parametrize("state", states.STATES)
+def test_a_state_is_active_or_final(state: str) -> None:
+    assert states.is_final(state) is (state not in ("PENDING", "RUNNING"))
+    assert (state in states.ACTIVE) is not states.is_final(state)
+
+
 def test_every_pair_has_an_entry() -> None:
     assert set(states.TABLE) == {(s, e) for s in states.STATES for e in states.EVENTS}
 
