@@ -27,6 +27,7 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "rounds.cooldown": ("test_patience.py",),
     "rounds.log_state": ("test_log_state.py",),
     "rounds.needs": ("test_needs.py",),
+    "rounds.request": ("test_round_request.py",),
     "rounds.retry": ("test_patience.py",),
     "store.intents": ("test_intents.py",),
     "states": ("test_states.py",),
