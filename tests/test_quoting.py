@@ -110,7 +110,6 @@ def test_printf_prints_the_bytes_of_its_format(data: bytes) -> None:
 # Each branch, by what comes out.
 
 
-
 @pytest.mark.parametrize(
     ("data", "word"),
     [
@@ -206,3 +205,11 @@ def test_a_word_of_ssh_config_is_quoted_where_it_has_to_be(
     text: str, word: str
 ) -> None:
     assert quoting.quote_for_config(text) == word
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [(b"", b'""'), (b"a *?", b'"a *?"'), (b'a"b', b'"a\\"b"'), (b"a\\", b'"a\\\\"')],
+)
+def test_a_path_of_an_sftp_batch_stands_in_quotes(path: bytes, word: bytes) -> None:
+    assert quoting.quote_for_sftp(path) == word
