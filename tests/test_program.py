@@ -255,6 +255,7 @@ def test_a_plain_job_is_its_line_and_nothing_else() -> None:
         "timeout": "",
         "useshell": "",
         "hasenv": "",
+        "unbuffered": "1",
         "hasin": "",
         "cwdtext": "",
         "cwd": "",
@@ -274,6 +275,7 @@ def test_a_job_with_everything_says_all_of_it() -> None:
         kill_grace=2.25,
         launcher="slurm",
         launcher_args=(b"--mem=4G", b"-c", b"2"),
+        unbuffered=False,
     )
     fields, words = read_job(Start(ID, spec, "k'\udcff", True, "n a\n"))
     sha = hashlib.sha256(b"k'\xff").hexdigest()
@@ -299,6 +301,7 @@ def test_a_job_with_everything_says_all_of_it() -> None:
         "timeout": "1.5",
         "useshell": "bash -e",
         "hasenv": "1",
+        "unbuffered": "",
         "hasin": "1",
         "cwdtext": "~/x y%0A",
         "cwd": "~/x y\n",
