@@ -76,7 +76,7 @@ def add_job(
 
 
 def add_ended(site: Site, number: int, *kinds: str, **changes: Any) -> Job:
-    values = {"state": "COMPLETED", "log_final": True, **changes}
+    values: dict[str, Any] = {"state": "COMPLETED", "log_final": True, **changes}
     return add_job(site, number, *kinds, **values)
 
 
@@ -140,7 +140,7 @@ def test_settings_and_the_place_in_the_journal_go_with_it(tmp_path: Path) -> Non
 
 
 def test_each_kind_of_intent_has_its_place(site: Site) -> None:
-    started = {"state": "RUNNING", "pid": 7, "start": "99"}
+    started: dict[str, Any] = {"state": "RUNNING", "pid": 7, "start": "99"}
     add_job(site, 0, "start", key="k", once=True, name="n")
     add_job(site, 1, "kill", **started)
     add_job(site, 2, "forget", **started)
@@ -355,7 +355,7 @@ def test_reaps_have_bounds_in_jobs_and_in_bytes_of_log(
 
 def ask_for_log(site: Site, **changes: Any) -> LogWant:
     """Return what is asked of the log of one running job."""
-    values = {"state": "RUNNING", **changes}
+    values: dict[str, Any] = {"state": "RUNNING", **changes}
     add_job(site, 0, "log", **values)
     (want,) = collect(site)[1].logs
     return want
