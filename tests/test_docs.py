@@ -130,6 +130,9 @@ _READ_OTHERWISE = {
     ("docs/how-to/cron.md", "json"): "tests/test_cron.py",
     ("docs/how-to/cron.md", "sh"): "tests/test_cron.py",
     ("docs/how-to/cron.md", "text"): "tests/test_cron.py",
+    ("docs/how-to/migrate-from-airflow-ssh.md", "diff"): (
+        "tests/airflow/test_connections.py"
+    ),
     ("docs/how-to/migrate-from-airflow-ssh.md", "python"): (
         "tests/airflow/test_connections.py"
     ),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.airflow.real import AIRFLOW_3
 from tests.airflow.real import connection as connection_to
 from tests.airflow.real import login, open_folder
 from tests.sshd import Sshd, sshd_path
@@ -360,3 +361,16 @@ def test_the_imports_of_the_migration_guide_are_all_that_changes() -> None:
         for cell, said in rows:
             names = set(re.findall(r"`(\w+)`", cell)) - taken
             assert not names or "remove it" in said or "give `ssh_conn_id`" in said
+
+
+def test_the_dag_of_the_migration_guide_is_ours_after_the_change() -> None:
+    """As printed: its lines after the change make a DAG of a task of ours."""
+    [block] = re.findall(r"^```diff\n(.*?)^```", PAGE.read_text("utf-8"), re.S | re.M)
+    lines = [line[1:] for line in block.splitlines() if line[:1] != "-"]
+    text = "\n".join(lines)
+    if not AIRFLOW_3:
+        text = text.replace("airflow.sdk", "airflow")
+    space: dict[str, Any] = {}
+    exec(text, space)
+    assert space["SSHRemoteJobOperator"] is ours.SSHRemoteJobOperator
+    assert block.count("\n-") == block.count("\n+") == 1
