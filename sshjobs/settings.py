@@ -254,20 +254,21 @@ SETTINGS = (
         "a shell line that prints the password of a login (pass, a vault); run once a "
         "login, its output is kept nowhere",
     ),
-    Setting(
-        "passphrase_command", "text", "", "the same for a private key's passphrase"
-    ),
+    Setting("passphrase_command", "text", "", "the same for a key's passphrase"),
     Setting("askpass_env", "text", "", "the variable of the environment that has both"),
-    Setting(
-        "max_hosts", "count", 100, "how many hosts a verb works on side by side", "", 1
-    ),
+    Setting("max_hosts", "count", 100, "hosts a verb works on side by side", "", 1),
     Setting(
         "unbuffered",
         "switch",
         True,
-        "set PYTHONUNBUFFERED=1 for jobs, unless their environment has it: all that "
-        "Python prints is in the log at once",
+        "set PYTHONUNBUFFERED=1 for jobs, unless their environment has that variable",
         "python(1) PYTHONUNBUFFERED",
+    ),
+    Setting(
+        "notify",
+        "text",
+        "",
+        "command (sh -c), run here when a job is known to have ended; gets it as JSON",
     ),
 )
 
@@ -325,6 +326,7 @@ class Settings:
     askpass_env: str
     max_hosts: int
     unbuffered: bool
+    notify: str
 
     def __init__(self, **values: Any) -> None:
         given_names = frozenset(n for n, value in values.items() if value is not None)
@@ -358,8 +360,7 @@ class Settings:
         return f"<Settings {' '.join(pairs)}>"
 
 
-#: What is said in the environment and is no setting: where the record and the config
-#: file are, and what a job is told of itself.
+#: Said in the environment, and no settings: places, and what a job is told of itself.
 _NO_SETTINGS = frozenset(("HOME", "CONFIG", "DEBUG", "JOB_ID", "KEY", "ATTEMPT"))
 
 

@@ -397,6 +397,12 @@ SPEC = (
         choices=CLEANUP,
     ),
     Arg(
+        "--notify",
+        "a command (sh -c) to run on this machine, once, when a command of sshjobs "
+        "learns that the job has ended; it reads the job as JSON (setting notify)",
+        metavar="CMD",
+    ),
+    Arg(
         "--max-log-bytes",
         "bring home no more of the log than this; the rest stays on the host, and so "
         "does the job's directory (setting max_log_bytes, default all)",

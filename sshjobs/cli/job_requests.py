@@ -124,6 +124,7 @@ def _build_job_request(
         once=bool(values.get("once")),
         cleanup=values.get("cleanup"),
         max_log_bytes=values.get("max_log_bytes"),
+        notify=values.get("notify") or "",
     )
 
 

@@ -51,6 +51,11 @@ class ReplyApplier:
         """Columns of the host's row that the reply changes."""
         return self._changes.columns
 
+    @property
+    def ended(self) -> list[str]:
+        """The ids of jobs that ended by this reply; no other reply ends them again."""
+        return self._changes.ended
+
     def apply(self, events: list[protocol.Event]) -> list[str]:
         """Bring the store up to these events.
 

@@ -40,6 +40,7 @@ class JobChanges:
         brought_anew: Whose logs are being brought anew, see ``apply_differs``.
         node: Which machine replied, once it has said so.
         columns: Columns of the host's row that the reply changes.
+        ended: The ids of jobs that were active before, and have ended.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class JobChanges:
         self.now = now
         self.node = ""
         self.columns: dict[str, Any] = {}
+        self.ended: list[str] = []
         self.jobs: dict[str, Job] = {}
         self.foreign: dict[str, Job] = {}
         self.brought_anew = {i.job_id for i in intents if i.kind == "reap" and i.note}
@@ -120,14 +122,15 @@ class JobChanges:
     def _request_cleanup(self, changed: list[Job], before: dict[str, Job]) -> None:
         """Want the directories gone of jobs that have just ended, if they say so."""
         ended = [
-            job.id
+            job
             for job in changed
             if states.is_final(job.state)
             and (job.id not in before or not states.is_final(before[job.id].state))
-            and wants_cleanup(job)
         ]
-        if ended:
-            self.store.add_intents(self.site_id, "reap", ended, owner=0)
+        self.ended += [job.id for job in ended if job.id in before]
+        useless = [job.id for job in ended if wants_cleanup(job)]
+        if useless:
+            self.store.add_intents(self.site_id, "reap", useless, owner=0)
 
     def end_unstarted(
         self,

@@ -51,6 +51,7 @@ class Round:
         self._skew = 0.0
         self._failed: protocol.Failed | None = None
         self._only_listed: set[str] = set()
+        self._ended: list[str] = []  # by this reply, and by no other
         self._is_whole = False  # each event of the reply was taken, the last one too
 
     def run(self, transport: transports.Transport) -> None:
@@ -95,6 +96,8 @@ class Round:
             self._site.unwritten.update(sink.unwritten)
             for job_id in self._apply_reply(plan, reply, started_at, len(program)):
                 self._store.drop_spec(job_id)
+            if self._ended:
+                self._notify_of_ends()
         self._store.sweep()  # a leader may have been killed right before that
         if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
@@ -245,11 +248,18 @@ class Round:
             useless = applier.apply(
                 self._facts if whole else keep_settled_events(self._facts)
             )
+<<<<<<< HEAD
             if self._failed is not None:
                 # The host says up to where it has read the journal, and then acts.
                 if not any(isinstance(one, protocol.JournalAt) for one in self._facts):
                     self._fail_intents(plan, self._failed)
             columns = applier.columns
+=======
+            if self._failed is not None and not self._had_begun():
+                self._fail(plan, self._failed)
+            self._ended = ledger.ended
+            columns = ledger.columns
+>>>>>>> 9281e77 (--notify CMD and setting notify: a command hears of each end, once)
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
                 columns["round_ended_at"] = site.clock()
@@ -257,7 +267,19 @@ class Round:
             store.count(site.site_id, counts, **columns)
         return useless
 
+<<<<<<< HEAD
     def _describe_unread(self) -> str:
+=======
+    def _notify_of_ends(self) -> None:
+        """Have commands run that somebody wants to hear of ends by."""
+        home, command = self._store.home, self._site.settings.notify
+        if command or os.path.isdir(os.path.join(home, "notify")):
+            from .notify import start_notifier
+
+            start_notifier(home, command, self._ended)
+
+    def _remark(self) -> str:
+>>>>>>> 9281e77 (--notify CMD and setting notify: a command hears of each end, once)
         """Return what there is to know of a whole reply, written down; mostly ""."""
         if not self.unread:
             return ""

@@ -13,9 +13,10 @@ import os
 from ..errors import StoreError
 from ..model import Spec, is_job_id
 from ..owned import open_owned
-from ..startup.contexts import contextmanager
+from ..startup.contexts import contextmanager, suppress
 from ..startup.records import TYPE_CHECKING
 from .database import Database, Seam, sync_file
+from .schema import IS_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,6 +52,46 @@ class JobFiles(Database):
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
+
+    def save_notify(self, job_id: str, command: str) -> None:
+        """Keep the command that hears of a job's end; before its row is written."""
+        path = self._locate_file("notify", job_id)
+        with Seam(path):
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with open(os.open(path, flags, 0o600), "wb") as file:
+                file.write(os.fsencode(command))
+
+    def take_notify(self, job_id: str) -> str:
+        """Return that command, "" if there is none, to one caller and no other."""
+        path = self._locate_file("notify", job_id)
+        try:
+            os.rename(path, f"{path}.taken")  # of two, one finds nothing
+        except FileNotFoundError:
+            return ""
+        with Seam(path):
+            file = open_owned(f"{path}.taken", os.O_RDONLY)
+            with open(file, "rb") as data:
+                command = os.fsdecode(data.read())
+            os.unlink(f"{path}.taken")
+        return command
+
+    def drop_old_notify(self, before: float) -> None:
+        """Delete commands that nobody takes: of jobs that are gone, or long ended.
+
+        Args:
+            before: Leave those that were written since this instant.
+        """
+        folder = os.path.join(self.home, "notify")
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            path = os.path.join(folder, name)
+            with suppress(FileNotFoundError):  # taken meanwhile
+                if os.stat(path).st_mtime < before:
+                    if not self._fetch_rows(
+                        f"SELECT 1 FROM jobs WHERE id = ? AND {IS_ACTIVE}",
+                        [name.partition(".")[0]],
+                    ):
+                        os.unlink(path)
 
     def sync_specs(self, ids: Iterable[str]) -> None:
         """Make specs survive a power failure."""

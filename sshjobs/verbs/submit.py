@@ -47,15 +47,19 @@ class JobRequest(CheckedRecord):
     cleanup: str | None = None  # None: the setting
     max_log_bytes: int | None = None  # None: the setting
     id: str = ""  # the id that it is to have, "" for a fresh one
+    notify: str = ""  # a command to run here once its end is known
 
     def check_types(self) -> None:
         """Refuse values of another type."""
         texts = {"name": self.name, "key": self.key, "id": self.id}
+        texts["notify"] = self.notify
         for name, value in texts.items():
             if not isinstance(value, str):
                 raise errors.SpecError(f"{name} is a str, not a {type(value).__name__}")
         if not isinstance(self.spec, Spec):
             raise errors.SpecError(f"spec is a Spec, not a {type(self.spec).__name__}")
+        if "\0" in self.notify:
+            raise errors.SpecError(f"not a command: notify={self.notify[:60]!r}")
         if not isinstance(self.once, bool):
             raise errors.SpecError(f"once is True or False, not {self.once!r:.60}")
 
@@ -279,6 +283,8 @@ def _write_jobs_down(
             job = _build_job(coordinator, job_request, now + place * 1e-6)
             batch.add(job)
             store.save_spec(job.id, job_request.spec)
+            if job_request.notify:
+                store.save_notify(job.id, job_request.notify)
         with store.write():
             batch.store()
             starts = store.add_intents(coordinator.site_id, "start", batch.ids())

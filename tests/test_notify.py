@@ -1,0 +1,133 @@
+"""A command of the user's hears of each end once, and nothing waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshjobs.errors import SpecError
+from sshjobs.model import Spec
+from sshjobs.verbs.context import Context
+from sshjobs.verbs.submit import JobRequest
+from tests.cli import Cli, eventually, finish
+
+
+class Heard:
+    """A command that keeps what it hears, a line a job."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "heard"
+        self.command = f"cat >>{self.path}"
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """What it has heard so far."""
+        text = self.path.read_text() if self.path.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def wait_for(self, count: int) -> list[dict[str, Any]]:
+        """Wait until it has heard of so many ends."""
+        eventually(lambda: len(self.jobs) >= count, f"{count} ends are heard of")
+        return self.jobs
+
+
+@pytest.fixture
+def heard(place: Path) -> Heard:
+    return Heard(place)
+
+
+def test_many_that_wait_are_heard_of_once_a_job(cli: Cli, heard: Heard) -> None:
+    cli.env["SSHJOBS_NOTIFY"] = heard.command
+    go = cli.base.parent / "go"
+    jobs = [f"until test -e {go}; do sleep 0.1; done; exit {n}" for n in range(3)]
+    ids = [cli.submit("--", line) for line in jobs]
+    waits = [cli.start("wait", *ids) for _ in range(8)]
+    eventually(lambda: cli.hosts()["sessions"] >= 2)
+    go.touch()
+    finish(waits)
+    rows = heard.wait_for(3)
+    for _ in range(3):
+        cli("poll", *ids)
+    cli.ok("reap", *ids)
+    time.sleep(0.5)
+    assert sorted(row["id"] for row in heard.jobs) == sorted(ids)
+    listed = {row["id"]: row for row in cli.ok("list", "--json", "--all").objects}
+    for row in rows:
+        known = listed[row["id"]]
+        assert row.keys() == known.keys()
+        for name in ("state", "exit_status", "command", "host", "finished_iso"):
+            assert row[name] == known[name]
+
+
+def test_a_command_of_one_job_is_run_by_whoever_learns_of_the_end(
+    cli: Cli, heard: Heard
+) -> None:
+    flags = ("--notify", heard.command)
+    one = cli.submit(*flags, "--name", "one", "--", "sleep 1; exit 5")
+    other = cli.submit("--", "true")
+    cli("wait", one, other)
+    (row,) = heard.wait_for(1)
+    assert (row["id"], row["state"], row["exit_status"]) == (one, "FAILED", 5)
+    assert cli(*("run", cli.host), *flags, "--", "echo out").out == "out\n"
+    assert heard.wait_for(2)[1]["state"] == "COMPLETED"
+    eventually(lambda: not os.listdir(cli.home / "notify"), "commands are gone")
+    assert cli.ok("kill", cli.submit(*flags, "--", "sleep 100")).status == 0
+    assert heard.wait_for(3)[2]["state"] == "CANCELLED"
+
+
+def test_the_words_of_a_job_reach_no_shell(cli: Cli, heard: Heard) -> None:
+    mark = cli.home.parent / "mark"
+    evil = f"$(touch {mark}) `touch {mark}` '; touch {mark}; \" \n&& touch {mark}"
+    cli.env["SSHJOBS_NOTIFY"] = heard.command
+    cli.ok("run", cli.host, "--name", evil, "--key", evil, "--", f": '{mark}'")
+    (row,) = heard.wait_for(1)
+    assert (row["name"], row["key"]) == (evil, evil)
+    assert not mark.exists()
+
+
+def test_nothing_waits_for_a_command_and_its_failure_is_written_down(
+    cli: Cli, heard: Heard
+) -> None:
+    go = cli.home.parent / "go"
+    line = f"until test -e {go}; do sleep 0.1; done; echo told; exit 3"
+    job = cli.submit("--notify", line, "--", "true")
+    ended = cli.ok("wait", job)
+    assert ended.err == ""
+    log = cli.home / "notify.log"
+    assert log.read_text() == ""
+    assert log.stat().st_mode & 0o777 == 0o600
+    go.touch()
+    eventually(lambda: "ended with 3" in log.read_text())
+    told, remark = log.read_text().splitlines()
+    assert told == "told" and f"job {job}: notify: the command ended with 3" in remark
+    # A place that takes no log hinders no command of ours, and no end.
+    log.unlink()
+    log.symlink_to(cli.home / "elsewhere")
+    assert (
+        cli.ok("run", cli.host, "--notify", "true", "--", "echo fine").out == "fine\n"
+    )
+    assert not (cli.home / "elsewhere").exists()
+
+
+def test_a_command_that_nobody_takes_does_not_stay(tmp_path: Path) -> None:
+    store = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {}).store
+    old, new = "a" * 16, "b" * 16
+    for job_id in (old, new):
+        store.save_notify(job_id, "true")
+    os.utime(tmp_path / "home" / "notify" / old, (1.0, 1.0))
+    store.drop_old_notify(time.time() - 60.0)
+    assert os.listdir(tmp_path / "home" / "notify") == [new]
+    assert store.take_notify(new) == "true"
+    assert store.take_notify(new) == store.take_notify(old) == ""
+
+
+def test_a_command_with_a_nul_is_refused() -> None:
+    with pytest.raises(SpecError, match="not a command"):
+        JobRequest(Spec(b"true"), notify="a\0b")
+    with pytest.raises(SpecError, match="notify is a str"):
+        JobRequest(Spec(b"true"), notify=1)  # type: ignore[arg-type]
