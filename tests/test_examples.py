@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import end_jobs
+from tests.cli import end_jobs, eventually
 from tests.pages import TOP, read_blocks
 from tests.sshd import Sshd
 
@@ -42,7 +42,10 @@ _ON_HOST = {
     "bin/sudo": _SAYS,
     "bin/sleep": "#!/bin/sh\nexec /bin/sleep 0.1\n",
 }
-_HERE = {"bin/pass": "#!/bin/sh\necho swordfish\n"}
+_HERE = {
+    "bin/pass": "#!/bin/sh\necho swordfish\n",
+    "bin/mail": '#!/bin/sh\n{ echo "mail $*"; cat; } >>~/mails\n',
+}
 
 
 def ids(said: str) -> list[str]:
@@ -221,6 +224,29 @@ def test_how_to_run_on_many_hosts(reader: Reader) -> None:
     assert "gpu3 │ " in reader.types(hosts[1])
     assert reader.types(hosts[2]).count(" gpu") == 2
     assert reader.types(hosts[3]).count("update.sh: \n") == 2
+
+
+def test_how_to_be_told_of_ends(reader: Reader, place: Path) -> None:
+    [submit] = read_blocks("docs/how-to/notify.md")
+    [config] = read_blocks("docs/how-to/notify.md", "toml")
+    [crontab] = read_blocks("docs/how-to/notify.md", "text")
+    reader.types(submit)
+    eventually(lambda: not reader.types("sshjobs poll --allow-empty --quiet"))
+    mails = reader.home / "mails"
+    eventually(lambda: mails.exists() and mails.read_text().count("\n") == 2)
+    first, told = mails.read_text().splitlines()
+    assert first == "mail -s train has ended me@example.org"
+    assert '"name": "train"' in told
+    (place / "config.toml").write_text(config)
+    reader.env["SSHJOBS_CONFIG"] = str(place / "config.toml")
+    reader.types("sshjobs submit gpu1 --name seven -- true")
+
+    def is_told() -> bool:
+        reader.types(crontab.removeprefix("*/5 * * * * "))
+        return len(mails.read_text().splitlines()) == 4
+
+    eventually(is_told)
+    assert "mail -s a job has ended me@example.org\n" in mails.read_text()
 
 
 def test_how_to_use_one_time_codes(reader: Reader) -> None:

@@ -248,18 +248,12 @@ class Round:
             useless = applier.apply(
                 self._facts if whole else keep_settled_events(self._facts)
             )
-<<<<<<< HEAD
             if self._failed is not None:
                 # The host says up to where it has read the journal, and then acts.
                 if not any(isinstance(one, protocol.JournalAt) for one in self._facts):
                     self._fail_intents(plan, self._failed)
+            self._ended = applier.ended
             columns = applier.columns
-=======
-            if self._failed is not None and not self._had_begun():
-                self._fail(plan, self._failed)
-            self._ended = ledger.ended
-            columns = ledger.columns
->>>>>>> 9281e77 (--notify CMD and setting notify: a command hears of each end, once)
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
                 columns["round_ended_at"] = site.clock()
@@ -267,9 +261,6 @@ class Round:
             store.count(site.site_id, counts, **columns)
         return useless
 
-<<<<<<< HEAD
-    def _describe_unread(self) -> str:
-=======
     def _notify_of_ends(self) -> None:
         """Have commands run that somebody wants to hear of ends by."""
         home, command = self._store.home, self._site.settings.notify
@@ -278,8 +269,7 @@ class Round:
 
             start_notifier(home, command, self._ended)
 
-    def _remark(self) -> str:
->>>>>>> 9281e77 (--notify CMD and setting notify: a command hears of each end, once)
+    def _describe_unread(self) -> str:
         """Return what there is to know of a whole reply, written down; mostly ""."""
         if not self.unread:
             return ""
