@@ -96,8 +96,12 @@ class Round:
             self._site.unwritten.update(sink.unwritten)
             for job_id in self._apply_reply(plan, reply, started_at, len(program)):
                 self._store.drop_spec(job_id)
-            if self._ended:
-                self._notify_of_ends()
+            wanted = self._site.settings.notify
+            folder = os.path.join(self._store.home, "notify")
+            if self._ended and (wanted or os.path.isdir(folder)):
+                from .notify import start_notifier
+
+                start_notifier(self._store.home, wanted, self._ended)
         self._store.sweep()  # a leader may have been killed right before that
         if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
@@ -260,14 +264,6 @@ class Round:
                 columns["cause"] = self._describe_unread()
             store.count(site.site_id, counts, **columns)
         return useless
-
-    def _notify_of_ends(self) -> None:
-        """Have commands run that somebody wants to hear of ends by."""
-        home, command = self._store.home, self._site.settings.notify
-        if command or os.path.isdir(os.path.join(home, "notify")):
-            from .notify import start_notifier
-
-            start_notifier(home, command, self._ended)
 
     def _describe_unread(self) -> str:
         """Return what there is to know of a whole reply, written down; mostly ""."""
