@@ -51,7 +51,8 @@ class Round:
         self._skew = 0.0
         self._failed: protocol.Failed | None = None
         self._only_listed: set[str] = set()
-        self._ended: list[str] = []  # by this reply, and by no other
+        self._notify = site.settings.notify
+        self._ended: list[str] = []  # whose ends somebody wants to hear of
         self._is_whole = False  # each event of the reply was taken, the last one too
 
     def run(self, transport: transports.Transport) -> None:
@@ -96,12 +97,10 @@ class Round:
             self._site.unwritten.update(sink.unwritten)
             for job_id in self._apply_reply(plan, reply, started_at, len(program)):
                 self._store.drop_spec(job_id)
-            wanted = self._site.settings.notify
-            folder = os.path.join(self._store.home, "notify")
-            if self._ended and (wanted or os.path.isdir(folder)):
+            if self._ended:
                 from .notify import start_notifier
 
-                start_notifier(self._store.home, wanted, self._ended)
+                start_notifier(self._store.home, self._notify, self._ended)
         self._store.sweep()  # a leader may have been killed right before that
         if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
@@ -256,7 +255,9 @@ class Round:
                 # The host says up to where it has read the journal, and then acts.
                 if not any(isinstance(one, protocol.JournalAt) for one in self._facts):
                     self._fail_intents(plan, self._failed)
-            self._ended = applier.ended
+            folder = os.path.join(store.home, "notify")
+            if applier.ended and (self._notify or os.path.isdir(folder)):
+                self._ended = applier.ended
             columns = applier.columns
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
