@@ -52,6 +52,8 @@ _held: set[int] = set()
 
 def _drop_after_fork() -> None:
     """Give up every lock in a forked child; a flock belongs to both otherwise."""
+    # flock(2): the lock is of the open file description, which fork(2) shares. A child
+    # that keeps its copy would hold the lock after its parent has died.
     for fd in _held:
         os.close(fd)
     _held.clear()
@@ -104,6 +106,8 @@ class FileLock:
                 return False
             try:
                 kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                # Never a flock that blocks: it has no timeout, and a holder that is
+                # stopped would keep us for ever.
                 fcntl.flock(fd, kind | fcntl.LOCK_NB)
                 # The last beat may be an old one of the holder before: whoever looks
                 # at it from now on would take us for stopped.
@@ -150,6 +154,8 @@ class FileLock:
         The file is never cut shorter, so that a full disk suffices: a text that may
         grow shorter is to be padded.
         """
+        # Over the old one in place: a rename would make another file, on which nobody
+        # has the lock.
         with translate_os_errors(self.path):
             os.pwrite(self._fd, text, 0)
 
@@ -220,6 +226,8 @@ class LeaderLock:
         lock = self._lock_of(generation)
         if self._try_to_hold(lock, generation):
             return True
+        # Several followers may find the beat stale: the store moves on for one of them,
+        # in a transaction, and the others look again.
         if lock.has_stale_beat() and self._advance(generation):
             unlink_if_there(lock.path)
             return self._try_to_hold(self._lock_of(generation + 1), generation + 1)
@@ -242,6 +250,8 @@ class LeaderLock:
         if not in_force:
             lock.release()
             return False
+        # SIGSTOP cannot be blocked (signal(7)); a leader that it stops loses its lead
+        # by the beat.
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         self._lock, self.generation = lock, generation
         self._beat_at = time.monotonic()
@@ -295,6 +305,8 @@ class Bell:
         if self._socket is not None:
             return False
         self._path = os.path.join(self._folder, os.urandom(6).hex())
+        # A datagram wants no accept: a ring is a byte in the queue (unix(7)), and stays
+        # there while we look at the store.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         with translate_os_errors(self._folder):
@@ -324,6 +336,7 @@ class Bell:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         rung = bool(poll.poll(max(0.0, timeout) * 1000))
+        # Many may have rung: all of it is one ring.
         while rung:
             try:
                 self._socket.recv(16)
@@ -369,6 +382,8 @@ def describe_holders(*paths: str) -> str:
     pids: dict[str, None] = {}
     for line in _read_text("/proc/locks").splitlines():
         fields = line.split()
+        # "->" is a process that waits; -1 stands for a lock of an open file, which is
+        # no single process's (proc_locks(5)).
         if "->" in fields or len(fields) < 8 or int(fields[4]) in (-1, os.getpid()):
             continue
         if fields[3] == "WRITE" or fields[1] == "FLOCK":

@@ -38,12 +38,15 @@ def open_owned(path: str, flags: int, mode: int = 0o600) -> int:
         OSError: as of open(2) otherwise, ``FileNotFoundError`` among them.
     """
     try:
+        # Opened first, then looked at by its descriptor: between a look at a path and
+        # its open another file may take the name.
         fd = os.open(path, flags | _SAFE, mode)
     except OSError as error:
         if error.errno in _ODD:
             check_file(path)
         raise
     try:
+        # fstat(2) is about the very file that is open, whatever the path names by now.
         _check(path, os.fstat(fd), _REGULAR)
     except BaseException:
         os.close(fd)
@@ -86,6 +89,8 @@ def check_way(path: str) -> None:
     Raises:
         StoreError: anybody can rename the files of a directory on the way.
     """
+    # The right to rename an entry is that to write to its directory, the sticky bit
+    # apart (unlink(2), EPERM).
     folder = os.path.dirname(os.path.realpath(path))
     while True:
         mode = os.stat(folder).st_mode
@@ -104,6 +109,7 @@ def make_private(path: str) -> bool:
 
     ``os.makedirs`` gives its mode to the last one only, and the umask counts.
     """
+    # mkdir(2) makes one or fails: of two processes one hears that it was there.
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -121,6 +127,7 @@ def make_private(path: str) -> bool:
 
 def close_to_others(path: str) -> None:
     """Make a directory of ours 0700; leave anything else as it is."""
+    # By descriptor: chmod of a path would follow a link that has just been put there.
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _SAFE)
     try:
         if os.fstat(fd).st_uid == os.geteuid():
@@ -138,11 +145,13 @@ def check_config(path: str, fd: int) -> None:
         StoreError: it is somebody else's, or others can write to it.
     """
     found = os.fstat(fd)
+    # Root could do as it likes without us; any other user could not.
     if found.st_uid not in (0, os.geteuid()):
         raise StoreError(
             f"{path}: belongs to {_who(found.st_uid)}, not to {_who(os.geteuid())}; it "
             "may name programs to run: SSHJOBS_CONFIG names a file of your own"
         )
+    # /dev/null, which turns the file off, is open to all and no regular file.
     if found.st_mode & _OTHERS_WRITE and found.st_mode & _TYPE == _REGULAR:
         raise StoreError(
             f"{path}: others can write to it, and it may name programs to run: look "

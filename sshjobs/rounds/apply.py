@@ -66,6 +66,7 @@ class ReplyApplier:
         for some in slices(events):
             fields = ("job_id", "winner_id")
             names = {getattr(event, name, "") for event in some for name in fields}
+            # Some at a time: a listing of 10,000 jobs is not held in memory twice.
             with changes.holding(names - {""}):
                 for event in some:
                     handler = _HANDLERS.get(type(event))
@@ -112,6 +113,7 @@ def keep_settled_events(events: Sequence[protocol.Event]) -> list[protocol.Event
     kept: list[protocol.Event] = []
     judged: set[str] = set()
     ended: set[str] = set()
+    # Backwards: a word that needs a later one is met after it.
     for event in reversed(events):
         if isinstance(event, protocol.Claimed) and event.winner_id != event.job_id:
             needed = ended if states.is_final(event.state) else judged

@@ -49,6 +49,8 @@ def apply_missing(changes: JobChanges, event: protocol.Missing) -> None:
         changes.change(event.job_id, reaped_at=changes.now, log_final=True)
         changes.serve_intents("reap", event.job_id)
         return
+    # One name may lead to several machines (round-robin names, login nodes): only the
+    # one on which it runs can tell that it is gone.
     if job is not None and job.node and changes.node and job.node != changes.node:
         # Another machine answers to that name, with a directory of its own.
         changes.change(event.job_id, reason=f"{RUNS_ON}{job.node}")
@@ -79,6 +81,7 @@ def apply_due(changes: JobChanges, event: protocol.Due) -> None:
 
     Whoever told it: the job may be another client's, or be declared lost.
     """
+    # The frame comes in each round until the job has ended: one intent is enough.
     if not changes.store.has_intent("kill", event.job_id):
         changes.store.add_intents(changes.site_id, "kill", [event.job_id], owner=0)
 

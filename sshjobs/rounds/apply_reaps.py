@@ -51,6 +51,8 @@ def apply_longer(changes: JobChanges, event: protocol.Longer) -> None:
     job = changes.jobs.get(event.job_id)
     if job is None or not is_log_home(job) or job.reaped_at is not None:
         return
+    # The host would have deleted a log of which bytes are missing here; it refuses, and
+    # says its length (docs/reference/wire-format.md).
     if event.log_bytes > job.log_local_bytes:
         changes.change(event.job_id, log_bytes=event.log_bytes, log_final=False)
         changes.intents.pop(("reap", event.job_id), None)
@@ -79,6 +81,7 @@ def apply_no_log(changes: JobChanges, event: protocol.NoLog) -> None:
         return
     if event.reason == "gone":
         changes.change(event.job_id, reaped_at=changes.now, log_final=True)
+        # Gone is what the caller wanted, whoever has done it.
         changes.serve_intents("reap", event.job_id)
         return
     for kind, what in (("reap", "not reaped"), ("log", "its log cannot be read")):
@@ -95,6 +98,8 @@ def apply_log_end(changes: JobChanges, event: protocol.LogEnd) -> None:
     home = max(job.log_local_bytes, event.offset + event.length)
     final = states.is_final(job.state)
     known = job.log_bytes
+    # The length that an end record tells is the last word. A job without one may write
+    # on.
     if job.state == states.LOST or not final:
         known = max(job.log_bytes, event.size, home)
     changes.change(

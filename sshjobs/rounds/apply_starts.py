@@ -44,6 +44,8 @@ def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
     if event.winner_id == event.job_id:
         changes.change(event.job_id, attempt=event.attempt)
         return
+    # A frame may come twice, since rounds are run again: a job that has started is
+    # replaced by no other.
     if job is None or job.state != states.PENDING:  # it has started: it holds it
         return
     winner = changes.jobs.get(event.winner_id)
@@ -60,6 +62,7 @@ def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
         changes.end_unstarted(event.job_id, "cancelled", reason, key="")
         return
     changes.serve_intents("start", event.job_id, SAME if event.same else DIFFERS)
+    # First the caller's intent, then the row: forget() deletes intents of the job.
     changes.store.redirect(event.job_id, event.winner_id)
     del changes.jobs[event.job_id]
     changes.store.forget([event.job_id])
@@ -112,6 +115,8 @@ def give_up_start(changes: JobChanges, job_id: str, detail: str, hint: str) -> N
         return
     error = errors.HostError(changes.host, detail, hint)
     changes.fail_intents("start", job_id, error)
+    # Nothing ran, and nobody has its id: a row would be a job that nobody can account
+    # for.
     changes.jobs.pop(job_id, None)
     changes.store.forget_job(job_id)
 

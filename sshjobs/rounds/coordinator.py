@@ -132,6 +132,8 @@ class Coordinator:
     ) -> bool:
         """Return whether the need was met, as :meth:`wait_for` does."""
         while True:
+            # The store is looked at first: another leader may have served us while we
+            # slept.
             due = self._find_due(need)
             if due is None:
                 return True
@@ -202,8 +204,11 @@ class Coordinator:
         except (SshJobsError, TimeUp) as error:
             self._handle_failure(patience, error)
         finally:
+            # Before the lock is free: the next leader makes a connection of its own,
+            # and there are never two.
             if self._stays:
                 self.leadership.close_transport()
+            # In this order: a follower that the ring wakes finds the lock free.
             self.leadership.lock.release()
             self.leadership.bell.ring_others()
             self.store.count(self.site_id, {"sessions": self.site.take_sessions()})
@@ -216,6 +221,7 @@ class Coordinator:
         costs as much as the rest of what a poll asks of the kernel.
         """
         leadership = self.leadership
+        # flock(2) without waiting: of all processes that try, one has it.
         if leadership.lock.try_to_lead():
             return True
         # A leader that ends right after the second try rings this bell, too.

@@ -87,6 +87,8 @@ class Leadership:
             if not self._transfer_urgent_log(transport):
                 self._gather_intents()
                 self._run_round(transport)
+        # What is left of a session may stand in the pipe: the next round opens a
+        # transport anew, over the same master if it lives.
         except (TransportError, errors.ProtocolError):
             self.close_transport()
             raise
@@ -151,6 +153,7 @@ class Leadership:
 
     def serve_cleanup(self) -> None:
         """Go on for jobs that want their directories gone; nobody waits for that."""
+        # Bounded: a directory that cannot be removed is tried again by later rounds.
         for _ in range(self.site.settings.cleanup_retries):
             if not self.site.store.unowned_intents(self.site.site_id):
                 return
@@ -169,6 +172,7 @@ class Leadership:
         while now - began < _GATHER * scale and now - came_at < _LULL * scale:
             time.sleep(_LULL / 2)
             self._show_beat()
+            # Numbers of intents only grow, so that a larger one is a newer wish.
             last, newest = newest, store.newest_intent(site_id)
             now = time.monotonic()
             came_at = now if newest != last else came_at
@@ -229,6 +233,7 @@ class Leadership:
         watch.remove_lock_file(self.site.store.home, self.site.site_id)
 
     def _count_event(self, name: str, count: int = 1) -> None:
+        # One write for all of a round: each costs a transaction, and a WAL frame.
         if name == "sessions" and self.lock.is_held:
             self.site.sessions += count  # with what the round comes to
         else:
@@ -268,6 +273,8 @@ class Leadership:
 
     def _take_next_generation(self, current: int) -> bool:
         """Make the next generation of the lock ours, unless another was quicker."""
+        # Read and written under SQLite's write lock, so that of several followers one
+        # succeeds.
         with self.site.store.write():
             if self.site.generation() != current:
                 return False

@@ -133,6 +133,8 @@ class LogTransfer:
             StoreError: the file cannot be written.
         """
         base = self._site.settings.remote_base_dir
+        # Fresh in each session: nothing that a job has written into its log can be
+        # taken for the fence.
         nonce = os.urandom(8).hex()
         program, self._fence = protocol.build_fetch(base, self._want, nonce)
         self._began_at = self._looked_at = time.monotonic()
@@ -157,6 +159,8 @@ class LogTransfer:
         except _Whole:
             pass
         finally:
+            # However the session ended: bytes in the file count, and are not brought
+            # again.
             self._count_bytes()
             os.close(self._file)
         # The next portion is to take about a second.
@@ -204,6 +208,8 @@ class LogTransfer:
         if len(self._said) > _NOISE + len(self._fence):
             raise _Enough
         if self._said.endswith(self._fence):
+            # The last look before bytes go into the file: a leader that was stopped at
+            # the fence would write beside the next one.
             if not self._is_leading():
                 raise _Enough
             self._goes = True
@@ -242,6 +248,7 @@ class LogTransfer:
         if not length:
             return
         self._counted = self._come
+        # Looked at within the transaction that counts: generations change in one, too.
         with store.write():
             if not self._is_leading():
                 return

@@ -34,6 +34,7 @@ def runs_our_programs(transport: Transport, timeout: float) -> bool:
 
     The status is no constant, which a shell that runs nothing of ours could have, too.
     """
+    # Not 0, 1, 2, 126 to 128: shells, and wrappers that run nothing, end with these.
     status = 40 + os.urandom(1)[0] % 80
     ran = transport.run(
         "exec sh",

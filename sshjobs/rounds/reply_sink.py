@@ -62,6 +62,8 @@ class ReplySink:
         if bounds is not None and not self._reply.begun:
             bounds.count_noise(len(data))
         logged = 0
+        # The host is not trusted: each event passes the questions of the request and
+        # the bounds before anything is written.
         for said in self._reply.feed(data):
             event = self._check(said)
             if isinstance(event, protocol.LogData):
@@ -97,12 +99,17 @@ class ReplySink:
             if self._file < 0:
                 self._file = open_log(self._log_path(job_id))
             while rest:
+                # At its offset, not appended: a round that was run again brings the
+                # same bytes to the same place, and a signal may cut a write short
+                # (write(2)).
                 done = os.pwrite(self._file, rest, offset)
                 rest, offset = rest[done:], offset + done
         except OSError as error:
             failed = not_written(self._log_path(job_id), error)
             if not is_disk_full(error):
                 raise failed from error
+            # A full disk ends no round: states and ends count, which need no room here,
+            # and the bytes stay on the host until there is some.
             self.unwritten[job_id] = failed
 
 

@@ -63,6 +63,8 @@ class RetryBudget:
             self.reset_budget()
         if (row.failures, row.bad_rounds) != self._refused_at:
             self._refusal = None  # something worse has come since
+        # Another process's whole round sets the counts back to 0, below where ours
+        # began.
         self._failures = min(self._failures, row.failures)
         self._bad_rounds = min(self._bad_rounds, row.bad_rounds)
         end = max(cooldown_end(row, now), self._not_before)
@@ -83,6 +85,8 @@ class RetryBudget:
         if rounds >= most:
             text = f"given up after round {most}: the setting is max_reconnect_attempts"
             raise _add_hint(cause, text)
+        # The budget is of the monotonic clock, which nobody sets; cooldowns are
+        # instants, which other processes read.
         left = self._deadline - time.monotonic()
         if end > now and end - now > left:
             raise self._out_of_time(cause, end - now)

@@ -109,6 +109,7 @@ class Watch:
 
     def start(self, row: SiteRow, now: float) -> None:
         """Become the watch unless there is one, or this host is not to be watched."""
+        # An instant far ahead is of a clock that was set back since.
         unwanted = now < row.unwatched_until < now + 3600.0
         if self._thread is not None and self._thread.is_alive():
             if unwanted:
@@ -120,6 +121,8 @@ class Watch:
             return
         self._tried_at = time.monotonic()
         self._stop.clear()
+        # A daemon thread: a process that ends does not wait for it, and the kernel
+        # drops its lock.
         self._thread = threading.Thread(target=self._hold_watch, daemon=True)
         self._thread.start()
 
@@ -138,10 +141,14 @@ class Watch:
         path = os.path.join(self._home, "locks", f"watch.{self._site_id}")
         # A watch is a hint: refused, cut, or not wanted any more, polling goes on.
         with FileLock(path) as lock, suppress(OSError, SshJobsError, _Stop):
+            # One watch a site on this machine: its session counts towards MaxSessions
+            # (sshd_config(5): 10), and stays open.
             if lock.try_to_hold():
                 self._watch_host()
 
     def _watch_host(self) -> None:
+        # A connection of SQLite is not shared by threads: transactions of both would
+        # mix.
         store = Store(self._home)
         try:
             hooks = transports.CallerHooks(

@@ -76,6 +76,8 @@ class Store(IntentTable, SiteTable):
                 size = os.stat(path).st_size
             except FileNotFoundError:
                 size = 0
+        # The row may have reached the disk before the bytes did: they are in a file of
+        # their own, and not in SQLite's transaction.
         if size >= job.log_local_bytes:
             return job
         final = job.reaped_at is not None
@@ -88,10 +90,13 @@ class Store(IntentTable, SiteTable):
         They are those without a row, and of jobs that have started. While a
         process is writing specs, nothing is deleted.
         """
+        # Mostly there are none, and a lock would cost more than the look.
         folder = os.path.join(self.home, "specs")
         if not os.listdir(folder):
             return 0
         with self._lock_of("specs") as lock:
+            # Whoever writes specs holds it shared: a spec without a row may be one
+            # whose row comes next.
             if not lock.try_to_hold():
                 return 0
             names = list(filter(is_job_id, os.listdir(folder)))

@@ -227,6 +227,8 @@ class Database:
         check_dir(self.home)
         for name in ("specs", "logs", "locks"):
             own_folder(os.path.join(self.home, name))
+        # SQLite opens these by itself, and would follow a link that another user has
+        # put there.
         for end in ("", "-wal", "-shm", "-journal"):
             check_file(f"{self.path}{end}")
         if not os.path.lexists(os.path.join(self.home, "reserve")):
@@ -270,6 +272,8 @@ class Database:
         )
         try:
             db.execute("PRAGMA synchronous=NORMAL")
+            # What is deleted is overwritten with zeros; the WAL has old frames until it
+            # is reset.
             db.execute("PRAGMA secure_delete=ON")
             db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
         except BaseException:
@@ -287,9 +291,13 @@ class Database:
             lock.hold()
             db = self._connect()
             try:
+                # Read under the lock: another process may have migrated while we waited
+                # for it.
                 version = _read_version(db)
                 if not version:
                     db.execute("PRAGMA journal_mode=WAL")
+                # The version is part of the step's transaction: a crash leaves both or
+                # neither.
                 while version < schema.VERSION:
                     version, step = schema.MIGRATIONS[version]
                     db.executescript(
@@ -313,15 +321,21 @@ class Database:
             if self._depth:
                 yield
                 return
+            # SQLite refuses this pragma within a transaction (pragma.c, 3.40), so it
+            # stands before BEGIN and after COMMIT.
             if durable:
                 self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("BEGIN IMMEDIATE")
+            # Only the outermost begins and ends a transaction: SQLite nests none
+            # (sqlite.org/lang_transaction.html).
             self._depth += 1
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
                 self._doomed.clear()
+                # A full disk or an I/O error may have rolled it back already
+                # (sqlite.org/lang_transaction.html, "Response To Errors").
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -329,6 +343,8 @@ class Database:
                 self._depth -= 1
                 if durable:
                     self._db.execute("PRAGMA synchronous=NORMAL")
+            # A rollback brings rows back and no file: files go when their rows are gone
+            # for good.
             while self._doomed:
                 _unlink_if_there(self._doomed.pop())
 

@@ -46,6 +46,7 @@ class JobFiles(Database):
         """Keep a spec until its job has started; before its row is written."""
         path = self._spec_path(job_id)
         with Seam(path):
+            # O_EXCL follows no link, and ids are random: none is given twice.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with open(os.open(path, flags, 0o600), "wb") as file:
                 file.write(spec.dumps())
@@ -105,6 +106,8 @@ class JobFiles(Database):
             try:
                 with open(open_owned(path, os.O_RDONLY), "rb") as file:
                     return Spec.loads(file.read())
+            # Its job cannot start then, and its caller is told so; a traceback would
+            # stop every round of the site.
             except (FileNotFoundError, ValueError):  # gone, or damaged
                 return None
 
@@ -116,6 +119,8 @@ class JobFiles(Database):
     def writing_specs(self) -> Iterator[None]:
         """Hold off :meth:`sweep` while specs have no rows yet."""
         with self._lock_of("specs") as lock:
+            # Any number of processes write specs at once; a sweep wants all of them to
+            # be done.
             lock.hold(shared=True)
             yield
 
@@ -127,6 +132,7 @@ class JobFiles(Database):
         """
         with Seam(self.home):
             disk = os.statvfs(self.home)
+        # statvfs(3): f_bavail is free for users, f_bfree counts root's share too.
         free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
         if not total:  # a file system that does not tell
             return 1 << 62

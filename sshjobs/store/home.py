@@ -52,6 +52,8 @@ def login_home() -> str:
 
 def name_machine() -> str:
     """Return a short name of this machine: its id, or its host name."""
+    # machine-id(5) outlives a reboot and a change of the host name; a container may
+    # have none.
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
             with open(path, encoding="ascii") as file:

@@ -67,6 +67,7 @@ class IntentTable(JobTable):
             owner: The process that wants it; None is this one, 0 is nobody.
         """
         pid = os.getpid() if owner is None else owner
+        # A number of a process is used again: with its start time it names one process.
         start = read_start_time(pid) or "" if pid else ""
         now = time.time()
         numbers = []
@@ -77,6 +78,8 @@ class IntentTable(JobTable):
         with self.write():
             for job_id in ids:
                 cursor = self._execute(sql, [site_id, kind, job_id, pid, start, now])
+                # AUTOINCREMENT: a number is never used again, though its row is deleted
+                # (sqlite.org/autoinc.html), so that a late word on one meets no other.
                 numbers.append(int(cursor.lastrowid or 0))
         return numbers
 
@@ -97,6 +100,8 @@ class IntentTable(JobTable):
         )
         rows: list[tuple[Any, ...]] = []
         for kind, number in self._fetch_rows(count, [site_id]):
+            # Rounded up. Each round takes another page, so that an intent that cannot
+            # be served keeps no later one waiting for ever.
             pages = -(-number // most)
             skip = 0 if kind == "start" else turn % pages * most
             rows += self._fetch_rows(sql, [site_id, kind, most, skip])
@@ -143,6 +148,8 @@ class IntentTable(JobTable):
 
     def leave_open(self, numbers: Iterable[int]) -> None:
         """Have intents of this process stay when it has ended."""
+        # Process 0 is nobody: such an intent outlives all processes, and any leader
+        # serves it.
         sql = "UPDATE intents SET pid = 0, pid_start = '' WHERE id = ? AND done = 0"
         self._execute_many(sql, [[number] for number in numbers])
 
@@ -170,6 +177,8 @@ class IntentTable(JobTable):
 
     def mark_sent(self, numbers: Iterable[int]) -> None:
         """Note that intents stand in a request from now on."""
+        # Before the request leaves: after a crash from here on nobody knows whether the
+        # host has acted, and the intent is not withdrawn any more.
         self._execute_many(
             "UPDATE intents SET sent = 1 WHERE id = ?", [[n] for n in numbers]
         )
@@ -195,6 +204,8 @@ class IntentTable(JobTable):
         self, numbers: Iterable[int], outcome: str = SERVED, note: str = ""
     ) -> None:
         """Close intents, with one of :data:`OUTCOMES`; an open one has its first."""
+        # An intent may stand in two requests, of a leader that was stopped and of the
+        # next one: the first outcome counts.
         self._execute_many(
             "UPDATE intents SET done = 1, outcome = ?, note = ? "
             "WHERE id = ? AND done = 0",
@@ -233,6 +244,7 @@ class IntentTable(JobTable):
         """
         gone: list[str] = []
         kept: list[str] = []
+        # One transaction: a leader that marks intents as sent comes before or after.
         with self.write():
             for some in slices(numbers):
                 self._withdraw_some(some, gone, kept)
@@ -243,6 +255,8 @@ class IntentTable(JobTable):
         self, numbers: Sequence[int], gone: list[str], kept: list[str]
     ) -> None:
         for intent in self.outcomes(numbers).values():
+            # The host may have it. What is certain is only what never left this
+            # machine.
             if intent.sent and not intent.done:
                 kept.append(intent.job_id)
                 continue
@@ -266,6 +280,8 @@ class IntentTable(JobTable):
         with self.write():
             for row in self._fetch_rows(sql, [site_id, now - ttl, now + ttl]):
                 intent = self._read_intent(row)
+                # A process that is stopped lives, and may be waited for: only the dead
+                # lose theirs.
                 if not intent.pid or not is_that_process(intent.pid, intent.pid_start):
                     stale.append(intent)
             self.drop_intents(intent.id for intent in stale if intent.kind == "log")

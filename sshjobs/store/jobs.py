@@ -50,6 +50,8 @@ class Batch:
         """Take one more."""
         self._jobs.append(job)
         if len(self._jobs) >= SLICE:
+            # A temporary table is of this connection alone: nobody sees half a batch
+            # (sqlite.org/lang_createtable.html).
             if not self._is_long:
                 self._do(
                     "CREATE TEMP TABLE batch AS "
@@ -100,6 +102,7 @@ class JobTable(JobFiles):
 
     def add_jobs(self, jobs: Iterable[Job]) -> None:
         """Add jobs that are not known yet; a known id is left as it is."""
+        # A job that another process has adopted meanwhile stays as that one wrote it.
         sql = f"INSERT OR IGNORE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
         self._execute_many(sql, jobs)
 
@@ -126,6 +129,8 @@ class JobTable(JobFiles):
 
     def find(self, prefix: str) -> list[Job]:
         """Return the jobs whose id begins with ``prefix``."""
+        # A range uses the primary key, which LIKE does not
+        # (sqlite.org/optoverview.html, 5); "{" comes after "z".
         sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ?"
         return [
             self._read_job(row) for row in self._fetch_rows(sql, [prefix, prefix + "{"])
@@ -137,6 +142,8 @@ class JobTable(JobFiles):
         args = [key]
         if host is not None:
             sql, args = sql + " AND host = ?", [key, host]
+        # Two machines may have made the same attempt of a key: the later submit comes
+        # first.
         sql += " ORDER BY attempt DESC, submitted_at DESC"
         return [self._read_job(row) for row in self._fetch_rows(sql, args)]
 
@@ -156,6 +163,8 @@ class JobTable(JobFiles):
         """
         sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {condition.sql} ORDER BY {order}"
         with Seam(self.path):
+            # In WAL mode a reader that takes its time keeps nobody from writing, only
+            # the WAL from being reset (sqlite.org/wal.html).
             for row in self._db.execute(sql, condition.args):
                 yield self._read_job(row)
 
@@ -306,6 +315,8 @@ class JobTable(JobFiles):
         """Delete jobs, their intents, specs and logs."""
         ids = list(ids)
         text = quote_array(ids)
+        # A row without a spec is a job that cannot start; so files go after the rows,
+        # once these are committed.
         with self.write():
             for table, column in (("jobs", "id"), ("intents", "job_id")):
                 self._execute(
@@ -313,6 +324,7 @@ class JobTable(JobFiles):
                     "(SELECT value FROM json_each(?))",
                     [text],
                 )
+        # Inside a caller's transaction this waits for its commit, see write().
         for job_id in ids:
             self.drop_spec(job_id)
             self._delete_file(self.log_path(job_id))

@@ -99,6 +99,8 @@ class SiteTable(Database):
         """Return the row of a host, made if it is new."""
         row = self.host(site_id)
         if row is None:
+            # Many processes may meet a host for the first time at once: one row comes
+            # of it.
             self._execute(
                 "INSERT OR IGNORE INTO sites (site_id, host, since) VALUES (?, ?, ?)",
                 [site_id, host, time.time()],
@@ -135,6 +137,8 @@ class SiteTable(Database):
     def count(self, site_id: str, counts: Mapping[str, int], **columns: Any) -> None:
         """Add to the ledger, whose names are :data:`COUNTERS`, and set columns."""
         counts = {name: n for name, n in counts.items() if n and name in COUNTERS}
+        # Added by SQLite: a sum made here would lose another process's between read and
+        # write.
         sets = [f"{name} = {name} + ?" for name in counts]
         sets += [f"{name} = ?" for name in columns]
         if sets:

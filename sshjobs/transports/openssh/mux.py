@@ -98,6 +98,8 @@ class Packet(Record):
 
 def pack_packet(kind: int, *fields: int | str | bytes) -> bytes:
     """Return one packet, its length before it."""
+    # PROTOCOL.mux: numbers are 32 bits, the highest byte first; a string has its
+    # length before it. Flags are numbers too, though the page says bool (mux.c, 9.2).
     body = struct.pack(">I", kind)
     for field in fields:
         if isinstance(field, int):
@@ -149,6 +151,7 @@ class Frames:
             # and no reason to wait for that many bytes.
             if not 4 <= length <= MAX_PACKET:
                 raise Unfit(f"a packet of {length} bytes")
+            # A packet may come in pieces, and several in one: a stream has no borders.
             if len(self._rest) < 4 + length:
                 break
             (kind,) = struct.unpack_from(">I", self._rest, 4)
@@ -193,6 +196,8 @@ class Control:
                 raise Foreign("the socket belongs to somebody else")
             self._send_all(pack_hello())
             packet = self._wait_for_packet()
+            # Both sides greet with version 4 (since 5.4); from 10.3 on a master adds
+            # extensions behind it, which we do not need.
             if packet.type != MSG_HELLO or packet.read_u32(0) != VERSION:
                 spoken = packet.body[:8].hex()
                 raise Unfit(f"the master speaks another protocol ({spoken})")
@@ -231,6 +236,8 @@ class Control:
                 if now >= end:
                     raise Stuck("the master does not answer") from error
             except OSError as error:
+                # ENOENT: no master ever, or one that has ended; ECONNREFUSED: its file,
+                # left by one that was killed. Nothing was asked in either case.
                 raise Gone(error.strerror or "no socket") from error
             if now - told_at >= _SLICE:
                 told_at = now
@@ -259,6 +266,8 @@ class Control:
             self._repeat_until_timeout(
                 lambda: pieces.append(self._socket.recv(_READ_BYTES)), select.POLLIN
             )
+            # It closes without a word on another version, another uid or a packet that
+            # is too long (mux.c, channels.c, 9.2).
             if not pieces[0]:
                 raise Gone("the master closed the connection")
             self._packets += self._frames.feed(pieces[0])
