@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 
 from ..errors import HostUnreachable, JobNotFound, SpecError
 from ..model import is_job_id
+from ..quoting import quote_if_needed
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
 from .output import LIVE_LINE, format_json, print_line
@@ -33,7 +33,7 @@ def handle_put(ctx: Context, values: Values) -> int:
             "sshjobs put HOST FILE... DEST"
             if not words
             else "DEST is missing, where the file is to go; . is the login directory:\n"
-            f"sshjobs put {values['host']} {shlex.quote(words[0])} ."
+            f"sshjobs put {values['host']} {quote_if_needed(words[0])} ."
         )
     *sources, target = words
     shows = _may_show_progress(values)
@@ -78,7 +78,7 @@ def _refuse_joined_host(host: str, verb: str, words: Sequence[str]) -> None:
         if word.count(":") == 1 and name not in ("ssh", "key", ""):
             every.remove(word)
             every.insert(len(every) if verb == "put" else 0, path or ".")
-            rest = " ".join(map(shlex.quote, [verb, name, *every]))
+            rest = " ".join(map(quote_if_needed, [verb, name, *every]))
             raise SpecError(
                 f"{word}: HOST comes first, a word of its own:\nsshjobs {rest}"
             )

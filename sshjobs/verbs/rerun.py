@@ -15,6 +15,7 @@ import shlex
 from .. import states
 from ..errors import SpecError, StoreError
 from ..model import Job, Spec
+from ..quoting import join_words
 from ..startup.records import TYPE_CHECKING, Record
 from .context import Context
 from .selection import Criteria, select_recorded_jobs
@@ -152,7 +153,7 @@ def _open_at_site(ctx: Context, site_id: str) -> Context:
     if row.host != "local" and row.identity:
         identity = Identity.from_bytes(row.identity)
         if identity.options:
-            flags["ssh_options"] = shlex.join(identity.options)
+            flags["ssh_options"] = join_words(identity.options)
         if identity.config:
             flags["ssh_config"] = identity.config
     return Context(ctx.environ, ctx.config, flags)
