@@ -6,6 +6,7 @@ The pictures are in ``data/captures/``; ids, numbers and runs of blanks have one
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.cli import Cli
 from tests.terminal import Terminal, open_terminal
 
 CAPTURES = Path(__file__).parent / "data" / "captures"
+_MARKS = itertools.count()
 NAME = "a-sweep-with-a-long-name/of-many-words/and-日本語/of-which-no-line-is-wrapped"
 
 
@@ -47,9 +49,10 @@ def compare(name: str, screen: str, columns: int, cli: Cli) -> None:
 
 def see(terminal: Terminal, command: str) -> str:
     """Run a command on a clear screen; return what it shows."""
-    terminal.type(f"clear; {command}; echo DO''NE")
-    screen = terminal.wait_for("DONE")
-    return screen[: screen.index("DONE")].rstrip("\n")
+    mark = f"DONE{next(_MARKS)}."  # that of the command before may still be there
+    terminal.type(f"clear; {command}; echo {mark[:2]}''{mark[2:]}")
+    screen = terminal.wait_for(mark)
+    return screen[: screen.index(mark)].rstrip("\n")
 
 
 @pytest.mark.parametrize("columns", [80, 140])
