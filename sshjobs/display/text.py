@@ -171,13 +171,18 @@ def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator
 
 
 def format_span(seconds: float) -> str:
-    """Return a span of time: ``4.2s``, ``3m05s``, ``2h10m``, ``3d04h``."""
+    """Return a span of time: ``4.2s``, ``3m05s``, ``2h10m``, ``3d04h``; or ``for ever``.
+
+    A record that was damaged may hold any number, an endless one too.
+    """
     if seconds < 60:
         return f"{seconds:.1f}s"
     if seconds < 3600:
         return f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
     if seconds < 86400:
         return f"{int(seconds // 3600)}h{int(seconds % 3600 // 60):02d}m"
+    if not seconds < 1e12:
+        return "for ever"
     return f"{int(seconds // 86400)}d{int(seconds % 86400 // 3600):02d}h"
 
 
