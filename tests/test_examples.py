@@ -145,13 +145,19 @@ def test_the_tour_of_the_readme(reader: Reader) -> None:
     (reader.home / "jobs.txt").write_text("echo 1\nexit 2\n")
     [tour] = read_blocks("README.md", "console")
     lines = [line[2:] for line in tour.splitlines() if line.startswith("$ ")]
-    assert len(lines) == 12
-    job = reader.types(lines[0]).strip()
-    said = [reader.types(line.replace("k3j5", job)) for line in lines[1:]]
-    assert said[1] == "train.sh: \n"
-    assert "make all in " in said[5]
-    assert len(ids(said[6])) == 2
-    assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
+    assert len(lines) == 15
+    said = {}
+    for line in lines:
+        words = line.partition("  ")[0]
+        if words == "sshjobs top":  # wants a terminal, and a key that ends it
+            line = "(sleep 2; printf q) | script -qec 'sshjobs top' /dev/null"
+        said[words] = reader.types(line)
+    assert said["sshjobs logs train --follow"] == "train.sh: \n"
+    assert "make all in " in said["sshjobs run gpu1 -- make all"]
+    assert len(ids(said["sshjobs submit gpu1 --from jobs.txt --name sweep"])) == 2
+    both = said["sshjobs run gpu1,gpu2 -- uptime"]
+    assert "gpu1 │ " in both and "gpu2 │ " in both
+    assert (reader.sshd.connections, reader.sshd.drops) == (2, 0)
 
 
 def test_readme_takes_a_file_there_and_its_result_back(reader: Reader) -> None:

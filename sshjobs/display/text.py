@@ -171,7 +171,7 @@ def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator
 
 
 def format_span(seconds: float) -> str:
-    """Return a span of time: ``4.2s``, ``3m05s``, ``2h10m``, ``3d04h``; or ``for ever``.
+    """Return a span of time: ``4.2s``, ``3m05s``, ``2h10m``, ``3d04h``, ``for ever``.
 
     A record that was damaged may hold any number, an endless one too.
     """
