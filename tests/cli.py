@@ -30,6 +30,12 @@ def give_empty_home(env: dict[str, str], home: Path) -> None:
     env["SJTEST_HOME"] = str(home)
 
 
+def drop_waiting_words(text: str) -> str:
+    """Return what was printed, without words on waits: a busy machine brings some."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if "; Ctrl-C: " not in line)
+
+
 class Ended:
     """What a command of ours printed and ended with."""
 
@@ -46,6 +52,11 @@ class Ended:
     def lines(self) -> list[str]:
         """Standard output, line by line."""
         return self.out.splitlines()
+
+    @property
+    def said(self) -> list[str]:
+        """Standard error, line by line, without the words on what is waited for."""
+        return drop_waiting_words(self.err).splitlines()
 
     @property
     def id(self) -> str:

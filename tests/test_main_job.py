@@ -67,7 +67,7 @@ def test_runs_side_by_side_keep_to_their_own_job(cli: Cli) -> None:
     for n, end in enumerate(ends):
         assert end.status == n, end
         assert end.lines == [f"{n}.1", f"{n}.2", f"{n}.3"]
-        assert len(end.err.splitlines()[0]) == 16
+        assert len(end.said[0]) == 16
     assert cli.sshd.connections == 1
     assert cli.sshd.sessions <= spent + 20
 

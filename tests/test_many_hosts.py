@@ -75,7 +75,7 @@ def test_the_dead_do_not_hold_up_the_living(fleet: Fleet) -> None:
     )
     assert all("RUNNING" in line for line in ended.lines)
     # Beside the errors it has told what it waited for.
-    said = [line for line in ended.err.splitlines() if "; Ctrl-C: " not in line]
+    said = ended.said
     assert [line.split()[1] for line in said].count("nclosed:") == 1
     assert [line.split()[1] for line in said].count("nsilent:") == 1
 

@@ -133,7 +133,7 @@ def test_the_flag_cleanup_says_when_a_directory_goes(cli: Cli, cleanup: str) -> 
     bad = cli("run", cli.host, "--cleanup", cleanup, "--", "echo x; exit 2")
     assert (good.status, good.out, bad.status, bad.out) == (0, "x\n", 2, "x\n")
     left = {path.name for path in cli.base.glob("jobs/*")}
-    kept = {end.err.splitlines()[0] for end in (good, bad)}
+    kept = {end.said[0] for end in (good, bad)}
     expected = {"always": 0, "on_success": 1, "never": 2}[cleanup]
     assert len(left & kept) == expected
 

@@ -18,7 +18,7 @@ from sshjobs.cli.parser import read_arguments
 from sshjobs.errors import SpecError
 from sshjobs.tasks import read_values
 from sshjobs.verbs.many_logs import LONGEST_LINE
-from tests.cli import Ended, eventually, finish
+from tests.cli import eventually, finish
 from tests.fleet import Fleet
 
 
@@ -31,11 +31,6 @@ def three(fleet: Fleet) -> Iterator[Fleet]:
     fleet.write()
     fleet.relays["ndown"].close()
     yield fleet
-
-
-def told(ended: Ended) -> list[str]:
-    """Return what was told on standard error, without the words on waits."""
-    return [line for line in ended.err.splitlines() if "; Ctrl-C: " not in line]
 
 
 def named(host: str, *files: Path, **values: Any) -> list[str]:
@@ -145,7 +140,7 @@ def test_a_run_on_several_hosts(three: Fleet) -> None:
     for name in ("n1", "n2", "n3"):
         own = [text.split()[-1] for text in ended.lines if text.startswith(name)]
         assert own == ["out", "err", "half"]
-    words = told(ended)
+    words = ended.said
     ids = [words.split()[0] for words in words if words.endswith(("n1", "n2", "n3"))]
     assert len(ids) == 3
     bad = sum("a" <= job_id[0] <= "m" for job_id in ids)
@@ -164,7 +159,7 @@ def test_the_status_is_the_largest(three: Fleet) -> None:
     assert three.cli("run", "n1,n2", "--", "true").status == 0
     ended = three.cli("run", "n1,n2", "--json", "--", "kill -9 $$")
     assert ended.status == 137 and ended.out == ""
-    rows = [line for line in told(ended) if line.startswith("{")]
+    rows = [line for line in ended.said if line.startswith("{")]
     assert len(rows) == 2 and all('"signal": 9' in row for row in rows)
 
 
@@ -188,7 +183,7 @@ def test_a_submit_to_several_hosts(three: Fleet, tmp_path: Path) -> None:
     ended = three.cli.ok(*words)
     ids, names = zip(*(line.split() for line in ended.lines))
     assert sorted(names) == ["n1", "n2"] and len(set(ids)) == 2
-    assert told(ended) == ["sshjobs: 2 hosts: 2 started"]
+    assert ended.said == ["sshjobs: 2 hosts: 2 started"]
     assert len(three.cli.ok("wait", "up").lines) == 2
     more = three.cli("submit", "n3,ndown", "--json", "--wait-host", "1", "--", "true")
     assert more.status == 69
@@ -216,7 +211,7 @@ def test_a_key_is_one_on_each_host(three: Fleet) -> None:
     three.cli.ok("wait")
     again = three.cli.ok(*words, "true")
     assert sorted(again.lines) == sorted(first.lines)
-    assert told(again) == ["sshjobs: 2 hosts: 2 there already"]
+    assert again.said == ["sshjobs: 2 hosts: 2 there already"]
     other = three.cli.ok(*words, "false")
     assert other.err.count("holds it, with another command") == 2
     assert three.cli.ok("run", "n1,n2", "--key", "night", "--", "true").out == ""
@@ -243,7 +238,7 @@ def test_ctrl_c_cancels_on_each_host_and_the_logs_go_on(three: Fleet) -> None:
     last = [line for line in ended.lines if line.endswith("bye")]  # not of the shell
     assert sorted(last) == ["n1 │ bye", "n2 │ bye", "n3 │ bye"]
     assert ended.err.count("being cancelled") == 1
-    assert told(ended)[-1] == "sshjobs: 3 hosts: 3 cancelled (n1, n2, n3)"
+    assert ended.said[-1] == "sshjobs: 3 hosts: 3 cancelled (n1, n2, n3)"
 
 
 def test_a_second_ctrl_c_leaves_the_ends_to_the_hosts(three: Fleet) -> None:
@@ -277,7 +272,7 @@ def test_detached_jobs_go_on_and_are_named(three: Fleet) -> None:
     run.send_signal(signal.SIGINT)
     (ended,) = finish([run])
     assert ended.status == 130, ended
-    lines = [line.strip() for line in told(ended)]
+    lines = [line.strip() for line in ended.said]
     assert "nothing was sent to: nhole" in lines
     goes_on = next(line for line in lines if line.startswith("goes on: "))
     assert "n1 (" in goes_on and "n2 (" in goes_on

@@ -114,7 +114,7 @@ ends it after a question, / shows only jobs with a text, s sorts by the next col
 ? shows the keys, q leaves. All jobs go on.
 
 Without a terminal it is refused with 64: sshjobs status shows the same, once.""",
-    (Arg("hosts", "the hosts to show; none: all", "list", "HOST"), *SELECT),
+    (Arg("hosts", "the hosts to show; none: all", "list", "HOST"), *SELECT, *SSH),
     ("sshjobs top", "sshjobs top --name 'sweep-*'"),
 )
 
@@ -137,6 +137,7 @@ Ends as submit does.""",
     (
         JOBS,
         *SELECT,
+        *SSH,
         Arg("--all", "also jobs that are COMPLETED", "flag", short="-a"),
         Arg("--dry-run", "show the jobs that would run again, run nothing", "flag"),
         *(arg for arg in SPEC if arg.name in ("--env", "--env-from")),
