@@ -54,13 +54,7 @@ OLD_NAMES = frozenset(
 
 #: Counts that have not reached their aim yet; they are printed, and fail nothing. Take
 #: a name out once its aim is reached: the house does not get worse again.
-OPEN = frozenset(
-    {
-        "private helpers with one caller",
-        "largest module of tests",
-        "comments per 100 lines, races",
-    }
-)
+OPEN: frozenset[str] = frozenset()
 
 CLASS_LINES = 300
 MODULE_LINES = 450

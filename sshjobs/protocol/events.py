@@ -30,6 +30,8 @@ class Started(Record):
     """A runner has claimed the job; ``pid`` and ``start`` are the runner's."""
 
     job_id: str
+    # A pid is used again; with its start time it names one process (proc_pid_stat(5),
+    # field 22, in ticks since the boot), and boot_id says of which boot.
     pid: int
     pgid: int
     start: str
@@ -42,6 +44,7 @@ class Ended(Record):
     """The job is over; either ``exit_status`` or ``signal`` is set, if it ran."""
 
     job_id: str
+    # wait(2) has no status above 255 and no signal above 127: others are refused.
     exit_status: int | None
     signal: int | None
     cause: str
@@ -72,6 +75,8 @@ class Claimed(Record):
     """The holder of the key of this start; ``winner_id == job_id`` if it is ours."""
 
     job_id: str
+    # Two machines may start a job with one key: link(2) on the host takes one of them,
+    # and both hear of it here.
     winner_id: str
     attempt: int
     state: str
@@ -115,6 +120,7 @@ class Elsewhere(Record):
     """Another machine that shares this home runs the job; no judgement."""
 
     job_id: str
+    # It may be alive there: a process table says nothing of another machine.
     node: str
 
 
@@ -161,6 +167,7 @@ class Longer(Record):
     """A log has so many bytes, more than are home, and so its job was not reaped."""
 
     job_id: str
+    # Written since the request was made, by a process that the job left behind.
     log_bytes: int
 
 

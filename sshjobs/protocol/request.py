@@ -22,6 +22,8 @@ class Check(Record):
     """Tell how this job does; ``pid`` is None while it is not known to run."""
 
     job_id: str
+    # The runner as this machine knows it: a job whose record on the host names another
+    # one has been started anew, or its record was changed.
     pid: int | None
     start: str
 
@@ -30,6 +32,7 @@ class LogWant(Record):
     """Bring at most ``limit`` bytes of this log from ``offset`` on."""
 
     job_id: str
+    # From offset on: the bytes before are home, and are never sent twice.
     offset: int
     limit: int
 
@@ -72,6 +75,7 @@ class Request(Record):
     reaps: tuple[Reap, ...] = ()
     logs: tuple[LogWant, ...] = ()
     listing: bool = False
+    # Seconds all; a host measures them by its own clock.
     start_grace: float = 10.0
     key_ttl: float = 30 * 86400.0
     gone_ttl: float = 86400.0

@@ -64,6 +64,7 @@ class ReplyApplier:
         """
         changes = self._changes
         for some in slices(events):
+            # claimed names two jobs: the row of the winner may change with it.
             fields = ("job_id", "winner_id")
             names = {getattr(event, name, "") for event in some for name in fields}
             # Some at a time: a listing of 10,000 jobs is not held in memory twice.
@@ -72,6 +73,8 @@ class ReplyApplier:
                     handler = _HANDLERS.get(type(event))
                     # Another site's job: this host has no say in it.
                     foreign = getattr(event, "job_id", "") in changes.foreign
+                    # A kind without a handler says how the round went, not how a job
+                    # does.
                     if handler is not None and not foreign:
                         handler(changes, event)
         return changes.close_intents()
@@ -110,6 +113,8 @@ def keep_settled_events(events: Sequence[protocol.Event]) -> list[protocol.Event
     it is said how the job does. And up to where the journal was read is of use only to
     who has heard all that stands in it.
     """
+    # The host may die, or its connection, between any two frames (a master that is
+    # killed ends all its sessions at once).
     kept: list[protocol.Event] = []
     judged: set[str] = set()
     ended: set[str] = set()

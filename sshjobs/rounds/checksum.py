@@ -68,9 +68,13 @@ def add_checksums(reap: Reap, path: str, beat: Callable[[], None]) -> Reap:
                 while sums.length < reap.home:
                     left = reap.home - sums.length
                     data = file.read(min(_PIECE_BYTES, left))
+                    # Shorter than the record says (it was cut, or the disk was
+                    # restored): without sums the host takes the logs for different, and
+                    # keeps its own.
                     if not data:
                         return reap
                     sums.update(data)
+                    # 1 GB takes seconds: the leader shows that it is not stopped.
                     beat()
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error

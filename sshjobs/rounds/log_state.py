@@ -20,6 +20,7 @@ def is_log_wanted(job: Job) -> bool:
 
 def is_log_full(job: Job) -> bool:
     """Tell whether as much of a job's log is here as is to be brought home."""
+    # A limit of 0 is none.
     return 0 < job.max_log_bytes <= job.log_local_bytes
 
 
@@ -38,6 +39,7 @@ def count_bytes_left(job: Job) -> int:
     """Return how many bytes of a job's log are known to be on the host only."""
     if not is_log_wanted(job):
         return 0
+    # log_bytes is the length of the last look; a running job has written more since.
     return min(job.log_bytes, job.max_log_bytes or job.log_bytes) - job.log_local_bytes
 
 
@@ -45,11 +47,13 @@ def is_log_home(job: Job | None) -> bool:
     """Tell whether a job is final and all of its log is on this machine."""
     if job is None or not states.is_final(job.state):
         return False
+    # A reap takes the directory only once the host has the same checksums as we.
     return job.log_final or job.reaped_at is not None
 
 
 def is_end_known(job: Job) -> bool:
     """Tell whether a host has said all of a job, the length of its log with it."""
+    # LOST is a judgement from what is missing: no record there gave a length.
     return states.is_final(job.state) and job.state != states.LOST
 
 
@@ -63,6 +67,7 @@ def wants_cleanup(job: Job) -> bool:
 
     It stays where its log does not come home whole.
     """
+    # Bytes above the limit are on the host only: with the directory they would be lost.
     if 0 < job.max_log_bytes < job.log_bytes:
         return False
     if job.cleanup == "on_success":

@@ -42,6 +42,7 @@ def start_notifier(home: str, command: str, ids: Sequence[str]) -> None:
     if command:
         env["SSHJOBS_NOTIFY"] = command
     with suppress(OSError):
+        # O_APPEND: several notifiers write to it at once, each line whole (write(2)).
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         log = os.open(os.path.join(home, "notify.log"), flags, 0o600)
         try:

@@ -29,6 +29,8 @@ def remember_refusal(site: Site, error: TransportError) -> SshJobsError:
     """
     credentials = transports.digest_credentials(site.identity, site.settings)
     now = site.clock()
+    # Read and written in one transaction: two that are refused at once, with different
+    # credentials, would each write a table without the entry of the other.
     with site.store.write():
         refused = errors.load_many(site.row().refused)
         if (
@@ -67,6 +69,8 @@ def begin_retry(site: Site) -> None:
         entry = refused.get(credentials)
         if not entry:
             return
+        # Before the handshake: a process that is killed in it has had its try, and a
+        # crowd that finds the gate free does not follow it one by one.
         refused[credentials] = [*_read_entry(entry)[:2], site.clock()]
         site.store.set_host(site.site_id, refused=json.dumps(refused))
     site.retried = credentials
@@ -77,6 +81,7 @@ def forget_refusal(site: Site) -> None:
     credentials, site.retried = site.retried, ""
     with site.store.write():
         refused = errors.load_many(site.row().refused)
+        # Only these: another key of the same host stays as it is.
         refused.pop(credentials, None)
         site.store.set_host(site.site_id, refused=json.dumps(refused))
 
@@ -94,6 +99,7 @@ def _count_seconds_left(site: Site, entry: object, now: float) -> float:
     if not entry:
         return 0.0
     _, at, trying_at = _read_entry(entry)
+    # A clock that was set back would else bar logins for as long as it was ahead.
     ends = [at + site.settings.refused_retry] if at <= now + 1.0 else []
     ends += [trying_at + _TRYING] if trying_at <= now + 1.0 else []
     return max(ends, default=0.0) - now

@@ -25,6 +25,8 @@ def kill_unrecorded(
         ProtocolError: the host answered nonsense.
     """
     base = site.settings.remote_base_dir
+    # No intent stands for it: SQLite takes none on a full disk (SQLITE_FULL), and a
+    # kill must go out all the same (docs/decisions/0012).
     request = protocol.Request(base_dir=base, kills=tuple(ids))
     told: list[str] = []
 
@@ -49,6 +51,8 @@ def ask_unrecorded(
         ProtocolError: the host answered nonsense.
     """
     settings, host = site.settings, site.identity.host
+    # The reply is fenced by it: a start-up file that prints, or a job that knows the
+    # protocol, cannot write a frame of a request that was never made before.
     nonce = os.urandom(8).hex()
     program = protocol.build(request, nonce)
     transport = transports.open_transport(site.identity, settings, hooks)
@@ -67,4 +71,5 @@ def ask_unrecorded(
             ),
         )
     finally:
+        # One session of the shared connection; the master stays for others.
         transport.close()

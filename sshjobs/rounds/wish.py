@@ -98,8 +98,11 @@ class Contact:
 
     def begin(self, phase: str) -> None:
         """Note the thing that its host owes it from now on."""
+        # A wait that goes through several things is one wait for a person.
         if not self.phase:
             self.since = time.monotonic()
+        # The clock of its silence begins with the session, not with that of the one
+        # before.
         if phase == ASKING and self.phase != ASKING:
             self.hear()
         self.phase = phase

@@ -65,9 +65,12 @@ def glimpse_hosts(home: str) -> list[str]:
 def _glimpse_rows(home: str, sql: str, args: Sequence[Any]) -> list[tuple[str, ...]]:
     path = os.path.join(home, "store.db")
     try:
+        # Names of another user are offered to nobody: a shell would take them as words.
         check_dir(home)
         for end in ("", "-wal", "-shm"):
             check_file(f"{path}{end}")
+        # A person waits for the key: a writer that holds the lock for longer
+        # (SQLITE_BUSY) has nothing offered.
         db = sqlite3.connect(_build_uri(path), timeout=0.2, uri=True)
         try:
             rows = db.execute(sql, args).fetchall()
@@ -75,6 +78,7 @@ def _glimpse_rows(home: str, sql: str, args: Sequence[Any]) -> list[tuple[str, .
             db.close()
     except (OSError, StoreError, sqlite3.Error, UnicodeError):
         return []
+    # Columns of SQLite hold any type: a damaged row is left out, the others count.
     return [row for row in rows if all(isinstance(text, str) for text in row)]
 
 

@@ -77,6 +77,7 @@ def make_home(path: str) -> None:
     """
     if make_private(path):
         return
+    # lstat(2), not stat(2): another user may have put a link there, to a place of ours.
     is_ours = os.lstat(path).st_uid == os.geteuid() and not os.path.islink(path)
     if is_ours and os.path.isdir(path) and not os.listdir(path):
         close_to_others(path)

@@ -285,6 +285,8 @@ class JobTable(JobFiles):
         Its end is asked about almost at once then; those of many share usual rounds.
         """
         sql = (
+            # The count ends at the limit: 100,000 active jobs are not looked through
+            # for it.
             "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE site_id = ? "
             f"AND {IS_ACTIVE} LIMIT ?)"
         )
@@ -308,6 +310,8 @@ class JobTable(JobFiles):
 
     def put(self, jobs: Iterable[Job]) -> None:
         """Write jobs whole, whether they are known or not."""
+        # Inside write(), a whole row loses nothing: nobody changed it since it was
+        # read.
         sql = f"INSERT OR REPLACE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
         self._execute_many(sql, jobs)
 

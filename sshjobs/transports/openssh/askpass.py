@@ -84,6 +84,7 @@ def lend_login_secrets(
     secrets = read_login_secrets(settings)
     folder = f"{log}.ask"
     with translate_os_errors(folder):
+        # The name is that of the log, which the holder of the gate has to itself.
         _remove(folder)  # of a handshake that was killed
         os.mkdir(folder, 0o700)
     try:
@@ -111,6 +112,8 @@ def _list_options(identity: Identity, secrets: LoginSecrets) -> dict[str, str]:
     )
     return {
         "BatchMode": "no",
+        # A second question would get no answer, and sshd would count one more failure
+        # (MaxAuthTries; PerSourcePenalties authfail, OpenSSH 9.8).
         "NumberOfPasswordPrompts": "1",
         "PasswordAuthentication": "yes" if secrets.password else "no",
         "KbdInteractiveAuthentication": "yes" if host_asks else "no",
@@ -118,6 +121,8 @@ def _list_options(identity: Identity, secrets: LoginSecrets) -> dict[str, str]:
 
 
 def _write_secret_file(path: str, text: str, mode: int) -> None:
+    # O_EXCL with O_CREAT follows no link in the last place either (open(2)); O_NOFOLLOW
+    # says it once more to a reader.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, mode)
     with os.fdopen(descriptor, "w", errors="surrogateescape") as file:
