@@ -340,7 +340,7 @@ def test_how_to_have_other_programs_on_the_connection(
 
 
 def test_the_questions_of_the_first_day(reader: Reader) -> None:
-    unbuffered, directory, files, back = read_blocks("docs/faq.md")
+    unbuffered, directory, files, back, in_turn = read_blocks("docs/faq.md")
     assert reader.types(unbuffered).count("train.sh: \n") == 2
     assert reader.types(directory).count("train.sh: \n") == 2
     reader.types(files)
@@ -350,6 +350,9 @@ def test_the_questions_of_the_first_day(reader: Reader) -> None:
     reader.types("sshjobs wait report")
     reader.types(back)
     assert (reader.home / "results/a.csv").read_text() == "1,2\n"
+    reader.types(in_turn)
+    reader.types("sshjobs wait sweep")
+    assert reader.types("sshjobs logs sweep").count("part.sh: ") == 20
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)
 
 

@@ -7,7 +7,9 @@ import random
 import re
 import shutil
 import subprocess
+import time
 import xml.etree.ElementTree as ElementTree
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,7 +18,9 @@ import pytest
 from sshjobs import states
 from sshjobs.display.report_page import build_page, build_picture
 from sshjobs.display.report_text import choose_ticks, clean_log_lines, escape_text
+from sshjobs.display.report_traffic import build_traffic
 from sshjobs.model import Job, new_job_id
+from sshjobs.store import Store, TrafficRow
 from sshjobs.verbs.context import Context
 from sshjobs.verbs.report import Report, gather_report
 from sshjobs.verbs.selection import Criteria
@@ -65,7 +69,11 @@ def make_report(count: int) -> Report:
     jobs = make_jobs(count)
     logs: dict[str, bytes | None]
     logs = {job.id: HOSTILE.encode("utf-8", "surrogateescape") for job in jobs}
-    return Report(HOSTILE, _NOW, jobs, count, logs, [])
+    traffic = [
+        TrafficRow("site-gpu1", int(_NOW) - 60 * ago, ago % 9 == 1, 0, 1 + ago % 5)
+        for ago in range(70, 0, -1)
+    ]
+    return Report(HOSTILE, _NOW, jobs, count, logs, [], traffic)
 
 
 class _Reader(HTMLParser):
@@ -115,6 +123,47 @@ def test_a_page_is_whole_and_asks_nobody_for_anything() -> None:
     for state in states.STATES:
         assert state in read.text
     assert "Connections and sessions" in read.text
+    assert "8 connections and 210 sessions while these jobs were there" in read.text
+
+
+def test_connections_are_shown_by_time_however_long_that_is() -> None:
+    for spans in (1, 5, 144, 145, 5000):
+        rows = [
+            TrafficRow("a", int(_NOW) - 60 * ago, 1, 0, 3)
+            for ago in range(spans, 0, -1)
+        ]
+        picture = build_traffic(rows, _NOW)
+        assert f"{spans} connections and {3 * spans} sessions" in picture
+        assert picture.count("<rect") <= 145
+    assert build_traffic([], _NOW) == ""
+
+
+def test_the_record_counts_by_time_in_the_transaction_of_the_total(
+    tmp_path: Path,
+) -> None:
+    with closing(Store(str(tmp_path / "home"))) as store:
+        store.know_host("a", "gpu1")
+        store.know_host("b", "gpu2")
+        before = time.time()
+        for _ in range(3):
+            store.count("a", {"sessions": 2, "bytes_in": 9})
+        store.count("a", {"handshakes": 1, "drops": 1})
+        store.set_host("a", cause="x")
+        with pytest.raises(ZeroDivisionError), store.write():
+            store.count("a", {"sessions": 100})
+            raise ZeroDivisionError
+        rows = store.traffic("a", before)
+        sums = [
+            sum(row.handshakes for row in rows),
+            sum(row.drops for row in rows),
+            sum(row.sessions for row in rows),
+        ]
+        assert (sums, store.traffic("b", before)) == ([1, 1, 6], [])
+        assert store.traffic("a", time.time() + 600) == []
+        store.prune_traffic("a", time.time() + 600)
+        assert store.traffic("a", 0) == []
+        row = store.host("a")
+        assert row is not None and row.sessions == 6
 
 
 def test_no_text_of_a_job_is_markup_or_control() -> None:

@@ -25,6 +25,7 @@ from .report_chart import (
     measure_run,
 )
 from .report_text import build_table, clean_log_lines, count_states, escape_text
+from .report_traffic import build_traffic
 from .text import format_elapsed, format_end, format_instant, format_size, format_span
 
 #: How many of the slowest are named, and lines of a log shown.
@@ -212,7 +213,7 @@ def _build_slowest(jobs: Sequence[Job], now: float) -> str:
 
 
 def _build_connections(report: Report) -> str:
-    """Return the ledger: totals, since the record has no instants of sessions."""
+    """Return the ledger, by time and in all."""
     rows = [
         (
             row.host,
@@ -235,9 +236,10 @@ def _build_connections(report: Report) -> str:
         "<section><h2>Connections and sessions</h2>"
         f"<p>{made:,} connections and {sessions:,} sessions have served all jobs of "
         "these hosts, those that are not in this report among them.</p>"
+        f"{build_traffic(report.traffic, report.made_at)}"
         f"{build_table(heads, rows, 'tnnnnnnnw')}"
-        '<p class="soft">As <code>sshjobs hosts</code>: totals since the record of a '
-        "host began; it does not keep when each of them was.</p></section>"
+        '<p class="soft">The table is as <code>sshjobs hosts</code>: totals since the '
+        "record of a host began.</p></section>"
     )
 
 

@@ -5,12 +5,37 @@ from __future__ import annotations
 from ..states import ACTIVE
 
 #: The version that this sshjobs writes, SQLite's ``user_version``.
-VERSION = 6
+VERSION = 7
 
 #: True of a row of a job that may still change, and of one that may not. SQLite uses a
 #: partial index only where a query says the same as the index: both take it from here.
 IS_ACTIVE = f"state IN ({', '.join(map(repr, ACTIVE))})"
 IS_FINAL = f"state NOT IN ({', '.join(map(repr, ACTIVE))})"
+
+#: The seconds of one row of ``traffic``.
+TRAFFIC_SPAN = 60
+
+# What the ledger of a host counts is kept by time as well. A trigger does it: in the
+# transaction of the count, for processes of older versions too, and with no statement
+# more in a start.
+_AT = f"strftime('%s', 'now') / {TRAFFIC_SPAN} * {TRAFFIC_SPAN}"
+_TRAFFIC = f"""
+CREATE TABLE traffic (
+    site_id TEXT NOT NULL, at INTEGER NOT NULL, handshakes INTEGER NOT NULL DEFAULT 0,
+    drops INTEGER NOT NULL DEFAULT 0, sessions INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (site_id, at)
+) WITHOUT ROWID;
+CREATE TRIGGER sites_traffic AFTER UPDATE OF handshakes, drops, sessions ON sites
+    WHEN NEW.handshakes > OLD.handshakes OR NEW.drops > OLD.drops
+        OR NEW.sessions > OLD.sessions
+    BEGIN
+        INSERT OR IGNORE INTO traffic (site_id, at) VALUES (NEW.site_id, {_AT});
+        UPDATE traffic SET handshakes = handshakes + NEW.handshakes - OLD.handshakes,
+            drops = drops + NEW.drops - OLD.drops,
+            sessions = sessions + NEW.sessions - OLD.sessions
+            WHERE site_id = NEW.site_id AND at = {_AT};
+    END;
+"""
 
 _TABLES = f"""
 CREATE TABLE jobs (
@@ -57,7 +82,7 @@ CREATE TABLE sites (
     bytes_out INTEGER NOT NULL DEFAULT 0, failing_since REAL NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE identities (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
-"""
+{_TRAFFIC}"""
 
 #: The outcome of an intent that version 5 served stood in its note: where another job
 #: held the key of the job to start, the note was JSON, as of an error, but was none.
@@ -106,4 +131,5 @@ CREATE TRIGGER intents_of_version_5 AFTER UPDATE OF done ON intents
     WHEN NEW.done = 1 AND NEW.outcome = ''
     BEGIN UPDATE intents {_READ_NOTE} WHERE id = NEW.id; END""",
     ),
+    6: (7, _TRAFFIC),
 }

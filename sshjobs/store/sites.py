@@ -7,6 +7,7 @@ import time
 from ..errors import StoreError
 from ..startup.records import TYPE_CHECKING, Record
 from .database import Database, RowCheck
+from .schema import TRAFFIC_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,18 @@ class SiteRow(Record):
         return 0.0 <= now - self.watched_at < _WATCHED
 
 
+class TrafficRow(Record):
+    """The ledger of a connection in the ``TRAFFIC_SPAN`` seconds from ``at`` on."""
+
+    site_id: str
+    at: int
+    handshakes: int
+    drops: int
+    sessions: int
+
+
 _SITE_CHECK = RowCheck(SiteRow)
+_TRAFFIC_CHECK = RowCheck(TrafficRow)
 
 # Named, so that a process of this version goes on while a newer one adds columns.
 _SITES = f"SELECT {', '.join(SiteRow._fields)} FROM sites "
@@ -146,6 +158,27 @@ class SiteTable(Database):
                 f"UPDATE sites SET {', '.join(sets)} WHERE site_id = ?",
                 [*counts.values(), *columns.values(), site_id],
             )
+
+    def traffic(self, site_id: str, since: float) -> list[TrafficRow]:
+        """Return the ledger of a connection by time, oldest first.
+
+        Args:
+            since: An instant; the span that it lies in is the first one.
+        """
+        rows = self._fetch_rows(
+            f"SELECT {', '.join(TrafficRow._fields)} FROM traffic "
+            "WHERE site_id = ? AND at > ? ORDER BY at",
+            [site_id, since - TRAFFIC_SPAN],
+        )
+        for row in rows:
+            _TRAFFIC_CHECK.check_row(self.path, row)
+        return [TrafficRow(*row) for row in rows]
+
+    def prune_traffic(self, site_id: str, before: float) -> None:
+        """Forget the ledger by time before an instant; its totals stay."""
+        self._execute(
+            "DELETE FROM traffic WHERE site_id = ? AND at < ?", [site_id, before]
+        )
 
     def identity(self, name: str) -> bytes | None:
         """Return the cached identity of a host's name, as it was written."""

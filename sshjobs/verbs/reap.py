@@ -172,6 +172,7 @@ def _prune_old_records(ctx: Context, site_ids: Iterable[str], notes: list[str]) 
         if row.site_id in site_ids:
             ttl = ctx.settings(row.host).record_ttl
             count = ctx.store.prune(row.site_id, time.time() - ttl)
+            ctx.store.prune_traffic(row.site_id, time.time() - ttl)
             if count:
                 what = "job" if count == 1 else "jobs"
                 notes.append(

@@ -15,7 +15,7 @@ from ..model import Job
 from ..owned import open_owned
 from ..rounds.log_state import is_log_cut, is_log_wanted
 from ..startup.records import Record
-from ..store import SiteRow, Store
+from ..store import SiteRow, Store, TrafficRow
 from .context import Context
 from .last_lines import bring_short_logs
 from .selection import Criteria, select_recorded_jobs
@@ -37,6 +37,7 @@ class Report(Record):
     total: int  #: how many are meant; more than ``jobs`` if they are very many
     logs: dict[str, bytes | None]  #: ends of logs by id, None if it is not here
     sites: list[SiteRow]  #: the ledgers of the connections of these jobs
+    traffic: list[TrafficRow]  #: and these by time, since the first of the jobs
 
 
 def gather_report(ctx: Context, criteria: Criteria) -> Report:
@@ -60,7 +61,9 @@ def gather_report(ctx: Context, criteria: Criteria) -> Report:
     logs = {job.id: _read_log_end(ctx.store, home.get(job.id, job)) for job in bad}
     known = {job.site_id for job in jobs}
     sites = [row for row in ctx.store.hosts() if row.site_id in known]
-    return Report(str(criteria), time.time(), jobs, total, logs, sites)
+    since = jobs[0].submitted_at if jobs else time.time()
+    traffic = [part for row in sites for part in ctx.store.traffic(row.site_id, since)]
+    return Report(str(criteria), time.time(), jobs, total, logs, sites, traffic)
 
 
 def is_bad(job: Job) -> bool:
