@@ -20,7 +20,8 @@ from sshjobs.display.report_page import build_page, build_picture
 from sshjobs.display.report_text import choose_ticks, clean_log_lines, escape_text
 from sshjobs.display.report_traffic import build_traffic
 from sshjobs.model import Job, new_job_id
-from sshjobs.store import Store, TrafficRow
+from sshjobs.store import Store
+from sshjobs.store.traffic import TrafficRow
 from sshjobs.verbs.context import Context
 from sshjobs.verbs.report import Report, gather_report
 from sshjobs.verbs.selection import Criteria

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..store import TrafficRow
-from ..store.schema import TRAFFIC_SPAN
+from ..store.traffic import SPAN, TrafficRow
 from .report_text import choose_ticks, escape_text
 
 _WIDTH, _LEFT, _RIGHT = 1000, 4, 996
@@ -28,9 +27,9 @@ def build_traffic(rows: Sequence[TrafficRow], now: float) -> str:
     if not rows:
         return ""
     start = min(row.at for row in rows)
-    end = max(now, *(row.at + TRAFFIC_SPAN for row in rows))
-    spans = -(-(end - start) // TRAFFIC_SPAN)
-    width = TRAFFIC_SPAN * max(1, -(-spans // _MOST))
+    end = max(now, *(row.at + SPAN for row in rows))
+    spans = -(-(end - start) // SPAN)
+    width = SPAN * max(1, -(-spans // _MOST))
     sums = {name: Counter[int]() for name in ("handshakes", "drops", "sessions")}
     for row in rows:
         column = int((row.at - start) // width)

@@ -21,7 +21,7 @@ from ..states import PENDING
 from .database import SLICE, Seam, slices, sync_file
 from .home import default_home, login_home, make_home, on_network
 from .intents import DIFFERS, FAILED, SAME, SERVED, Intent, IntentTable
-from .sites import COUNTERS, SiteRow, SiteTable, TrafficRow
+from .sites import COUNTERS, SiteRow, SiteTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,6 @@ __all__ = [
     "Intent",
     "SiteRow",
     "Store",
-    "TrafficRow",
     "default_home",
     "login_home",
     "make_home",

@@ -12,29 +12,21 @@ VERSION = 7
 IS_ACTIVE = f"state IN ({', '.join(map(repr, ACTIVE))})"
 IS_FINAL = f"state NOT IN ({', '.join(map(repr, ACTIVE))})"
 
-#: The seconds of one row of ``traffic``.
-TRAFFIC_SPAN = 60
-
-# What the ledger of a host counts is kept by time as well. A trigger does it: in the
-# transaction of the count, for processes of older versions too, and with no statement
-# more in a start.
-_AT = f"strftime('%s', 'now') / {TRAFFIC_SPAN} * {TRAFFIC_SPAN}"
-_TRAFFIC = f"""
+# What the ledger of a host counts is kept by the minute as well. A trigger does it: in
+# the transaction of the count, and for processes of older versions too. Each process
+# reads it with the schema, so it is short (an upsert, SQLite 3.24).
+_TRAFFIC = """
 CREATE TABLE traffic (
-    site_id TEXT NOT NULL, at INTEGER NOT NULL, handshakes INTEGER NOT NULL DEFAULT 0,
-    drops INTEGER NOT NULL DEFAULT 0, sessions INTEGER NOT NULL DEFAULT 0,
+    site_id TEXT, at INTEGER, handshakes INTEGER, drops INTEGER, sessions INTEGER,
     PRIMARY KEY (site_id, at)
 ) WITHOUT ROWID;
-CREATE TRIGGER sites_traffic AFTER UPDATE OF handshakes, drops, sessions ON sites
-    WHEN NEW.handshakes > OLD.handshakes OR NEW.drops > OLD.drops
-        OR NEW.sessions > OLD.sessions
-    BEGIN
-        INSERT OR IGNORE INTO traffic (site_id, at) VALUES (NEW.site_id, {_AT});
-        UPDATE traffic SET handshakes = handshakes + NEW.handshakes - OLD.handshakes,
-            drops = drops + NEW.drops - OLD.drops,
-            sessions = sessions + NEW.sessions - OLD.sessions
-            WHERE site_id = NEW.site_id AND at = {_AT};
-    END;
+CREATE TRIGGER sites_traffic AFTER UPDATE OF handshakes, drops, sessions ON sites BEGIN
+    INSERT INTO traffic VALUES (NEW.site_id, strftime('%s') / 60 * 60,
+        NEW.handshakes - OLD.handshakes, NEW.drops - OLD.drops,
+        NEW.sessions - OLD.sessions) ON CONFLICT DO UPDATE SET
+        handshakes = handshakes + excluded.handshakes,
+        drops = drops + excluded.drops, sessions = sessions + excluded.sessions;
+END;
 """
 
 _TABLES = f"""

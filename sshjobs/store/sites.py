@@ -7,11 +7,12 @@ import time
 from ..errors import StoreError
 from ..startup.records import TYPE_CHECKING, Record
 from .database import Database, RowCheck
-from .schema import TRAFFIC_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from .traffic import TrafficRow
 
 #: A watch is there if it gave a sign so many seconds ago.
 _WATCHED = 6.0
@@ -65,18 +66,7 @@ class SiteRow(Record):
         return 0.0 <= now - self.watched_at < _WATCHED
 
 
-class TrafficRow(Record):
-    """The ledger of a connection in the ``TRAFFIC_SPAN`` seconds from ``at`` on."""
-
-    site_id: str
-    at: int
-    handshakes: int
-    drops: int
-    sessions: int
-
-
 _SITE_CHECK = RowCheck(SiteRow)
-_TRAFFIC_CHECK = RowCheck(TrafficRow)
 
 # Named, so that a process of this version goes on while a newer one adds columns.
 _SITES = f"SELECT {', '.join(SiteRow._fields)} FROM sites "
@@ -160,22 +150,22 @@ class SiteTable(Database):
             )
 
     def traffic(self, site_id: str, since: float) -> list[TrafficRow]:
-        """Return the ledger of a connection by time, oldest first.
+        """Return the ledger of a connection by the minute, oldest first.
 
         Args:
-            since: An instant; the span that it lies in is the first one.
+            since: An instant; the minute that it lies in is the first one.
         """
+        from .traffic import SPAN, TrafficRow, read_rows
+
         rows = self._fetch_rows(
             f"SELECT {', '.join(TrafficRow._fields)} FROM traffic "
             "WHERE site_id = ? AND at > ? ORDER BY at",
-            [site_id, since - TRAFFIC_SPAN],
+            [site_id, since - SPAN],
         )
-        for row in rows:
-            _TRAFFIC_CHECK.check_row(self.path, row)
-        return [TrafficRow(*row) for row in rows]
+        return read_rows(self.path, rows)
 
     def prune_traffic(self, site_id: str, before: float) -> None:
-        """Forget the ledger by time before an instant; its totals stay."""
+        """Forget the ledger by the minute before an instant; its totals stay."""
         self._execute(
             "DELETE FROM traffic WHERE site_id = ? AND at < ?", [site_id, before]
         )

@@ -15,7 +15,8 @@ from ..model import Job
 from ..owned import open_owned
 from ..rounds.log_state import is_log_cut, is_log_wanted
 from ..startup.records import Record
-from ..store import SiteRow, Store, TrafficRow
+from ..store import SiteRow, Store
+from ..store.traffic import TrafficRow
 from .context import Context
 from .last_lines import bring_short_logs
 from .selection import Criteria, select_recorded_jobs
