@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -237,3 +238,27 @@ def test_a_line_is_cut_by_the_columns_it_takes() -> None:
     assert cut_to_width("日本語", 5) == "日本…"
     assert cut_to_width("日本語", 4) == "日…"
     assert cut_to_width("e\u0301e\u0301e\u0301", 3) == "e\u0301e\u0301e\u0301"
+
+
+#: Sends the timer's signal in the middle of an import of the verb's own.
+_ALARM_IN_IMPORT = """
+import os, signal, sys
+seen = []
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sshjobs.transports.identity.ssh_config":
+            os.kill(os.getpid(), signal.SIGALRM)
+            seen.append("sshjobs.cli.progress" in sys.modules)
+sys.meta_path.insert(0, Finder())
+from sshjobs.cli.main import main
+main(["submit", "nobody.invalid", "--wait-host", "0", "--", "true"])
+assert seen == [False], seen
+"""
+
+
+def test_a_signal_in_the_middle_of_an_import_imports_nothing(cli: Cli) -> None:
+    """It would break that import: KeyError in importlib (CPython 3.11)."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ALARM_IN_IMPORT], env=cli.env, stderr=-1, text=True
+    )
+    assert "AssertionError" not in done.stderr and done.returncode == 0, done.stderr

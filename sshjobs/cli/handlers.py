@@ -41,6 +41,7 @@ from .selections import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
     from typing import Any
 
     from ..verbs.submit import JobRequest
@@ -97,14 +98,16 @@ def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
     """
     told: list[Progress] = []
 
-    def tick(_signum: int, _frame: object) -> None:
+    def tick(_signum: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            return
         try:
             if not told:
                 from .progress import Progress
 
                 told.append(Progress(ctx, verb))
             told[0].tick()
-        except (OSError, ImportError):  # nobody reads it; or in the middle of an import
+        except OSError:  # nobody reads it
             return
 
     def end() -> None:
@@ -115,7 +118,21 @@ def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
     return end if _start_timer(tick) else lambda: None
 
 
-def _start_timer(tick: Callable[[int, object], None]) -> bool:
+def _is_importing(frame: FrameType | None) -> bool:
+    """Tell whether a signal came in the middle of an import of a verb.
+
+    Another import in a handler would break that one: it takes away the mark by which
+    the lock of the module is waited for (KeyError in importlib, CPython 3.11), or
+    gets half a module. The next tick is half a second away.
+    """
+    while frame is not None and frame.f_code is not carry_out_verb.__code__:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _start_timer(tick: Callable[[int, FrameType | None], None]) -> bool:
     """Have a function called now and then, if the timer is free; tell whether it is."""
     is_taken = signal.getitimer(signal.ITIMER_REAL)[0] > 0.0
     if is_taken or signal.getsignal(signal.SIGALRM) not in (
@@ -132,14 +149,14 @@ def _start_timer(tick: Callable[[int, object], None]) -> bool:
     return True
 
 
-def _handle_alarm(signum: int, frame: object) -> None:
+def _handle_alarm(signum: int, frame: FrameType | None) -> None:
     """Handle SIGALRM, also one that comes late: its default would end the process."""
     for tick in _ticks:
         tick(signum, frame)
 
 
 #: The function that the timer calls, if a verb is at work.
-_ticks: list[Callable[[int, object], None]] = []
+_ticks: list[Callable[[int, FrameType | None], None]] = []
 
 
 def _report_interrupt(

@@ -5,8 +5,7 @@ about twice a second, in the main thread, between any two instructions of the ve
 verb tells of its wait wherever it stands still, in its own code or in a library,
 and costs nothing before. A tick reads plain attributes only (``rounds.wish.Contact``),
 never the store, and writes to descriptor 2 by itself: a stream may be in the middle of
-a write. Nothing is imported here that a verb has not imported by then, since the signal
-may come in the middle of an import.
+a write. A signal in the middle of an import is left alone (``handlers._is_importing``).
 """
 
 from __future__ import annotations
