@@ -35,9 +35,10 @@ _NAMES = ("dag_id", "run_id", "task_id", "map_index")
 def keep_note(trigger: Any, ti: Any) -> None:
     """Note the job that a trigger waits for, and whose it is.
 
-    A record that takes no note is no reason to fail the task.
+    A record that takes no note is no reason to fail the task. ``airflow dags test``
+    runs a trigger without a task instance: nobody can end a task there but by Ctrl-C.
     """
-    if not trigger.cancel_on_kill or not is_job_id(trigger.job):
+    if ti is None or not trigger.cancel_on_kill or not is_job_id(trigger.job):
         return
     task = [getattr(ti, name) for name in _NAMES]
     note = {"airflow": AIRFLOW_HOME, "task": task, "trigger": trigger.serialize()[1]}
