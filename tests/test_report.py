@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
@@ -133,10 +134,10 @@ def test_connections_are_shown_by_time_however_long_that_is() -> None:
             TrafficRow("a", int(_NOW) - 60 * ago, 1, 0, 3)
             for ago in range(spans, 0, -1)
         ]
-        picture = build_traffic(rows, _NOW)
-        assert f"{spans} connections and {3 * spans} sessions" in picture
+        picture = build_traffic(rows)
+        assert f"{spans} connection{'s' * (spans > 1)} and {3 * spans} ses" in picture
         assert picture.count("<rect") <= 145
-    assert build_traffic([], _NOW) == ""
+    assert build_traffic([]) == ""
 
 
 def test_the_record_counts_by_time_in_the_transaction_of_the_total(
@@ -215,6 +216,29 @@ def test_very_many_jobs_are_the_newest(
     ctx.close()
     assert [job.id for job in report.jobs] == [job.id for job in jobs[30:]]
     assert "the newest 20 of 50 jobs" in build_page(report)
+
+
+def test_the_ledger_of_a_report_is_that_of_its_time(tmp_path: Path) -> None:
+    """Of an old batch, no session of later days."""
+    ctx = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})
+    ctx.store.know_host("site", "gpu1")
+    job = Job(
+        id=new_job_id(),
+        host="gpu1",
+        site_id="site",
+        state=states.COMPLETED,
+        submitted_at=10_000.0,
+        finished_at=10_130.0,
+        log_final=True,
+    )
+    ctx.store.add_jobs([job])
+    with closing(sqlite3.connect(tmp_path / "home/store.db")) as db:
+        for at in (9_900, 9_960, 10_080, 10_140, 900_000):
+            db.execute("INSERT INTO traffic VALUES ('site', ?, 0, 0, 1)", [at])
+        db.commit()
+    report = gather_report(ctx, Criteria())
+    ctx.close()
+    assert [row.at for row in report.traffic] == [9_960, 10_080]
 
 
 def test_a_report_of_real_jobs_is_written_whole(cli: Cli, place: Path) -> None:

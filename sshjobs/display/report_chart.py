@@ -14,8 +14,9 @@ from ..model import Job
 from .report_text import choose_ticks, escape_text
 from .text import format_end, format_span
 
-_WIDTH = 1000
-_LEFT, _RIGHT = 4, 996
+#: The width of each picture over time, and its edges.
+WIDTH = 1000
+LEFT, RIGHT = 4, 996
 
 #: Heights of a lane, by how many lanes a host has at most.
 _HEIGHTS = ((16, 20), (9, 60), (5, 150))
@@ -90,10 +91,10 @@ def build_timeline(jobs: Sequence[Job], now: float) -> str:
     start = min((job.submitted_at for job in jobs), default=now - 1)
     start = min([start, *(begin for begin, _ in spans.values())])
     end = max([start + 1, *(ended for _, ended in spans.values())])
-    scale = (_RIGHT - _LEFT) / (end - start)
+    scale = (RIGHT - LEFT) / (end - start)
 
     def place(at: float) -> float:
-        return _LEFT + (at - start) * scale
+        return LEFT + (at - start) * scale
 
     hosts: dict[str, list[Job]] = {}
     for job in jobs:
@@ -105,8 +106,8 @@ def build_timeline(jobs: Sequence[Job], now: float) -> str:
         height = next((h for h, most in _HEIGHTS if len(lanes) <= most), _SMALL)
         count = f"{len(hosts[host])} job{'s' * (len(hosts[host]) != 1)}"
         body.append(
-            f'<text class="host" x="{_LEFT}" y="{top + 14:.0f}">{escape_text(host)}'
-            f'</text><text x="{_RIGHT}" y="{top + 14:.0f}" text-anchor="end">{count}'
+            f'<text class="host" x="{LEFT}" y="{top + 14:.0f}">{escape_text(host)}'
+            f'</text><text x="{RIGHT}" y="{top + 14:.0f}" text-anchor="end">{count}'
             f", at most {len(lanes)} at a time</text>"
         )
         top += 22
@@ -116,8 +117,8 @@ def build_timeline(jobs: Sequence[Job], now: float) -> str:
         top += 12
     return (
         f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img" '
-        f'viewBox="0 0 {_WIDTH} {top:.0f}" aria-label="{len(jobs)} jobs over time">'
-        f"{build_patterns()}{_draw_axis(start, end, scale, top)}{''.join(body)}</svg>"
+        f'viewBox="0 0 {WIDTH} {top:.0f}" aria-label="{len(jobs)} jobs over time">'
+        f"{build_patterns()}{draw_axis(start, end, scale, top)}{''.join(body)}</svg>"
     )
 
 
@@ -149,7 +150,7 @@ def _draw_lane(
         yield f"<g><title>{_describe_bar(job, end)}</title>"
         if place(start) - place(waited_from) > 0.5:
             yield f'<path class="wait" d="M{place(waited_from):.1f} {y:.1f}H{x:.1f}"/>'
-        yield _draw_rect(job.state, min(x, _RIGHT - width), top, width, room)
+        yield _draw_rect(job.state, min(x, RIGHT - width), top, width, room)
         name = job.name or job.key
         if height > 10 and name and width > 7 * len(name) + 8 and job.state in _PLAIN:
             yield (
@@ -174,12 +175,13 @@ def _describe_bar(job: Job, end: float) -> str:
     return escape_text(", ".join(filter(None, facts)))
 
 
-def _draw_axis(start: float, end: float, scale: float, bottom: float) -> str:
+def draw_axis(start: float, end: float, scale: float, bottom: float) -> str:
+    """Return the instants above a picture over time, and a line down from each."""
     pieces = []
     for at, label in choose_ticks(start, end, 8):
-        x = _LEFT + (at - start) * scale
+        x = LEFT + (at - start) * scale
         pieces.append(f'<path class="grid" d="M{x:.1f} 20V{bottom:.0f}"/>')
-        anchor = "start" if x < 60 else "end" if x > _WIDTH - 60 else "middle"
+        anchor = "start" if x < 60 else "end" if x > WIDTH - 60 else "middle"
         text = f'<text x="{x:.1f}" y="13" text-anchor="{anchor}">'
         pieces.append(f"{text}{escape_text(label)}</text>")
     return "".join(pieces)

@@ -236,7 +236,7 @@ def _build_connections(report: Report) -> str:
         "<section><h2>Connections and sessions</h2>"
         f"<p>{made:,} connections and {sessions:,} sessions have served all jobs of "
         "these hosts, those that are not in this report among them.</p>"
-        f"{build_traffic(report.traffic, report.made_at)}"
+        f"{build_traffic(report.traffic)}"
         f"{build_table(heads, rows, 'tnnnnnnnw')}"
         '<p class="soft">The table is as <code>sshjobs hosts</code>: totals since the '
         "record of a host began.</p></section>"

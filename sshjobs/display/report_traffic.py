@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..store.traffic import SPAN, TrafficRow
-from .report_text import choose_ticks, escape_text
-
-_WIDTH, _LEFT, _RIGHT = 1000, 4, 996
+from .report_chart import LEFT, RIGHT, WIDTH, draw_axis
 
 #: The line of connections, and where the columns of sessions begin and end.
 _MARKS, _TOP, _BOTTOM = 38, 62, 152
@@ -17,17 +15,16 @@ _MARKS, _TOP, _BOTTOM = 38, 62, 152
 _MOST = 144
 
 
-def build_traffic(rows: Sequence[TrafficRow], now: float) -> str:
+def build_traffic(rows: Sequence[TrafficRow]) -> str:
     """Return a picture of connections made and sessions begun, of all hosts together.
 
     Args:
         rows: The ledger by time, in any order.
-        now: The instant at which the picture ends.
     """
     if not rows:
         return ""
     start = min(row.at for row in rows)
-    end = max(now, *(row.at + SPAN for row in rows))
+    end = max(row.at for row in rows) + SPAN
     spans = -(-(end - start) // SPAN)
     width = SPAN * max(1, -(-spans // _MOST))
     sums = {name: Counter[int]() for name in ("handshakes", "drops", "sessions")}
@@ -35,24 +32,25 @@ def build_traffic(rows: Sequence[TrafficRow], now: float) -> str:
         column = int((row.at - start) // width)
         for name, counter in sums.items():
             counter[column] += getattr(row, name)
-    scale = (_RIGHT - _LEFT) / (-(-(end - start) // width) * width)
-    pieces = [_draw_axis(start, end, scale)]
-    pieces += [
-        f'<text class="host" x="{_LEFT}" y="{_MARKS - 10}">connections</text>',
-        f'<text class="host" x="{_LEFT}" y="{_TOP - 2}">sessions, at most '
+    scale = (RIGHT - LEFT) / (-(-(end - start) // width) * width)
+    pieces = [
+        draw_axis(start, end, scale, _BOTTOM),
+        f'<path class="grid" d="M{LEFT} {_BOTTOM}.5H{RIGHT}"/>',
+        f'<text class="host" x="{LEFT}" y="{_MARKS - 10}">connections</text>',
+        f'<text class="host" x="{LEFT}" y="{_TOP - 2}">sessions, at most '
         f"{max(sums['sessions'].values())} in {_name_span(width)}</text>",
     ]
     most = max(1, *sums["sessions"].values())
     for column in sorted({n for counter in sums.values() for n in counter}):
-        x = _LEFT + column * width * scale
+        x = LEFT + column * width * scale
         counts = {name: counter[column] for name, counter in sums.items()}
         pieces.append(_draw_column(x, width * scale, counts, most))
-    made = sum(sums["handshakes"].values())
-    drops = sum(sums["drops"].values())
-    label = f"{made} connections and {sum(sums['sessions'].values())} sessions"
+    made, drops, begun = (sum(counter.values()) for counter in sums.values())
+    label = f"{made} connection{'s' * (made != 1)} and {begun} session"
+    label += "s" * (begun != 1)
     return (
         f'<div class="scroll"><svg class="chart" role="img" '
-        f'viewBox="0 0 {_WIDTH} {_BOTTOM + 6}" aria-label="{label} over time">'
+        f'viewBox="0 0 {WIDTH} {_BOTTOM + 6}" aria-label="{label} over time">'
         f'{"".join(pieces)}</svg></div><p class="soft">{label} while these jobs were '
         f"there, {drops} dropped; a column is {_name_span(width)}. A point is a "
         "connection that was made.</p>"
@@ -75,19 +73,6 @@ def _draw_column(x: float, width: float, counts: dict[str, int], most: int) -> s
         if handshakes > 1:
             piece += f'<text x="{middle + 6:.1f}" y="{_MARKS + 4}">{handshakes}</text>'
     return f"{piece}</g>"
-
-
-def _draw_axis(start: float, end: float, scale: float) -> str:
-    pieces = [f'<path class="grid" d="M{_LEFT} {_BOTTOM}.5H{_RIGHT}"/>']
-    for at, label in choose_ticks(start, end, 8):
-        x = _LEFT + (at - start) * scale
-        anchor = "start" if x < 60 else "end" if x > _WIDTH - 60 else "middle"
-        pieces.append(
-            f'<path class="grid" d="M{x:.1f} 20V{_BOTTOM}"/>'
-            f'<text x="{x:.1f}" y="13" text-anchor="{anchor}">'
-            f"{escape_text(label)}</text>"
-        )
-    return "".join(pieces)
 
 
 def _name_span(seconds: float) -> str:

@@ -88,8 +88,8 @@ _READ_NOTE = """SET
 #: a transaction of its own; 0 is an empty file. A release that changes the schema
 #: changes the tables above, adds a step from the version before and raises
 #: :data:`VERSION`. A process of the version before that is still at work goes on if the
-#: step only adds columns that have a default; if the step renames some, that process
-#: ends with an error that says so, and its intents stay for the next process.
+#: step only adds tables, or columns that have a default; if the step renames some, that
+#: process ends with an error that says so, and its intents stay for the next process.
 MIGRATIONS = {
     0: (VERSION, _TABLES),
     1: (2, "ALTER TABLE jobs ADD COLUMN max_log_bytes INTEGER NOT NULL DEFAULT 0"),

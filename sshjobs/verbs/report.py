@@ -38,7 +38,7 @@ class Report(Record):
     total: int  #: how many are meant; more than ``jobs`` if they are very many
     logs: dict[str, bytes | None]  #: ends of logs by id, None if it is not here
     sites: list[SiteRow]  #: the ledgers of the connections of these jobs
-    traffic: list[TrafficRow]  #: and these by time, since the first of the jobs
+    traffic: list[TrafficRow]  #: and these by time, from the first job to the last
 
 
 def gather_report(ctx: Context, criteria: Criteria) -> Report:
@@ -62,9 +62,23 @@ def gather_report(ctx: Context, criteria: Criteria) -> Report:
     logs = {job.id: _read_log_end(ctx.store, home.get(job.id, job)) for job in bad}
     known = {job.site_id for job in jobs}
     sites = [row for row in ctx.store.hosts() if row.site_id in known]
-    since = jobs[0].submitted_at if jobs else time.time()
-    traffic = [part for row in sites for part in ctx.store.traffic(row.site_id, since)]
-    return Report(str(criteria), time.time(), jobs, total, logs, sites, traffic)
+    now = time.time()
+    since = jobs[0].submitted_at if jobs else now
+    until = max((_last_instant(job, now) for job in jobs), default=now)
+    traffic = [
+        part
+        for row in sites
+        for part in ctx.store.traffic(row.site_id, since)
+        if part.at <= until
+    ]
+    return Report(str(criteria), now, jobs, total, logs, sites, traffic)
+
+
+def _last_instant(job: Job, now: float) -> float:
+    """Return when a job ended, or now if it may still run."""
+    if not states.is_final(job.state):
+        return now
+    return max(job.submitted_at, job.finished_at or 0.0)
 
 
 def is_bad(job: Job) -> bool:
