@@ -168,3 +168,10 @@ def test_each_block_of_the_first_days_pages_is_run_by_a_test() -> None:
         name = Path(page).name
         assert name in (TOP / test).read_text("utf-8"), f"{test} does not read {name}"
     assert sorted(printed - find_blocks_read() - _READ_OTHERWISE.keys()) == []
+
+
+@pytest.mark.parametrize("index", ["README.md", "docs/README.md"])
+def test_each_how_to_stands_in_the_lists_of_pages(index: str) -> None:
+    text = (TOP / index).read_text("utf-8")
+    pages = sorted(path.name for path in TOP.glob("docs/how-to/*.md"))
+    assert [name for name in pages if f"how-to/{name})" not in text] == []
