@@ -234,3 +234,9 @@ def test_an_outcome_is_that_of_the_leader_of_this_version_beside_the_trigger(
     with closing(Store(str(version_5))) as store:
         store.serve([5], DIFFERS)
         assert store.outcomes([5])[5].outcome == DIFFERS
+
+
+def test_an_older_sqlite_reads_the_schema() -> None:
+    """Before SQLite 3.35 an upsert must name its conflict (RHEL 9 has 3.34)."""
+    steps = " ".join(step for _, step in schema.MIGRATIONS.values())
+    assert not re.findall(r"ON\s+CONFLICT\s+DO\s+UPDATE", steps)

@@ -14,7 +14,8 @@ IS_FINAL = f"state NOT IN ({', '.join(map(repr, ACTIVE))})"
 
 # What the ledger of a host counts is kept by the minute as well. A trigger does it: in
 # the transaction of the count, and for processes of older versions too. Each process
-# reads it with the schema, so it is short (an upsert, SQLite 3.24).
+# reads it with the schema, so it is short (an upsert, SQLite 3.24; before 3.35 it must
+# name its conflict).
 _TRAFFIC = """
 CREATE TABLE traffic (
     site_id TEXT, at INTEGER, handshakes INTEGER, drops INTEGER, sessions INTEGER,
@@ -23,7 +24,7 @@ CREATE TABLE traffic (
 CREATE TRIGGER sites_traffic AFTER UPDATE OF handshakes, drops, sessions ON sites BEGIN
     INSERT INTO traffic VALUES (NEW.site_id, strftime('%s') / 60 * 60,
         NEW.handshakes - OLD.handshakes, NEW.drops - OLD.drops,
-        NEW.sessions - OLD.sessions) ON CONFLICT DO UPDATE SET
+        NEW.sessions - OLD.sessions) ON CONFLICT (site_id, at) DO UPDATE SET
         handshakes = handshakes + excluded.handshakes,
         drops = drops + excluded.drops, sessions = sessions + excluded.sessions;
 END;
