@@ -14,12 +14,18 @@ from sshjobs import errors, states
 from sshjobs.cli import main
 from sshjobs.model import Job, Spec, new_job_id, pack
 from sshjobs.store import Intent, SiteRow, Store
+from sshjobs.store.traffic import TrafficRow
 from sshjobs.transports import Identity
 from tests.cli import Cli
 
 _COLUMNS = [
     (table, column)
-    for table, record in (("jobs", Job), ("sites", SiteRow), ("intents", Intent))
+    for table, record in (
+        ("jobs", Job),
+        ("sites", SiteRow),
+        ("intents", Intent),
+        ("traffic", TrafficRow),
+    )
     for column in record._fields
     if (table, column) != ("intents", "id")
 ]
@@ -52,6 +58,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         identity = Identity(job.site_id, "h", "h", "h", "u", 1)
         store.set_host(job.site_id, identity=identity.to_bytes(), base="~/x")
         store.add_intents(job.site_id, "start", [job.id], owner=0)
+        store.count(job.site_id, {"sessions": 1})
     return home
 
 
@@ -78,7 +85,8 @@ def test_no_value_of_a_column_is_a_traceback(
 ) -> None:
     """Each verb that reads it ends with a status and a line that names the file."""
     _damage(home, table, column, value)
-    for words in (["list"], ["show", "a" * 8], ["hosts"], ["kill", "key:k"]):
+    report = ["report", "-o", str(home.parent / "report.html")]
+    for words in (["list"], ["show", "a" * 8], ["hosts"], report, ["kill", "key:k"]):
         status = main.main(words)
         said = capsys.readouterr()
         assert status in (0, 64, 69, 70, 75), (words, said)

@@ -20,6 +20,7 @@ from sshjobs import states
 from sshjobs.display.report_page import build_page, build_picture
 from sshjobs.display.report_text import choose_ticks, clean_log_lines, escape_text
 from sshjobs.display.report_traffic import build_traffic
+from sshjobs.errors import StoreError
 from sshjobs.model import Job, new_job_id
 from sshjobs.store import Store
 from sshjobs.store.traffic import TrafficRow
@@ -239,6 +240,15 @@ def test_the_ledger_of_a_report_is_that_of_its_time(tmp_path: Path) -> None:
     report = gather_report(ctx, Criteria())
     ctx.close()
     assert [row.at for row in report.traffic] == [9_960, 10_080]
+
+
+def test_an_instant_that_no_clock_shows_is_damage(tmp_path: Path) -> None:
+    ctx = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})
+    [job] = make_jobs(1)
+    ctx.store.add_jobs([job._replace(state=states.COMPLETED, finished_at=9e99)])
+    with pytest.raises(StoreError, match="instant of.*is damaged.*--adopt"):
+        build_page(gather_report(ctx, Criteria()))
+    ctx.close()
 
 
 def test_a_report_of_real_jobs_is_written_whole(cli: Cli, place: Path) -> None:

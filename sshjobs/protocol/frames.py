@@ -43,7 +43,7 @@ _MAX_TOKEN = 64
 _MAX_DIGITS = 15
 
 #: No instant or age lies beyond it (the year 5138): the C library has a date for each.
-_MAX_INSTANT = 1e11
+MAX_INSTANT = 1e11
 
 
 #: The way out of a failure on the host, by the code that the host gives it; for a round
@@ -162,7 +162,7 @@ def read_number(data: bytes) -> float:
     if len(data) > 25 or data.translate(None, b"0123456789.e+-"):
         raise ValueError(f"not a number: {data[:80]!r}")
     value = float(data)
-    if not abs(value) < _MAX_INSTANT:
+    if not abs(value) < MAX_INSTANT:
         raise ValueError(f"not an instant: {data!r}")
     return value
 

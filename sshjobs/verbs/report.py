@@ -13,9 +13,11 @@ from .. import states
 from ..errors import StoreError, of_system
 from ..model import Job
 from ..owned import open_owned
+from ..protocol.frames import MAX_INSTANT
 from ..rounds.log_state import is_log_cut, is_log_wanted
 from ..startup.records import Record
 from ..store import SiteRow, Store
+from ..store.database import describe_damage
 from ..store.traffic import TrafficRow
 from .context import Context
 from .last_lines import bring_short_logs
@@ -49,10 +51,12 @@ def gather_report(ctx: Context, criteria: Criteria) -> Report:
 
     Raises:
         JobNotFound, NothingSelected, SpecError: see ``select_jobs``.
+        StoreError: an instant of the record is damaged: no axis has a place for it.
     """
     newest: deque[Job] = deque(maxlen=MOST_JOBS)
     total = 0
     for job in select_recorded_jobs(ctx, criteria):
+        _check_instants(ctx.store.path, job)
         newest.append(job)
         total += 1
     jobs = sorted(newest, key=lambda job: job.submitted_at)
@@ -79,6 +83,12 @@ def _last_instant(job: Job, now: float) -> float:
     if not states.is_final(job.state):
         return now
     return max(job.submitted_at, job.finished_at or 0.0)
+
+
+def _check_instants(path: str, job: Job) -> None:
+    for at in (job.submitted_at, job.started_at, job.finished_at):
+        if at is not None and not abs(at) < MAX_INSTANT:
+            raise describe_damage(path, "instant of job", job.id, at)
 
 
 def is_bad(job: Job) -> bool:
