@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -131,3 +133,22 @@ def test_a_command_with_a_nul_is_refused() -> None:
         JobRequest(Spec(b"true"), notify="a\0b")
     with pytest.raises(SpecError, match="notify is a str"):
         JobRequest(Spec(b"true"), notify=1)  # type: ignore[arg-type]
+
+
+def test_no_module_of_the_directory_where_a_command_was_given_is_run(
+    cli: Cli, heard: Heard, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    for name in ("signal", "subprocess", "json", "queue"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    go = cli.base.parent / "go"
+    line = f"until test -e {go}; do sleep 0.1; done"
+    job = cli.submit("--notify", heard.command, "--", line)
+    go.touch()
+    top = Path(__file__).parent.parent
+    code = "from sshjobs.cli.main import run_as_process; run_as_process()"
+    code = f"import sys; sys.path[0] = {str(top)!r}; {code}"
+    wait = [sys.executable, "-c", code, "wait", job]
+    subprocess.run(wait, cwd=tmp_path, env=cli.env, check=True, capture_output=True)
+    assert [row["id"] for row in heard.wait_for(1)] == [job]
+    assert not mark.exists()

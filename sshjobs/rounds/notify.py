@@ -19,8 +19,9 @@ from ..startup.contexts import suppress
 #: More ids than that are for the next notifier: an argument list has an end.
 _MOST = 1000
 
+# -c puts the current directory first (sys.path): whatever lies there is none of ours.
 _CODE = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "import sys; sys.path[:1] = []; sys.path.insert(0, sys.argv.pop(1)); "
     "from sshjobs.cli.notifier import main; main(sys.argv[1:])"
 )
 
