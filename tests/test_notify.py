@@ -152,3 +152,23 @@ def test_no_module_of_the_directory_where_a_command_was_given_is_run(
     subprocess.run(wait, cwd=tmp_path, env=cli.env, check=True, capture_output=True)
     assert [row["id"] for row in heard.wait_for(1)] == [job]
     assert not mark.exists()
+
+
+def test_a_command_waits_for_its_turn_however_old_its_job_is(
+    cli: Cli, heard: Heard
+) -> None:
+    """One notifier that ends leaves alone what another has not told yet."""
+    go = cli.home.parent / "go"
+    slow = f"until test -e {go}; do sleep 0.1; done; {heard.command}"
+    flags = ("--name", "old", "--notify")
+    wait = f"until test -e {go}.end; do sleep 0.1; done"
+    ids = [cli.submit(*flags, slow, "--", wait) for _ in range(2)]
+    for job_id in ids:
+        os.utime(cli.home / "notify" / job_id, (1.0, 1.0))  # submitted long ago
+    Path(f"{go}.end").touch()
+    cli.ok("wait", *ids)
+    cli.ok("run", cli.host, "--notify", heard.command, "--", "true")
+    heard.wait_for(1)
+    time.sleep(1)  # it looks for old ones then
+    go.touch()
+    assert sorted(row["id"] for row in heard.wait_for(3)[1:]) == sorted(ids)

@@ -24,8 +24,9 @@ from .output import format_json
 _BOUND = 60.0
 _MOST_LATE = 3
 
-#: Seconds after which a command of a job that is not active is deleted unheard.
-_OLD = 3600.0
+#: Seconds after which a command of a job that is not active is deleted unheard: more
+#: than a notifier may take for all of its jobs.
+_OLD = 86400.0
 
 
 def main(ids: Sequence[str]) -> None:

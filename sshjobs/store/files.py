@@ -77,11 +77,17 @@ class JobFiles(Database):
             os.unlink(f"{path}.taken")
         return command
 
+    def touch_notify(self, ids: Iterable[str]) -> None:
+        """Have commands count as new; before the ends of their jobs are written."""
+        for job_id in ids:
+            with suppress(OSError):  # most jobs have none
+                os.utime(self._locate_file("notify", job_id))
+
     def drop_old_notify(self, before: float) -> None:
         """Delete commands that nobody takes: of jobs that are gone, or long ended.
 
         Args:
-            before: Leave those that were written since this instant.
+            before: Leave those that were written, or whose jobs ended, since then.
         """
         folder = os.path.join(self.home, "notify")
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
