@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sshjobs.cli.notifier import main
 from sshjobs.errors import SpecError
 from sshjobs.model import Spec
 from sshjobs.verbs.context import Context
@@ -172,3 +173,35 @@ def test_a_command_waits_for_its_turn_however_old_its_job_is(
     time.sleep(1)  # it looks for old ones then
     go.touch()
     assert sorted(row["id"] for row in heard.wait_for(3)[1:]) == sorted(ids)
+
+
+def test_a_flood_of_words_fills_no_disk(cli: Cli, heard: Heard) -> None:
+    line = "yes | head -c 50000000; yes oops | head -c 50000000 >&2; "
+    cli.ok("run", cli.host, "--notify", line + heard.command, "--", "true")
+    heard.wait_for(1)
+    log = cli.home / "notify.log"
+    eventually(lambda: log.stat().st_size > 0)
+    assert log.stat().st_size <= 1 << 20
+
+
+@pytest.mark.parametrize("damage", ["command", "config"])
+def test_what_hinders_a_notifier_is_one_line_of_its_log(
+    cli: Cli,
+    heard: Heard,
+    damage: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = cli.submit("--", "true")
+    cli.ok("wait", job)
+    monkeypatch.setenv("SSHJOBS_HOME", str(cli.home))
+    monkeypatch.setenv("SSHJOBS_NOTIFY", "true")
+    if damage == "config":
+        monkeypatch.setenv("SSHJOBS_MAX_HOSTS", "none")
+    else:
+        Context({"SSHJOBS_HOME": str(cli.home)}, {}).store.save_notify(
+            job, ": " + "x" * 200_000
+        )
+    main([job])
+    said = capfd.readouterr().out.splitlines()
+    assert len(said) == 1 and f"job {job}: notify: " in said[0], said

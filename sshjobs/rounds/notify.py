@@ -25,9 +25,6 @@ _CODE = (
     "from sshjobs.cli.notifier import main; main(sys.argv[1:])"
 )
 
-#: More of the words of commands than that are not kept.
-_MOST_LOG_BYTES = 1 << 20
-
 
 def start_notifier(home: str, command: str, ids: Sequence[str]) -> None:
     """Start what runs commands for these jobs; what hinders that hinders no round.
@@ -47,8 +44,6 @@ def start_notifier(home: str, command: str, ids: Sequence[str]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         log = os.open(os.path.join(home, "notify.log"), flags, 0o600)
         try:
-            if os.fstat(log).st_size > _MOST_LOG_BYTES:
-                os.ftruncate(log, 0)
             for at in range(0, len(ids), _MOST):
                 some = ids[at : at + _MOST]
                 # The shell leaves it to init at once: nobody here has to wait for it.
