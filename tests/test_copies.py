@@ -219,6 +219,8 @@ def test_a_place_is_one_word_of_any_login_shell(shell: str, tmp_path: Path) -> N
         "\nN\0in\0/d\0",
         "\nN\0in\0/d\0" + "0f\0/d/.bashrc\0" + "rsync\0end\0N\0",
         "\nN\0in\0/d\0" + "1f\0/d/a.csv\0" + "rsync\0end\0N\0",
+        "\nN\0in\0/d\0" + f"{'0' * 9}7n\0/d/a.csv\0" + "rsync\0end\0N\0",
+        "\nN\0in\0/d\0" + f"{'0' * 5000}f\0/d/a.csv\0" + "rsync\0end\0N\0",
         "\nN\0in\0/d\0" + "0f\0a.csv\0" + "rsync\0end\0N\0",
         "\nN\0in\0/d\0" + "0f\0/d/a.csv\0" + "rsync\0end\0M\0",
         "\nN\0in\0/d\0" + "\0/d/a.csv\0" + "rsync\0end\0N\0",

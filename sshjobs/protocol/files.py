@@ -153,16 +153,13 @@ def read_files_answer(
     if words[-3:] != [b"end", fence, b""] or len(words) < 6 or len(words) % 2:
         raise ProtocolError(host, "the list of its files did not arrive whole", data)
     base, path, *rest, tool = words[:-3]
+    numbers = {b"%d" % number: number for number in range(len(patterns))}
     files = []
     for mark, found in zip(rest[::2], rest[1::2]):
-        number, kind = mark[:-1], mark[-1:].decode("ascii", "replace")
-        if (
-            not number.isdigit()
-            or int(number[:9]) >= len(patterns)
-            or kind not in "fdopn"
-        ):
+        number, kind = numbers.get(mark[:-1]), mark[-1:].decode("ascii", "replace")
+        if number is None or kind not in "fdopn":
             raise ProtocolError(host, "it named a file in an unknown way", mark)
-        file = Found(kind, found, int(number))
+        file = Found(kind, found, number)
         if kind != "n" and not (
             found.startswith(b"/") and is_meant(patterns[file.pattern], file.name)
         ):
