@@ -61,6 +61,17 @@ def quote_for_sftp(path: bytes) -> bytes:
     return b'"' + path.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
+def quote_for_rsync_rule(name: bytes, is_directory: bool) -> bytes:
+    """Return the rule of rsync(1) that means one name alone, and all below it.
+
+    A backslash means itself in a rule without the marks of a pattern (FILTER RULES).
+    """
+    if is_directory or set(name) & set(b"*?["):
+        for mark in (b"\\", b"*", b"?", b"["):
+            name = name.replace(mark, b"\\" + mark)
+    return b"/" + name + b"/***" * is_directory
+
+
 def escape_percent(text: str) -> str:
     """Return ``text`` so that ssh expands no token in it (ssh_config(5), TOKENS)."""
     return text.replace("%", "%%")

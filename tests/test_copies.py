@@ -29,6 +29,8 @@ NAMES = (
     "`id`;&|.csv",
     "a'b\"c\\d.csv",
     "[x]*.csv",
+    "a\\*?[b].csv",
+    "* ",
     "é.csv",
     "\x1b]0;title\x07.csv",
 )
@@ -53,7 +55,7 @@ def test_files_go_there_and_come_back(cli: Cli, there: Path, place: Path) -> Non
     }
     cli.ok("put", cli.host, f"{place}/up/", there)
     assert (there / "up/sub/deep").read_text() == "deep"
-    cli.ok("get", cli.host, f"{there}/new/*.csv", f"{there}/up", f"{place}/back/")
+    cli.ok("get", cli.host, f"{there}/new/*", f"{there}/up", f"{place}/back/")
     assert sorted(os.listdir(place / "back")) == sorted([*NAMES, "up"])
     assert (place / "back/up/sub/deep").read_text() == "deep"
     assert not list(place.rglob("pwned"))
@@ -232,13 +234,15 @@ def test_an_answer_of_a_lying_host_is_refused(answer: str) -> None:
         files.read_files_answer("gpu1", answer.encode(), "N", [b"*.csv"])
 
 
-#: An rsync of a hostile host: it takes another name for the one that was asked for.
+#: An rsync of a hostile host: it takes another name for the one that was asked for, and
+#: keeps to no rule.
 LIAR = """#!/usr/bin/python3
 import subprocess, sys, threading, os
 real = subprocess.Popen(["/usr/bin/rsync", *sys.argv[1:]], stdin=subprocess.PIPE)
 def pass_on():
     while data := os.read(0, 65536):
-        real.stdin.write(data.replace(b"asked.csv", b".evil_one"))
+        data = data.replace(b"- /**", b"+ /**")
+        real.stdin.write(data.replace(b"/%s", b"/.evil_one"))
         real.stdin.flush()
     real.stdin.close()
 threading.Thread(target=pass_on, daemon=True).start()
@@ -247,19 +251,20 @@ sys.exit(real.wait())
 
 
 @pytest.mark.skipif(not os.path.exists("/usr/bin/rsync"), reason="no rsync here")
+@pytest.mark.parametrize("name", ["asked.csv", "*********"])
 def test_a_host_cannot_send_a_file_that_was_not_asked_for(
-    new_box: Callable[..., Cli], place: Path
+    new_box: Callable[..., Cli], place: Path, name: str
 ) -> None:
-    """rsync itself looks at that (CVE-2022-29154); this is the test that it does."""
+    """rsync looks at it (CVE-2022-29154), and takes a name for a pattern if it may."""
     cli = new_box(SetEnv=f"PATH={place}/host0/bin:/usr/bin:/bin")
     there = place / "host0/there"
     cli.ok("ssh", cli.host, f"mkdir {there} {place}/host0/bin")
-    for name in ("asked.csv", ".evil_one"):
-        (there / name).write_text(name)
-    (place / "host0/bin/rsync").write_text(LIAR)
+    for one in (name, ".evil_one"):
+        (there / one).write_text(one)
+    (place / "host0/bin/rsync").write_text(LIAR % name)
     (place / "host0/bin/rsync").chmod(0o755)
     (place / "back").mkdir()
-    done = cli("get", cli.host, f"{there}/*.csv", place / "back")
+    done = cli("get", cli.host, f"{there}/*", place / "back")
     assert done.status in (1, 75) and "rejecting" in done.err, done
     assert not list((place / "back").iterdir())
 

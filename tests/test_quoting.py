@@ -213,3 +213,18 @@ def test_a_word_of_ssh_config_is_quoted_where_it_has_to_be(
 )
 def test_a_path_of_an_sftp_batch_stands_in_quotes(path: bytes, word: bytes) -> None:
     assert quoting.quote_for_sftp(path) == word
+
+
+@pytest.mark.parametrize(
+    ("name", "is_directory", "rule"),
+    [
+        (b"a\\ b", False, b"/a\\ b"),
+        (b"a\\*", False, b"/a\\\\\\*"),
+        (b"a?[b]", False, b"/a\\?\\[b]"),
+        (b"a\\", True, b"/a\\\\/***"),
+    ],
+)
+def test_a_rule_of_rsync_means_one_name(
+    name: bytes, is_directory: bool, rule: bytes
+) -> None:
+    assert quoting.quote_for_rsync_rule(name, is_directory) == rule

@@ -109,14 +109,6 @@ def _quote_pattern(pattern: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def has_marks(pattern: bytes) -> bool:
-    """Tell whether a pattern may mean several files."""
-    return any(
-        token[:1] in (b"*", b"?") or (token[:1] == b"[" and len(token) > 1)
-        for token in _TOKEN.findall(pattern)
-    )
-
-
 def is_meant(pattern: bytes, name: bytes) -> bool:
     """Tell whether a name may be one that the last part of a pattern means.
 

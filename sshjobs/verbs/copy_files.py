@@ -139,9 +139,8 @@ def _bring_files(
     rsync = find_rsync(receives=True) if answer.has_rsync else ""
     copy = _prepare_copy(ctx, host, bool(rsync), shows)
     if rsync:
-        names = b"".join(file.path[1:] + b"\0" for file in found)
         copy.rsync(
-            rsync, [b"host:/"], os.path.join(os.path.abspath(folder), ""), names=names
+            rsync, [b"host:/"], os.path.join(os.path.abspath(folder), ""), found=found
         )
     else:
         here = quote_for_sftp(os.fsencode(os.path.join(os.path.abspath(folder), "")))

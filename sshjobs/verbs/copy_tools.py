@@ -14,7 +14,8 @@ from typing import IO
 
 from .. import errors
 from ..errors import ConnectionLost, CopyFailed, Interrupted
-from ..quoting import quote_text
+from ..protocol.files import Found
+from ..quoting import quote_for_rsync_rule, quote_text
 from ..startup.stdlib import signal
 from ..transports.process import find_program
 from .copy_ride import ERROR, WISH, RideWish
@@ -85,13 +86,17 @@ class CopyTool:
             yield ssh
 
     def rsync(
-        self, rsync: str, sources: Sequence[bytes], target: str, *, names: bytes = b""
+        self,
+        rsync: str,
+        sources: Sequence[bytes],
+        target: str,
+        *,
+        found: Sequence[Found] = (),
     ) -> None:
         """Copy by rsync.
 
         Args:
-            names: Paths on the host below /, a NUL byte behind each; "" if the files go
-                there.
+            found: The files that the host is to send; none if files go there.
 
         Raises:
             CopyFailed: some or all were not copied.
@@ -101,12 +106,25 @@ class CopyTool:
             argv: list[str | bytes] = [rsync, "-rtL", "--partial", "--no-s"]
             argv += ["-e", f"/bin/sh {quote_text(ssh)}"]
             argv += ["--info=progress2"] if self._shows else []
-            if names:
-                with open(f"{self._folder}/names", "wb") as file:
-                    file.write(names)
-                argv += [f"--files-from={self._folder}/names", "--from0"]
+            if found:
+                names = b"".join(file.path + b"\0" for file in found)
+                argv += ["--from0", self._write_option("files-from", names)]
                 argv += ["--no-relative"]
+            if any(set(file.name) & set(b"\\*?[") for file in found):
+                # rsync would take such a name for a pattern, and whatever the host
+                # sends for one that it means: a rule says each name as it is.
+                rules = b"".join(
+                    quote_for_rsync_rule(file.name, file.kind == "d") + b"\0"
+                    for file in found
+                )
+                argv += ["--old-args", self._write_option("include-from", rules)]
+                argv += ["--exclude=/**"]
             self._run([*argv, "--", *sources, target])
+
+    def _write_option(self, name: str, data: bytes) -> str:
+        with open(f"{self._folder}/{name}", "wb") as file:
+            file.write(data)
+        return f"--{name}={self._folder}/{name}"
 
     def sftp(self, sftp: str, lines: Sequence[bytes]) -> None:
         """Copy by sftp, a line of a batch for each file or directory.
