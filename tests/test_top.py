@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from typing import Any
 import pytest
 
 from sshjobs import states
-from sshjobs.cli.screen import Screen
+from sshjobs.cli.screen import _ENTER, _LEAVE, Screen
 from sshjobs.display.look import Look
 from sshjobs.display.text import measure_width
 from sshjobs.display.top_screen import TopView, build_top_lines
@@ -108,6 +112,68 @@ def test_the_terminal_is_restored_on_each_way_out(place: Path) -> None:
         (child,) = find_children(int((place / "t" / "pid").read_text()))
         os.kill(child, signal.SIGTERM)
         wait_until_restored(terminal, "TERM")
+
+
+def test_a_terminal_that_is_gone_ends_top_as_its_signal_says(place: Path) -> None:
+    cli = Cli(None, place / "home", place / "base")
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "sshjobs", "top"]
+    env = cli.env | {"TERM": "xterm"}
+    process = subprocess.Popen(
+        words, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=env
+    )
+    os.close(theirs)
+    seen = b""
+    while b"q quit" not in seen:
+        seen += os.read(ours, 4096)
+    os.close(ours)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 128 + signal.SIGHUP
+
+
+#: Is told to end in the middle of taking the terminal.
+_ENDED_EARLY = """
+import os, signal
+from sshjobs.cli import screen
+write = screen._write
+def write_and_end(text):
+    write(text)
+    if text == screen._ENTER:
+        os.kill(os.getpid(), signal.SIGTERM)
+screen._write = write_and_end
+try:
+    with screen.Screen(lambda: None, lambda: None):
+        os._exit(1)
+except screen.Ended:
+    os._exit(signal.getsignal(signal.SIGTERM) != signal.SIG_DFL)
+"""
+
+
+def test_a_signal_while_the_terminal_is_taken_gives_it_back() -> None:
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    words = [sys.executable, "-c", _ENDED_EARLY]
+    done = subprocess.run(words, stdin=theirs, stdout=theirs)
+    assert termios.tcgetattr(theirs) == before
+    assert os.read(ours, 4096).decode() == _ENTER + _LEAVE
+    assert done.returncode == 0
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.quick
+def test_all_is_drawn_anew_once_the_size_has_changed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It may be as before by the next picture; the terminal has lost some of it."""
+    screen = Screen(lambda: None, lambda: None)
+    screen.draw(["one", "two"])
+    capfd.readouterr()
+    screen.draw(["one", "2"])
+    assert "one" not in capfd.readouterr().out
+    screen._note(signal.SIGWINCH, None)
+    screen.draw(["one", "2"])
+    assert "one" in capfd.readouterr().out
 
 
 def test_without_a_terminal_top_is_refused_in_a_line(place: Path) -> None:

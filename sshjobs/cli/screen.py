@@ -2,8 +2,9 @@
 
 Theory of operation: :class:`Screen` is entered and left. Leaving restores modes, cursor
 and the text that was there; it is done in ``finally``, on the way of each exception.
-Signals that end a process become exceptions; those that do not (the size has changed,
-Ctrl-Z) wake the one ``select`` that waits for keys, through a pipe.
+Signals that end a process become exceptions, and so does a terminal that is gone; those
+that do not (the size has changed, Ctrl-Z) wake the one ``select`` that waits for keys,
+through a pipe.
 """
 
 from __future__ import annotations
@@ -52,6 +53,15 @@ class Ended(BaseException):
         self.number = number
 
 
+@contextmanager
+def _ending_with_terminal() -> Iterator[None]:
+    """Turn the errors of a terminal that is gone (EIO) into the end that SIGHUP is."""
+    try:
+        yield
+    except (OSError, termios.error) as error:
+        raise Ended(signal.SIGHUP) from error
+
+
 class Screen:
     """The terminal of standard input and output, while a program has it for itself.
 
@@ -72,7 +82,8 @@ class Screen:
         self._rest = b""
 
     def __enter__(self) -> Screen:
-        self._modes = termios.tcgetattr(0)
+        with _ending_with_terminal():
+            self._modes = termios.tcgetattr(0)
         self._wake = os.pipe()
         for fd in self._wake:
             os.set_blocking(fd, False)
@@ -81,23 +92,30 @@ class Screen:
             self._old[number] = signal.signal(number, self._end)
         self._old[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, self._note)
         self._old[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._note)
-        self.take()
+        try:
+            self.take()
+        except BaseException:  # a signal has come: nobody else leaves for us
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.give_back()
-        signal.set_wakeup_fd(-1)
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        for fd in self._wake:
-            os.close(fd)
+        try:
+            self.give_back()
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in self._old.items():
+                signal.signal(number, handler)
+            for fd in self._wake:
+                os.close(fd)
 
     def take(self) -> None:
         """Have the terminal for ourselves."""
-        modes = termios.tcgetattr(0)
-        modes[3] &= ~(termios.ICANON | termios.ECHO)
-        modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(0, termios.TCSADRAIN, modes)
+        with _ending_with_terminal():
+            modes = termios.tcgetattr(0)
+            modes[3] &= ~(termios.ICANON | termios.ECHO)
+            modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+            termios.tcsetattr(0, termios.TCSADRAIN, modes)
         self._shown = []
         _write(_ENTER)
 
@@ -106,7 +124,8 @@ class Screen:
         try:
             _write(_LEAVE)
         finally:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
+            with _ending_with_terminal():
+                termios.tcsetattr(0, termios.TCSADRAIN, self._modes)
 
     @contextmanager
     def lend(self) -> Iterator[None]:
@@ -145,7 +164,8 @@ class Screen:
             self._stop()
         if 0 not in ready:
             return []
-        data = os.read(0, 1024)
+        with _ending_with_terminal():
+            data = os.read(0, 1024)
         if not data:  # the terminal is gone
             raise Ended(signal.SIGHUP)
         return self._split_keys(data)
@@ -184,6 +204,7 @@ class Screen:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._is_stopping |= number == signal.SIGTSTP
+        self._shown = []  # a terminal that was smaller for a moment has lost some
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         raise Ended(number)
@@ -196,5 +217,6 @@ def _name_key(char: str) -> str:
 
 def _write(text: str) -> None:
     data = text.encode("utf-8", "replace")
-    while data:
-        data = data[os.write(1, data) :]
+    with _ending_with_terminal():
+        while data:
+            data = data[os.write(1, data) :]
