@@ -170,6 +170,41 @@ def test_a_target_is_a_directory_or_a_new_name(
         assert done.status == status and told in done.err, done
 
 
+def test_a_new_name_is_given_beside_it_and_nothing_else_is_touched(
+    cli: Cli, there: Path, place: Path
+) -> None:
+    (there / "file").write_text("text")
+    (place / "old").write_text("old")
+    done = cli("get", cli.host, there / "out", place / "old")
+    assert done.status == 64 and "is no directory, and out is one" in done.err
+    assert (place / "old").read_text() == "old" and not list(place.glob(".*"))
+    part = place / ".new.part"
+    part.mkdir()
+    (part / "half").write_text("of another file that was broken off")
+    cli.ok("get", cli.host, there / "file", place / "new")
+    assert (place / "new").read_text() == "text" and os.listdir(part) == ["half"]
+    part.rename(place / "mine")
+    part.symlink_to(place / "mine")  # as another user may in /tmp
+    done = cli("get", cli.host, there / "file", place / "new")
+    assert done.status == 64 and f"{part}: is no directory of yours" in done.err
+    assert os.listdir(place / "mine") == ["half"]
+
+
+def test_a_file_that_the_host_keeps_to_itself_is_missed(
+    new_box: Callable[..., Cli], place: Path
+) -> None:
+    cli = new_box(SetEnv=f"PATH={place}/host0/bin:/usr/bin:/bin")
+    there = place / "host0/there"
+    cli.ok("ssh", cli.host, f"mkdir {there} {place}/host0/bin; touch {there}/file")
+    (place / "host0/bin/rsync").write_text(
+        '#!/bin/sh\nexec /usr/bin/rsync "--exclude=*" "$@"\n'
+    )
+    (place / "host0/bin/rsync").chmod(0o755)
+    for target in (place, place / "new"):
+        done = cli("get", cli.host, there / "file", target)
+        assert done.status == 1 and f"{there}/file: did not arrive" in done.err, done
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize(
     ("pattern", "meant", "refused"),

@@ -10,10 +10,13 @@ name that no pattern of the call means is refused before the copy begins.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..errors import CopyFailed, SpecError
 from ..host_names import check_host
+from ..owned import make_private
 from ..protocol import files
 from ..protocol.files import FilesAnswer, Found
 from ..quoting import quote_for_sftp
@@ -133,9 +136,10 @@ def _bring_files(
 ) -> list[Copied]:
     folder = target
     if is_new:  # rsync takes a directory: the file comes home beside its new name
-        parent, name = os.path.split(os.path.abspath(target))
-        folder = os.path.join(parent, f".{name}.part")
-        os.makedirs(folder, exist_ok=True)
+        if found[0].kind == "d" and os.path.lexists(target):
+            name = os.fsdecode(found[0].name)
+            raise SpecError(f"{target}: is no directory, and {name} is one")
+        folder = _make_part_folder(target)
     rsync = find_rsync(receives=True) if answer.has_rsync else ""
     copy = _prepare_copy(ctx, host, bool(rsync), shows)
     if rsync:
@@ -149,12 +153,30 @@ def _bring_files(
     copied = []
     for file in found:
         path = os.path.join(folder, os.fsdecode(file.name))
+        if not os.path.lexists(path):
+            raise CopyFailed(host, f"{os.fsdecode(file.path)}: did not arrive")
         if is_new:
             os.replace(path, target)
-            os.rmdir(folder)
+            with suppress(OSError):  # half of another file, which was broken off
+                os.rmdir(folder)
             path = target
         copied.append(Copied(os.fsdecode(file.path), path))
     return copied
+
+
+def _make_part_folder(target: str) -> str:
+    """Make the directory that a file comes into before it has its new name."""
+    parent, name = os.path.split(os.path.abspath(target))
+    folder = os.path.join(parent, f".{name}.part")
+    if not make_private(folder):
+        # In /tmp it may be somebody else's, or a link that leads to files of ours.
+        found = os.lstat(folder)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise SpecError(
+                f"{folder}: is no directory of yours: look at it, then move it away, "
+                "or give DEST another name"
+            )
+    return folder
 
 
 def _check_host(host: str, folder: str) -> None:
