@@ -145,11 +145,20 @@ def test_a_target_is_a_directory_or_a_new_name(
     assert (place / "renamed/leaf").read_text() == "leaf"
     assert (place / "file").read_text() == "leaf"
     assert not list(place.glob(".*"))
+    os.mkfifo(place / "pipe")  # as <(COMMAND) is one
     leaf, renamed = place / "tree/leaf", place / "renamed/leaf"
     failing: list[tuple[int, str, list[str | Path]]] = [
         (1, "no directory", ["put", cli.host, leaf, there / "no/way"]),
         (1, "directory", ["put", cli.host, place / "file", leaf, there / "x"]),
         (1, "no directory", ["put", cli.host, leaf, "/root/x"]),
+        (1, "permission denied", ["put", cli.host, leaf, "/root/"]),
+        (1, "none could be made", ["put", cli.host, leaf, "/root/new/"]),
+        (1, "none could be made", ["put", cli.host, leaf, "/usr/new/"]),
+        (64, "no file and no directory", ["put", cli.host, place / "pipe", there]),
+        (64, "DEST is empty", ["put", cli.host, leaf, ""]),
+        (64, "DEST is empty", ["get", cli.host, there / "*", ""]),
+        (64, "FILE is empty", ["get", cli.host, "", place]),
+        (64, "is no directory", ["get", cli.host, there / "?", f"{place}/file/"]),
         (1, "no such file", ["get", cli.host, there / "nothing*", place]),
         (1, "no file and no directory", ["get", cli.host, "/dev/null", place]),
         (64, "no such file", ["put", cli.host, place / "missing", there]),

@@ -60,6 +60,7 @@ def put_files(
             or no longer; run again, the copy goes on.
     """
     _check_host(host, target)
+    _refuse_empty(target, "DEST")
     named = [_name_source(source) for source in sources]
     _refuse_doubles([name for _, name in named])
     place, is_new, has_rsync = _find_place(ctx, host, target, len(named))
@@ -105,6 +106,8 @@ def get_files(
         SpecError, CopyFailed and others: see :func:`put_files`.
     """
     _check_host(host, base)
+    for word, name in [*((pattern, "FILE") for pattern in patterns), (target, "DEST")]:
+        _refuse_empty(word, name)
     wanted = [_encode_path(pattern.rstrip("/") or "/") for pattern in patterns]
     for pattern in wanted:
         if pattern.rpartition(b"/")[2] in (b"", b".", b"..", b"~"):
@@ -211,13 +214,19 @@ def _encode_local(path: str) -> bytes:
     return os.fsencode(path if path.startswith("/") else f"./{path}")
 
 
+def _refuse_empty(word: str, name: str) -> None:
+    if not word or "\0" in word:
+        raise SpecError(f"{name} is empty, as of a variable that was not set")
+
+
 def _name_source(source: str) -> tuple[str, bytes]:
     """Return the path of a source and its name on the host."""
-    if not source or "\0" in source:
-        raise SpecError("a FILE is empty, as of a variable that was not set")
+    _refuse_empty(source, "FILE")
     path = source.rstrip("/") or "/"
     if not os.path.exists(path):
         raise SpecError(f"{source}: no such file or directory on this machine")
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        raise SpecError(f"{source}: {_KINDS['o']}, and is not copied")
     name = os.path.basename(path)
     if name in ("", ".", ".."):
         name = os.path.basename(os.path.realpath(path))
@@ -251,11 +260,13 @@ def _find_place(
         lambda nonce: files.build_place_question(path, target.endswith("/"), nonce),
     )
     fault = ""
-    if not answer.path.startswith(b"/"):
-        fault = "there is no directory to hold it (a / at its end has it made)"
-    elif answer.base == "p":
+    if answer.base == "p":
         fault = "permission denied"
-    elif answer.base != "d" and (count > 1 or target.endswith("/")):
+    elif answer.base != "d" and target.endswith("/"):
+        fault = "is no directory, and none could be made there"
+    elif not answer.path.startswith(b"/"):
+        fault = "there is no directory to hold it (a / at its end has it made)"
+    elif answer.base != "d" and count > 1:
         fault = "is no directory (a / at its end has it made)"
     elif b"\n" in answer.path:
         fault = "the path has a newline, which no login shell takes"
@@ -268,7 +279,8 @@ def _find_place(
 def _choose_target(target: str, count: int) -> bool:
     """Make the directory that a target ends with; tell whether it is a new name."""
     if target.endswith("/"):
-        os.makedirs(target, exist_ok=True)
+        with suppress(FileExistsError, NotADirectoryError):
+            os.makedirs(target, exist_ok=True)
     if os.path.isdir(target):
         return False
     if count > 1:
