@@ -21,6 +21,8 @@ class Equivalent(NamedTuple):
 
 _CUT_TEXT = "return printable(decode_escapes(data[:MAX_LINE{}]))[:_MAX_TEXT]"
 _STRAY = "stray = any(('\\ud800' {} char {} '\\udfff' for char in text))"
+_SET = "if token == b'?' or (token[:1] == b'[' and len(token) > {}):"
+_WHOLE = "if words[-3:] != [b'end', fence, b''] or len(words) < {} or len(words) % 2:"
 _CLOSE = "close = self._buffer.find(b'\\n', at + {}) if at >= 0 else -{}"
 
 EQUIVALENT: tuple[Equivalent, ...] = (
@@ -50,6 +52,20 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "if not data.replace(b'.', b'', 1).isdigit():",
         "if not data.replace(b'.', b'', 2).isdigit():",
         "float() refuses two points, with the same class of error",
+    ),
+    Equivalent(
+        "protocol.files",
+        "is_meant",
+        _SET.format(1),
+        _SET.format(2),
+        "a set is three bytes at least",
+    ),
+    Equivalent(
+        "protocol.files",
+        "read_files_answer",
+        _WHOLE.format(6),
+        _WHOLE.format(5),
+        "five words are an odd number, which is refused by itself",
     ),
     Equivalent(
         "protocol.reply",

@@ -13,6 +13,7 @@ APPLY = ("test_apply.py", "test_settled_events.py", "test_facts.py")
 OWN_TESTS: dict[str, tuple[str, ...]] = {
     "locks": ("test_file_lock.py", "test_locks.py", "test_lock_waits.py"),
     "protocol.events": ("test_frames.py",),
+    "protocol.files": ("test_protocol_files.py",),
     "protocol.frames": ("test_frames.py",),
     "protocol.program": ("test_program.py",),
     "protocol.reply": ("test_reply.py",),
