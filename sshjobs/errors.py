@@ -8,7 +8,12 @@ the one that must report its own faults.
 
 from __future__ import annotations
 
-import errno
+from .startup.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    E = TypeVar("E", bound="SshJobsError")
 
 
 class SshJobsError(Exception):
@@ -273,21 +278,41 @@ class StoreError(SshJobsError):
     exit_status = 70
 
 
-#: The remedies for our own files; see :func:`of_system`.
-ROOM = (
-    "make room on that file system (df and df -i tell what is used up) and run the "
-    "same command again"
-)
-ELSEWHERE = "it must be writable by you; SSHJOBS_HOME names another place"
-_FILES = "see ulimit -n on this machine"
-_ADVICE = {
-    errno.ENOSPC: ROOM,
-    errno.EDQUOT: ROOM,
-    errno.EACCES: ELSEWHERE,
-    errno.EROFS: ELSEWHERE,
-    errno.EMFILE: _FILES,
-    errno.ENFILE: _FILES,
-}
+def find_hint(*codes: str, **facts: object) -> str:
+    """Return the remedies of these codes, joined; "" for a code without one.
+
+    Args:
+        codes: Keys of the table in :mod:`sshjobs.hints`.
+        facts: The values of the names in braces.
+    """
+    from .hints import HINTS  # for what goes wrong, and no part of a start
+
+    return _join_hints(*(HINTS.get(code, "").format(**facts) for code in codes))
+
+
+def _join_hints(*hints: str) -> str:
+    return "; ".join(filter(None, hints))
+
+
+def add_hint(error: E, hint: str) -> E:
+    """Return the same error with a further hint, behind those that it has.
+
+    An error without a hint of its own has it in its text; one about a job, or about
+    copies, is returned as it is.
+    """
+    args: tuple[object, ...]
+    if isinstance(error, (TransportError, HostError)):
+        args = (error.host, error.detail, _join_hints(error.hint, hint))
+    elif isinstance(error, ProtocolError):
+        args = (error.host, _join_hints(error.detail, hint), error.reply)
+    elif isinstance(error, (SpecError, StoreError)):
+        args = (_join_hints(str(error), hint),)
+    else:
+        return error
+    more = type(error)(*args)
+    # Notes of the error's place on it, as ``is_of_login``.
+    vars(more).update({k: v for k, v in vars(error).items() if k not in vars(more)})
+    return more
 
 
 def of_system(what: str, error: OSError) -> StoreError:
@@ -296,9 +321,11 @@ def of_system(what: str, error: OSError) -> StoreError:
     Args:
         what: The thing it is about, a path in most cases.
     """
-    text = f"{what}: {error.strerror or error}"
-    advice = _ADVICE.get(error.errno or 0, "")
-    return StoreError(f"{text}; {advice}" if advice else text)
+    import errno
+
+    code = f"here:{errno.errorcode.get(error.errno or 0)}"
+    failed = StoreError(f"{what}: {error.strerror or error}")
+    return add_hint(failed, find_hint(code))
 
 
 class Interrupted(BaseException):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from .errors import StoreError
+from .errors import StoreError, add_hint, find_hint
 
 # Octal, as stat(2) has them: the module of that name is one file more at each start.
 _TYPE, _DIR, _REGULAR, _LINK = 0o170000, 0o040000, 0o100000, 0o120000
@@ -25,8 +25,6 @@ _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: The errors of open(2) for a symbolic link (EMLINK: FreeBSD) and for no file.
 _ODD = frozenset((errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR))
-
-_ELSEWHERE = "SSHJOBS_HOME names another place"
 
 
 def open_owned(path: str, flags: int, mode: int = 0o600) -> int:
@@ -80,7 +78,7 @@ def check_dir(path: str, *, private: bool = False) -> None:
     found = os.lstat(path)
     _check(path, found, _DIR)
     if private and found.st_mode & 0o077:
-        raise StoreError(f"{path}: open to others; look inside, then chmod 700 it")
+        raise _make_error(f"{path}: open to others", "here:private")
 
 
 def check_way(path: str) -> None:
@@ -95,10 +93,8 @@ def check_way(path: str) -> None:
     while True:
         mode = os.stat(folder).st_mode
         if mode & 0o002 and not mode & _STICKY:
-            raise StoreError(
-                f"{path}: anybody can replace it, since {folder} is open to all: "
-                f"chmod o-w {folder} (or chmod +t it), or {_ELSEWHERE}"
-            )
+            text = f"{path}: anybody can replace it, since {folder} is open to all"
+            raise _make_error(text, "here:way", folder=folder)
         if folder == "/":
             return
         folder = os.path.dirname(folder)
@@ -147,16 +143,15 @@ def check_config(path: str, fd: int) -> None:
     found = os.fstat(fd)
     # Root could do as it likes without us; any other user could not.
     if found.st_uid not in (0, os.geteuid()):
-        raise StoreError(
-            f"{path}: belongs to {_who(found.st_uid)}, not to {_who(os.geteuid())}; it "
-            "may name programs to run: SSHJOBS_CONFIG names a file of your own"
+        raise _make_error(
+            f"{path}: belongs to {_who(found.st_uid)}, not to {_who(os.geteuid())}, "
+            "and it may name programs to run",
+            "here:config owner",
         )
     # /dev/null, which turns the file off, is open to all and no regular file.
     if found.st_mode & _OTHERS_WRITE and found.st_mode & _TYPE == _REGULAR:
-        raise StoreError(
-            f"{path}: others can write to it, and it may name programs to run: look "
-            f"inside, then chmod go-w {path}"
-        )
+        text = f"{path}: others can write to it, and it may name programs to run"
+        raise _make_error(text, "here:config", path=path)
 
 
 def _check(path: str, found: os.stat_result, kind: int) -> None:
@@ -166,27 +161,28 @@ def _check(path: str, found: os.stat_result, kind: int) -> None:
         and not found.st_mode & _OTHERS_WRITE
     ):
         return
-    raise StoreError(f"{path}: {_complaint(path, found, kind)}")
+    raise _make_error(*_name_fault(path, found, kind))
 
 
-def _complaint(path: str, found: os.stat_result, kind: int) -> str:
-    """Name the fault of a path, and the remedy."""
+def _make_error(text: str, code: str, **facts: object) -> StoreError:
+    return add_hint(StoreError(text), find_hint(code, **facts))
+
+
+def _name_fault(path: str, found: os.stat_result, kind: int) -> tuple[str, str]:
+    """Return the fault of a path, and the code of its remedy."""
     what = found.st_mode & _TYPE
     if what == _LINK:
-        return (
-            f"a symbolic link to {os.path.realpath(path)}, and none is followed here: "
-            "look at its owner; name the very place (SSHJOBS_HOME), or move it away"
-        )
+        to = os.path.realpath(path)
+        return f"{path}: a symbolic link to {to}, and none is followed", "here:link"
     if what != kind:
         name = "directory" if kind == _DIR else "regular file"
-        return f"not a {name}: look at it, then move it away, or {_ELSEWHERE}"
+        return f"{path}: not a {name}", "here:odd"
     if found.st_uid != os.geteuid():
-        return (
-            f"belongs to {_who(found.st_uid)}, not to {_who(os.geteuid())}, who may be "
-            f"using it: run sshjobs as that user, or {_ELSEWHERE}"
-        )
-    bits = "700" if kind == _DIR else "600"
-    return f"others can write there: look inside, then chmod {bits} it"
+        owner, us = _who(found.st_uid), _who(os.geteuid())
+        text = f"{path}: belongs to {owner}, not to {us}, who may be using it"
+        return text, "here:owner"
+    text = f"{path}: others can write there"
+    return text, "here:directory" if kind == _DIR else "here:file"
 
 
 def _who(uid: int) -> str:

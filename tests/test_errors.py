@@ -43,6 +43,30 @@ def test_the_text_names_host_cause_and_way_out() -> None:
     assert text == "gpu1: closed before the banner (see MaxStartups)"
 
 
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda e: type(e).__name__)
+def test_a_further_hint_stands_behind_the_first(error: errors.SshJobsError) -> None:
+    more = errors.add_hint(error, "do this")
+    assert type(more) is type(error) and more.exit_status == error.exit_status
+    if isinstance(error, errors.JobError):
+        assert more is error
+    elif isinstance(error, (errors.TransportError, errors.HostError)):
+        assert isinstance(more, (errors.TransportError, errors.HostError))
+        assert (more.host, more.detail) == (error.host, error.detail)
+        hints = [hint for hint in (error.hint, "do this") if hint]
+        assert more.hint == "; ".join(hints)
+    else:
+        assert str(more) == f"{error}; do this"
+    assert str(errors.add_hint(error, "")) == str(error)
+
+
+def test_a_further_hint_takes_no_note_from_an_error() -> None:
+    lost = errors.ConnectionLost("h", "gone", "see its log")
+    lost.is_of_login = True
+    assert errors.add_hint(lost, "ask again").is_of_login
+    odd = errors.add_hint(errors.ProtocolError("h", "odd", b"?"), "ask again")
+    assert (odd.detail, odd.reply) == ("odd; ask again", b"?")
+
+
 def test_exit_statuses_are_those_of_the_manual() -> None:
     found = {type(error).__name__: error.exit_status for error in SAMPLES}
     assert found == {

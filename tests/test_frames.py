@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sshjobs import protocol
+from sshjobs import hints, protocol
 from sshjobs.protocol import frames
 from sshjobs.protocol.frames import FRAME_READERS, MAX_LINE, read_event
 from sshjobs.states import STATES
@@ -266,7 +266,7 @@ def test_a_status_and_a_signal_are_those_of_a_process(
         (
             "failed",
             "EFORK why",
-            protocol.Failed("EFORK", "why", frames.HINTS_BY_CODE["EFORK"]),
+            protocol.Failed("EFORK", "why", hints.HINTS["host:EFORK"]),
         ),
         ("beat", "", protocol.Beat()),
         ("end", "", protocol.End()),

@@ -6,10 +6,13 @@ Files are parsed and read, never imported.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from sshjobs import errors, hints
 
 PACKAGE = Path(__file__).parent.parent / "sshjobs"
 SOURCES = {
@@ -86,3 +89,69 @@ def test_sql_learns_in_one_module_which_jobs_are_active() -> None:
         and node.id == "ACTIVE"
     }
     assert {path for path in active if "store/" in path} == {"store/schema.py"}
+
+
+#: Errors that have their remedy as a third argument, and findings of the doctor.
+HINTED = frozenset(
+    "TransportError HostUnreachable Throttled SessionRefused AuthenticationError "
+    "AccountRefused OutcomeUnknown ConnectionLost CommandTimeout HostError "
+    "Finding Failed".split()
+)
+
+#: The form of a hint's code.
+CODE = re.compile(r"(here|host|login|session|round|doctor):[\w-][\w -]*")
+
+
+def name_callee(node: ast.Call) -> str:
+    """Return the name of what a call calls, its module left out."""
+    return getattr(node.func, "id", getattr(node.func, "attr", ""))
+
+
+def find_plain_texts(node: ast.AST) -> set[str]:
+    """Return the words of an expression that are no code of a hint."""
+    texts = {
+        part.value
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    }
+    return {text for text in texts if text and not CODE.fullmatch(text)}
+
+
+def test_hints_stand_in_one_table() -> None:
+    placed = {
+        (path, text)
+        for path, node in iterate_nodes()
+        if isinstance(node, ast.Call) and name_callee(node) in HINTED
+        for hint in node.args[2:] + [k.value for k in node.keywords if k.arg == "hint"]
+        if not isinstance(hint, ast.Call)
+        for text in find_plain_texts(hint)
+    }
+    assert placed == set()
+    for words in ("; {more}", "; {advice}", "SSHJOBS_HOME names another"):
+        assert find_texts(words) <= {"hints.py"}
+
+
+def test_each_code_has_its_hint_and_each_hint_its_place() -> None:
+    asked = {
+        node.value
+        for path, node in iterate_nodes()
+        if path != "hints.py"
+        and isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and CODE.fullmatch(node.value)
+    }
+    assert asked <= hints.HINTS.keys()
+    # By an errno, by the code of a frame, by the name of a fact.
+    looked_up = ("here:E", "host:E", "doctor:")
+    lonely = hints.HINTS.keys() - asked
+    assert {code for code in lonely if not code.startswith(looked_up)} == set()
+
+
+def test_what_a_hint_leaves_blank_is_filled_in() -> None:
+    facts = {name: 1 for name in "host folder path name seconds most bound".split()}
+    for code in hints.HINTS:
+        assert errors.find_hint(code, **facts).isprintable()
+    assert errors.find_hint("host:EODD") == ""
+    assert errors.find_hint("session:again", "", "round:setting", name="x") == (
+        "asking again is safe; the setting is x"
+    )

@@ -383,11 +383,11 @@ def test_a_broken_reply_is_told_with_its_bound(site: Site, clock: Clock) -> None
     )
 
 
-def test_another_error_is_told_as_it_is(site: Site, clock: Clock) -> None:
+def test_another_error_has_the_bound_in_its_text(site: Site, clock: Clock) -> None:
     budget = RetryBudget(site)
     cause = errors.dump(errors.StoreError("no room"))
     site.store.set_host(site.site_id, cause=cause, bad_rounds=5)
-    with pytest.raises(errors.StoreError, match="^no room$"):
+    with pytest.raises(errors.StoreError, match="^no room; given up after round 5: "):
         budget.next_try(clock.now)
 
 

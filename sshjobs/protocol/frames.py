@@ -8,6 +8,7 @@ job only; a frame about the round itself must be right.
 
 from __future__ import annotations
 
+from ..errors import find_hint
 from ..model import is_job_id, printable
 from ..quoting import FS_CODEC
 from ..startup.records import TYPE_CHECKING
@@ -44,25 +45,6 @@ _MAX_DIGITS = 15
 
 #: No instant or age lies beyond it (the year 5138): the C library has a date for each.
 MAX_INSTANT = 1e11
-
-
-#: The way out of a failure on the host, by the code that the host gives it; for a round
-#: that failed (``failed``) and for one start (``refused``).
-HINTS_BY_CODE = {
-    "EBASE": "sshjobs keeps its files in a directory of yours that only you can write: "
-    "mend it, or name another one with remote_base_dir",
-    "ENOSPC": "make room on the host's file system, or set remote_base_dir",
-    "EACCES": "the base directory on the host must be writable, see remote_base_dir",
-    "ESHELL": "name one that the host has with --shell",
-    "ELAUNCH": "see --launcher-args, and what sshjobs doctor says of the host",
-    "ELIMIT": "the site takes no more jobs of yours now: submit it again as others end",
-    "ETOOL": "install it, or have it in the PATH of a login there; nothing was done",
-    "EFORK": "end some of its processes, or raise its limit (ulimit -u)",
-    "EDIED": "a tool died there, as of a limit on memory: the next command "
-    "asks again, and sshjobs doctor HOST looks at the tools",
-    "EHOME": "set remote_base_dir to an absolute path",
-    "EVERSION": "update sshjobs here, or name another directory with remote_base_dir",
-}
 
 
 def decode_escapes(data: bytes) -> str:
@@ -198,7 +180,7 @@ def make_hello(
 
 
 def make_failed(code: str, text: str) -> events.Failed:
-    return events.Failed(code, text, HINTS_BY_CODE.get(code, ""))
+    return events.Failed(code, text, find_hint(f"host:{code}"))
 
 
 def make_ended(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .. import errors, protocol, states
 from ..model import Job
-from ..protocol.frames import HINTS_BY_CODE
 from ..startup.records import TYPE_CHECKING
 from ..store import DIFFERS, SAME
 from .changes import JobChanges
@@ -92,8 +91,7 @@ def refuse_holder(changes: JobChanges, job_id: str, holder: Job) -> None:
         f"it says that job {holder.id} holds the key, which this machine knows as "
         f"a job of {holder.host}"
     )
-    hint = "nothing ran; if both names lead to one host, use that one for this key"
-    give_up_start(changes, job_id, detail, hint)
+    give_up_start(changes, job_id, detail, errors.find_hint("host:key"))
 
 
 def apply_refused(changes: JobChanges, event: protocol.Refused) -> None:
@@ -105,7 +103,8 @@ def apply_refused(changes: JobChanges, event: protocol.Refused) -> None:
         changes.end_unstarted(event.job_id)
         return
     detail = f"the job could not be started: {event.text}"
-    give_up_start(changes, event.job_id, detail, HINTS_BY_CODE.get(event.code, ""))
+    hint = errors.find_hint(f"host:{event.code}")
+    give_up_start(changes, event.job_id, detail, hint)
 
 
 def give_up_start(changes: JobChanges, job_id: str, detail: str, hint: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import CommandTimeout, ProtocolError
+from ..errors import CommandTimeout, ProtocolError, find_hint
 from ..protocol import ANY_LOG, Beat, End, Listed, ListedOdd, LogData, Request, Unread
 from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
@@ -125,14 +125,14 @@ class Bounds:
                 self._host,
                 f"nothing that was asked for came for {silence:g} s, only noise or a "
                 "trickle; the command may go on there",
-                "the setting is command_timeout; asking again is safe",
+                find_hint("round:setting", "session:again", name="command_timeout"),
             )
         if now - self._began_at > self._limit:
             raise CommandTimeout(
                 self._host,
                 f"the round was not over after {self._limit:.0f} s; the command may go "
                 "on there",
-                "the setting is round_timeout; asking again is safe",
+                find_hint("round:setting", "session:again", name="round_timeout"),
             )
 
 

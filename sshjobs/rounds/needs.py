@@ -67,13 +67,13 @@ def is_overdue(site: Site, rounds: int, since: float) -> bool:
 def build_untaken_error(site: Site, count: int) -> SshJobsError:
     """Return the error of a host that replies and starts nothing of what was sent."""
     cause = site.row().cause
-    return errors.OutcomeUnknown(
+    error = errors.OutcomeUnknown(
         site.identity.host,
         f"the host answers, and has not taken {count} of what was sent for "
         f"{site.settings.start_grace:g} s",
-        "a full disk there, or no more processes allowed (ulimit -u); the setting "
-        "is start_grace" + (f"; {errors.load(cause)}" if cause else ""),
+        errors.find_hint("round:not taken", "round:setting", name="start_grace"),
     )
+    return errors.add_hint(error, str(errors.load(cause)) if cause else "")
 
 
 def require_fresh_round(site: Site, since: float) -> Need:

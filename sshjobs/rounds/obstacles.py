@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ..errors import TransportError
+from ..errors import TransportError, find_hint
 from ..protocol import Reply
 from ..transports import Completed, Transport
 from .host_words import words_of_session
-
-_SHELL = (
-    "nothing was done there; look for 'exec {name}' in the start-up files of the "
-    "account (.bashrc, .profile) or in a forced command, and let it happen at a "
-    "terminal only: [ -t 0 ] && exec {name}"
-)
-_TERMINAL = (
-    "nothing was done there; a forced command or a wrapper (script, tmux, sudo with "
-    "use_pty) runs each command in a terminal: let it hand on commands without one"
-)
-_WINDOWS = (
-    "nothing was done there; hosts of jobs need a POSIX sh: log in to Linux on that "
-    "machine (sshd in WSL), or to another host"
-)
-_ACCOUNT = (
-    "the account must be able to run commands: ssh HOST echo yes must print yes, which "
-    "a forced command prevents, or start-up files such as .bashrc that exit, exec or "
-    "read standard input"
-)
 
 
 def runs_our_programs(transport: Transport, timeout: float) -> bool:
@@ -61,17 +42,17 @@ def build_not_run_error(host: str, reply: Reply, ran: Completed) -> TransportErr
     if b"fish: " in ran.stderr and not name:  # fish 3.6 parses all of it first
         name = "fish"
     if name == "terminal":
-        return TransportError(
-            host, "the session is in a terminal, and not on a pipe", _TERMINAL
-        )
+        text = "the session is in a terminal, and not on a pipe"
+        return TransportError(host, text, find_hint("host:terminal"))
     if name:
         text = f"{name} read our program, and not sh"
-        return TransportError(host, text, _SHELL.format(name=name))
+        return TransportError(host, text, find_hint("host:shell", name=name))
+    hint = find_hint("host:account")
     if reply.unread:
-        return TransportError(host, "our program came back, and was not run", _ACCOUNT)
+        return TransportError(host, "our program came back, and was not run", hint)
     if _is_windows(reply.preamble + ran.stderr):
-        return TransportError(host, "the host runs Windows, which has no sh", _WINDOWS)
+        text = "the host runs Windows, which has no sh"
+        return TransportError(host, text, find_hint("host:Windows"))
     said = words_of_session(reply.preamble, ran)
-    return TransportError(
-        host, f"the login shell did not run our program; {said}", _ACCOUNT
-    )
+    text = f"the login shell did not run our program; {said}"
+    return TransportError(host, text, hint)

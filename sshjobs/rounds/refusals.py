@@ -108,12 +108,7 @@ def _count_seconds_left(site: Site, entry: object, now: float) -> float:
 def _explain_refusal(site: Site, entry: object, now: float) -> SshJobsError:
     """Return the error, with when it is tried again."""
     error = errors.load(_read_entry(entry)[0])
-    if not isinstance(error, TransportError):
-        return error
     left = math.ceil(_count_seconds_left(site, entry, now))
-    more = (
-        f"this machine tries again by itself in {left} s at the earliest, the setting "
-        f"is refused_retry; sshjobs connect {site.identity.host} tries at once"
-    )
-    hint = f"{error.hint}; {more}" if error.hint else more
-    return type(error)(error.host, error.detail, hint)
+    host = site.identity.host
+    hint = errors.find_hint("login:again", seconds=left, host=host)
+    return errors.add_hint(error, hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .. import errors
-from ..errors import SshJobsError, TransportError
+from ..errors import SshJobsError, TransportError, add_hint, find_hint
 from ..startup.records import TYPE_CHECKING
 from .cooldown import cause_of, cooldown_end, is_permanent
 from .site import Site
@@ -25,16 +25,6 @@ def remember_failure(site: Site, error: TransportError) -> None:
         remember_refusal(site, error)
     elif isinstance(error, errors.HostUnreachable) and not is_permanent(error):
         RetryBudget(site).count_failure(error)
-
-
-def _add_hint(cause: SshJobsError, more: str) -> SshJobsError:
-    """Return the same error with a further hint."""
-    if isinstance(cause, errors.ProtocolError):
-        return errors.ProtocolError(cause.host, f"{cause.detail}; {more}")
-    if not isinstance(cause, TransportError):
-        return cause
-    hint = f"{cause.hint}; {more}" if cause.hint else more
-    return type(cause)(cause.host, cause.detail, hint)
 
 
 class RetryBudget:
@@ -74,25 +64,21 @@ class RetryBudget:
         # That says nothing against the next one, so only the time bounds those.
         tries, most = row.failures - self._failures, settings.conn_retry_attempts
         if tries >= most and not isinstance(cause, errors.Throttled):
-            text = (
-                f"given up after handshake {most}: the setting is conn_retry_attempts"
-            )
-            raise _add_hint(cause, text)
+            raise add_hint(cause, find_hint("round:handshakes", most=most))
         rounds, most = (
             row.bad_rounds - self._bad_rounds,
             settings.max_reconnect_attempts,
         )
         if rounds >= most:
-            text = f"given up after round {most}: the setting is max_reconnect_attempts"
-            raise _add_hint(cause, text)
+            raise add_hint(cause, find_hint("round:rounds", most=most))
         # The budget is of the monotonic clock, which nobody sets; cooldowns are
         # instants, which other processes read.
         left = self._deadline - time.monotonic()
         if end > now and end - now > left:
             raise self._out_of_time(cause, end - now)
         if left <= 0.0 and (tries > 0 or rounds > 0):
-            text = f"given up after --wait-host {settings.wait_host:g} s"
-            raise _add_hint(cause, text)
+            hint = find_hint("round:late", bound=settings.wait_host)
+            raise add_hint(cause, hint)
         if end > now:
             self._tell_pause(row, cause, end - now)
         return end
@@ -111,11 +97,8 @@ class RetryBudget:
 
     def _out_of_time(self, cause: SshJobsError, remaining: float) -> SshJobsError:
         bound, seconds = self._site.settings.wait_host, -int(-remaining // 1)
-        return _add_hint(
-            cause,
-            f"nobody on this machine tries again for {seconds} s, which "
-            f"is beyond what is left of --wait-host {bound:g} s",
-        )
+        hint = find_hint("round:cooldown", seconds=seconds, bound=bound)
+        return add_hint(cause, hint)
 
     def reset_budget(self) -> None:
         """A whole round came back."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import ELSEWHERE, ROOM, StoreError, of_system
+from ..errors import StoreError, add_hint, find_hint, of_system
 from ..locks import FileLock, describe_holders
 from ..model import printable
 from ..owned import check_dir, check_file, check_way, open_owned
@@ -37,10 +37,7 @@ SLICE = 500
 
 #: Said of a record that was just begun where there was one: it was moved aside, or is
 #: of no bytes (which SQLite takes for a new one, and drops the WAL with it).
-_LOST = (
-    "{} was empty or gone, and is begun anew beside the logs of an older one; bring "
-    "back what the hosts know with: sshjobs poll --host HOST --adopt"
-)
+_LOST = "{} was empty or gone, and is begun anew beside the logs of an older one"
 
 #: What SQLite gives for a field; a column takes anything, whatever its type says.
 _TYPES = {
@@ -56,10 +53,8 @@ _TYPES = {
 
 def describe_damage(path: str, what: str, key: object, value: object) -> StoreError:
     """Return the error of a value that no sshjobs has written."""
-    return StoreError(
-        f"{path}: the {what} {key!r} is damaged: {value!r:.60}; move the file aside, "
-        "then bring back what the hosts know with: sshjobs poll --host HOST --adopt"
-    )
+    damaged = StoreError(f"{path}: the {what} {key!r} is damaged: {value!r:.60}")
+    return add_hint(damaged, find_hint("here:damaged"))
 
 
 class RowCheck:
@@ -115,37 +110,35 @@ class Seam:
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         if isinstance(error, sqlite3.OperationalError):
-            said = printable(str(error))
-            text = f"{self._path}: {said}; {_advise(said, self._path)}"
-            raise StoreError(text) from error
+            raise _explain(printable(str(error)), self._path) from error
         # The module cannot tell of a schema that is damaged into no text (Python 3.11).
         if isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError)):
-            raise StoreError(
-                f"{self._path}: {printable(str(error))}; move it aside, then bring "
-                "back what the hosts know with: sshjobs poll --host HOST --adopt"
-            ) from error
+            damaged = StoreError(f"{self._path}: {printable(str(error))}")
+            raise add_hint(damaged, find_hint("here:damaged")) from error
         if isinstance(error, OSError):
             raise of_system(str(error.filename or self._path), error) from error
 
 
-def _advise(text: str, path: str) -> str:
-    if "full" in text:
-        return ROOM
-    if "no such" in text and (found := _read_version_of_file(path)) > schema.VERSION:
-        return (
-            f"a newer sshjobs has brought it to version {found} while this command, "
-            f"which knows {schema.VERSION}, was at work; what had been asked for by "
-            "then stays: run the command again with the newer one"
+def _explain(said: str, path: str) -> StoreError:
+    """Return the error for SQLite's words about a record that it cannot use."""
+    detail, code = f"{path}: {said}", "here:elsewhere"
+    if "full" in said:
+        code = "here:ENOSPC"
+    elif "no such" in said and (found := _read_version_of_file(path)) > schema.VERSION:
+        detail += (
+            f"; a newer sshjobs has brought it to version {found} while this command, "
+            f"which knows {schema.VERSION}, was at work"
         )
-    if "locked" in text or "locking" in text:
+        code = "here:newer"
+    elif "locked" in said or "locking" in said:
         who = describe_holders(path, f"{path}-shm", f"{path}-wal")
         # "locking protocol": SQLite itself gives up after 10 s where somebody was
         # stopped at the index of the write-ahead log (wal.c, 3.40).
-        span = f"for longer than {BUSY:g} s" if "locked" in text else "and stands still"
-        return f"another process holds it {span}: {who}"
-    if "readonly" in text or "unable to open" in text:
-        return ELSEWHERE
-    return "SSHJOBS_HOME names another place"
+        span = f"for longer than {BUSY:g} s" if "locked" in said else "and stands still"
+        return StoreError(f"{detail}; another process holds it {span}: {who}")
+    elif "readonly" in said or "unable to open" in said:
+        code = "here:EACCES"
+    return add_hint(StoreError(detail), find_hint(code))
 
 
 def _read_version(db: sqlite3.Connection) -> int:
@@ -246,7 +239,8 @@ class Database:
                 db.close()
                 self._migrate()
                 if not version and os.listdir(os.path.join(self.home, "logs")):
-                    self.remark = _LOST.format(self.path)
+                    hint = find_hint("here:begun anew")
+                    self.remark = f"{_LOST.format(self.path)}; {hint}"
                 db = self._connect()
                 version = _read_version(db)
             if version > schema.VERSION:

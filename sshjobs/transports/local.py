@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import CommandTimeout, HostUnreachable
+from ..errors import CommandTimeout, HostUnreachable, find_hint
 from .base import Completed, Sink, StdoutTaker
 from .env import build_plain_env, read_home
 from .identity.identity import Identity
@@ -48,10 +48,11 @@ class Local:
             pump.close_handed_ends()
             pump.run(child.fd, child.poll)
         except Silence as error:
+            codes = ("session:may go on", "round:setting", "session:again")
             raise CommandTimeout(
                 self._host,
                 f"nothing came from sh for {timeout:g} s",
-                "it may go on; the setting is command_timeout; asking again is safe",
+                find_hint(*codes, name="command_timeout"),
             ) from error
         finally:
             pump.close()

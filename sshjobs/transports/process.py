@@ -6,7 +6,13 @@ import errno
 import os
 import time
 
-from ..errors import HostUnreachable, SshJobsError, StoreError
+from ..errors import (
+    HostUnreachable,
+    SshJobsError,
+    StoreError,
+    add_hint,
+    find_hint,
+)
 from ..processes import has_proc, list_by_ps, read_start_time
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
@@ -115,9 +121,7 @@ def explain_start_failure(host: str, program: str, error: OSError) -> SshJobsErr
     """
     text = f"{program}: {error.strerror}; nothing ran there"
     if error.errno in _SCARCE:
-        return StoreError(
-            f"{host}: {text} (see ulimit -n and ulimit -u on this machine)"
-        )
+        return add_hint(StoreError(f"{host}: {text}"), find_hint("here:scarce"))
     return HostUnreachable(host, text)
 
 

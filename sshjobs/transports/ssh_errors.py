@@ -13,7 +13,6 @@ import re
 from typing import NamedTuple
 
 from ..errors import (
-    ROOM,
     AccountRefused,
     AuthenticationError,
     HostUnreachable,
@@ -22,37 +21,18 @@ from ..errors import (
     StoreError,
     Throttled,
     TransportError,
+    add_hint,
+    find_hint,
 )
 from ..model import printable
 
-_PERSON = (
-    "see ssh -v {host}; a changed key, certificate, ticket or ssh_config is tried at "
-    "once; sshjobs connect {host} also asks for a password or a code"
-)
-_FIRST = "log in once with ssh {host} and look at the key that it shows"
-_CHANGED = (
-    "if the new key is expected, ssh-keygen -R forgets the old one; a changed "
-    "known_hosts is tried at once"
-)
-_ACCOUNT = (
-    "an expired account or password, /etc/nologin, pam_access, or pam_slurm_adopt "
-    "without a job there; the host's admin and its log know"
-)
-_SERVER = "these are the host's own words; its log may say more"
-_DOOR = (
-    "the server admits no more logins now: sshd_config MaxStartups, "
-    "PerSourceMaxStartups or, from OpenSSH 9.8, PerSourcePenalties; trying again later "
-    "helps, raising banner_timeout does not"
-)
-_JUMP = "see whether ssh to the jump host works and its sshd has AllowTcpForwarding yes"
-_NETWORK = "look at the network, a firewall, the host; the setting is conn_timeout"
 _CLOSED = "the host closed the connection before authentication"
 
 
 class _Cause(NamedTuple):
     pattern: str
     error: type[TransportError]
-    hint: str
+    hint: str  # its code, see sshjobs.hints
     detail: str = ""  # empty: ssh's own line says it best
     rank: int = 2
 
@@ -66,64 +46,77 @@ _CAUSES = (
     _Cause(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         AuthenticationError,
-        _CHANGED,
+        "login:changed key",
         "the host key is not the one that known_hosts has",
     ),
-    _Cause(r"REVOKED HOST KEY|host key .*revoked", AuthenticationError, _CHANGED),
-    _Cause(r"host key is known for .*strict checking", AuthenticationError, _FIRST),
     _Cause(
-        r"Host key verification failed", AuthenticationError, _FIRST, "", rank=_ECHO
+        r"REVOKED HOST KEY|host key .*revoked", AuthenticationError, "login:changed key"
+    ),
+    _Cause(
+        r"host key is known for .*strict checking", AuthenticationError, "login:first"
+    ),
+    _Cause(
+        r"Host key verification failed",
+        AuthenticationError,
+        "login:first",
+        "",
+        rank=_ECHO,
     ),
     _Cause(
         r"Unable to negotiate with|no matching .* found",
         AuthenticationError,
-        "both sides must share one: KexAlgorithms, HostKeyAlgorithms, Ciphers",
+        "login:algorithms",
     ),
     _Cause(
         r"Too many authentication failures",
         AuthenticationError,
-        "more keys are offered than sshd's MaxAuthTries: name one with IdentityFile "
-        "and IdentitiesOnly yes in ssh_config",
+        "login:many keys",
     ),
-    _Cause(r'Load key ".*": (?s:.*Permission denied \()', AuthenticationError, _PERSON),
-    _Cause(r"Permission denied \(", AuthenticationError, _PERSON),
+    _Cause(
+        r'Load key ".*": (?s:.*Permission denied \()',
+        AuthenticationError,
+        "login:person",
+    ),
+    _Cause(r"Permission denied \(", AuthenticationError, "login:person"),
     # RFC 4253 §11.1: 12 is "too many connections", 14 "no more methods".
     _Cause(
         r"Received disconnect from .*:14: |No (more|supported) authentication methods",
         AuthenticationError,
-        _PERSON,
+        "login:person",
     ),
-    _Cause(r"Received disconnect from .*:12: ", Throttled, _DOOR),
-    _Cause(r"Received disconnect from .*?:\d+: ", HostUnreachable, _SERVER),
+    _Cause(r"Received disconnect from .*:12: ", Throttled, "login:throttled"),
+    _Cause(r"Received disconnect from .*?:\d+: ", HostUnreachable, "login:own words"),
     _Cause(
         r"Could not resolve hostname",
         HostUnreachable,
-        "look at the name, at HostName in ssh_config, at the name service",
+        "login:name",
     ),
     _Cause(
         r"timed out during banner exchange",
         HostUnreachable,
-        "the port is open and no ssh server greeted; conn_timeout bounds that too",
+        "login:banner",
     ),
     _Cause(
         r"(connect to host|connect failed).*Connection refused",
         HostUnreachable,
-        "nothing listens at that port; is sshd running, is Port right?",
+        "login:port",
     ),
-    _Cause(r"administratively prohibited", HostUnreachable, _JUMP),
-    _Cause(r"stdio forwarding failed", HostUnreachable, _JUMP, "", rank=_ECHO),
+    _Cause(r"administratively prohibited", HostUnreachable, "login:jump"),
+    _Cause(r"stdio forwarding failed", HostUnreachable, "login:jump", "", rank=_ECHO),
     _Cause(
         r"connect to host .*: |connect failed: |"
         r"No route to host|Network is unreachable|Host is down",
         HostUnreachable,
-        _NETWORK,
+        "login:network",
     ),
-    _Cause(r"timed out|not responding", HostUnreachable, _NETWORK, "", rank=_ECHO),
+    _Cause(
+        r"timed out|not responding", HostUnreachable, "login:network", "", rank=_ECHO
+    ),
     # The server's own words are at DEBUG1 only, see _INSTEAD.
     _Cause(
         r"Connection (closed|reset) by (?!UNKNOWN)\S+ port \d+",
         Throttled,
-        _DOOR,
+        "login:throttled",
         _CLOSED,
     ),
     # A proxy that ended and did not reach the host. Of a ProxyCommand no more can be
@@ -131,9 +124,7 @@ _CAUSES = (
     _Cause(
         r"(?s)\A(?!.*Authenticated to ).*UNKNOWN port 65535",
         HostUnreachable,
-        "run the ProxyCommand of ssh_config by hand, or ssh to the jump host; of your "
-        "environment it has *_proxy, what ssh_config names as ${{NAME}}, and what the "
-        "setting master_env names",
+        "login:proxy",
         "the proxy ended without a connection to the host",
         rank=_ECHO,
     ),
@@ -141,7 +132,7 @@ _CAUSES = (
         r"_exchange_identification: |Connection (closed|reset) by|"
         r"Connection to .* closed|Broken pipe",
         Throttled,
-        _DOOR,
+        "login:throttled",
         _CLOSED,
         rank=_ENDED,
     ),
@@ -204,34 +195,33 @@ def explain_failed_login(
     more += "; nothing ran there"
     unset = _UNSET.search(text)
     if unset:
-        return SpecError(
+        wrong = SpecError(
             f"{host}: ssh_config uses {printable(unset[1] or unset[2])} of the "
-            "environment, which is not set here; nothing ran there (cron and Airflow "
-            "give other environments than a login does: set it there)"
+            "environment, which is not set here; nothing ran there"
         )
+        return add_hint(wrong, find_hint("login:environment"))
     accepted = _ACCEPTED.search(text)
     if accepted:
         line = _line(text, accepted.start(1))
         detail = f"the key was accepted, and then the account was refused: {line}"
-        return AccountRefused(host, detail + more, _ACCOUNT)
+        return AccountRefused(host, detail + more, find_hint("login:account"))
     text = _PLACE.sub("", _NOISE.sub("", text))
     ours = _OURS.search(text)
     if ours:
-        return StoreError(
-            f"{host}: {_line(text, ours.start())}; nothing ran there (the control "
-            f"socket cannot be made on this machine: {ROOM}, or give SSHJOBS_HOME a "
-            "short path on a local disk)"
-        )
+        failed = f"{host}: {_line(text, ours.start())}; nothing ran there"
+        return add_hint(StoreError(failed), find_hint("here:socket"))
     found = _find_cause(text)
     if found is not None:
         cause, at = found
-        hint = cause.hint.format(host=host)
+        hint = find_hint(cause.hint, host=host)
         return cause.error(host, (cause.detail or _line(text, at)) + more, hint)
     if _CONFIG.search(text):
         return SpecError(f"{host}: ssh refuses its configuration: {clean_words(text)}")
     why = clean_words(text) or "it said nothing"
     return HostUnreachable(
-        host, f"ssh ended with status {status}: {why}{more}", _NETWORK
+        host,
+        f"ssh ended with status {status}: {why}{more}",
+        find_hint("login:network"),
     )
 
 

@@ -183,10 +183,8 @@ class CopyTool:
         if tool == "rsync" and status not in (10, 12, 30, 35, 255):
             raise CopyFailed(host, "\n".join([f"{tool} ended with {status}:", *said]))
         text = "the connection ended in the middle of the copy"
-        hint = "run it again to go on"
-        if tool == "sftp":
-            hint += "; if it ends at once, the host has neither rsync nor sftp"
-        raise ConnectionLost(host, "\n".join([text, *said]), hint)
+        codes = ("session:copy", "session:sftp")[: 1 + (tool == "sftp")]
+        raise ConnectionLost(host, "\n".join([text, *said]), errors.find_hint(*codes))
 
 
 class _Words:

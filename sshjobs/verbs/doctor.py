@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..errors import HostError
+from ..errors import HostError, find_hint
 from ..protocol import End, Fact, Request
 from ..rounds import Coordinator
 from ..rounds.needs import require_fresh_round
@@ -29,28 +29,13 @@ _SKEW = 5.0
 _LITTLE = 100_000
 _FEW_INODES = 10_000
 
-#: What it means that a host cannot do something, and what to do about that.
+#: What it means that a host cannot do something.
 _ABILITIES = {
-    "setsid": (
-        "no setsid: a job shares its session with others",
-        "install util-linux",
-    ),
-    "signals": (
-        "jobs start with SIGINT and SIGQUIT ignored",
-        "GNU coreutils 8.31 or later gives them back",
-    ),
-    "proc": (
-        "no /proc: what leaves a job's session cannot be found",
-        "docs/reference/assumptions.md",
-    ),
-    "boot": (
-        "no boot id: that the host was rebooted is told by start times alone",
-        "docs/reference/assumptions.md",
-    ),
-    "bytes": (
-        "dd cannot skip bytes: logs come more slowly",
-        "install GNU coreutils",
-    ),
+    "setsid": "no setsid: a job shares its session with others",
+    "signals": "jobs start with SIGINT and SIGQUIT ignored",
+    "proc": "no /proc: what leaves a job's session cannot be found",
+    "boot": "no boot id: that the host was rebooted is told by start times alone",
+    "bytes": "dd cannot skip bytes: logs come more slowly",
 }
 
 
@@ -103,7 +88,7 @@ def _judge_this_machine(ctx: Context, coordinator: Coordinator) -> Iterator[Find
         yield Finding(
             WARN,
             f"the record {ctx.home} lies on a network file system ({kind})",
-            "locks and SQLite want a local disk: set SSHJOBS_HOME",
+            find_hint("doctor:record"),
         )
     else:
         yield Finding(GOOD, f"the record is {ctx.home}")
@@ -144,12 +129,15 @@ def _judge_host(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
     yield Finding(GOOD, f"{fact('system')}, login shell {fact('shell')}")
     if facts.get("missing"):
         missing = ", ".join(facts["missing"])
-        yield Finding(BAD, f"tools are missing: {missing}", "install coreutils and awk")
+        text = f"tools are missing: {missing}"
+        yield Finding(BAD, text, find_hint("doctor:tools"))
     if fact("fstype") in NETWORK_TYPES:
         text = f"jobs lie on a network file system ({fact('fstype')})"
-        yield Finding(GOOD, text, "each machine sees to the jobs that it runs")
+        yield Finding(GOOD, text, find_hint("doctor:shared"))
     lacking = [name for name in _ABILITIES if fact(name) == "no"]
-    yield from (Finding(WARN, *_ABILITIES[name]) for name in lacking)
+    yield from (
+        Finding(WARN, _ABILITIES[name], find_hint(f"doctor:{name}")) for name in lacking
+    )
     yield from _judge_numbers(fact("space"), fact("inodes"), fact("clock"), now)
     if "launcher" in facts:
         yield from _judge_scheduler(facts, fact("fstype") in NETWORK_TYPES)
@@ -157,7 +145,7 @@ def _judge_host(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
         yield Finding(
             BAD,
             "logind ends all processes at the last logout (KillUserProcesses=yes)",
-            "loginctl enable-linger, on the host",
+            find_hint("doctor:linger"),
         )
 
 
@@ -165,8 +153,7 @@ def _judge_scheduler(facts: dict[str, list[str]], is_shared: bool) -> Iterator[F
     """Judge what the host says of the scheduler to which jobs are handed."""
     text = facts["launcher"][0]
     if text.startswith("no: "):
-        advice = "log in to a host of the cluster that has its commands in PATH"
-        yield Finding(BAD, text[4:], advice)
+        yield Finding(BAD, text[4:], find_hint("doctor:launcher"))
         return
     yield Finding(GOOD, f"jobs are handed to {text}")
     yield from (Finding(GOOD, f"partition {p}") for p in facts.get("partition", ()))
@@ -182,7 +169,7 @@ def _judge_scheduler(facts: dict[str, list[str]], is_shared: bool) -> Iterator[F
         yield Finding(
             WARN,
             "the base directory lies on a disk that looks like this host's own",
-            "nodes must share it, see remote_base_dir; a job that finds none says so",
+            find_hint("doctor:nodes"),
         )
 
 
@@ -197,13 +184,14 @@ def _judge_numbers(
     """Judge the room that the host has for jobs, and its clock."""
     space, inodes = _read_count(space_text), _read_count(inodes_text)
     if space is not None:
-        level = BAD if space < _LITTLE else GOOD
-        advice = "make room, or set remote_base_dir" if level == BAD else ""
-        yield Finding(level, f"{space // 1024} MiB are free for jobs", advice)
+        is_full = space < _LITTLE
+        advice = find_hint("doctor:space") if is_full else ""
+        text = f"{space // 1024} MiB are free for jobs"
+        yield Finding(BAD if is_full else GOOD, text, advice)
     if inodes and inodes < _FEW_INODES:
-        yield Finding(BAD, f"{inodes} inodes are free", "sshjobs reap --older-than 7d")
+        yield Finding(BAD, f"{inodes} inodes are free", find_hint("doctor:inodes"))
     clock = _read_count(clock_text)
     skew = 0.0 if clock is None else now - clock
     if abs(skew) > _SKEW:
         text = f"the host's clock differs by {skew:.0f} s"
-        yield Finding(WARN, text, "times of jobs are corrected by it; run NTP")
+        yield Finding(WARN, text, find_hint("doctor:clock"))

@@ -19,7 +19,7 @@ import sys
 import time
 
 from .. import transports
-from ..errors import HostUnreachable, SessionRefused, SpecError
+from ..errors import HostUnreachable, SessionRefused, SpecError, find_hint
 from ..locks import FileLock
 from ..rounds import Coordinator
 from ..rounds.needs import require_fresh_round
@@ -97,7 +97,8 @@ def ride_along(
                         not turn.learn()
                         and time.monotonic() > since + settings.wait_host
                     ):
-                        raise SessionRefused(host, "opens no session", "MaxSessions")
+                        hint = find_hint("session:rider")
+                        raise SessionRefused(host, "opens no session", hint)
                 elif status == 255 and any(words in said for words in _NO_MASTER):
                     lost += 1
                     if lost > _TRIES:

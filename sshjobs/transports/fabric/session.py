@@ -28,6 +28,7 @@ from ...errors import (
     SshJobsError,
     Throttled,
     TransportError,
+    find_hint,
     of_system,
 )
 from ...locks import unlink_if_there
@@ -46,7 +47,7 @@ from ..openssh.handshake import (
 )
 from ..openssh.master import LiveMaster, probe_master
 from ..openssh.mux import MuxError
-from ..openssh.session import AGAIN, SESSIONS, OpenSSH
+from ..openssh.session import OpenSSH
 from ..openssh.shutdown import end_for_unshared_connection, prefix_of_logs
 from ..process import Child, spawn_program
 from ..pump import Pump, Silence
@@ -310,7 +311,7 @@ class Fabric:
             raise CommandTimeout(
                 self._host,
                 f"nothing came for {timeout:g} s; the command may go on there",
-                f"the setting is command_timeout; {AGAIN}",
+                find_hint("round:setting", "session:again", name="command_timeout"),
             ) from error
         except GateLost as error:
             raise self._explain_lost_connection() from error
@@ -341,10 +342,10 @@ class Fabric:
         if kind == "refused":
             self._hooks.count_event("refusals", 1)
             text = f"Session open refused by peer: {value}; nothing ran there"
-            raise SessionRefused(self._host, text, SESSIONS)
+            raise SessionRefused(self._host, text, find_hint("session:full"))
         if kind == "gone":
             text = f"the connection has ended ({value}); nothing ran there"
-            raise SessionRefused(self._host, text, AGAIN)
+            raise SessionRefused(self._host, text, find_hint("session:again"))
         raise self._explain_lost_connection()
 
     def _explain_lost_connection(self) -> TransportError:
@@ -352,7 +353,7 @@ class Fabric:
             self._host,
             "the connection ended in the middle of a session; the command may go on "
             "there",
-            AGAIN,
+            find_hint("session:again"),
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ...errors import StoreError, of_system
+from ...errors import StoreError, add_hint, find_hint, of_system
 from ...model import pack, unpack
 from ...owned import check_dir, make_private
 from ...startup.records import Record
@@ -152,9 +152,8 @@ def check_rundir(path: str) -> None:
         StoreError: a symbolic link, somebody else's, or open to others.
     """
     if len(os.fsencode(path)) > MAX_SOCKET - len(f"/{_SOCKET}") - KEY_LENGTH:
-        raise StoreError(
-            f"{path}: too long for the path of a socket; set a shorter SSHJOBS_HOME"
-        )
+        long = StoreError(f"{path}: too long for the path of a socket")
+        raise add_hint(long, find_hint("here:socket path"))
     try:
         parent = os.path.dirname(path)
         if os.path.basename(parent) == f"sshjobs-{os.geteuid()}":

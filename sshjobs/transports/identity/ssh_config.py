@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 
-from ...errors import HostUnreachable, SpecError
+from ...errors import HostUnreachable, SpecError, find_hint
 from ...host_names import Address, check_address, check_hop, check_host, check_user
 from ...settings import Settings
 from ...startup.records import TYPE_CHECKING, Record
@@ -58,7 +58,8 @@ def ask_ssh_for_identity(host: str, settings: Settings) -> Identity:
     target = address.target
     ssh = find_program("ssh")
     if not ssh:
-        raise HostUnreachable(host, "no ssh client on PATH here", "install OpenSSH")
+        hint = find_hint("here:no ssh")
+        raise HostUnreachable(host, "no ssh client on PATH here", hint)
     argv = _with_config(settings)
     for option in options:
         argv += ["-o", option]
@@ -349,7 +350,7 @@ def _ask_ssh(host: str, ssh: str, words: list[str], settings: Settings) -> _Answ
             raise HostUnreachable(
                 host,
                 f"ssh -G did not answer within {settings.banner_timeout:g} s",
-                "a Match exec of ssh_config may hang",
+                find_hint("here:ssh -G"),
             ) from error
         except OSError as error:
             raise explain_start_failure(host, ssh, error) from error

@@ -6,7 +6,7 @@ import os
 import time
 
 from ... import processes
-from ...errors import AccountRefused, HostUnreachable, Throttled
+from ...errors import AccountRefused, HostUnreachable, Throttled, find_hint
 from ...locks import translate_os_errors, unlink_if_there
 from ...settings import Settings
 from ...startup.contexts import contextmanager
@@ -191,7 +191,7 @@ def _judge_outcome(
         identity.host,
         f"the connection ended right after the login: {clean_words(text)}; "
         "nothing ran there",
-        "see the server's log; sshd_config UnusedConnectionTimeout does that too",
+        find_hint("login:ended"),
     )
 
 
@@ -240,7 +240,7 @@ def _run_ssh_until_login(
                     identity.host,
                     f"it said more than {_MOST_SAID} bytes before the login was done; "
                     "nothing ran there",
-                    "see what it says with: ssh HOST true",
+                    find_hint("login:many words"),
                 )
             # ConnectTimeout does not bound a server that greets and goes silent (9.2).
             if time.monotonic() >= end:
@@ -305,8 +305,7 @@ def make_late_login_error(
     return HostUnreachable(
         identity.host,
         f"no login within {limit:g} s; nothing ran there" + (f": {said}" * bool(said)),
-        "the host accepts connections and goes silent; settings conn_timeout and "
-        "banner_timeout bound that together",
+        find_hint("login:silent"),
     )
 
 

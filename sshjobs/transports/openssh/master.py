@@ -20,7 +20,7 @@ import os
 import time
 
 from ... import processes
-from ...errors import HostUnreachable
+from ...errors import HostUnreachable, find_hint
 from ...settings import Settings
 from ...startup.records import Record
 from ..base import CallerHooks, ConnState
@@ -109,7 +109,7 @@ def find_usable_master(
         raise HostUnreachable(
             identity.host,
             f"the control socket is of no use: {error}; nothing ran there",
-            "setting mux=auto lets ssh itself talk to it",
+            find_hint("here:mux"),
         ) from error
 
 

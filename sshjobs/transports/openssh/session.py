@@ -14,6 +14,7 @@ from ...errors import (
     HostUnreachable,
     SessionRefused,
     SshJobsError,
+    find_hint,
     of_system,
 )
 from ...settings import Settings
@@ -42,17 +43,7 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-AGAIN = "asking again is safe"
-SESSIONS = (
-    "the host opens no further session on the connection: sshd_config MaxSessions; "
-    "a command that goes on there keeps its place until it ends"
-)
-
 _ENDED = "the connection ended right after the login, before a session was opened"
-_SEE_LOG = (
-    "the host's log says why: a ChrootDirectory with wrong owners, an account that its "
-    "limits or its PAM session do not let in, UnusedConnectionTimeout"
-)
 
 
 def connect_by_openssh(
@@ -220,9 +211,8 @@ class OpenSSH:
                 f"no session was opened within {timeout:g} s, the connection is given "
                 "up; the command may have started"
             )
-        return CommandTimeout(
-            self._identity.host, detail, f"the setting is command_timeout; {AGAIN}"
-        )
+        hint = find_hint("round:setting", "session:again", name="command_timeout")
+        return CommandTimeout(self._identity.host, detail, hint)
 
     def _explain_no_session(self, error: MuxError) -> SshJobsError:
         """Return the error for a session that was not opened; nothing ran."""
@@ -231,36 +221,36 @@ class OpenSSH:
             # MaxSessions (10) counts per connection, and a session is free again once
             # the channel is closed and its child reaped (9.2): waiting helps.
             self._hooks.count_event("refusals", 1)
-            return SessionRefused(host, f"{error}; nothing ran there", SESSIONS)
+            hint = find_hint("session:full")
+            return SessionRefused(host, f"{error}; nothing ran there", hint)
         if isinstance(error, Gone) and self._live.is_new:
             # Another login at once would end likewise: thirty of them went out within a
             # minute, of an account whose ChrootDirectory sshd did not like (9.2).
-            return HostUnreachable(host, f"{_ENDED}; nothing ran there", _SEE_LOG)
+            hint = find_hint("session:log")
+            return HostUnreachable(host, f"{_ENDED}; nothing ran there", hint)
         if isinstance(error, (Gone, Stuck)):
             # ControlPersist or the server's UnusedConnectionTimeout (9.2) may end a
             # master at any time; the next attempt makes another.
-            return SessionRefused(
-                host, f"the connection has ended ({error}); nothing ran there", AGAIN
-            )
+            text = f"the connection has ended ({error}); nothing ran there"
+            return SessionRefused(host, text, find_hint("session:again"))
         return HostUnreachable(
             host,
             f"the control socket is of no use: {error}; nothing ran there",
-            "setting mux=auto lets ssh itself talk to it",
+            find_hint("here:mux"),
         )
 
     def _explain_lost_connection(self, session: Session | None) -> ConnectionLost:
         opened = session is not None and session.opened
         host = self._identity.host
         if self._live.is_new and not opened:
-            lost = ConnectionLost(
-                host, f"{_ENDED}; the command may go on there", f"{_SEE_LOG}; {AGAIN}"
-            )
+            text = f"{_ENDED}; the command may go on there"
+            hint = find_hint("session:log", "session:again")
+            lost = ConnectionLost(host, text, hint)
             lost.is_of_login = True
             return lost
         when = "in the middle of a session" if opened else "as a session was asked for"
-        return ConnectionLost(
-            host, f"the connection ended {when}; the command may go on there", AGAIN
-        )
+        text = f"the connection ended {when}; the command may go on there"
+        return ConnectionLost(host, text, find_hint("session:again"))
 
 
 class Native:
