@@ -21,7 +21,7 @@ from .records import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec, SourceFileLoader
-    from types import CodeType
+    from types import CodeType, ModuleType
 else:
     # Those of importlib.machinery, which has them from here: the package importlib
     # brings ``warnings``.
@@ -43,12 +43,34 @@ _ENDING = f".{_TAG}{f'.opt-{sys.flags.optimize}' if sys.flags.optimize else ''}.
 _MOST_BYTES = 1 << 16
 
 
+class PackageSpec(ModuleSpec):
+    """The usual spec; what importlib asks for at each import of a name is an attribute.
+
+    ``parent`` is read four times an import of ``from .module import name``, as is
+    ``cached`` for each module: each is a function of Python there.
+    """
+
+    parent: str = ""
+    cached: str | None = None
+    has_location: bool = True
+
+
 class PackageLoader(SourceFileLoader):
     """The usual loader of a source file, with a shorter way to its cached code."""
 
     #: Where the cached code is, and the source as it was found.
     cached: str
     found: os.stat_result
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module with the names that importlib would look for in vain.
+
+        To miss a name of a module makes and drops two errors with a text each.
+        """
+        module = type(sys)(spec.name)
+        module.__file__ = self.path
+        module.__dict__["__cached__"] = self.cached
+        return module
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the module, compiled anew if its source has changed."""
@@ -94,9 +116,9 @@ class PackageFinder:
         folder, _, file = source.rpartition("/")
         loader.cached = f"{folder}/__pycache__/{file[:-3]}{_ENDING}"
         loader.found = found
-        spec = ModuleSpec(name, loader, origin=source, is_package=is_package)
-        spec.has_location = True
+        spec = PackageSpec(name, loader, origin=source)
         spec.cached = loader.cached
+        spec.parent = name if is_package else name.rpartition(".")[0]
         if is_package:
             spec.submodule_search_locations = [place]
         return spec

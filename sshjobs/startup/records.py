@@ -14,7 +14,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
     def make_field(place: int, doc: str, /) -> object: ...
@@ -54,16 +54,17 @@ class _Tuple(tuple[object, ...], metaclass=_Kind):
     @classmethod
     def _complete(
         cls, values: tuple[object, ...], named: dict[str, object]
-    ) -> Iterator[object]:
+    ) -> tuple[object, ...]:
         """Return all values, those by name and the defaults among them."""
-        known = cls._field_defaults | dict(zip(cls._fields, values)) | named
-        twice = named.keys() & set(cls._fields[: len(values)])
-        odd = twice | named.keys() - set(cls._fields)
-        missing = [field for field in cls._fields if field not in known]
-        if odd or missing or len(values) > len(cls._fields):
-            wrong = ", ".join([*sorted(odd), *missing]) or f"{len(values)} values"
-            raise TypeError(f"{cls.__name__}: twice, unknown or missing: {wrong}")
-        return map(known.__getitem__, cls._fields)
+        fields, count = cls._fields, len(values)
+        known = cls._field_defaults | dict(zip(fields, values)) | named
+        if known.keys() == set(fields) and count <= len(fields):
+            if named.keys().isdisjoint(fields[:count]):
+                return tuple(map(known.__getitem__, fields))
+        odd = (named.keys() & set(fields[:count])) | named.keys() - set(fields)
+        missing = [field for field in fields if field not in known]
+        wrong = ", ".join([*sorted(odd), *missing]) or f"{count} values"
+        raise TypeError(f"{cls.__name__}: twice, unknown or missing: {wrong}")
 
     @classmethod
     def _make(cls, values: Iterable[object]) -> _Tuple:
