@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+
+from ..errors import SshJobsError
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
 from .job_requests import read_environment
-from .output import format_json, print_error, print_line, warn_of_other_command
+from .output import (
+    format_json,
+    print_error,
+    print_line,
+    report_error_with_ids,
+    warn_of_other_command,
+)
 from .selections import read_criteria_flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from ..verbs.submit import Submitted
 
     Values = Mapping[str, Any]
 
@@ -28,18 +39,16 @@ def handle_rerun(ctx: Context, values: Values) -> int:
         return 0
     status = started = there = 0
     for again in rerun_jobs(ctx, jobs, dict(read_environment(ctx, values))):
-        done = again.done
-        if done.error is not None:
-            print_error(f"{again.job.id}: {done.error}")
-            status = status or done.error.exit_status
-            continue
-        assert done.job is not None
-        there += done.was_there
-        started += not done.was_there
-        warn_of_other_command(done)
-        if not values.get("quiet"):
-            as_json = values.get("json")
-            print_line(format_json(done.job.public()) if as_json else done.job.id)
+        if isinstance(again, SshJobsError):  # of a host; the others are asked
+            failed = report_error_with_ids(again, sys.stdout)
+            status = status or failed
+        elif again.done.error is not None:
+            print_error(f"{again.job.id}: {again.done.error}")
+            status = status or again.done.error.exit_status
+        else:
+            there += again.done.was_there
+            started += not again.done.was_there
+            _show_start(values, again.done)
     if not values.get("quiet"):
         text = "nothing to run again: none that is meant has ended badly"
         if jobs:
@@ -47,3 +56,11 @@ def handle_rerun(ctx: Context, values: Values) -> int:
             text += f", {there} did already" if there else ""
         print_error(text)
     return status
+
+
+def _show_start(values: Values, done: Submitted) -> None:
+    assert done.job is not None
+    warn_of_other_command(done)
+    if not values.get("quiet"):
+        as_json = values.get("json")
+        print_line(format_json(done.job.public()) if as_json else done.job.id)

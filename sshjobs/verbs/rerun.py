@@ -13,11 +13,13 @@ import os
 import shlex
 
 from .. import states
-from ..errors import SpecError, StoreError
+from ..errors import SpecError, SshJobsError, StoreError
 from ..model import Job, Spec
 from ..quoting import join_words
+from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING, Record
 from .context import Context
+from .fanout import work_side_by_side
 from .selection import Criteria, select_recorded_jobs
 from .submit import LINE, VECTOR, JobRequest, submit_each_job
 
@@ -67,11 +69,14 @@ def choose_jobs_to_rerun(ctx: Context, criteria: Criteria, every: bool) -> list[
 
 def rerun_jobs(
     ctx: Context, jobs: list[Job], env: Mapping[str, bytes]
-) -> Iterator[Rerun]:
-    """Run jobs again on their hosts, and yield each with its outcome.
+) -> Iterator[Rerun | SshJobsError]:
+    """Run jobs again on their hosts, side by side.
 
     Args:
         env: Values of variables that jobs had; the record has none.
+
+    Yields:
+        A job and its outcome, or why one of the hosts could not be asked.
 
     Raises:
         SpecError: one of them cannot be made again; nothing was done.
@@ -81,15 +86,19 @@ def rerun_jobs(
         some = by_site.setdefault(job.site_id, [])
         grace = ctx.settings(job.host).kill_grace
         some.append((job, build_request(job, env, grace)))
-    for site_id, pairs in by_site.items():
-        own = _open_at_site(ctx, site_id)
-        try:
-            requests = [request for _, request in pairs]
-            results = submit_each_job(own, pairs[0][0].host, requests)
-            for (job, _), done in zip(pairs, list(results)):
-                yield Rerun(job, done)
-        finally:
-            own.close()
+
+    def submit_there(own: Context, site_id: str) -> list[Submitted]:
+        host = by_site[site_id][0][0].host
+        requests = [request for _, request in by_site[site_id]]
+        with closing(_open_at_site(own, site_id)) as there:
+            return list(submit_each_job(there, host, requests))
+
+    for site_id, results in work_side_by_side(ctx, by_site, submit_there):
+        if isinstance(results, SshJobsError):
+            yield results
+            continue
+        for (job, _), done in zip(by_site[site_id], results):
+            yield Rerun(job, done)
 
 
 def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobRequest:
@@ -156,4 +165,7 @@ def _open_at_site(ctx: Context, site_id: str) -> Context:
             flags["ssh_options"] = join_words(identity.options)
         if identity.config:
             flags["ssh_config"] = identity.config
-    return Context(ctx.environ, ctx.config, flags)
+    made = Context(ctx.environ, ctx.config, flags)
+    made.interrupt, made.contacts = ctx.interrupt, ctx.contacts
+    made.sent_ids, made.say = ctx.sent_ids, ctx.say
+    return made
