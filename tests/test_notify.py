@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sshjobs import states
+from sshjobs.cli import notifier
 from sshjobs.cli.notifier import main
 from sshjobs.errors import SpecError
-from sshjobs.model import Spec
+from sshjobs.model import Job, Spec
+from sshjobs.rounds import notify
+from sshjobs.store import Store
 from sshjobs.verbs.context import Context
 from sshjobs.verbs.submit import JobRequest
 from tests.cli import Cli, eventually, finish
@@ -205,3 +213,105 @@ def test_what_hinders_a_notifier_is_one_line_of_its_log(
     main([job])
     said = capfd.readouterr().out.splitlines()
     assert len(said) == 1 and f"job {job}: notify: " in said[0], said
+
+
+# -- from a record alone -------------------------------------------------------------
+
+
+@pytest.fixture
+def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Records jobs that have ended, each with a command; returns their ids."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("SSHJOBS_HOME", str(home))
+
+    def record(*commands: str) -> list[str]:
+        ids = [letter * 16 for letter, _ in zip("abcdef", commands)]
+        with closing(Store(str(home))) as store:
+            store.know_host("s1", "gpu1")
+            store.add_jobs([Job(i, "gpu1", "s1", states.COMPLETED) for i in ids])
+            for job_id, command in zip(ids, commands):
+                store.save_notify(job_id, command)
+        return ids
+
+    return record
+
+
+def test_commands_that_take_too_long_are_killed_and_soon_no_more_are_run(
+    ended: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """All of a command's group is; three in a row are enough."""
+    pids = tmp_path / "pids"
+    slow = f"sleep 600 & echo $$ $! >>{pids}; wait"
+    monkeypatch.setattr(notifier, "_BOUND", 2.0)
+    a, b, c, d, e, f = ended(slow, "echo in time", slow, slow, slow, slow)
+    main([a, b, c, d, e, f])
+    said = capfd.readouterr().out.splitlines()
+    late = "notify: the command took longer than 2 s and was killed"
+    expected = [
+        f"{a}: {late}",
+        "in time",
+        *(f"{job_id}: {late}" for job_id in (c, d, e)),
+    ]
+    expected.append(f"{f}: notify: not told: the last 3 commands took too long")
+    assert [line.partition(" job ")[2] or line for line in said] == expected
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 8
+    for pid in started:
+        eventually(partial(is_gone, pid), "the processes of a command are gone")
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, be it that nobody has waited for it."""
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        )
+    except FileNotFoundError:
+        return True
+
+
+def test_a_command_has_a_home_and_its_failure_is_told_in_a_line(
+    ended: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    a, b = ended("pwd; echo oops >&2; exit 4", "exit 0")
+    main([a, b, "f" * 16])  # of a job that is not in the record, nothing is told
+    first, second, third = capfd.readouterr().out.splitlines()
+    assert (first, second) == (str(tmp_path), "oops")
+    assert re.fullmatch(
+        rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d job {a}: notify: the command ended with 4",
+        third,
+    )
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    main(ended("pwd"))
+    assert capfd.readouterr().out == "/\n"
+
+
+def test_very_many_ends_are_told_by_several_notifiers(
+    ended: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = Heard(tmp_path)
+    ids = ended(*[""] * 5)
+    monkeypatch.setattr(notify, "_MOST", 2)
+    notify.start_notifier(str(tmp_path / "home"), heard.command, ids)
+    assert sorted(row["id"] for row in heard.wait_for(5)) == ids
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_a_log_of_commands_that_is_too_long_begins_anew(
+    ended: Callable[..., list[str]], tmp_path: Path, size: int, kept: bool
+) -> None:
+    ids = ended("echo told")
+    log = tmp_path / "home/notify.log"
+    log.write_bytes(b"x" * size)
+    notify.start_notifier(str(tmp_path / "home"), "", ids)
+    eventually(lambda: log.read_bytes().endswith(b"told\n"))
+    assert log.stat().st_size == size * kept + 5
