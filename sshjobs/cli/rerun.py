@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ..verbs.submit import Submitted
+    from ..model import Job
 
     Values = Mapping[str, Any]
 
 
 def handle_rerun(ctx: Context, values: Values) -> int:
-    from ..verbs.rerun import choose_jobs_to_rerun, rerun_jobs
+    from ..verbs.rerun import choose_jobs_to_rerun
 
     criteria = read_criteria_flags(values, must_say="rerun")
     jobs = choose_jobs_to_rerun(ctx, criteria, bool(values.get("all")))
@@ -37,18 +37,31 @@ def handle_rerun(ctx: Context, values: Values) -> int:
         for job in jobs:
             print_line(format_job_line(job))
         return 0
+    return _run_again(ctx, values, jobs)
+
+
+def _run_again(ctx: Context, values: Values, jobs: list[Job]) -> int:
+    """Run jobs again, and print the new ids; return the exit status."""
+    from ..verbs.rerun import rerun_jobs
+
     status = started = there = 0
     for again in rerun_jobs(ctx, jobs, dict(read_environment(ctx, values))):
         if isinstance(again, SshJobsError):  # of a host; the others are asked
             failed = report_error_with_ids(again, sys.stdout)
             status = status or failed
-        elif again.done.error is not None:
-            print_error(f"{again.job.id}: {again.done.error}")
-            status = status or again.done.error.exit_status
-        else:
-            there += again.done.was_there
-            started += not again.done.was_there
-            _show_start(values, again.done)
+            continue
+        done = again.done
+        if done.error is not None:
+            print_error(f"{again.job.id}: {done.error}")
+            status = status or done.error.exit_status
+            continue
+        assert done.job is not None
+        there += done.was_there
+        started += not done.was_there
+        warn_of_other_command(done)
+        if not values.get("quiet"):
+            as_json = values.get("json")
+            print_line(format_json(done.job.public()) if as_json else done.job.id)
     if not values.get("quiet"):
         text = "nothing to run again: none that is meant has ended badly"
         if jobs:
@@ -56,11 +69,3 @@ def handle_rerun(ctx: Context, values: Values) -> int:
             text += f", {there} did already" if there else ""
         print_error(text)
     return status
-
-
-def _show_start(values: Values, done: Submitted) -> None:
-    assert done.job is not None
-    warn_of_other_command(done)
-    if not values.get("quiet"):
-        as_json = values.get("json")
-        print_line(format_json(done.job.public()) if as_json else done.job.id)
