@@ -23,6 +23,7 @@ pytestmark = [
 
 HEAD = """
 import base64
+import os
 from datetime import timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
@@ -30,6 +31,12 @@ from airflow.sdk import DAG, TaskGroup, task
 from airflow.providers.ssh.operators.ssh import SSHOperator
 from airflow.providers.ssh.operators.ssh_remote_job import SSHRemoteJobOperator
 from airflow.providers.ssh.hooks.ssh import SSHHook
+
+
+def note(context, word):
+    with open(os.environ["AIRFLOW_HOME"] + "/told", "a") as file:
+        file.write(f"{context['ti'].task_id} {word}\\n")
+
 
 HOOK = SSHHook(ssh_conn_id="target", cmd_timeout=30)
 
@@ -130,6 +137,68 @@ SHAPES = {
         skip_on_exit_code=None,
     )
 """,
+    "mapped_hosts": """
+    SSHRemoteJobOperator.partial(task_id="a", command="echo $USER").expand(
+        ssh_conn_id=["target", "target"]
+    )
+    SSHOperator.partial(task_id="b", params={"word": "x"}).expand(
+        command=["test {{ params.word }} = x", "test {{ ti.map_index }} = 1"]
+    )
+    SSHRemoteJobOperator.partial(task_id="c", deferrable=False).expand_kwargs(
+        [{"command": "true", "remote_host": "127.0.0.1"}, {"command": "true"}]
+    )
+""",
+    "mapped_results": """
+    @task
+    def list_commands():
+        return ["test $WORD = one", "test $WORD = one # again"]
+
+    SSHRemoteJobOperator.partial(
+        task_id="a", environment={"WORD": "one"}, max_active_tis_per_dag=1
+    ).expand(command=list_commands())
+""",
+    "environment_of_a_task": """
+    @task
+    def make_environment():
+        return {"WORD": "it is me", "NUMBER": 5}
+
+    SSHOperator(
+        task_id="a", command='test "$WORD $NUMBER" = "it is me 5"',
+        environment=make_environment(),
+    )
+""",
+    "retries": """
+    SSHRemoteJobOperator(
+        task_id="a", command="test $SSHJOBS_ATTEMPT = 2", retries=2,
+        retry_delay=timedelta(seconds=1), retry_exponential_backoff=True,
+        max_retry_delay=timedelta(seconds=2),
+    )
+""",
+    "branches": """
+    @task.branch
+    def choose():
+        return "branches_b"
+
+    a = SSHOperator(task_id="a", command="true")
+    b = SSHOperator(task_id="b", command="true")
+    c = SSHRemoteJobOperator(task_id="c", command="true")
+    d = SSHOperator(
+        task_id="d", command="true", trigger_rule="none_failed_min_one_success"
+    )
+    a >> choose() >> [b, c] >> d
+""",
+    "callbacks": """
+    SSHOperator(
+        task_id="a", command="exit 7", email_on_failure=False, depends_on_past=True,
+        on_failure_callback=lambda context: note(context, "failed"),
+        on_success_callback=lambda context: note(context, "succeeded"),
+    )
+    SSHRemoteJobOperator(
+        task_id="b", command="true", wait_for_downstream=False, doc_md="# what it is",
+        on_failure_callback=[lambda context: note(context, "failed")],
+        on_success_callback=[lambda context: note(context, "succeeded")],
+    )
+""",
     "inherited": """
     class Mine(SSHOperator):
         template_fields = (*SSHOperator.template_fields, "place")
@@ -143,7 +212,13 @@ SHAPES = {
 }
 
 #: Tasks that do not end well, and how they do.
-ENDS = {("skips", "a"): "skipped", ("skips", "b"): "skipped", ("skips", "c"): "failed"}
+ENDS = {
+    ("skips", "a"): "skipped",
+    ("skips", "b"): "skipped",
+    ("skips", "c"): "failed",
+    ("branches", "c"): "skipped",
+    ("callbacks", "a"): "failed",
+}
 
 CHANGED = (
     ("airflow.providers.ssh.operators.ssh_remote_job", "sshjobs.airflow"),
@@ -182,7 +257,7 @@ def airflow() -> Iterator[Airflow]:
 
 def test_each_shape_runs_after_the_change(airflow: Airflow) -> None:
     ended = {key: state for key, (state, _) in airflow.tasks("wild").items()}
-    assert len(ended) >= 24, airflow.printed[-6000:]
+    assert len(ended) >= 44, airflow.printed[-6000:]
     wanted = {f"{shape}_{task}": end for (shape, task), end in ENDS.items()}
     wrong = {
         key: state
@@ -190,6 +265,11 @@ def test_each_shape_runs_after_the_change(airflow: Airflow) -> None:
         if state != wanted.get(key[0], "success")
     }
     assert not wrong, airflow.printed[-9000:]
+
+
+def test_their_callbacks_are_called(airflow: Airflow) -> None:
+    told = (airflow.home / "told").read_text().splitlines()
+    assert sorted(told) == ["callbacks_a failed", "callbacks_b succeeded"]
 
 
 def test_their_xcoms_are_there(airflow: Airflow) -> None:
