@@ -329,7 +329,14 @@ class SSHJobOperator(DeferredJob, BashOperator):
         return where
 
     def _list_variables(self) -> dict[str, str]:
-        return {name: str(value) for name, value in (self.environment or {}).items()}
+        given = self.environment or {}
+        if not isinstance(given, Mapping):  # its value may be a secret
+            raise AirflowFailException(
+                f"environment has become a {type(given).__name__}, and is to be a dict "
+                "of names and values: a template makes a text, unless the DAG has "
+                "render_template_as_native_obj=True"
+            )
+        return {name: str(value) for name, value in given.items()}
 
     def _list_words(self, where: Target, context: Any, verb: str) -> list[str]:
         ti = context["ti"]
