@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.airflow import postgres
 from tests.sshd import Sshd
 
 BIN = Path(sys.executable).parent
@@ -60,7 +61,7 @@ def login() -> str:
     return getpass.getuser()
 
 
-def eventually(what: Callable[[], Any], seconds: float = 90) -> Any:
+def eventually(what: Callable[[], Any], seconds: float = 300) -> Any:
     """Return what a question answers once the answer is true; fail after a while."""
     end = time.monotonic() + seconds
     while True:
@@ -114,6 +115,8 @@ class Airflow:
             "AIRFLOW__API__BASE_URL": self._url(""),
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
             # 5 s are too few for fifty tasks and one API worker on a busy machine.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
@@ -124,6 +127,7 @@ class Airflow:
         }
         self._standalone: subprocess.Popen[bytes] | None = None
         self._triggerer: subprocess.Popen[bytes] | None = None
+        self._postgres: postgres.Postgres | None = None
         self.output = base / "standalone.log"
         self.printed = ""
         self.locked = 0
@@ -171,17 +175,26 @@ class Airflow:
             json.loads(self.sshjobs("show", j["id"], "--json")) for j in self.jobs()
         ]
 
-    def migrate(self) -> None:
-        """Make the database."""
+    def migrate(self, *, serves: bool = False) -> None:
+        """Make the database: of PostgreSQL, if there is one, where it serves many."""
+        if serves and postgres.is_here():
+            self._postgres = postgres.Postgres(login(), free_port())
+            self.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = self._postgres.url
         self.cli("db", "migrate")
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read Airflow's own database."""
+        if self._postgres:
+            return self._postgres.query(sql, *values)
         path = self.home / "airflow.db"
         with contextlib.closing(
             sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         ) as db:
             return db.execute(sql, values).fetchall()
+
+    def list_databases(self) -> list[Path]:
+        """Return the directories with the files of its database."""
+        return [self._postgres.folder] if self._postgres else [self.home]
 
     def tasks(self, dag: str) -> dict[tuple[str, int], tuple[str, int]]:
         """Return (task, map index) -> (state, try number) of a DAG's latest run."""
@@ -224,12 +237,12 @@ class Airflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        eventually(self._healthy, 300)
+        eventually(self._healthy, 900)
 
     def _healthy(self) -> bool:
         with contextlib.suppress(OSError, ValueError):
             url = self._url("api/v2/monitor/health")
-            with urllib.request.urlopen(url, timeout=2) as answer:
+            with urllib.request.urlopen(url, timeout=20) as answer:
                 return bool(json.load(answer)["scheduler"]["status"] == "healthy")
         return False
 
@@ -276,7 +289,7 @@ class Airflow:
     def trigger(self, dag: str) -> None:
         """Unpause a DAG once it has been read, and start a run."""
         sql = "select 1 from serialized_dag where dag_id = ?"
-        eventually(lambda: self.query(sql, dag), 120)
+        eventually(lambda: self.query(sql, dag))
         self.call("PATCH", f"dags/{dag}", {"is_paused": False})
         self.call("POST", f"dags/{dag}/dagRuns", {"logical_date": None})
 
@@ -328,6 +341,8 @@ class Airflow:
         for pid, _, args in tree():
             if f"ControlPath={self.env['SSHJOBS_HOME']}/" in args:
                 os.kill(pid, signal.SIGTERM)
+        if self._postgres:
+            self._postgres.stop()
 
 
 def tree() -> Iterator[tuple[int, int, str]]:

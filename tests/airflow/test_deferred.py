@@ -15,7 +15,7 @@ from tests.sshd import Sshd, sshd_path
 pytest.importorskip("airflow.sdk")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not sshd_path(), reason="no sshd"),
 ]
 
@@ -63,7 +63,7 @@ def airflow(
     made = Airflow(tmp_path_factory.mktemp("home"), sshd)
     made.env["SSHJOBS_REMOTE_BASE_DIR"] = f"{mark}/base"
     made.dag("waits", DAG.format(mark=mark))
-    made.migrate()
+    made.migrate(serves=True)
     made.start()
     yield made
     made.sshjobs("kill", "--state", "RUNNING", "--yes")
@@ -82,18 +82,18 @@ def test_a_triggerer_that_is_killed_loses_no_line_and_no_end(
 ) -> None:
     """A person ends a task while Airflow still takes the dead triggerer for alive."""
     airflow.trigger("waits")
-    eventually(lambda: [len(asleep(n)) for n in (7401, 7402, 7403)] == 3 * [2], 240)
-    eventually(lambda: len(_read_lines(airflow)) > 10, 120)
+    eventually(lambda: [len(asleep(n)) for n in (7401, 7402, 7403)] == 3 * [2])
+    eventually(lambda: len(_read_lines(airflow)) > 10)
     deferred = {state for state, _ in airflow.tasks("waits").values()}
     assert deferred == {"deferred"}
     airflow.end_triggerer(signal.SIGKILL)
     airflow.mark_failed("waits", "tree7401")
     airflow.mark_failed("waits", "tree7403")
     airflow.start_triggerer()
-    eventually(lambda: not asleep(7401), 60)
+    eventually(lambda: not asleep(7401))
     assert len(asleep(7402)) == len(asleep(7403)) == 2
     (mark / "go").touch()
-    eventually(lambda: airflow.state("waits", "lines") == ("success", 1), 240)
+    eventually(lambda: airflow.state("waits", "lines") == ("success", 1))
     assert _read_lines(airflow) == [f"line {n}" for n in range(1, 301)]
 
 
@@ -102,11 +102,11 @@ def test_a_triggerer_that_is_restarted_ends_no_job(
 ) -> None:
     airflow.end_triggerer(signal.SIGTERM)
     airflow.start_triggerer()
-    eventually(lambda: "trigger waits/" in airflow.read_triggerer(), 120)
+    eventually(lambda: "trigger waits/" in airflow.read_triggerer())
     assert airflow.state("waits", "tree7402") == ("deferred", 1)
     assert len(asleep(7402)) == 2
     airflow.mark_failed("waits", "tree7402")
-    eventually(lambda: not asleep(7402), 60)
+    eventually(lambda: not asleep(7402))
     assert len(asleep(7403)) == 2
     lines = (mark / "jobs").read_text().split()
     assert sorted(lines) == ["7401", "7402", "7403", "lines"]

@@ -16,7 +16,7 @@ from tests.sshd import Sshd, sshd_path
 pytest.importorskip("airflow.sdk")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not sshd_path(), reason="no sshd"),
 ]
 
@@ -136,7 +136,7 @@ def airflow(
     made.dag("fan", FAN.format(base=f"{mark}/jobs").replace(IMPORT, OURS))
     made.dag("ends", ENDS.format(mark=mark))
     made.dag("native", NATIVE)
-    made.migrate()
+    made.migrate(serves=True)
     made.start()
     yield made
     made.stop()
@@ -144,7 +144,7 @@ def airflow(
 
 def test_fan_out_is_one_connection(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
     airflow.trigger("fan")
-    eventually(lambda: _ended(airflow, "fan", 50), 240)
+    eventually(lambda: _ended(airflow, "fan", 50))
     states = {state for state, _ in airflow.tasks("fan").values()}
     assert states == {"success"}
     print(f"sessions: {sshd.sessions}", file=sys.stderr)
@@ -165,7 +165,7 @@ def _ended(airflow: Airflow, dag: str, count: int) -> bool:
 
 def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
     airflow.trigger("ends")
-    eventually(lambda: airflow.state("ends", "marked")[0] == "running", 120)
+    eventually(lambda: airflow.state("ends", "marked")[0] == "running")
     eventually(lambda: asleep(7001))
     airflow.mark_failed("ends", "marked")
     eventually(lambda: (mark / "lost").exists())
@@ -177,9 +177,9 @@ def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
     eventually(lambda: asleep(7003))
     eventually(lambda: _stop_worker("ends.stopped"))
 
-    eventually(lambda: not asleep(7001), 60)
-    eventually(lambda: not asleep(7003), 30)
-    eventually(lambda: _ended(airflow, "ends", 10), 240)
+    eventually(lambda: not asleep(7001))
+    eventually(lambda: not asleep(7003))
+    eventually(lambda: _ended(airflow, "ends", 10))
     assert not asleep(7002)
     states = {task: state for (task, _), (state, _) in airflow.tasks("ends").items()}
     assert states == {
@@ -213,20 +213,20 @@ def test_every_end_is_told(airflow: Airflow, sshd: Sshd, mark: Path) -> None:
 def test_clearing_runs_anew(airflow: Airflow, mark: Path) -> None:
     assert (mark / "cleared").read_text() == "x\n"
     airflow.clear("ends", "cleared")
-    eventually(lambda: (mark / "cleared").read_text() == "x\nx\n", 120)
-    eventually(lambda: airflow.state("ends", "cleared") == ("success", 2), 60)
+    eventually(lambda: (mark / "cleared").read_text() == "x\nx\n")
+    eventually(lambda: airflow.state("ends", "cleared") == ("success", 2))
 
 
 def test_clearing_ends_what_the_lost_worker_left(airflow: Airflow) -> None:
     assert asleep(7004)
     airflow.clear("ends", "orphan")
-    eventually(lambda: airflow.state("ends", "orphan") == ("success", 2), 120)
+    eventually(lambda: airflow.state("ends", "orphan") == ("success", 2))
     assert not asleep(7004)
 
 
 def test_a_dag_may_render_to_native_objects(airflow: Airflow) -> None:
     airflow.trigger("native")
-    eventually(lambda: _ended(airflow, "native", 1), 120)
+    eventually(lambda: _ended(airflow, "native", 1))
     said = airflow.log("native", "native")
     assert airflow.state("native", "native")[0] == "skipped", said[-4000:]
     assert "script: line 1: 5: " in said or "script: 1: 5: " in said
