@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.bench.ground import Ground, end_jobs
 from tests.bench.measure import Command, Cost, crowd, median, repeat, start
 from tests.bench.report import Curve, Results, Row, Target
+from tests.bench.triggers import triggers
 
 #: As many as Airflow's ``parallelism`` allows by default.
 _AIRFLOW_SLOTS = 32
@@ -592,4 +593,5 @@ WORKLOADS: dict[str, Callable[[Ground, Results], None]] = {
     "log": log,
     "verbs": verbs,
     "rounds": rounds,
+    "triggers": triggers,
 }
