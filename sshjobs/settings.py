@@ -200,15 +200,15 @@ SETTINGS = (
         "launcher",
         "choice",
         "process",
-        "what starts jobs on a host: process, which runs them there at once, or slurm, "
-        "which hands them to the scheduler of a cluster",
+        "what starts jobs on a host: process, which runs them there at once, or the "
+        "scheduler of a cluster, to which they are handed: slurm, sge (Grid Engine)",
     ),
     Setting(
         "launcher_args",
         "text",
         "",
         "options for the launcher, as a shell would read them; with slurm those of "
-        "sbatch",
+        "sbatch, with sge those of qsub",
     ),
     Setting(
         "vanish_grace",

@@ -361,7 +361,8 @@ SPEC = (
     ),
     Arg(
         "--launcher",
-        "what starts the job there: process, or slurm on a cluster (setting launcher)",
+        "what starts the job there: process, or a scheduler such as slurm (setting "
+        "launcher)",
         "choice",
         "L",
         choices=LAUNCHERS,
@@ -369,7 +370,7 @@ SPEC = (
     Arg(
         "--launcher-args",
         "options for the launcher, as a shell would read them, with slurm those of "
-        "sbatch: '-p gpu --mem 8G' (setting launcher_args)",
+        "sbatch: '-p gpu --mem 8G', with sge those of qsub (setting launcher_args)",
         "options",
         "ARGS",
     ),

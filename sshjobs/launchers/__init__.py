@@ -2,15 +2,14 @@
 
 Theory of operation: a launcher has two halves. The one here is pure: its name, the
 parts of ``remote/`` that a request carries for its jobs, the check of a spec, and the
-options that a job gives to it. The one on the host stands in ``remote/launch/`` and has
-five functions, each for many jobs at once, so that a round stays a constant number of
-processes:
+options that a job gives to it. The one on the host stands in ``remote/launch/``, where
+``queue.sh`` does what all schedulers share by the functions that each of them has:
 
-* ``probe``: can this host do it; for ``hello`` and for ``sshjobs doctor``;
-* ``start``: hand over jobs whose directories are whole;
-* ``find``: the handles of jobs whose start was cut short, by their names;
-* ``look``: id and handle to queued, running, ended or unknown, with reason and node;
-* ``stop``: end what it has of jobs that are marked as cancelled.
+* ``probe`` and ``examine``: can this host do it, for a start and for ``doctor``;
+* ``submit``, ``find`` and ``refuses``: hand over a job, and read what came of that;
+* ``look``: one question for all jobs, which are queued, running, ended or unknown;
+* ``recall``: what accounts say of jobs that it has no more;
+* ``cancel``: end what it has of a job, by its name.
 
 Whichever starts a job, its runner claims it, so that it runs once.
 """
@@ -52,4 +51,8 @@ def find_launcher(name: str) -> Launcher:
         from .slurm import SlurmLauncher
 
         return SlurmLauncher()
+    if name == "sge":
+        from .sge import SgeLauncher
+
+        return SgeLauncher()
     raise SpecError(f"{name!r} is not one of {', '.join(LAUNCHERS)}")

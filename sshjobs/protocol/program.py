@@ -44,6 +44,7 @@ PARTS = {
     "judge": ("judge.awk", "lost.sh", "judge.sh"),
     "queues": ("launch/judge.awk", "lost.sh", "judge.sh", "launch/queue.sh"),
     "slurm": ("launch/slurm.awk", "launch/slurm.sh"),
+    "sge": ("launch/sge.awk", "launch/sge.sh"),
     "runs": ("groups.sh", "detach.sh", "launch/process.sh", "start.sh"),
     "kill": ("kill.sh",),
     "keys": ("keys.sh",),
@@ -70,6 +71,7 @@ PARTS = {
         "runner/tree.awk",
         "runner/tree.sh",
         "launch/slurm_node.sh",
+        "launch/sge_node.sh",
         "launch/batch.sh",
     ),
     "runner": (
@@ -107,6 +109,7 @@ QUOTED_PARTS = {
         "check.awk",
     ),
     "launch/slurm.awk": ("launch/slurm.awk",),
+    "launch/sge.awk": ("launch/sge.awk",),
     "lost.sh": ("lost.sh",),
     "reap.awk": ("reap.awk",),
     "logs.awk": ("logs.awk",),

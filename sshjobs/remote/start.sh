@@ -131,7 +131,7 @@ sj_start_queued() {
             sj_read_line "jobs/${sj_i%%:*}/handle"
             [ "$sj_line" != "launcher=$sj_launcher" ] || set -- "$@" "$sj_i"
         done
-        [ $# -eq 0 ] || "sj_${sj_launcher}_start" "$@"
+        [ $# -eq 0 ] || sj_hand_over "$sj_launcher" "$@"
     done
 }
 

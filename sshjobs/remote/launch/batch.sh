@@ -25,22 +25,44 @@ sj_learn_node() {
 }
 
 # A scheduler tells all processes of a job to end, this one too, which has still to publish
-# how that went. A sleep that nobody else has reason to end shows later that it did.
+# how that went. A sleep that nobody else has reason to end shows later that it did. The signal
+# is TERM, or INT before it (LSF), or with SGE USR2, of which USR1 and XCPU are the warnings.
 sj_run_batch() { # LAUNCHER
     sj_by=$1
     read -r sj_word
     sj_learn_node
     (
-        trap - TERM
+        trap - INT TERM USR2
+        trap '' USR1 XCPU
         exec sleep 2147483647 >/dev/null 2>&1
     ) &
     sj_canary=$!
-    trap '' TERM
+    trap '' INT TERM USR1 USR2 XCPU
     sj_clock
     sj_one "${sj_word%%:*}" "${sj_word#*:}" >/dev/null </dev/null &
-    wait $!
+    sj_inner=$!
+    sj_noticed=''
+    [ "$sj_by" = slurm ] || trap 'sj_noticed=1' INT TERM USR2
+    wait $sj_inner
+    [ -z "$sj_noticed" ] || {
+        sj_take_notice
+        wait $sj_inner
+    }
     kill -9 $sj_canary
     [ -e "jobs/${sj_word%%:*}/run" ]
+}
+
+# What comes next is KILL, to this process as well: what the scheduler does is written down
+# first, then the job ends as with a kill, if it has not by the signal itself.
+sj_take_notice() {
+    trap '' INT TERM USR2
+    sj_id=${sj_word%%:*} sj_cause=cancelled sj_why="$sj_by ended it"
+    sj_job_dir=jobs/$sj_id
+    [ -f "$sj_job_dir/run" ] && ! [ -e "$sj_job_dir/exit" ] || return 0
+    "sj_${sj_by}_tell_why"
+    sj_regular "$sj_job_dir/handle" && printf 'word=%s %s\n' "${sj_cause:-failed}" "$sj_why" >>"$sj_job_dir/handle"
+    sj_self
+    sj_end_trees tree "$sj_id"
 }
 
 # What the scheduler did to the job that has just ended: sj_cause and sj_why.
@@ -51,7 +73,7 @@ sj_ask_launcher() {
     fi
     # Who is told to end with it may be told after it, by some milliseconds.
     case $sj_signal:$sj_status in
-    9:* | 15:* | :137 | :143)
+    2:* | 9:* | 12:* | 15:* | :130 | :137 | :140 | :143)
         for sj_pause in 0.05 0.1 0.2 0.4; do
             sj_start_of "$sj_canary" || break
             sleep $sj_pause || break

@@ -23,8 +23,12 @@ function is_better(w, old) { return old == "" || w == "runs" || (w == "waits" &&
 function read_handle(d,  f, l, k, r) {
     f = d "handle"
     split("", H)
+    answers = 0
     if (f in BAD) return 1
-    while ((r = (getline l < f)) > 0) if ((k = index(l, "=")) > 1) H[substr(l, 1, k - 1)] = substr(l, k + 1)
+    while ((r = (getline l < f)) > 0) if ((k = index(l, "=")) > 1) {
+        H[substr(l, 1, k - 1)] = substr(l, k + 1)
+        if (l ~ /^handle=/) answers++
+    }
     close(f)
     return r >= 0
 }
@@ -65,6 +69,9 @@ function judge_waiting(id, d,  after, word) {
     else if (word != "") {
         say_frame("queued " id " " handle_of(id) " " QR[id])
         write_down(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
+    } else if (after != "" && after >= 30 && answers >= 10) {
+        say_frame("queued " id " " handle_of(id) " it was handed over " answers " times")
+        write_down(".fate", id " failed it never began: " launcher " has taken it " answers " times, and each time had it no more; see that the nodes share the base directory")
     } else if (after == "" || after >= 30) {
         say_frame("queued " id " " handle_of(id) " " (after == "" ? "is being handed over" : "not in the queue, and handed over again"))
         write_down(".again", launcher " " id ":" (H["attempt"] ~ /^[0-9]+$/ ? H["attempt"] : 1))
@@ -90,12 +97,20 @@ function judge_claimed(id, d, new,  word, since, f) {
         f = d "doubt"
         if (!(f in BAD)) { print "at=" now > f; close(f) }
     }
+    if (word == "" && !("word" in H) && (launcher in QAT)) write_down(".recall", launcher " " id ":" (H["handle"] ~ /^[0-9]+$/ ? H["handle"] : "-"))
     if (now - since >= ENVIRON["SJ_VANISH"] || is_there(d "cancel")) { losses++; print id, name_loss(id, "= its scheduler has it no more, and it left no record of its end") | ENVIRON["SJ_LOSER"] }
     else if (word == "nodefail") say_frame("unseen " id " its node " QN[id] " does not answer (NODE_FAIL)")
     else say_frame("unseen " id " " launcher (word == "" ? " has it no more" : " says " QR[id]) "; its record is still to come")
 }
-# Why a job is lost, or ended, where its scheduler has said more of it: =CAUSE REASON.
-function name_loss(id, why) {
+# Why a job is lost, or ended, where its scheduler has said more of it: =CAUSE REASON. The last
+# word is what its runner heard, or what accounts say.
+function name_loss(id, why,  t) {
+    if (QW[id] == "" && H["word"] ~ /^(cancelled|timeout|failed|lost) ./) {
+        t = substr(H["word"], 1, 200)
+        gsub(/[^A-Za-z0-9 ._,:;()=+-]/, "_", t)
+        sub(/^lost /, " ", t)
+        return "=" t
+    }
     if (QW[id] == "cancelled") return "=cancelled cancelled in its scheduler"
     if (QW[id] == "timeout") return "=timeout its time in its scheduler was up"
     if (QW[id] == "memory") return "=failed out of memory"

@@ -1,6 +1,6 @@
 # What all schedulers share: asked once for all jobs, started again where they forgot one.
-# In: sj_launchers, sj_queue_age; sj_NAME_look and sj_NAME_submit. Out: sj_queued, the lines
-# that queue.awk reads; jobs/ID/handle; frames queued and refused.
+# In: sj_launchers, sj_queue_age; of each launcher sj_NAME_look, submit and more. Out: sj_queued,
+# the lines that queue.awk reads; jobs/ID/handle; frames queued and refused.
 #
 # jobs/ID/handle is written by the hosts that hand a job over, appended to, and its last line
 # of a name counts: launcher=NAME; sent_at=T, before each try; handle=N once the scheduler has
@@ -125,10 +125,45 @@ sj_give_back_job() { # ID CODE TEXT
     fi
 }
 
+# The script has nothing of the user's, who may not be the only one to read it. It is given on
+# standard input where that can be, since a file comes late to a node that shares it; what it
+# needs to know stands in it, and in no argument.
+sj_write_batch() { # LAUNCHER ID:ATTEMPT: to sj_script; sj_launchargs of its spec
+    sj_id=${2%%:*} sj_launchargs=''
+    . "./jobs/$sj_id/spec"
+    sj_script="#!/bin/sh
+[ -s ./runner-$sj_batch_hash ] || exit 78
+[ ! -f ./jobs/$sj_id/login ] || . ./jobs/$sj_id/login
+exec sh ./runner-$sj_batch_hash b $1 <<\\sj_end
+$(sj_burst=- sj_tell_all "$2")
+sj_end"
+}
+
+# What the login has in its environment, for a scheduler that takes none along, or shows it to
+# every user. What the node sets itself stays.
+sj_write_login() { # ID
+    [ "${sj_login-}" ] || sj_login=$(awk 'BEGIN {
+        for (n in ENVIRON) if (n ~ /^[A-Za-z_][A-Za-z0-9_]*$/ && n !~ /^(_|PWD|OLDPWD|SHLVL|UID|EUID|PPID|sj_tmp)$/) {
+            v = ENVIRON[n]
+            gsub(/\047/, "\047\\\047\047", v)
+            print "[ \"${" n "+x}\" ] || command export " n "=\047" v "\047"
+        }
+    }')
+    sj_regular "jobs/$1/login" && { printf '%s\n' "$sj_login" >"jobs/$1/login"; } 2>/dev/null
+}
+
 # What was handed over before is found, or sent again, once the queue was looked at.
 sj_hand_over() { # LAUNCHER ID:ATTEMPT ...
     sj_launcher=$1 sj_resends='' sj_first_time=''
     shift
+    "sj_${sj_launcher}_probe" || {
+        for sj_i; do sj_give_back_job "${sj_i%%:*}" ELAUNCH "$sj_said"; done
+        return
+    }
+    sj_write_runner "runner-$sj_batch_hash" "$sj_batch" || {
+        for sj_i; do sj_refuse "${sj_i%%:*}" new; done
+        return
+    }
     for sj_i; do
         sj_sent=''
         while read -r sj_line; do
@@ -170,9 +205,24 @@ s $sj_i - -"
         sj_await $sj_claim
         sj_tail='' sj_judge '' "$sj_ask" || sj_broken='awk or find'
     fi
-    rm -f "$sj_tmp.again" "$sj_tmp.fate"
+    [ ! -s "$sj_tmp.recall" ] || sj_recall_lost
+    rm -f "$sj_tmp.again" "$sj_tmp.fate" "$sj_tmp.recall"
 }
 
+# Of what a scheduler has no more its accounts may know. They may be long, so that some jobs at
+# a time are looked for in them; the word comes last, after the record of an end.
+sj_recall_lost() {
+    sj_start_beats
+    for sj_launcher in $sj_launchers; do
+        sj_mine=$(sed -n "s/^$sj_launcher //p" "$sj_tmp.recall" | head -n 8)
+        [ -z "$sj_mine" ] || "sj_${sj_launcher}_recall" $sj_mine 2>/dev/null | while read -r sj_i sj_word; do
+            case " $sj_mine" in *"$sj_i:"*) sj_regular "jobs/$sj_i/handle" && printf 'word=%s\n' "$sj_word" >>"jobs/$sj_i/handle" ;; esac
+        done
+    done
+    sj_stop_beats
+}
+
+# Ended by their names, eight at a time. Whether a command says that it did proves nothing.
 sj_stop_queued() { # IDS
     for sj_launcher in $sj_launchers; do
         sj_mine=''
@@ -181,6 +231,15 @@ sj_stop_queued() { # IDS
             sj_read_line "jobs/$sj_i/handle"
             [ "$sj_line" != "launcher=$sj_launcher" ] || sj_mine="$sj_mine $sj_i"
         done
-        [ -z "$sj_mine" ] || "sj_${sj_launcher}_stop" $sj_mine
+        [ "$sj_mine" ] && "sj_${sj_launcher}_probe" || continue
+        sj_start_beats
+        sj_pids='' sj_count=0
+        for sj_i in $sj_mine; do
+            "sj_${sj_launcher}_cancel" "$sj_i" >/dev/null 2>&1 &
+            sj_pids="$sj_pids $!" sj_count=$((sj_count + 1))
+            [ $((sj_count % 8)) -ne 0 ] || wait $sj_pids
+        done
+        wait $sj_pids
+        sj_stop_beats
     done
 }

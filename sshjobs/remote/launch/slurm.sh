@@ -45,29 +45,8 @@ sj_slurm() ( # COMMAND WORDS
     exec timeout 15 "$@"
 )
 
-sj_slurm_start() { # ID:ATTEMPT ...
-    if sj_slurm_probe; then
-        if sj_write_runner "runner-$sj_batch_hash" "$sj_batch"; then
-            sj_hand_over slurm "$@"
-        else
-            for sj_i; do sj_refuse "${sj_i%%:*}" new; done
-        fi
-    else
-        sj_resends=''
-        for sj_i; do sj_give_back_job "${sj_i%%:*}" ELAUNCH "$sj_said"; done
-    fi
-}
-
-# The script has nothing of the user's. It comes on standard input, since a file comes late
-# to a node that shares it; what it needs to know stands in it, and in no argument.
 sj_slurm_submit() ( # ID:ATTEMPT
-    sj_id=${1%%:*} sj_launchargs=''
-    . "./jobs/$sj_id/spec"
-    sj_script="#!/bin/sh
-[ -s ./runner-$sj_batch_hash ] || exit 78
-exec sh ./runner-$sj_batch_hash b slurm <<\\sj_end
-$(sj_burst=- sj_tell_all "$1")
-sj_end"
+    sj_write_batch slurm "$1"
     eval "set -- $sj_launchargs"
     printf '%s\n' "$sj_script" | sj_slurm sbatch --parsable -J "sj-$sj_id" --no-requeue \
         --open-mode=append --export=ALL -o "jobs/$sj_id/slurm.out" "$@"
@@ -105,19 +84,25 @@ sj_slurm_look() {
 }
 
 # By name: a number may be another job's after a crash of the controller.
-sj_slurm_stop() { # IDS
-    sj_slurm_probe || return 0
-    sj_start_beats
-    while [ $# -gt 0 ]; do
-        sj_pids=''
-        for sj_count in 1 2 3 4 5 6 7 8; do
-            [ $# -eq 0 ] || {
-                sj_slurm scancel -u "$(id -un)" -n "sj-$1" >/dev/null 2>&1 &
-                sj_pids="$sj_pids $!"
-                shift
-            }
-        done
-        wait $sj_pids
+sj_slurm_cancel() { # ID
+    sj_slurm scancel -u "$(id -un)" -n "sj-$1"
+}
+
+# The accounts, where there are any, of jobs that are over: not of all days.
+sj_slurm_recall() { # ID:NUMBER ...: prints ID WORD TEXT
+    command -v sacct >/dev/null 2>&1 || return 0
+    sj_numbers=''
+    for sj_i; do
+        case ${sj_i#*:} in -) ;; *) sj_numbers=$sj_numbers,${sj_i#*:} ;; esac
     done
-    sj_stop_beats
+    [ "$sj_numbers" ] || return 0
+    sj_slurm sacct -n -X -P -S now-1day -j "${sj_numbers#,}" -o JobID,JobName,State,Partition,NodeList,Reason |
+        sed 's/|CANCELLED by [0-9]*|/|CANCELLED|/' | awk -F'|' "$sj_slurm_awk" |
+        while read -r sj_w sj_line sj_i sj_w sj_word sj_line sj_w sj_why; do
+            case $sj_word in
+            cancelled | timeout) printf '%s %s\n' "$sj_i" "$sj_word Slurm's accounts say $sj_why" ;;
+            over) printf '%s lost %s\n' "$sj_i" "Slurm's accounts say COMPLETED, and it left no record of its end" ;;
+            failed | memory | preempted | nodefail) printf '%s failed %s\n' "$sj_i" "Slurm's accounts say $sj_why" ;;
+            esac
+        done
 }

@@ -63,7 +63,7 @@ sj_child() {
     CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
     unset OLDPWD
     umask "$sj_umask"
-    trap - INT QUIT TERM
+    trap - INT QUIT TERM ${sj_by:+USR1 USR2 XCPU}
     sj_choose_shell
     # What the login or the job itself says of it counts.
     [ -z "$sj_unbuffered" ] || export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"

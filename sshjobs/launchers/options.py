@@ -1,0 +1,68 @@
+"""Options that a job gives to the command of its scheduler: known ones, no others.
+
+Slurm's are read by :mod:`.slurm`, since they may be shortened.
+"""
+
+from __future__ import annotations
+
+from ..errors import SpecError
+from ..model import Spec
+
+
+class Options:
+    """The options of one command.
+
+    Args:
+        command: Its name, for messages.
+        takes: How many words follow an option, by its name.
+        refused: What to do in the place of an option, by its name.
+        attached: Options are a letter, and a value may stand in the same word, as
+            in ``-qlong``.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        takes: dict[str, int],
+        refused: dict[str, str],
+        *,
+        attached: bool = False,
+    ) -> None:
+        self.command = command
+        self.takes = takes
+        self.refused = refused
+        self.attached = attached
+
+    def __repr__(self) -> str:
+        return f"<Options of {self.command}>"
+
+    def check(self, spec: Spec) -> None:
+        """Raise unless each word of a job is a known option, or the value of one.
+
+        Raises:
+            SpecError: the message names the word, and what to do in its place.
+        """
+        values = 0
+        for word in spec.launcher_args:
+            text = word.decode("utf-8", "replace")
+            if not text.isprintable() or not text:
+                raise self._explain(text, f"is not an option of {self.command}")
+            values = values - 1 if values else self._count_values(text)
+        if values:
+            raise self._explain(text, "lacks its value")
+
+    def _count_values(self, text: str) -> int:
+        """Return how many words after an option are its own."""
+        name, equals, _ = text.partition("=")
+        if self.attached:
+            name, equals = text[:2], text[2:]
+        if name in self.refused:
+            raise self._explain(text, f"is refused: {self.refused[name]}")
+        if name not in self.takes or not text.startswith("-"):
+            known = " ".join(sorted(self.takes))
+            raise self._explain(text, f"is none of {self.command}'s that fit: {known}")
+        return 0 if equals else self.takes[name]
+
+    @staticmethod
+    def _explain(text: str, why: str) -> SpecError:
+        return SpecError(f"--launcher-args: {text!a:.100} {why}")

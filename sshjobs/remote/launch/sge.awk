@@ -1,0 +1,31 @@
+# What qstat -xml says of our jobs, in the words of queue.awk.
+# In: its elements, whatever their lines. Out: lines of q LAUNCHER ID NUMBER WORD QUEUE NODE
+# REASON; fails if it is no such answer, or not all of it.
+#
+# A state is letters: of what it waits for (q w h), that it is being moved or runs (t r), has
+# been restarted (R), is suspended (s S T), is to be deleted (d), or is in error (E), sge_status(5).
+
+function plain(t, other) { gsub(/[^A-Za-z0-9._,+-]/, "_", t); t = substr(t, 1, 60); return t == "" ? other : t }
+BEGIN { RS = "<" }
+{
+    k = index($0, ">")
+    tag = substr($0, 1, k - 1)
+    sub(/[ \t\n].*/, "", tag)
+    text = substr($0, k + 1)
+    sub(/[ \t\n]+$/, "", text)
+}
+tag == "job_list" { number = name = letters = queue = "" }
+tag == "JB_job_number" { number = text }
+tag == "JB_name" { name = text }
+tag == "state" { letters = text }
+tag == "queue_name" { queue = text }
+tag == "/job_list" && name ~ /^sj-[a-z2-7]+$/ && length(name) == 19 && number ~ /^[0-9]+$/ {
+    node = queue
+    if (!sub(/^[^@]*@/, "", node)) node = ""
+    sub(/@.*/, "", queue)
+    w = letters ~ /[trsST]/ ? "runs" : "waits"
+    s = letters ~ /E/ ? "in error (" plain(letters, "-") "), see qstat -j " number : letters ~ /d/ ? "being deleted (" plain(letters, "-") ")" : letters ~ /h/ ? "held (" plain(letters, "-") ")" : letters ~ /[sST]/ ? "suspended (" plain(letters, "-") ")" : w == "waits" ? plain(letters, "-") : ""
+    print "q sge", substr(name, 4), number, w, plain(queue, "-"), plain(node, "-"), s
+}
+tag == "/job_info" { whole = 1 }
+END { exit !whole }
