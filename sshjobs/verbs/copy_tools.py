@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 
@@ -149,17 +149,19 @@ class CopyTool:
 
     def _run(self, argv: list[str | bytes]) -> None:
         env = {k: v for k, v in os.environ.items() if not k.startswith("RSYNC_")}
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=2 if self._shows else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=env,
-        )
-        assert child.stderr is not None
-        words = _Words(child.stderr)
-        with _raising_on_signals():
+        # One that comes while it starts is raised once there is a child to end.
+        with _raising_on_signals() as let_signals_in:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=2 if self._shows else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=env,
+            )
+            assert child.stderr is not None
+            words = _Words(child.stderr)
             try:
+                let_signals_in()
                 status = child.wait()
             except BaseException:
                 # It keeps the part of a file that is there.
@@ -211,14 +213,28 @@ class _Words:
 
 
 @contextmanager
-def _raising_on_signals() -> Iterator[None]:
-    """Turn the signals that end a process into :class:`Interrupted`, meanwhile."""
+def _raising_on_signals() -> Iterator[Callable[[], None]]:
+    """Turn the signals that end a process into :class:`Interrupted`, meanwhile.
+
+    Yields:
+        The function from whose call on they are raised; what came before is, in it.
+    """
+    came: list[int] = []
+    is_let_in = False
 
     def take(signum: int, _frame: object) -> None:
-        raise Interrupted(signum)
+        came.append(signum)
+        if is_let_in:
+            raise Interrupted(signum)
+
+    def let_in() -> None:
+        nonlocal is_let_in
+        is_let_in = True
+        if came:
+            raise Interrupted(came[0])
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield let_in
         return
     old = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)}
     # nohup has SIGHUP ignored; None is a handler that is not Python's.
@@ -226,7 +242,7 @@ def _raising_on_signals() -> Iterator[None]:
     try:
         for signum in old:
             signal.signal(signum, take)
-        yield
+        yield let_in
     finally:
         for signum, before in old.items():
             signal.signal(signum, before)
