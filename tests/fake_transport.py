@@ -40,7 +40,7 @@ class FakeTransport:
         """Hold nothing."""
 
 
-def find_nonce(program: bytes, call: bytes = b"sj_open") -> bytes | None:
+def find_nonce(program: bytes, call: bytes = b"sj_open_round") -> bytes | None:
     """Return the nonce that a program is told to answer with, None if there is none."""
     found = re.search(call + rb" '([0-9a-f]+)'", program)
     return found[1] if found else None

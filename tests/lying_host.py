@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 FOREIGN = b"z" * 16
 ESCAPES = b"\x1b]0;owned\x07\x1b[2J"
 
-_NONCE = re.compile(rb"sj_(?:open|fetch|examine) '([0-9a-f]{16,64})'")
+_NONCE = re.compile(rb"sj_(?:open_round|fetch_log|examine_host) '([0-9a-f]{16,64})'")
 _ENDS = (b"}\nexit 0\n", b"exit 0\n}\n", b"}\nexit\n")
 _KINDS = (
     (b"sj_life=", "watch"),
-    (b"\nsj_fetch '", "fetch"),
-    (b"\nsj_examine '", "doctor"),
+    (b"\nsj_fetch_log '", "fetch"),
+    (b"\nsj_examine_host '", "doctor"),
 )
 
 

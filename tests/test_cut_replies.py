@@ -343,8 +343,8 @@ def test_a_holder_that_was_never_started_is_started_by_who_joins_it(
     """The other machine is gone for good, and so is our first round."""
     other, job_id = world.other(), new_job_id()
     other.submit(job_id, b"echo abc", "k")
-    no_runner = b"sj_detach() { :; }\nsj_start\n"
-    other.round(Edited(world.host.home, b"sj_start\n", no_runner))
+    no_runner = b"sj_detach_runner() { :; }\nsj_start_jobs\n"
+    other.round(Edited(world.host.home, b"sj_start_jobs\n", no_runner))
     other.close()
     assert not (world.jobs / job_id / "run").exists()
     world.client.submit(new_job_id(), b"echo abc", "k")

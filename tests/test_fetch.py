@@ -57,7 +57,7 @@ class Host(FakeTransport):
         into: StdoutTaker | None = None,
     ) -> Completed:
         assert into is not None
-        nonce = find_nonce(program, b"sj_fetch") or b""
+        nonce = find_nonce(program, b"sj_fetch_log") or b""
         fence = b"\nsshjobs-log 1 %s\n" % nonce if self.fence else b""
         self.meanwhile()
         pipe = os.pipe()
@@ -193,7 +193,7 @@ class Flood(Local):
     """A host that goes on and on after the fence."""
 
     def run(self, script: str, **words: Any) -> Completed:
-        nonce = words["stdin"].partition(b"sj_fetch '")[2][:16].decode()
+        nonce = words["stdin"].partition(b"sj_fetch_log '")[2][:16].decode()
         return super().run(
             f'while read -r l; do [ "$l" != go ] || exec cat /dev/zero; case $l in '
             f"*'{nonce}'*) printf '\\nsshjobs-log 1 {nonce}\\n' ;; esac; done",

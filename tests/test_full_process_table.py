@@ -189,7 +189,7 @@ def crowd() -> Iterator[None]:
 def test_a_job_that_could_not_be_forked(crowded: Crowded) -> None:
     """It has not run and says so; it is not lost."""
     crowded.edit = lambda program: program.replace(
-        b"sj_place ||", b"kill -STOP $sj_pid\nsj_place ||"
+        b"sj_check_job ||", b"kill -STOP $sj_pid\nsj_check_job ||"
     )
     crowded.limit = 40
     order = an_order(b"echo x >>$HOME/ran", env=(("TOKEN", b"s3cret"),))

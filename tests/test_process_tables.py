@@ -216,7 +216,7 @@ def test_a_clock_that_has_rung_is_not_stopped(
 ) -> None:
     """The number of its sleep is free from then on, and may be given away."""
     pid = neighbour()
-    mark = b"\n{\ntrap sj_unforked EXIT\n"
+    mark = b"\n{\ntrap sj_handle_no_fork EXIT\n"
     assert mark in host.program(Request(starts=(an_order(b"x"),)), "a")
     given = mark + b"sj_sleeper=%d\n" % pid
     host.edit = lambda program: program.replace(mark, given)

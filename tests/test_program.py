@@ -27,7 +27,7 @@ REMOTE = Path(sshjobs.__file__).parent / "remote"
 #: What most calls begin with, and words of the calls that open and close a round.
 PLACE = [NONCE, "~/.sshjobs"]
 SPANS = ["10.0", "2592000", "86400"]
-CLOSING = ["sj_close", "}", "exit", "0"]
+CLOSING = ["sj_close_round", "}", "exit", "0"]
 
 pytestmark = pytest.mark.quick
 
@@ -85,7 +85,7 @@ def find_runner() -> str:
 
 def build_words(request: Request) -> list[str]:
     """Return the words of a request's calls."""
-    return split_program(protocol.build(request, NONCE), "sj_guard")[1]
+    return split_program(protocol.build(request, NONCE), "sj_guard_round")[1]
 
 
 def split_calls(words: list[str]) -> list[list[str]]:
@@ -100,12 +100,12 @@ def split_calls(words: list[str]) -> list[list[str]]:
 
 
 def test_an_empty_request_opens_answers_and_closes() -> None:
-    functions, words = split_program(protocol.build(Request(), NONCE), "sj_guard")
+    functions, words = split_program(protocol.build(Request(), NONCE), "sj_guard_round")
     assert functions == join_groups("round", "sweep", "frame")
     assert words == [
-        *("sj_guard", *PLACE, "umask", "077"),
-        *("sj_open", *PLACE, "-", "0", *SPANS, find_runner()),
-        *("sj_answer", ""),
+        *("sj_guard_round", *PLACE, "umask", "077"),
+        *("sj_open_round", *PLACE, "-", "0", *SPANS, find_runner()),
+        *("sj_answer_checks", ""),
         *CLOSING,
     ]
 
@@ -120,12 +120,21 @@ def test_a_request_says_where_it_stands_and_how_long_it_waits() -> None:
     )
     place = [NONCE, "~/it's \udcff"]
     opening = split_calls(build_words(request))[2]
-    assert opening == ["sj_open", *place, "7", "9", "2.5", "3", "4", find_runner()]
+    assert opening == [
+        "sj_open_round",
+        *place,
+        "7",
+        "9",
+        "2.5",
+        "3",
+        "4",
+        find_runner(),
+    ]
 
 
 def test_a_program_is_a_whole_compound_and_ends_well() -> None:
     text = protocol.build(Request(), NONCE)
-    assert text.endswith(b"\nsj_answer ''\nsj_close\n}\nexit 0\n")
+    assert text.endswith(b"\nsj_answer_checks ''\nsj_close_round\n}\nexit 0\n")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +165,7 @@ def test_a_program_is_a_whole_compound_and_ends_well() -> None:
 def test_a_program_has_the_parts_that_its_request_needs(
     request_: Request, groups: str
 ) -> None:
-    functions, _ = split_program(protocol.build(request_, NONCE), "sj_guard")
+    functions, _ = split_program(protocol.build(request_, NONCE), "sj_guard_round")
     assert functions == join_groups(*groups.split())
 
 
@@ -173,24 +182,24 @@ def test_each_question_and_order_is_a_call_in_the_order_of_the_page() -> None:
     )
     calls = split_calls(build_words(request))
     checks = f"c {ID} 7 99\nc {OTHER} - -\nf {ID} - 5"
-    assert [call for call in calls if call[0] != "sj_job"] == [
-        ["sj_guard", *PLACE, OTHER],
+    assert [call for call in calls if call[0] != "sj_prepare_job"] == [
+        ["sj_guard_round", *PLACE, OTHER],
         ["sj_umask=$(umask)"],
-        ["sj_keep"],
+        ["sj_save_env"],
         ["umask", "077"],
-        ["sj_open", *PLACE, "-", "0", *SPANS, find_runner(), ID, OTHER],
+        ["sj_open_round", *PLACE, "-", "0", *SPANS, find_runner(), ID, OTHER],
         [f"sj_runner={find_runner()}"],
         ["sj_prepare_runs"],
-        ["sj_kill", OTHER],
-        ["sj_mkdir", ID],
-        ["sj_start"],
-        ["sj_await", "$sj_due"],
+        ["sj_kill_jobs", OTHER],
+        ["sj_make_dirs", ID],
+        ["sj_start_jobs"],
+        ["sj_await_claims", "$sj_due"],
         ["sj_await_ends", ID, OTHER],
-        ["sj_answer", checks],
-        ["sj_list"],
-        ["sj_reap", f"{ID}:9:-1:-", f"{OTHER}:0:17:ab"],
-        ["sj_logs", ID, "5", "100", OTHER, "0", "7"],
-        ["sj_close"],
+        ["sj_answer_checks", checks],
+        ["sj_list_jobs"],
+        ["sj_reap_jobs", f"{ID}:9:-1:-", f"{OTHER}:0:17:ab"],
+        ["sj_send_logs", ID, "5", "100", OTHER, "0", "7"],
+        ["sj_close_round"],
         ["}"],
         ["exit", "0"],
     ]
@@ -201,8 +210,8 @@ def test_a_few_jobs_are_named_at_the_opening(length: int, few: list[str]) -> Non
     checks = f"c {ID} 7 ".ljust(length, "s")
     request = Request(checks=(Check(ID, 7, checks.split()[3]),))
     calls = split_calls(build_words(request))
-    assert calls[2] == ["sj_open", *PLACE, "-", "0", *SPANS, find_runner(), *few]
-    assert calls[3] == ["sj_answer", checks]
+    assert calls[2] == ["sj_open_round", *PLACE, "-", "0", *SPANS, find_runner(), *few]
+    assert calls[3] == ["sj_answer_checks", checks]
 
 
 def test_the_parts_of_a_scheduler_are_told_of_its_queue() -> None:
@@ -224,18 +233,21 @@ def test_jobs_are_prepared_a_hundred_at_a_time(count: int) -> None:
     calls = split_calls(build_words(Request(starts=starts)))
     names = [call[0] for call in calls]
     some = [ids[at : at + 100] for at in range(0, count, 100)]
-    assert [call[1:] for call in calls if call[0] == "sj_mkdir"] == some
-    assert [call[1] for call in calls if call[0] == "sj_job"] == ids
-    expected = [["sj_mkdir", *["sj_job"] * len(one), "sj_start"] for one in some]
-    first, last = names.index("sj_mkdir"), names.index("sj_await")
+    assert [call[1:] for call in calls if call[0] == "sj_make_dirs"] == some
+    assert [call[1] for call in calls if call[0] == "sj_prepare_job"] == ids
+    expected = [
+        ["sj_make_dirs", *["sj_prepare_job"] * len(one), "sj_start_jobs"]
+        for one in some
+    ]
+    first, last = names.index("sj_make_dirs"), names.index("sj_await_claims")
     assert names[first:last] == [name for one in expected for name in one]
-    assert calls[last] == ["sj_await", "$sj_due"]
+    assert calls[last] == ["sj_await_claims", "$sj_due"]
 
 
 def read_job(start: Start) -> tuple[dict[str, str], list[str]]:
     """Return the fields of a job's spec file, and the words after it."""
     calls = split_calls(build_words(Request(starts=(start,))))
-    (job,) = [call for call in calls if call[0] == "sj_job"]
+    (job,) = [call for call in calls if call[0] == "sj_prepare_job"]
     assert job[1] == start.job_id
     fields = [word.partition("=") for word in shlex.split(job[2])]
     return {name.removeprefix("sj_"): value for name, _, value in fields}, job[3:]
@@ -345,9 +357,9 @@ def test_the_directory_of_a_key_is_its_hash() -> None:
 
 def test_a_watch_reads_from_the_journal_on_and_lives_for_five_minutes() -> None:
     text = protocol.build_watch("~/base", ("7", 9), NONCE)
-    functions, words = split_program(text, "sj_open")
+    functions, words = split_program(text, "sj_open_round")
     assert functions == join_groups("round", "frame") + "umask 077\n\n"
-    opening = ["sj_open", NONCE, "~/base", "7", "9", "0", "0", "0", find_runner()]
+    opening = ["sj_open_round", NONCE, "~/base", "7", "9", "0", "0", "0", find_runner()]
     assert words[: len(opening) + 1] == [*opening, "sj_life=150"]
     assert text.endswith(
         f"\nsj_life=150\n{join_groups('watch')}\nexit 0\n}}\n".encode()
@@ -357,26 +369,26 @@ def test_a_watch_reads_from_the_journal_on_and_lives_for_five_minutes() -> None:
 
 def test_a_fetch_names_one_log_and_its_fence() -> None:
     text, fence = protocol.build_fetch("~/base", LogWant(ID, 5, 100), NONCE)
-    functions, words = split_program(text, "sj_fetch")
+    functions, words = split_program(text, "sj_fetch_log")
     assert functions == join_groups("round", "fetch") + "umask 077\n\n"
-    call = ["sj_fetch", NONCE, "~/base", ID, "5", "100"]
+    call = ["sj_fetch_log", NONCE, "~/base", ID, "5", "100"]
     assert words == [*call, "exit", "0", "}"]
     assert fence == f"\nsshjobs-log 1 {NONCE}\n".encode()
 
 
 def test_an_examination_serves_nothing_else() -> None:
     request = Request(examine=True, kills=(ID,), listing=True)
-    functions, words = split_program(protocol.build(request, NONCE), "sj_guard")
+    functions, words = split_program(protocol.build(request, NONCE), "sj_guard_round")
     assert functions == join_groups("round", "frame", "doctor")
     end = ["}", "exit", "0"]
-    assert words == ["sj_guard", *PLACE, "sj_examine", *PLACE, *end]
+    assert words == ["sj_guard_round", *PLACE, "sj_examine_host", *PLACE, *end]
 
 
 def test_an_examination_looks_at_launchers_that_jobs_name() -> None:
     request = Request(examine=True, launchers=("slurm",))
-    functions, words = split_program(protocol.build(request, NONCE), "sj_guard")
+    functions, words = split_program(protocol.build(request, NONCE), "sj_guard_round")
     assert functions == join_groups("round", "frame", "doctor", "slurm")
-    assert words[3:7] == ["sj_examine", *PLACE, "slurm"]
+    assert words[3:7] == ["sj_examine_host", *PLACE, "slurm"]
 
 
 @pytest.mark.parametrize(

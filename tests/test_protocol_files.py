@@ -92,29 +92,29 @@ def test_only_the_marks_of_a_pattern_are_special_to_the_shell(
     pattern: bytes, word: bytes
 ) -> None:
     calls = b"\n".join(list_calls(b"", pattern))
-    assert calls == b"sj_enter ''\nsj_show 0 " + word
+    assert calls == b"sj_enter_dir ''\nsj_show_files 0 " + word
 
 
 def test_each_pattern_has_its_number_and_the_base_is_one_word() -> None:
     assert list_calls(b"it's $x", b"a", b"b*", b"/c") == [
-        b"sj_enter 'it'\\''s $x'",
-        b"sj_show 0 ./'a'",
-        b"sj_show 1 ./'b'*",
-        b"sj_show 2 '/c'",
+        b"sj_enter_dir 'it'\\''s $x'",
+        b"sj_show_files 0 ./'a'",
+        b"sj_show_files 1 ./'b'*",
+        b"sj_show_files 2 '/c'",
     ]
 
 
 @pytest.mark.parametrize(("make", "word"), [(True, b"1"), (False, b"")])
 def test_a_place_is_made_only_if_it_is_asked_for(make: bool, word: bytes) -> None:
     program = files.build_place_question(b"a b", make, "N")
-    assert b"\nsj_place 'a b' " + word + b"\nsj_find_tool\n" in program
+    assert b"\nsj_find_target 'a b' " + word + b"\nsj_find_tool\n" in program
 
 
 def test_a_question_that_was_cut_does_nothing(tmp_path: Path) -> None:
     """Nor does it answer; whole, it makes the directory."""
     program = files.build_place_question(b"new/", True, "N")
     end = program.rindex(b"}")
-    for cut in (len(program) // 2, program.index(b"sj_place 'new"), end - 1, end):
+    for cut in (len(program) // 2, program.index(b"sj_find_target 'new"), end - 1, end):
         assert ask_shell(program[:cut], tmp_path) == b""
         assert not (tmp_path / "new").exists()
     assert ask_shell(program, tmp_path).startswith(b"\nN\0d\0")

@@ -266,7 +266,7 @@ def test_a_record_spoilt_under_its_runner(
 def test_what_a_dead_runner_read_is_removed(host: Host) -> None:
     """Values of an environment do not outlive its claim for long."""
     order = an_order(b"true", env=(("A", b"secret"),))
-    host.edit = lambda program: program.replace(b"sj_detach s", b"true")
+    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
     host.run(Request(starts=(order,)))
     host.edit = lambda program: program
     folder = host.jobs / order.job_id

@@ -53,7 +53,7 @@ def test_a_log_that_becomes_something_else(
         any_host.end(job_id)
     want = Request(logs=tuple(LogWant(job_id, 0, 100) for job_id in ids))
     swap = b"rm -f jobs/$sj_id/log; %b jobs/$sj_id/log" % deed
-    insert(any_host, b'[ "$sj_length" = 0 ] || sj_piece', swap, want)
+    insert(any_host, b'[ "$sj_length" = 0 ] || sj_read_piece', swap, want)
     said = any_host.run(want)
     assert not of(protocol.LogData, said)
     assert [end.length for end in of(protocol.LogEnd, said)] == [0] * count

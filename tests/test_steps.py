@@ -20,7 +20,9 @@ SLOW = b"sleep 0.4 </dev/null"
 def places() -> list[tuple[bytes, bytes, bytes]]:
     """Return each line to be slow before, and what to replace by what for that."""
     program = protocol.build(Request(starts=(an_order(b"true"),)), "0" * 16)
-    start, end = program.index(b"sj_main() {"), program.index(b"sj_wait() {")
+    start, end = program.index(b"sj_supervise_job() {"), program.index(
+        b"sj_wait_job() {"
+    )
     lines = program[start:end].splitlines(keepends=True)
     found = []
     for at in range(1, len(lines)):

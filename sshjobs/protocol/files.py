@@ -60,18 +60,18 @@ def build_files_question(base: bytes, patterns: Sequence[bytes], nonce: str) -> 
     Args:
         base: The directory that they are relative to; "" is the login directory.
     """
-    calls = [b"sj_enter " + quote(base)]
+    calls = [b"sj_enter_dir " + quote(base)]
     for number, pattern in enumerate(patterns):
         start = b"" if pattern.startswith(b"/") else b"./"
         if pattern.startswith(b"~/"):
             start, pattern = b'"${sj_home%/}"/', pattern[2:]
-        calls.append(b"sj_show %d %s" % (number, start + _quote_pattern(pattern)))
+        calls.append(b"sj_show_files %d %s" % (number, start + _quote_pattern(pattern)))
     return _build_program(calls, nonce)
 
 
 def build_place_question(path: bytes, make: bool, nonce: str) -> bytes:
     """Return the program that looks at the place where files are to go."""
-    return _build_program([b"sj_place %s %s" % (quote(path), b"1" * make)], nonce)
+    return _build_program([b"sj_find_target %s %s" % (quote(path), b"1" * make)], nonce)
 
 
 def _build_program(calls: list[bytes], nonce: str) -> bytes:
@@ -82,7 +82,7 @@ def _build_program(calls: list[bytes], nonce: str) -> bytes:
         b"printf '\\n%s\\0' " + nonce.encode("ascii"),
         *calls,
         b"sj_find_tool",
-        b"sj_tell end " + nonce.encode("ascii"),
+        b"sj_print_words end " + nonce.encode("ascii"),
         b"}\nexit\n",
     ]
     return b"\n".join(lines)

@@ -121,10 +121,10 @@ QUOTED_PARTS = {
 _UMASK = b"umask 077\n"
 
 #: What jobs get back; a fork, so only where there are any.
-_KEEP = b"sj_umask=$(umask)\nsj_keep\n"
+_KEEP = b"sj_umask=$(umask)\nsj_save_env\n"
 
 
-#: A host looks at so few jobs without an awk, see sj_glance.
+#: A host looks at so few jobs without an awk, see sj_skip_unchanged.
 _FEW_BYTES = 300
 
 #: The first byte of a line of comment.
@@ -155,11 +155,11 @@ def build(request: Request, nonce: str) -> bytes:
         f"{what} {c.job_id} {c.pid or '-'} {c.start or '-'}" for what, c in asked
     )
     few = [c.job_id for c in request.checks] if len(checks) < _FEW_BYTES else []
-    opening = _build_call("sj_open", *place, *spans, runner_hash, *few)
+    opening = _build_call("sj_open_round", *place, *spans, runner_hash, *few)
     queues = request.launchers
     runs = bool(request.kills or request.starts or (queues and checks))
     kills = request.kills
-    guard = _build_call("sj_guard", nonce, request.base_dir, *kills) + b"\n"
+    guard = _build_call("sj_guard_round", nonce, request.base_dir, *kills) + b"\n"
     prologue = guard + (_KEEP if runs else b"") + _UMASK
     groups = _choose_groups(request, runs=runs, asks=bool(checks))
     functions = _join_parts(*groups, *_name_launcher_parts(queues))
@@ -169,13 +169,13 @@ def build(request: Request, nonce: str) -> bytes:
     if queues:
         parts += _build_queue_settings(request)
     if kills:
-        parts.append(_build_call("sj_kill", *kills))
+        parts.append(_build_call("sj_kill_jobs", *kills))
     parts += _build_starts(request.starts)
     if request.ends:
         parts.append(_build_call("sj_await_ends", *request.ends))
-    parts.append(_build_call("sj_answer", checks))
+    parts.append(_build_call("sj_answer_checks", checks))
     parts += _build_last_calls(request)
-    return b"\n".join([*parts, b"sj_close", b"}", b"exit 0", b""])
+    return b"\n".join([*parts, b"sj_close_round", b"}", b"exit 0", b""])
 
 
 def _choose_groups(request: Request, *, runs: bool, asks: bool) -> list[str]:
@@ -222,13 +222,13 @@ def _build_last_calls(request: Request) -> list[bytes]:
     """Return the calls of what is served once it is known how jobs do."""
     parts = []
     if request.listing:
-        parts.append(b"sj_list")
+        parts.append(b"sj_list_jobs")
     if request.reaps:
         words = (":".join(map(str, reap)) for reap in request.reaps)
-        parts.append(_build_call("sj_reap", *words))
+        parts.append(_build_call("sj_reap_jobs", *words))
     if request.logs:
         wants = (str(word) for want in request.logs for word in want)
-        parts.append(_build_call("sj_logs", *wants))
+        parts.append(_build_call("sj_send_logs", *wants))
     return parts
 
 
@@ -242,7 +242,9 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     """
     _, runner_hash = _render_runner()
     functions = _join_parts("round", "frame")
-    opening = _build_call("sj_open", nonce, base_dir, *journal, 0, 0, 0, runner_hash)
+    opening = _build_call(
+        "sj_open_round", nonce, base_dir, *journal, 0, 0, 0, runner_hash
+    )
     life = b"sj_life=%d" % WATCH_BEATS
     return _build_listening(functions, opening, life, _join_parts("watch"))
 
@@ -255,7 +257,7 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
     holds no more. The program does not end the fence if there is no such log.
     """
     functions = _join_parts("round", "fetch")
-    call = _build_call("sj_fetch", nonce, base_dir, *want)
+    call = _build_call("sj_fetch_log", nonce, base_dir, *want)
     fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
     return _build_listening(functions, call), fence.encode("ascii")
 
@@ -267,9 +269,9 @@ def _build_examination(request: Request, nonce: str) -> bytes:
     """
     parts = _name_launcher_parts(request.launchers)
     functions = _join_parts("round", "frame", "doctor", *parts)
-    guard = _build_call("sj_guard", nonce, request.base_dir)
+    guard = _build_call("sj_guard_round", nonce, request.base_dir)
     names = request.launchers and [" ".join(request.launchers)]
-    call = _build_call("sj_examine", nonce, request.base_dir, *names)
+    call = _build_call("sj_examine_host", nonce, request.base_dir, *names)
     lines = [GUARD + b"{", functions + guard, call, b"}", b"exit 0", b""]
     return b"\n".join(lines)
 
@@ -295,9 +297,9 @@ def _build_starts(starts: tuple[Start, ...]) -> list[bytes]:
     parts = []
     for at in range(0, len(starts), _AT_A_TIME):
         some = starts[at : at + _AT_A_TIME]
-        parts.append(_build_call("sj_mkdir", *(start.job_id for start in some)))
-        parts += [*map(_build_job, some), b"sj_start"]
-    return [*parts, b"sj_await $sj_due"]
+        parts.append(_build_call("sj_make_dirs", *(start.job_id for start in some)))
+        parts += [*map(_build_job, some), b"sj_start_jobs"]
+    return [*parts, b"sj_await_claims $sj_due"]
 
 
 def _build_job(start: Start) -> bytes:
@@ -319,7 +321,7 @@ def _build_job(start: Start) -> bytes:
         shell,
         *((spec.launcher.encode("ascii"),) if spec.launcher else ()),
     )
-    return b" ".join([b"sj_job", *map(quote, words)])
+    return b" ".join([b"sj_prepare_job", *map(quote, words)])
 
 
 def _digest_of_keyed(start: Start) -> bytes:

@@ -15,7 +15,7 @@ GAWK_PERSIST_FILE GAWK_SOCK_RETRIES GAWK_NO_PP_RUN GAWK_LOCALE_DIR TGA_FORCE MAW
 MAWK_LONG_OPTIONS WHINY_USERS VERSION_CONTROL SIMPLE_BACKUP_SUFFIX CDPATH FPATH TMOUT
 MALLOC_PERTURB_ MALLOC_CHECK_ MALLOC_TRACE BUSYBOX_SUID_WARNING'
 
-sj_tame() {
+sj_clean_env() {
     # bash has one of its own, which ends its POSIX mode as it goes.
     # shellcheck disable=SC3045
     case $sj_bash in 1) export -n POSIXLY_CORRECT ;; *) unset POSIXLY_CORRECT ;; esac
@@ -24,7 +24,8 @@ sj_tame() {
     export LC_ALL
 }
 
-sj_fail() { # CODE TEXT: the round cannot be served
+sj_fail_round() {
+    # CODE TEXT: the round cannot be served
     printf '%sfailed %s %s\nend\n' "$sj_first" "$1" "$2"
     trap - EXIT
     exit 0
@@ -32,13 +33,13 @@ sj_fail() { # CODE TEXT: the round cannot be served
 
 sj_beats=0
 
-sj_beat() {
+sj_send_beat() {
     sj_beats=$((sj_beats + 1))
     case $sj_beats in *[05]0) printf 'beat\n' ;; esac
 }
 
 # Write a one-word reason for a failed write, from what a tool said in the C locale.
-sj_code() {
+sj_name_error() {
     case $1 in
     *[Ss]pace* | *[Qq]uota*) sj_code=ENOSPC ;;
     *ermi* | *ead-only*) sj_code=EACCES ;;
@@ -46,18 +47,21 @@ sj_code() {
     esac
 }
 
-sj_read_line() { # FILE: its first line to sj_line
+sj_read_line() {
+    # FILE: its first line to sj_line
     sj_line=
     [ -r "$1" ] && { read -r sj_line <"$1"; } 2>/dev/null
     return 0
 }
 
-sj_passwd() { # FIELD: of this user's line in /etc/passwd to sj_line, 6 home, 7 shell
+sj_read_passwd() {
+    # FIELD: of this user's line in /etc/passwd to sj_line, 6 home, 7 shell
     sj_uid=$(id -u)
     sj_line=$(awk -F: -v u="$sj_uid" -v f="$1" '$3 == u { print $f; exit }' /etc/passwd)
 }
 
-sj_where() { # sj_node, sj_machine, sj_boot
+sj_find_machine() {
+    # sj_node, sj_machine, sj_boot
     sj_read_line /proc/sys/kernel/hostname
     [ "$sj_line" ] || sj_line=$(uname -n)
     case $sj_line in *[!A-Za-z0-9._-]* | '') sj_line=unknown ;; esac

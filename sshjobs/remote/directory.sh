@@ -4,11 +4,12 @@
 
 # The base directory: a directory, no symlink, ours, not writable by others; entered
 # once, everything below it is named relative to it.
-sj_base() { # BASE
+sj_enter_base() {
+    # BASE
     sj_resolve_base "$1"
-    [ -h "$sj_dir" ] && sj_fail EBASE 'the base directory is a symbolic link'
+    [ -h "$sj_dir" ] && sj_fail_round EBASE 'the base directory is a symbolic link'
     if [ ! -d "$sj_dir" ]; then
-        sj_line=$(mkdir -p -- "$sj_dir" 2>&1) || sj_no_base "$sj_line"
+        sj_line=$(mkdir -p -- "$sj_dir" 2>&1) || sj_fail_base "$sj_line"
     fi
     # By its own name from the directory that holds it: who replaces it just now by a link
     # leads us elsewhere, which shows.
@@ -16,33 +17,34 @@ sj_base() { # BASE
     CDPATH='' cd -P -- "${sj_up:-/}" >/dev/null 2>&1 && sj_up=${PWD%/} &&
         CDPATH='' cd -P -- "./${sj_dir##*/}" >/dev/null 2>&1 || {
         sj_line=$(CDPATH='' cd -P -- "$sj_dir" 2>&1 || exit)
-        sj_no_base "$sj_line"
+        sj_fail_base "$sj_line"
     }
     case ${sj_dir##*/} in
     '' | . | ..) ;;
-    *) [ "${PWD%/*}" = "$sj_up" ] || sj_fail EBASE 'the base directory is a symbolic link' ;;
+    *) [ "${PWD%/*}" = "$sj_up" ] || sj_fail_round EBASE 'the base directory is a symbolic link' ;;
     esac
     sj_dir=$PWD
-    [ -O . ] || sj_fail EBASE 'the base directory belongs to somebody else'
+    [ -O . ] || sj_fail_round EBASE 'the base directory belongs to somebody else'
     sj_journal_file=$sj_machine/journal
     for sj_i in jobs keys gone new "$sj_machine" layout "$sj_journal_file" "$sj_machine/now" \
         "$sj_machine/tools" *-*/swept; do # awk reads that of any machine
         case $sj_i in
-        layout | */*) sj_regular "$sj_i" ;;
+        layout | */*) sj_is_regular "$sj_i" ;;
         *) [ ! -h "$sj_i" ] && { [ -d "$sj_i" ] || [ ! -e "$sj_i" ]; } ;;
-        esac || sj_fail EBASE "a symbolic link, or nothing of ours, stands in the base directory: $sj_i"
+        esac || sj_fail_round EBASE "a symbolic link, or nothing of ours, stands in the base directory: $sj_i"
     done
     if [ ! -d jobs ] || [ ! -d new ] || [ ! -d "$sj_machine" ]; then
         sj_line=$(mkdir -p jobs keys gone new "$sj_machine" 2>&1) ||
-            sj_no_base "$sj_line"
+            sj_fail_base "$sj_line"
     fi
 }
 
-sj_resolve_base() { # BASE: to sj_dir, and sj_home
+sj_resolve_base() {
+    # BASE: to sj_dir, and sj_home
     case ${HOME-} in
     /*) sj_home=$HOME ;;
     *)
-        sj_passwd 6
+        sj_read_passwd 6
         sj_home=$sj_line
         ;;
     esac
@@ -52,53 +54,55 @@ sj_resolve_base() { # BASE: to sj_dir, and sj_home
     /*) sj_dir=$1 ;;
     *) sj_dir=$sj_home/$1 ;;
     esac
-    case $sj_dir in /*) ;; *) sj_fail EHOME 'HOME is not set and /etc/passwd does not name it' ;; esac
+    case $sj_dir in /*) ;; *) sj_fail_round EHOME 'HOME is not set and /etc/passwd does not name it' ;; esac
     while :; do case $sj_dir in ?*/) sj_dir=${sj_dir%/} ;; *) break ;; esac; done
 }
 
-sj_no_base() {
-    sj_code "$1"
-    sj_fail "$sj_code" "the base directory cannot be made: ${1##*: }"
+sj_fail_base() {
+    sj_name_error "$1"
+    sj_fail_round "$sj_code" "the base directory cannot be made: ${1##*: }"
 }
 
-sj_enter() { # BASE ID ... of jobs whose records may be read without an awk
-    sj_tame
+sj_prepare_round() {
+    # BASE ID ... of jobs whose records may be read without an awk
+    sj_clean_env
     sj_path=${PATH-/usr/local/bin:/usr/bin:/bin}
     PATH=/usr/bin:/bin:$sj_path
     for sj_i in awk cat date dd find head id ln ls mkdir mv rm sed sleep tail tr; do
-        command -v $sj_i >/dev/null 2>&1 || sj_fail ETOOL "there is no $sj_i on the host"
+        command -v $sj_i >/dev/null 2>&1 || sj_fail_round ETOOL "there is no $sj_i on the host"
     done
-    sj_where
-    sj_base "$1"
+    sj_find_machine
+    sj_enter_base "$1"
     shift
-    sj_look "$@"
+    sj_read_base "$@"
     sj_read_small layout
     case $sj_line in
     1) ;;
     '') { printf '1\n' >layout; } 2>/dev/null ;;
-    *) sj_fail EVERSION 'a newer sshjobs has used the base directory' ;;
+    *) sj_fail_round EVERSION 'a newer sshjobs has used the base directory' ;;
     esac
-    sj_tools
+    sj_load_tools
 }
 
 # One ls tells whether the base is sound, where the journal ends, which records are small
 # enough to be read here, a byte at a time, and mostly what time it is: sj_mode of the base,
 # sj_inode and sj_size of the journal, sj_small, sj_now (seconds), sj_offset (hundredths to
 # add to /proc/uptime). BusyBox date has no %N, BSD date prints it as it stands.
-sj_look() { # ID ...
+sj_read_base() {
+    # ID ...
     sj_offset=none sj_i=''
     [ -f "$sj_journal_file" ] || { printf '\n' >>"$sj_journal_file"; } 2>/dev/null
     for sj_run_file; do
         sj_run_file=jobs/$sj_run_file/run
-        [ -f "$sj_run_file" ] && sj_regular "$sj_run_file" && sj_i="$sj_i $sj_run_file"
+        [ -f "$sj_run_file" ] && sj_is_regular "$sj_run_file" && sj_i="$sj_i $sj_run_file"
     done
     sj_i=". $sj_journal_file layout $sj_machine/tools $sj_machine/swept$sj_i" sj_cs=''
     [ -f "$sj_machine/now" ] && { printf '' >"$sj_machine/now"; } 2>/dev/null && {
         sj_read_line /proc/uptime
-        sj_sizes 8 $(ls -Unid --time-style=+%s%N $sj_i "$sj_machine/now" 2>/dev/null)
+        sj_parse_ls 8 $(ls -Unid --time-style=+%s%N $sj_i "$sj_machine/now" 2>/dev/null)
     }
     if [ -z "$sj_cs" ]; then
-        sj_sizes 10 $(ls -lnid $sj_i 2>/dev/null)
+        sj_parse_ls 10 $(ls -lnid $sj_i 2>/dev/null)
         sj_cs=$(date +%s%N)
         sj_read_line /proc/uptime
     fi
@@ -114,7 +118,8 @@ sj_look() { # ID ...
     esac
 }
 
-sj_sizes() { # WORDS (in a line), and the lines of an ls
+sj_parse_ls() {
+    # WORDS (in a line), and the lines of an ls
     sj_width=$1 sj_mode='' sj_inode=none sj_size=0 sj_small=' '
     shift
     while [ $# -ge "$sj_width" ]; do
@@ -130,17 +135,19 @@ sj_sizes() { # WORDS (in a line), and the lines of an ls
     done 2>/dev/null
 }
 
-sj_read_small() { # FILE: its first line to sj_line, if it is a small file
+sj_read_small() {
+    # FILE: its first line to sj_line, if it is a small file
     sj_line=''
     case $sj_small in *" $1 "*) sj_read_line "$1" ;; esac
 }
 
 # The journal's inode is its generation. Past 4 MB it is put aside; a gap only costs a
 # sweep.
-sj_journal() { # what was read so far: sj_gen, sj_from
+sj_open_journal() {
+    # what was read so far: sj_gen, sj_from
     case $sj_mode in
     d????-??-*) ;;
-    *) sj_fail EBASE 'the base directory is writable by others' ;;
+    *) sj_fail_round EBASE 'the base directory is writable by others' ;;
     esac
     sj_sweep=0
     [ "$sj_inode" = "$sj_gen" ] && [ "$sj_from" -le "$sj_size" ] &&

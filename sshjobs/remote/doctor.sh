@@ -1,8 +1,9 @@
 # What the host is and has, for `sshjobs doctor`.
-# In: NONCE BASE, and what sj_probe finds. Out: frames fact; nothing is written to the host.
+# In: NONCE BASE, and what sj_probe_tools finds. Out: frames fact; nothing is written to the host.
 
-sj_examine() { # NONCE BASE LAUNCHERS
-    sj_tame
+sj_examine_host() {
+    # NONCE BASE LAUNCHERS
+    sj_clean_env
     PATH=/usr/bin:/bin:${PATH-/usr/local/bin:/usr/bin:/bin}
     printf '%s' "$sj_first"
     sj_first=''
@@ -15,7 +16,7 @@ sj_examine() { # NONCE BASE LAUNCHERS
             { [ $sj_i = cksum ] && command -v sha256sum >/dev/null 2>&1; } ||
             sj_tell_fact missing $sj_i
     done
-    sj_probe
+    sj_probe_tools
     sj_tell_ability setsid "${sj_setsid#-}"
     # bash gives signals back by itself.
     sj_tell_ability signals "$sj_bash${sj_env#-}"
@@ -33,12 +34,14 @@ sj_examine() { # NONCE BASE LAUNCHERS
 }
 
 # What a tool prints may have lines; the first one counts.
-sj_tell_fact() { # NAME TEXT
+sj_tell_fact() {
+    # NAME TEXT
     printf 'fact %s %s\n' "$1" "${2%%"
 "*}"
 }
 
-sj_tell_ability() { # NAME WORD: of which nothing means no
+sj_tell_ability() {
+    # NAME WORD: of which nothing means no
     if [ "$2" ]; then sj_tell_fact "$1" yes; else sj_tell_fact "$1" no; fi
 }
 

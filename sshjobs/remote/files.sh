@@ -2,7 +2,7 @@
 # In: the login. Out: words, each with a NUL byte behind it, which no name can hold. It
 # makes a directory that was asked for with a / at its end, and nothing else.
 
-sj_tell() {
+sj_print_words() {
     printf '%s\0' "$@"
 }
 
@@ -14,7 +14,8 @@ sj_find_home() {
 }
 
 # As the working directory of a job: keep in sync with runner/child.sh.
-sj_resolve() { # PATH: absolute to sj_to
+sj_resolve_path() {
+    # PATH: absolute to sj_to
     case $1 in
     '' | \~) sj_to=$sj_home ;;
     \~/*) sj_to=$sj_home/${1#??} ;;
@@ -24,24 +25,27 @@ sj_resolve() { # PATH: absolute to sj_to
 }
 
 # A path may end with a newline, which a command substitution would drop.
-sj_find_real() { # DIR: its path without links to sj_real, "" if nobody can go there
+sj_find_real() {
+    # DIR: its path without links to sj_real, "" if nobody can go there
     sj_real=$(CDPATH='' cd -P -- "$1" >/dev/null 2>&1 && pwd -P && echo .)
     sj_real=${sj_real%??}
 }
 
-sj_enter() { # DIR: the files that follow are relative to it
-    sj_resolve "$1"
+sj_enter_dir() {
+    # DIR: the files that follow are relative to it
+    sj_resolve_path "$1"
     sj_find_real "$sj_to"
     if [ -n "$sj_real" ] && CDPATH='' cd -P -- "$sj_to" >/dev/null 2>&1; then
-        sj_tell in "$sj_real"
+        sj_print_words in "$sj_real"
     elif [ -d "$sj_to" ]; then
-        sj_tell shut "$sj_to"
+        sj_print_words shut "$sj_to"
     else
-        sj_tell gone "$sj_to"
+        sj_print_words gone "$sj_to"
     fi
 }
 
-sj_judge() { # PATH: one letter to sj_kind
+sj_find_kind() {
+    # PATH: one letter to sj_kind
     if [ -d "$1" ]; then
         sj_kind=d
         [ -r "$1" ] && [ -x "$1" ] || sj_kind=p
@@ -55,26 +59,28 @@ sj_judge() { # PATH: one letter to sj_kind
     fi
 }
 
-sj_show() { # NUMBER PATH...: the files that a pattern has found
+sj_show_files() {
+    # NUMBER PATH...: the files that a pattern has found
     sj_number=$1
     shift
     sj_last=
     for sj_path; do
-        sj_judge "$sj_path"
+        sj_find_kind "$sj_path"
         sj_parent=${sj_path%/*}
         # A process for each directory, not for each file.
         if [ "$sj_parent" != "$sj_last" ]; then
             sj_find_real "${sj_parent:-/}"
             sj_last=$sj_parent
         fi
-        sj_tell "$sj_number$sj_kind" "${sj_real%/}/${sj_path##*/}"
+        sj_print_words "$sj_number$sj_kind" "${sj_real%/}/${sj_path##*/}"
     done
 }
 
-sj_place() { # PATH MAKE: where files are to go; MAKE is 1 if a directory may be made
-    sj_resolve "$1"
+sj_find_target() {
+    # PATH MAKE: where files are to go; MAKE is 1 if a directory may be made
+    sj_resolve_path "$1"
     [ -z "$2" ] || mkdir -p -- "$sj_to" 2>/dev/null
-    sj_judge "$sj_to"
+    sj_find_kind "$sj_to"
     case $sj_kind in
     d | p) sj_find_real "$sj_to" ;;
     *)
@@ -83,13 +89,13 @@ sj_place() { # PATH MAKE: where files are to go; MAKE is 1 if a directory may be
         [ -z "$sj_real" ] || sj_real=${sj_real%/}/${sj_to##*/}
         ;;
     esac
-    sj_tell "$sj_kind" "$sj_real"
+    sj_print_words "$sj_kind" "$sj_real"
 }
 
 sj_find_tool() {
     if command -v rsync >/dev/null 2>&1; then
-        sj_tell rsync
+        sj_print_words rsync
     else
-        sj_tell sftp
+        sj_print_words sftp
     fi
 }

@@ -1,20 +1,21 @@
 # The frame around each round: opening, questions, end.
-# In: the words of sj_guard and sj_open. Out: the fence, frames hello, journal, due, failed, end.
+# In: the words of sj_guard_round and sj_open_round. Out: the fence, frames hello, journal, due, failed, end.
 
 # A shell that cannot fork ends (dash, BusyBox; bash after 15 s). Nothing was done then unless
 # it had begun, and what was to end is told so by builtins.
-sj_unforked() {
+sj_handle_no_fork() {
     if [ "${sj_to_kill-}" ]; then
         [ "$sj_opened" ] || {
-            sj_where
-            sj_base "$sj_at_base"
+            sj_find_machine
+            sj_enter_base "$sj_at_base"
         }
-        sj_kill_bare
+        sj_kill_by_builtins
     fi
     [ "$sj_opened" ] || printf '%sfailed EFORK the host has no process left for this user\nend\n' "$sj_first"
 }
 
-sj_guard() { # NONCE BASE IDS to kill
+sj_guard_round() {
+    # NONCE BASE IDS to kill
     unset sj_first
     sj_proc='' sj_opened='' sj_at_base=$2
     [ -r /proc/self/stat ] && sj_proc=1
@@ -23,13 +24,14 @@ sshjobs-reply 1 $1
 "
     shift 2
     sj_to_kill=$*
-    trap sj_unforked EXIT
+    trap sj_handle_no_fork EXIT
     # ksh93 tries to fork a tool for ever, but a part of itself for 30 s only (93u+m 1.0).
     case ${KSH_VERSION-} in *93*) : & ;; esac
 }
 
 # The frame around every request.
-sj_open() { # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH ID ...
+sj_open_round() {
+    # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH ID ...
     unset sj_nonce sj_first # neither is exported, whatever the login exports
     sj_nonce=$1 sj_gen=$3 sj_from=$4 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7 sj_hash=$8
     sj_first="
@@ -40,7 +42,7 @@ sshjobs-reply 1 $1
     [ -r /proc/self/stat ] && sj_proc=1
     sj_dir=$2
     shift 8
-    sj_enter "$sj_dir" "$@"
+    sj_prepare_round "$sj_dir" "$@"
     sj_features=setsid
     [ "$sj_setsid" = - ] && sj_features=no-setsid
     [ "$sj_proc" ] || sj_features=$sj_features,no-proc
@@ -48,7 +50,7 @@ sshjobs-reply 1 $1
     sj_first="${sj_first}hello $sj_node $sj_boot $sj_now $sj_features
 "
     sj_tmp=new/$sj_machine.$$.$sj_cs
-    sj_journal
+    sj_open_journal
     sj_opened=1
     sj_tail=''
     [ $sj_sweep = 0 ] && [ "$sj_size" -gt "$sj_from" ] &&
@@ -56,13 +58,14 @@ sshjobs-reply 1 $1
     return 0
 }
 
-sj_prepare_runs() { # what only rounds need that start or kill something
+sj_prepare_runs() {
+    # what only rounds need that start or kill something
     sj_sh=$(PATH=$sj_path && command -v sh) || sj_sh=/bin/sh
     sj_shell=${SHELL-}
     case $sj_shell in /*) ;; *) sj_shell= ;; esac
     # A start-up file may have exported a SHELL that is none.
     [ -f "$sj_shell" ] && [ -x "$sj_shell" ] || {
-        sj_passwd 7
+        sj_read_passwd 7
         sj_shell=$sj_line
     }
     [ -x "$sj_shell" ] || sj_shell=/bin/sh
@@ -70,18 +73,19 @@ sj_prepare_runs() { # what only rounds need that start or kill something
 
 # Mostly nothing has happened. A few that run are looked at as judge() would do first, with
 # no process started: awk costs as much as nine of them (1.4 ms; dash 0.5.12, mawk 1.3.4).
-sj_glance() {
+sj_skip_unchanged() {
     [ "$sj_proc" ] && [ "$sj_sweep$sj_tail" = 0 ] && [ ${#sj_ask} -lt 300 ] || return 0
     set -- $sj_ask
     sj_ask=''
     while [ $# -gt 3 ]; do
-        [ "$1" = c ] && sj_as_before "$2" "$3" "$4" 2>/dev/null || sj_ask="$sj_ask$1 $2 $3 $4
+        [ "$1" = c ] && sj_is_unchanged "$2" "$3" "$4" 2>/dev/null || sj_ask="$sj_ask$1 $2 $3 $4
 "
         shift 4
     done
 }
 
-sj_as_before() { # ID PID START
+sj_is_unchanged() {
+    # ID PID START
     case $sj_small in *" jobs/$1/run "*) ;; *) return 1 ;; esac
     for sj_i in "machine=$sj_machine" "boot_id=$sj_boot" "pid=$2" "start=$3"; do
         read -r sj_line && [ "$sj_line" = "$sj_i" ] || return
@@ -92,7 +96,8 @@ sj_as_before() { # ID PID START
     [ "${21}" = "$1" ]
 }
 
-sj_answer() { # CHECKS
+sj_answer_checks() {
+    # CHECKS
     sj_ask="$1$sj_ask"
     for sj_i in "$sj_machine"/due/*; do
         [ -f "$sj_i" ] || break
@@ -110,14 +115,14 @@ d $sj_due_id - -" ;;
             ;;
         esac
     done
-    sj_glance
-    [ -z "$sj_ask" ] || sj_judge_all
+    sj_skip_unchanged
+    [ -z "$sj_ask" ] || sj_judge_asked
 }
 
-sj_close() {
+sj_close_round() {
     trap - EXIT
     # CAN: what stands on its line, cut off by a tool that died, is void.
-    [ "$sj_broken" ] && printf '\030\n' && sj_fail EDIED "$sj_broken ended badly on the host: some jobs were not looked at"
+    [ "$sj_broken" ] && printf '\030\n' && sj_fail_round EDIED "$sj_broken ended badly on the host: some jobs were not looked at"
     sj_sweep_old
     printf 'end\n'
 }

@@ -2,7 +2,8 @@
 # In: sj_proc, sj_boot, jobs/ID/run and spec. Out: sj_started, sj_group, sj_hundredths.
 
 # The same of one process, without another: when it was started.
-sj_start_of() { # PID: to sj_started, if it lives
+sj_read_start() {
+    # PID: to sj_started, if it lives
     sj_stat=''
     while read -r sj_line; do sj_stat="$sj_stat $sj_line"; done <"/proc/$1/stat"
     set -- ${sj_stat##*') '}
@@ -14,7 +15,8 @@ sj_start_of() { # PID: to sj_started, if it lives
 # Where no process can be had to look for others, a signal still reaches the group of a job.
 # Its number is that of the job if the record has no end and its leader is the process that
 # was started, or its runner has still to wait for it.
-sj_signal_groups() { # SIGNAL IDS
+sj_signal_groups() {
+    # SIGNAL IDS
     sj_signal_name=$1
     shift
     for sj_i; do
@@ -23,7 +25,8 @@ sj_signal_groups() { # SIGNAL IDS
     return 0
 }
 
-sj_grace_of() { # ID: to sj_hundredths
+sj_read_grace() {
+    # ID: to sj_hundredths
     sj_hundredths=''
     while read -r sj_line; do
         case $sj_line in sj_gracecs=*) sj_hundredths=${sj_hundredths:-${sj_line#*=}} ;; esac
@@ -33,9 +36,10 @@ sj_grace_of() { # ID: to sj_hundredths
     case $sj_hundredths in *[!0-9]* | '') sj_hundredths=0 ;; esac
 }
 
-sj_find_group() { # ID: to sj_group
+sj_find_group() {
+    # ID: to sj_group
     sj_group='' sj_born='' sj_of_boot='' sj_of_pid='' sj_of_start=''
-    [ -f "jobs/$1/run" ] && sj_regular "jobs/$1/run" || return
+    [ -f "jobs/$1/run" ] && sj_is_regular "jobs/$1/run" || return
     while read -r sj_line; do
         case $sj_line in
         boot_id=*) sj_of_boot=${sj_of_boot:-${sj_line#*=}} ;;
@@ -55,8 +59,8 @@ sj_find_group() { # ID: to sj_group
         return
     }
     case $sj_of_pid-$sj_of_start in -* | *- | *[!0-9-]*) return 1 ;; esac
-    if ! sj_start_of "$sj_group"; then
-        sj_start_of "$sj_of_pid" && [ "$sj_started" = "$sj_of_start" ]
+    if ! sj_read_start "$sj_group"; then
+        sj_read_start "$sj_of_pid" && [ "$sj_started" = "$sj_of_start" ]
     elif [ "$sj_born" ]; then
         [ "$sj_started" = "$sj_born" ]
     else

@@ -6,7 +6,7 @@
 # The evidence. Lines come in, one a question:
 #   c ID PID START       how does this job do? PID - : not known to run
 #   s ID - -             the same, of a job that was just started or killed
-#   w ID SHA N WINNER DIGEST   a key: prints the line again with a state word, see sj_keys
+#   w ID SHA N WINNER DIGEST   a key: prints the line again with a state word, see sj_claim_keys
 #   r WINNER SHA N       the end of a reaped job, from its key's record
 #   l ID SIZE            list it; SIZE of its log
 #   f ID PID START       a person knows that it is gone: lost, unless it is seen to run
@@ -154,7 +154,7 @@ function tell_if_reaped(id) {
     }
     return 1
 }
-function marked(id) { look_at_all(); return !blind && (id in MK) }
+function is_marked(id) { look_at_all(); return !blind && (id in MK) }
 function judge_unclaimed(id, d, new, pid, start,  l) {
     if (tell_if_ended(id, d, 0)) return
     if (read_record(d "spec") >= 0) {
@@ -169,7 +169,7 @@ function judge_unclaimed(id, d, new, pid, start,  l) {
     if (tell_if_reaped(id)) return
     # Who removes a directory ends no process: the runner that the asker knows is looked for,
     # and the mark of the job.
-    if (!new && (is_alive(pid, start) || marked(id))) {
+    if (!new && (is_alive(pid, start) || is_marked(id))) {
         state = "RUNNING"
         if (!quiet) say_frame("unseen " id " its directory on the host has vanished; its processes run on")
         if (!quiet && (id in FG)) say_frame("unforgotten " id " processes of it run there")

@@ -4,17 +4,18 @@
 # Cancel markers first, one killer for all. A job that no runner has claimed is claimed
 # by one that finds the marker and publishes the end. What does not exist gets a
 # tombstone, and then one more look, since a slower round may just be making it.
-sj_kill() { # IDS
+sj_kill_jobs() {
+    # IDS
     sj_victims='' sj_claim='' sj_unlisted=''
     for sj_i; do
         sj_job_dir=jobs/$sj_i
-        sj_beat
+        sj_send_beat
         if [ ! -d "$sj_job_dir" ]; then
-            sj_reaped "$sj_i" && {
+            sj_is_reaped "$sj_i" && {
                 printf 'killsent %s\n' "$sj_i"
                 continue
             }
-            sj_cancelled "$sj_i"
+            sj_write_cancelled "$sj_i"
             [ -d "$sj_job_dir" ] || {
                 # Somebody may have removed the directory of a job that runs: marks find it.
                 sj_unlisted="$sj_unlisted $sj_i"
@@ -31,7 +32,7 @@ sj_kill() { # IDS
                 printf 'beat\n' # not even room for the marker: it is asked again
                 continue
             elif [ -e "$sj_job_dir/run" ]; then
-                sj_is_near "$sj_i" && sj_victims="$sj_victims $sj_i"
+                sj_may_run_here "$sj_i" && sj_victims="$sj_victims $sj_i"
             else
                 sj_claim="$sj_claim $sj_i:1"
             fi
@@ -47,20 +48,21 @@ s $sj_i - -"
         printf 'killsent %s\n' $sj_victims
     else
         sj_to_kill=$sj_victims
-        sj_kill_bare
+        sj_kill_by_builtins
     fi
     sj_to_kill=''
     [ -z "$sj_launchers" ] || sj_stop_queued "$@"
     [ -z "$sj_unlisted" ] || sj_process_stop "$sj_unlisted"
     [ "$sj_claim" ] || return 0
     sj_process_start "$sj_claim"
-    sj_await $sj_claim
-    for sj_i in $sj_claim; do sj_unmake "${sj_i%:*}"; done
+    sj_await_claims $sj_claim
+    for sj_i in $sj_claim; do sj_withdraw_job "${sj_i%:*}"; done
 }
 
 # Whether a job may run here. If another machine has it, the marker that stands on the shared
 # home is for that one: its journal tells whoever reads there.
-sj_is_near() { # ID
+sj_may_run_here() {
+    # ID
     [ -f "jobs/$1/run" ] || return 0
     sj_read_line "jobs/$1/run"
     case $sj_line in
@@ -83,7 +85,7 @@ sj_is_near() { # ID
 
 # No process is left that could look for what is to end: the groups are told by builtins, and
 # ended if they were told longer ago than the grace.
-sj_kill_bare() {
+sj_kill_by_builtins() {
     sj_read_line /proc/uptime
     sj_now_up=${sj_line%%.*}
     for sj_victim in $sj_to_kill; do
@@ -94,9 +96,9 @@ sj_kill_bare() {
                 case $sj_line in up=[0-9]*) sj_told_up=${sj_line#up=} ;; esac
             done <"jobs/$sj_victim/cancel"
         fi
-        sj_grace_of "$sj_victim"
+        sj_read_grace "$sj_victim"
         if [ -z "$sj_told_up" ]; then
-            sj_regular "jobs/$sj_victim/cancel" &&
+            sj_is_regular "jobs/$sj_victim/cancel" &&
                 { printf 'up=%s\n' "$sj_now_up" >>"jobs/$sj_victim/cancel"; } 2>/dev/null
             sj_signal_groups TERM "$sj_victim"
             sj_signal_groups CONT "$sj_victim"
@@ -106,14 +108,16 @@ sj_kill_bare() {
     done
 }
 
-sj_cancelled() { # ID: its tombstone
-    sj_regular "gone/$1" && { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$1"; } 2>/dev/null
+sj_write_cancelled() {
+    # ID: its tombstone
+    sj_is_regular "gone/$1" && { printf 'cause=cancelled\nuntil=%s\n' "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$1"; } 2>/dev/null
 }
 
 # Where there is no room for a claim, nobody can publish that a job was cancelled which
 # never started. Its directory is put out of reach then, by renames alone, and the
 # tombstone tells. That stands first: a runner looks for it between claim and start.
-sj_unmake() { # ID
+sj_withdraw_job() {
+    # ID
     [ -e "jobs/$1/run" ] && return
     { printf '%300s' '' >"$sj_tmp.room"; } 2>/dev/null
     sj_failure=$?
@@ -128,6 +132,6 @@ sj_unmake() { # ID
         return
     fi
     rm -rf "$sj_aside"
-    sj_cancelled "$1"
+    sj_write_cancelled "$1"
     printf 'killmissing %s\n' "$1"
 }

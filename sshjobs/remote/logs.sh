@@ -3,9 +3,10 @@
 
 # One ls for all sizes and one dd for each that grew. What is announced is where a
 # piece starts; its end is told by a line of the nonce, so that a log may shrink meanwhile.
-sj_logs() { # ID OFFSET LIMIT ...
+sj_send_logs() {
+    # ID OFFSET LIMIT ...
     if [ $# -eq 3 ]; then
-        sj_lone_log "$@"
+        sj_send_lone_log "$@"
         return
     fi
     sj_questions='' sj_paths=''
@@ -18,28 +19,31 @@ sj_logs() { # ID OFFSET LIMIT ...
     {
         printf '%s' "$sj_questions"
         ls -lnd $sj_paths 2>/dev/null
-    } | awk "$sj_logs_awk" | while read -r sj_id sj_log_from sj_length sj_log_size sj_has_log; do sj_log; done
+    } | awk "$sj_logs_awk" | while read -r sj_id sj_log_from sj_length sj_log_size sj_has_log; do sj_send_log; done
 }
 
 # That of one job only needs no awk.
-sj_lone_log() { # ID OFFSET LIMIT
+sj_send_lone_log() {
+    # ID OFFSET LIMIT
     sj_id=$1 sj_log_from=$2 sj_length=$3 sj_log_size=0 sj_has_log=0
     set -- $(ls -lnd "jobs/$1/log" 2>/dev/null)
     case ${1-} in -*) sj_log_size=$5 sj_has_log=1 ;; esac
     [ $((sj_log_size - sj_log_from)) -ge "$sj_length" ] || sj_length=$((sj_log_size - sj_log_from))
     [ "$sj_length" -ge 0 ] || sj_length=0
-    sj_log
+    sj_send_log
 }
 
-sj_log() { # sj_id sj_log_from sj_length sj_log_size sj_has_log: a piece, or 0 bytes; SIZE; 1 if there is a log
-    [ "$sj_has_log" = 1 ] || sj_nolog "$sj_id"
+sj_send_log() {
+    # sj_id sj_log_from sj_length sj_log_size sj_has_log: a piece, or 0 bytes; SIZE; 1 if there is a log
+    [ "$sj_has_log" = 1 ] || sj_explain_no_log "$sj_id"
     printf 'log %s %s\n' "$sj_id" "$sj_log_from"
-    [ "$sj_length" = 0 ] || sj_piece "jobs/$sj_id/log" "$sj_log_from" "$sj_length" </dev/null
+    [ "$sj_length" = 0 ] || sj_read_piece "jobs/$sj_id/log" "$sj_log_from" "$sj_length" </dev/null
     printf '\n%s %s\n' "$sj_nonce" "$sj_log_size"
 }
 
 # Why there is no log to list. A job that has not yet written has none, without a reason.
-sj_nolog() { # ID
+sj_explain_no_log() {
+    # ID
     sj_why_none=''
     if [ -h "jobs/$1" ]; then
         sj_why_none='its directory is a symbolic link'
@@ -56,20 +60,22 @@ sj_nolog() { # ID
 # In a session of its own, whose output is a file on the other side: a fence, and once that
 # has been seen nothing but bytes of the log, fewer than COUNT if it holds no more. A word
 # on stderr wakes who looks for the fence.
-sj_fetch() { # NONCE BASE ID OFFSET COUNT
+sj_fetch_log() {
+    # NONCE BASE ID OFFSET COUNT
     sj_first=''
-    sj_enter "$2"
-    sj_nolog "$3" >&2
+    sj_prepare_round "$2"
+    sj_explain_no_log "$3" >&2
     [ -z "$sj_why_none" ] && [ -f "jobs/$3/log" ] || exit 1
     printf '\nsshjobs-log 1 %s\n' "$1"
     printf 'ready\n' >&2
     read -r sj_line && [ "$sj_line" = go ] || exit 1
-    sj_piece "jobs/$3/log" "$4" "$5" </dev/null
+    sj_read_piece "jobs/$3/log" "$4" "$5" </dev/null
 }
 
 # A job may put anything in place of its log between two looks: GNU dd does not wait for who
 # writes into a FIFO, nor follow a link.
-sj_piece() { # FILE OFFSET COUNT
+sj_read_piece() {
+    # FILE OFFSET COUNT
     [ -f "$1" ] && [ ! -h "$1" ] || return 0
     case $sj_dd in
     0) tail -c "+$(($2 + 1))" "$1" | head -c "$3" ;;

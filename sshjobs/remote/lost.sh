@@ -7,7 +7,7 @@
 # shellcheck disable=SC3028
 case ${BASH_VERSION+x}${BASH_VERSINFO+x} in xx) unset -f [ ;; esac
 set -C
-whole() {
+is_whole() {
     [ -f "$1" ] && [ ! -h "$1" ] || return
     case $(dd if="$1" bs=65536 count=1 2>/dev/null) in
     *"
@@ -18,7 +18,7 @@ end=
     esac
 }
 # The machine that runs it may come back: its next round finds the mark, and ends it.
-stand() {
+mark_due() {
     m=
     n=
     [ -f "$d/run" ] && [ ! -h "$d/run" ] || return
@@ -41,7 +41,7 @@ while read -r id why; do
     c=
     case $why in
     settled) rm -f "$SJ_DUE/$id"; continue ;;
-    forgotten) stand; r="declared lost by a person${n:+, who knows that $n is gone}" ;;
+    forgotten) mark_due; r="declared lost by a person${n:+, who knows that $n is gone}" ;;
     boot) r="the host was rebooted while it ran" ;;
     record) r="its record vanished from the host, as after a loss of power" ;;
     =*) c=${why%%" "*} c=${c#=} r=${why#* } ;; # as queue.awk puts it
@@ -50,9 +50,9 @@ while read -r id why; do
     if [ "$why" != forgotten ] && [ -e "$d/cancel" ]; then c=cancelled; r="cancelled; its supervisor was gone"; fi
     # Its runner may have died before it removed what it had read.
     [ ! -e "$d/env" ] || rm -f "$d/env"
-    if [ -d "$d" ] && [ ! -h "$d/lost" ] && { [ -f "$d/lost" ] || [ ! -e "$d/lost" ]; } && ! whole "$d/exit"; then
+    if [ -d "$d" ] && [ ! -h "$d/lost" ] && { [ -f "$d/lost" ] || [ ! -e "$d/lost" ]; } && ! is_whole "$d/exit"; then
         t="cause=$c\nfinished_at=$SJ_NOW\nreason=$r\nid=$id\nend=\n"
-        { printf "$t" >"$d/lost"; } 2>/dev/null || whole "$d/lost" ||
+        { printf "$t" >"$d/lost"; } 2>/dev/null || is_whole "$d/lost" ||
             { printf "\n$t" >>"$d/lost"; } 2>/dev/null
     fi
     [ "$SJ_QUIET" ] && continue

@@ -1,5 +1,5 @@
 # Reads which jobs may be reaped: state, length and checksum of each, one a line.
-# In: the lines of ls, of cksum and of what is to be reaped. Out: the words that sj_reap reads.
+# In: the lines of ls, of cksum and of what is to be reaped. Out: the words that sj_reap_jobs reads.
 
 function read_sound(f) { return (f in SOUND) ? add_record(f) : -1 }
 function is_running(p, s,  f, l, a) {

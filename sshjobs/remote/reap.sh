@@ -10,7 +10,8 @@
 # A log is as long as the record of the end says, and as its file is where there is none;
 # what a process writes after the end is not the job's.
 
-sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these ...
+sj_reap_jobs() {
+    # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these ...
     sj_questions='' sj_paths='' sj_logs='' sj_total=0
     sj_find_sums
     for sj_word; do
@@ -34,7 +35,7 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
         fi
     done
     [ "$sj_questions" ] || return 0
-    [ "$sj_logs" ] && [ $sj_sums != none ] && sj_sum_up
+    [ "$sj_logs" ] && [ $sj_sums != none ] && sj_sum_logs
     {
         LC_ALL=C ls -lnd $sj_paths jobs 2>/dev/null
         printf '%s\n' "$sj_logs"
@@ -42,17 +43,17 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
     } | awk -v now="${sj_now%.*}" -v ttl="$sj_gone_ttl" "$sj_records_awk$sj_reap_awk" | {
         sj_rm='' sj_told=' '
         while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_sha sj_attempt sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
-            sj_beat
+            sj_send_beat
             sj_told="$sj_told$sj_id "
             case $sj_state in
             NO) printf 'unreaped %s it has not ended\n' "$sj_id" ;;
             STANDS) printf 'unreaped %s it was declared lost less than a day ago, and is ended if its machine comes back\n' "$sj_id" ;;
             FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
             UNSEEN) printf 'unreaped %s the length of its log cannot be told\n' "$sj_id" ;;
-            *) sj_is_home && sj_bury ;;
+            *) sj_is_home && sj_record_reap ;;
             esac
         done
-        sj_remove $sj_rm
+        sj_remove_jobs $sj_rm
         for sj_word in $sj_questions; do
             case $sj_told in
             *" ${sj_word%%:*} "*) ;;
@@ -63,7 +64,8 @@ sj_reap() { # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these .
 }
 
 # One that counts nothing as it should: to be found does not mean to be executable.
-sj_find_sums() { # sj_sums
+sj_find_sums() {
+    # sj_sums
     sj_sums=none
     case $(cksum </dev/null 2>/dev/null) in
     '4294967295 0'*) sj_sums='cksum' ;;
@@ -78,7 +80,7 @@ sj_find_sums() { # sj_sums
 # The checksums of whole logs, as lines, to sj_logs (a BusyBox may have no cksum, but has
 # sha256sum); of long ones while beats tell that the host is at work. A job may put a FIFO in
 # place of its log while others are summed up, and nobody writes into that: there is an end.
-sj_sum_up() {
+sj_sum_logs() {
     sj_beater='' sj_count=$((20 + sj_total / 4194304))
     [ "$sj_total" -lt 67108864 ] || {
         while sleep 5 >/dev/null; do printf 'beat\n'; done 2>/dev/null &
@@ -134,7 +136,8 @@ sj_is_same() {
     return 1
 }
 
-sj_bury() { # the tombstone and the key's last word, then onto the list
+sj_record_reap() {
+    # the tombstone and the key's last word, then onto the list
     sj_rec="cause=${sj_cause#-}
 status=${sj_status#-}
 signal=${sj_signal#-}
@@ -142,11 +145,11 @@ started_at=${sj_t0#-}
 finished_at=${sj_t1#-}
 log_bytes=${sj_bytes#-}
 state=$sj_state"
-    sj_tombstone || { sj_strip; sj_tombstone; } || {
+    sj_write_tombstone || { sj_make_room; sj_write_tombstone; } || {
         printf 'unreaped %s no room for its tombstone\n' "$sj_id"
         return
     }
-    sj_last_word || { sj_strip; sj_last_word; } || {
+    sj_write_key || { sj_make_room; sj_write_key; } || {
         rm -f "$sj_tmp.key"
         printf 'unreaped %s no room for the record of its key\n' "$sj_id"
         return
@@ -154,12 +157,14 @@ state=$sj_state"
     sj_rm="$sj_rm $sj_id"
 }
 
-sj_tombstone() { # an empty one does
-    sj_regular "gone/$sj_id" && { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
+sj_write_tombstone() {
+    # an empty one does
+    sj_is_regular "gone/$sj_id" && { printf '%s\nuntil=%s\n' "$sj_rec" "$((${sj_now%.*} + sj_gone_ttl))" >"gone/$sj_id"; } 2>/dev/null
     [ -e "gone/$sj_id" ]
 }
 
-sj_last_word() { # of the key, if this job holds one
+sj_write_key() {
+    # of the key, if this job holds one
     case $sj_sha$sj_attempt in *[!0-9a-f]*) return 0 ;; esac
     if [ -e "keys/$sj_sha/$sj_attempt" ]; then
         sj_key_file=$sj_tmp.key
@@ -168,11 +173,13 @@ sj_last_word() { # of the key, if this job holds one
     fi
 }
 
-sj_strip() { # on a full disk: what has ended needs these no more, and makes room by them
+sj_make_room() {
+    # on a full disk: what has ended needs these no more, and makes room by them
     [ -h "jobs/$sj_id" ] || rm -f -- "jobs/$sj_id/script" "jobs/$sj_id/stdin"
 }
 
-sj_remove() { # IDS
+sj_remove_jobs() {
+    # IDS
     while [ $# -gt 0 ]; do
         sj_few='' sj_fewer='' sj_count=0
         while [ $# -gt 0 ] && [ $sj_count -lt 50 ]; do

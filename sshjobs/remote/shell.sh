@@ -56,10 +56,11 @@ IFS=" 	$IFS"
 
 # A record is absent or a regular file: a FIFO would hang who opens it for ever, a device or
 # a symbolic link can lead anywhere.
-sj_regular() { [ ! -h "$1" ] && { [ -f "$1" ] || [ ! -e "$1" ]; }; }
+sj_is_regular() { [ ! -h "$1" ] && { [ -f "$1" ] || [ ! -e "$1" ]; }; }
 
 # Of a record only the end counts: a job may make a file of any name in its directory.
-sj_is_whole() { # FILE
+sj_is_whole() {
+    # FILE
     [ -f "$1" ] && [ ! -h "$1" ] || return
     case $(dd if="$1" bs=65536 count=1 2>/dev/null) in
     *"

@@ -1,18 +1,19 @@
 # Prepares jobs and has them started, some at a time.
-# In: sj_mkdir IDS, sj_job for each, sj_start. Out: jobs/ID whole, frames refused; sj_ask and
+# In: sj_make_dirs IDS, sj_prepare_job for each, sj_start_jobs. Out: jobs/ID whole, frames refused; sj_ask and
 # sj_due, the jobs to be asked about and waited for.
 
 # Starting, some at a time, so that the first run while the last are prepared: one mkdir
 # for their directories under a temporary name, a few builtin writes each, one mv that
 # renames them into place (it refuses to replace one that is there).
-sj_mkdir() { # IDS
+sj_make_dirs() {
+    # IDS
     sj_new_dir=$sj_tmp.$1
     sj_mk=$sj_new_dir
     for sj_i; do
         if [ -d "jobs/$sj_i" ] && sj_can_start "$sj_i"; then
             sj_old="$sj_old $sj_i"
         elif [ -e "gone/$sj_i" ]; then
-            sj_reaped "$sj_i" || printf 'refused %s EGONE cancelled before\n' "$sj_i"
+            sj_is_reaped "$sj_i" || printf 'refused %s EGONE cancelled before\n' "$sj_i"
         else
             sj_mk="$sj_mk $sj_new_dir/$sj_i"
         fi
@@ -23,11 +24,12 @@ sj_mkdir() { # IDS
 
 # A directory that no runner has claimed, and none can, for its files were lost or spoilt as
 # by a loss of power, makes way for a new one; by a rename, since one may just have done so.
-sj_can_start() { # ID
+sj_can_start() {
+    # ID
     [ -e "jobs/$1/run" ] || [ -h "jobs/$1" ] && return 0
     sj_spoilt=''
-    for sj_file in spec script; do [ -f "jobs/$1/$sj_file" ] && sj_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
-    for sj_file in env stdin claim handle; do sj_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
+    for sj_file in spec script; do [ -f "jobs/$1/$sj_file" ] && sj_is_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
+    for sj_file in env stdin claim handle; do sj_is_regular "jobs/$1/$sj_file" || sj_spoilt=1; done
     [ "$sj_spoilt" ] || case $(tail -c 23 "jobs/$1/spec") in *sj_ok="$1") return 0 ;; esac
     mv "jobs/$1" "$sj_tmp.odd.$1" 2>/dev/null || return 0
     [ -e "$sj_tmp.odd.$1/run" ] && mv "$sj_tmp.odd.$1" "jobs/$1"
@@ -35,7 +37,8 @@ sj_can_start() { # ID
     [ -d "jobs/$1" ]
 }
 
-sj_reaped() { # ID: it ran and was reaped; the tombstone, which says how it ended, is asked
+sj_is_reaped() {
+    # ID: it ran and was reaped; the tombstone, which says how it ended, is asked
     sj_head=''
     [ -f "gone/$1" ] && sj_head=$(dd if="gone/$1" bs=300 count=1 2>/dev/null)
     case $sj_head in
@@ -48,8 +51,9 @@ s $1 - -"
     esac
 }
 
-sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL LAUNCHER
-    sj_beat
+sj_prepare_job() {
+    # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL LAUNCHER
+    sj_send_beat
     if [ ! -d "jobs/$1" ]; then
         [ -e "gone/$1" ] && return
         if ! sj_has_shell "$9"; then
@@ -57,8 +61,8 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL LAUNCHER
             rm -rf "${sj_new_dir:?}/$1"
             return
         fi
-        sj_write "$@" || {
-            sj_refuse "$1" "$sj_new_dir"
+        sj_write_job "$@" || {
+            sj_refuse_job "$1" "$sj_new_dir"
             rm -rf "${sj_new_dir:?}/$1"
             return
         }
@@ -71,12 +75,14 @@ sj_job() { # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL LAUNCHER
     fi
 }
 
-sj_has_shell() { # WORDS: a shell and its flags, - for the login shell
+sj_has_shell() {
+    # WORDS: a shell and its flags, - for the login shell
     case $1 in '' | -*) return 0 ;; esac
     command -v -- "$1" >/dev/null 2>&1 || command -v -- "${1%% *}" >/dev/null 2>&1
 }
 
-sj_write() { # the arguments of sj_job
+sj_write_job() {
+    # the arguments of sj_prepare_job
     sj_job_dir=$sj_new_dir/$1
     {
         printf '%s\n' "$3" >"$sj_job_dir/script" || return
@@ -90,32 +96,33 @@ sj_write() { # the arguments of sj_job
 
 # Says of a job that it cannot be written, and why. The printf of dash only knows "I/O
 # error" (0.5.12), so dd is asked what is wrong with the place.
-sj_refuse() { # ID DIRECTORY
+sj_refuse_job() {
+    # ID DIRECTORY
     [ -d "$2" ] || set -- "$1" new
     sj_err=$(dd if=/dev/zero of="$2/probe" bs=9000 count=1 2>&1) && sj_err=''
     rm -f "$2/probe"
     sj_err=${sj_err%%"
 "*}
-    sj_code "$sj_err"
+    sj_name_error "$sj_err"
     sj_err=${sj_err##*: }
     printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-its files cannot be written}"
 }
 
-sj_start() {
+sj_start_jobs() {
     set -- "$sj_new_dir"/*
     [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
     rm -rf "$sj_new_dir" >/dev/null 2>&1 & # nobody need wait for that
     sj_go='' sj_queue=''
-    for sj_i in $sj_plain; do sj_ready "$sj_i" 1; done
+    for sj_i in $sj_plain; do sj_plan_start "$sj_i" 1; done
     [ "$sj_keyed" ] && {
         mkdir -p $sj_shas 2>/dev/null
-        sj_keys
+        sj_claim_keys
     }
     [ "$sj_go" ] && {
         if sj_process_start "$sj_go"; then
             sj_due="$sj_due$sj_go"
         else
-            for sj_i in $sj_go; do sj_take_back "${sj_i%%:*}"; done
+            for sj_i in $sj_go; do sj_take_back_job "${sj_i%%:*}"; done
         fi
     }
     [ -z "$sj_queue" ] || sj_start_queued
@@ -131,14 +138,15 @@ sj_start_queued() {
             sj_read_line "jobs/${sj_i%%:*}/handle"
             [ "$sj_line" != "launcher=$sj_launcher" ] || set -- "$@" "$sj_i"
         done
-        [ $# -eq 0 ] || sj_hand_over "$sj_launcher" "$@"
+        [ $# -eq 0 ] || sj_hand_over_jobs "$sj_launcher" "$@"
     done
 }
 
 # The launcher could not do its work, or not all of it. A job that nothing has claimed is
 # taken out of reach by one rename, which asks no disk for room; what was claimed after
 # all goes back and is asked about like any other.
-sj_take_back() { # ID
+sj_take_back_job() {
+    # ID
     [ -e "jobs/$1/run" ] && return
     if mv "jobs/$1" "$sj_tmp.$1" 2>/dev/null; then
         if [ -e "$sj_tmp.$1/run" ]; then
@@ -146,17 +154,18 @@ sj_take_back() { # ID
             return
         fi
         rm -rf "$sj_tmp.$1"
-        sj_refuse "$1" new
+        sj_refuse_job "$1" new
     fi
 }
 
-sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
+sj_plan_start() {
+    # ID ATTEMPT: to be started unless it was; asked about in any case
     if [ -d "jobs/$1" ]; then
         [ -e "jobs/$1/run" ] || {
             # Its grace begins anew: a claim whose record is still being written is not
             # to be judged by the age of a directory that was prepared long ago.
             case " $sj_old " in *" $1 "*)
-                sj_regular "jobs/$1/again" &&
+                sj_is_regular "jobs/$1/again" &&
                     { printf 'sj_at=%s\n' "$sj_now" >"jobs/$1/again"; } 2>/dev/null
                 ;;
             esac
@@ -165,12 +174,13 @@ sj_ready() { # ID ATTEMPT: to be started unless it was; asked about in any case
         sj_ask="$sj_ask
 s $1 - -"
     else
-        sj_refuse "$1" jobs
+        sj_refuse_job "$1" jobs
     fi
 }
 
 # Runners claim within milliseconds; a short wait saves the next round.
-sj_await() { # ID:ATTEMPT ...
+sj_await_claims() {
+    # ID:ATTEMPT ...
     for sj_pause in .001 .001 .002 .003 .005 .01 .02 .03 .04 .05 .05 .05 .05 .05; do
         while [ $# -gt 0 ] && [ -s "jobs/${1%%:*}/run" ]; do shift; done
         [ $# -eq 0 ] && return
@@ -180,7 +190,8 @@ sj_await() { # ID:ATTEMPT ...
 
 # Who follows a job wants to hear of its end: one that ends in 50 ms costs no further
 # session. Nobody else is kept waiting, since this is for a few jobs only.
-sj_await_ends() { # IDS
+sj_await_ends() {
+    # IDS
     for sj_pause in .002 .003 .005 .01 .01 .01 .01; do
         while [ $# -gt 0 ] && { [ -e "jobs/$1/exit" ] || [ ! -d "jobs/$1" ]; }; do shift; done
         [ $# -eq 0 ] && return

@@ -4,7 +4,7 @@
 # What the host has, found once a boot and kept in <machine>/tools: sj_setsid and
 # sj_env (command words or -), sj_dd (flags with which it skips and counts bytes, or 0),
 # sj_grepz, sj_wc (1 or 0).
-sj_tools() {
+sj_load_tools() {
     sj_renew=''
     sj_read_small "$sj_machine/tools"
     case $sj_line in
@@ -26,14 +26,15 @@ sj_tools() {
     # A boot may follow a power failure, and that may leave a file that was renamed into
     # place without its bytes: the runner is written anew when it is next needed.
     sj_renew=1
-    sj_probe
+    sj_probe_tools
     sj_probe_ls
     sj_line="$sj_boot 7 $sj_setsid $sj_env $sj_dd $sj_grepz $sj_wc"
     { printf '%s\n' "$sj_line" >"$sj_machine/tools"; } 2>/dev/null
     return 0
 }
 
-sj_probe() { # what is kept, and nothing is written
+sj_probe_tools() {
+    # what is kept, and nothing is written
     sj_setsid=$(command -v setsid) || sj_setsid=-
     sj_env=-
     if [ -z "$sj_bash" ] &&

@@ -1,5 +1,5 @@
 # Listens to the journal and says each line of it at once, for who waits on the other
-# side; sent behind the functions of a round, after its sj_open, in one compound. It
+# side; sent behind the functions of a round, after its sj_open_round, in one compound. It
 # begins where the last round stopped reading, so that no end falls in between; where
 # that place is not there any more, it says that there is news.
 #

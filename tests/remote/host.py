@@ -322,25 +322,25 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 def slow_child(program: bytes) -> bytes:
     """Return the program with time between the fork of a job and its first exec."""
-    return program.replace(b"sj_child() {\n", b"sj_child() {\nsleep 0.7\n")
+    return program.replace(b"sj_exec_job() {\n", b"sj_exec_job() {\nsleep 0.7\n")
 
 
 def dying_runner(program: bytes) -> bytes:
     """Return the program whose runners die before they note whom they have forked."""
     return slow_child(program).replace(
-        b"sj_child &\n", b'sj_child &\nkill -9 "$sj_pid"\n'
+        b"sj_exec_job &\n", b'sj_exec_job &\nkill -9 "$sj_pid"\n'
     )
 
 
 def slow_runner(program: bytes) -> bytes:
     """Return the program with time between a claim and the fork of the job."""
-    return program.replace(b"sj_place ||", b"sleep 0.7\nsj_place ||")
+    return program.replace(b"sj_check_job ||", b"sleep 0.7\nsj_check_job ||")
 
 
 def prepared(host: Host, command: bytes) -> Start:
     """Prepare a job as a launcher does that dies before it starts it."""
     order = an_order(command)
-    host.edit = lambda program: program.replace(b"sj_detach s", b"true")
+    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
     host.run(Request(starts=(order,)))
     host.edit = lambda program: program
     return order

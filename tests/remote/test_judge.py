@@ -143,7 +143,7 @@ def test_the_grace_of_an_empty_claim_runs_from_the_last_start(host: Host) -> Non
     spec = host.jobs / order.job_id / "spec"
     spec.write_text(re.sub(r"sj_at=\d+", "sj_at=1000000000", spec.read_text()))
     check = Check(order.job_id, None, "")
-    host.edit = lambda program: program.replace(b"sj_detach s", b"true")
+    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
     host.run(Request(starts=(order,)))
     (host.jobs / order.job_id / "run").touch()
     assert of(protocol.Prepared, host.run(Request(checks=(check,))))
@@ -221,7 +221,7 @@ def test_a_glance_sees_which_jobs_have_changed(any_host: Host) -> None:
     fine, alone, dead, other, spoilt, bare = runs
     at = of(protocol.JournalAt, any_host.run())[0]
     any_host.edit = lambda program: program.replace(
-        b"sj_judge ''", rb"printf 'failed EOTHER judged\n'"
+        b"sj_judge_jobs ''", rb"printf 'failed EOTHER judged\n'"
     )
     checks = tuple(Check(run.job_id, run.pid, run.start) for run in runs)
     glance = Request(journal=(at.generation, at.offset), checks=checks)

@@ -108,7 +108,7 @@ def test_a_job_whose_runner_died_before_its_fork_is_lost_after_the_grace(
 ) -> None:
     """Nothing is known of a child: it is waited for as long as one might yet show."""
     host.edit = lambda program: program.replace(
-        b"sj_child &\n", b'kill -9 "$sj_pid"\nsj_child &\n'
+        b"sj_exec_job &\n", b'kill -9 "$sj_pid"\nsj_exec_job &\n'
     )
     job_id = host.start(b"true")
     assert host.check(job_id)[1:] == [protocol.Unsupervised(job_id)]
@@ -144,7 +144,7 @@ def test_kill_of_a_prepared_job_cancels_it(host: Host) -> None:
 
 def test_kill_of_a_prepared_batch_cancels_each_of_it(host: Host) -> None:
     orders = tuple(an_order(b"echo x >>$HOME/ran") for _ in range(40))
-    host.edit = lambda program: program.replace(b"sj_detach s", b"true")
+    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
     host.run(Request(starts=orders))
     host.edit = lambda program: program
     host.kill(*(order.job_id for order in orders))

@@ -238,9 +238,9 @@ def test_the_first_of_a_batch_run_while_the_last_are_prepared(host: Host) -> Non
     last = first._replace(job_id=new_job_id())
     nonce = os.urandom(8).hex()
     program = host.program(Request(starts=(first, *others, last)), nonce)
-    whole = [line for line in program.splitlines() if line == b"sj_start"]
+    whole = [line for line in program.splitlines() if line == b"sj_start_jobs"]
     assert len(whole) == 2
-    assert program.index(b"\nsj_start\n") < program.index(last.job_id.encode())
+    assert program.index(b"\nsj_start_jobs\n") < program.index(last.job_id.encode())
     said = host.run(Request(starts=(first, *others, last)))
     claims = {(c.job_id, c.winner_id) for c in of(protocol.Claimed, said)}
     assert claims == {(first.job_id, first.job_id), (last.job_id, first.job_id)}

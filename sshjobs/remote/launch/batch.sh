@@ -1,5 +1,5 @@
 # The runner of a job that a scheduler starts: its batch script.
-# In: b LAUNCHER, and on standard input the lines of sj_tell_all, as its submitter found them.
+# In: b LAUNCHER, and on standard input the lines of sj_print_setup, as its submitter found them.
 # Out: one job from claim to end, with the records of any other.
 
 # What its submitter knew of its own machine is found anew on this one; who polls reads the
@@ -7,8 +7,8 @@
 sj_learn_node() {
     sj_hears=$sj_machine sj_burst='' sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
-    sj_where
-    sj_probe
+    sj_find_machine
+    sj_probe_tools
     case $sj_setsid in -) sj_setsid='' ;; esac
     case $sj_env in -) sj_tool='' ;; *) sj_tool="$sj_env --default-signal=INT,QUIT" ;; esac
     sj_offset=none sj_init=''
@@ -19,7 +19,7 @@ sj_learn_node() {
     case $sj_line in
     [1-9]*.[0-9][0-9])
         sj_offset=$((${sj_cs%???????} - ${sj_line%.*}${sj_line#*.}))
-        sj_start_of 1 && sj_init=$sj_started
+        sj_read_start 1 && sj_init=$sj_started
         ;;
     esac
 }
@@ -27,7 +27,8 @@ sj_learn_node() {
 # A scheduler tells all processes of a job to end, this one too, which has still to publish
 # how that went. A sleep that nobody else has reason to end shows later that it did. The signal
 # is TERM, or INT before it (LSF), or with SGE USR2, of which USR1 and XCPU are the warnings.
-sj_run_batch() { # LAUNCHER
+sj_run_batch() {
+    # LAUNCHER
     sj_by=$1
     read -r sj_word
     sj_learn_node
@@ -38,8 +39,8 @@ sj_run_batch() { # LAUNCHER
     ) &
     sj_canary=$!
     trap '' INT TERM USR1 USR2 XCPU
-    sj_clock
-    sj_one "${sj_word%%:*}" "${sj_word#*:}" >/dev/null </dev/null &
+    sj_read_clock
+    sj_run_job "${sj_word%%:*}" "${sj_word#*:}" >/dev/null </dev/null &
     sj_inner=$!
     sj_noticed=''
     [ "$sj_by" = slurm ] || trap 'sj_noticed=1' INT TERM USR2
@@ -60,8 +61,8 @@ sj_take_notice() {
     sj_job_dir=jobs/$sj_id
     [ -f "$sj_job_dir/run" ] && ! [ -e "$sj_job_dir/exit" ] || return 0
     "sj_${sj_by}_tell_why"
-    sj_regular "$sj_job_dir/handle" && printf 'word=%s %s\n' "${sj_cause:-failed}" "$sj_why" >>"$sj_job_dir/handle"
-    sj_self
+    sj_is_regular "$sj_job_dir/handle" && printf 'word=%s %s\n' "${sj_cause:-failed}" "$sj_why" >>"$sj_job_dir/handle"
+    sj_read_self
     sj_end_trees tree "$sj_id"
 }
 
@@ -75,13 +76,13 @@ sj_ask_launcher() {
     case $sj_signal:$sj_status in
     2:* | 9:* | 12:* | 15:* | :130 | :137 | :140 | :143)
         for sj_pause in 0.05 0.1 0.2 0.4; do
-            sj_start_of "$sj_canary" || break
+            sj_read_start "$sj_canary" || break
             sleep $sj_pause || break
         done
         ;;
     esac
     # One that was waited for is gone, one that was not yet is a zombie.
-    sj_start_of "$sj_canary" || {
+    sj_read_start "$sj_canary" || {
         sj_cause=cancelled sj_why="$sj_by ended it"
         "sj_${sj_by}_tell_why"
     }
@@ -104,6 +105,6 @@ sj_is_out_of_memory() {
 
 case $sj_mode in
 b) sj_run_batch "$2" ;;
-again) sj_go_on ;;
+again) sj_resume_stage ;;
 esac
 exit

@@ -1,6 +1,6 @@
 # How a job does that a scheduler has: its claim and its end first, then the scheduler's word.
-# In: lines of sj_look_queues: qat LAUNCHER T, qdown LAUNCHER T TEXT, and of slurm.awk.
-# Out: frames; ids that are to be sent again, or ended, by the files of sj_see_to_queues.
+# In: lines of sj_read_queues: qat LAUNCHER T, qdown LAUNCHER T TEXT, and of slurm.awk.
+# Out: frames; ids that are to be sent again, or ended, by the files of sj_settle_queued.
 #
 # A job that no runner has claimed waits, whatever becomes of what was handed over: it is
 # sent again if it is not listed by a look long enough after it was sent. One that ended
@@ -37,7 +37,7 @@ function handle_of(id) {
     return launcher (H["handle"] ~ /^[0-9]+$/ ? ":" H["handle"] ":-" : "")
 }
 # How long after it was sent the queue was looked at; "" if it was not, or not sent.
-function looked_after() { return (launcher in QAT) && ("sent_at" in H) ? QAT[launcher] - H["sent_at"] : "" }
+function measure_look() { return (launcher in QAT) && ("sent_at" in H) ? QAT[launcher] - H["sent_at"] : "" }
 function judge_queued(id, d, new, pid,  claimed) {
     if (!read_handle(d)) return 0
     launcher = H["launcher"]
@@ -58,23 +58,23 @@ function judge_queued(id, d, new, pid,  claimed) {
     }
     return 1
 }
-function write_down(name, text) { if (ENVIRON["SJ_TMP"] != "") print text > (ENVIRON["SJ_TMP"] name) }
+function write_line(name, text) { if (ENVIRON["SJ_TMP"] != "") print text > (ENVIRON["SJ_TMP"] name) }
 function judge_waiting(id, d,  after, word) {
     word = QW[id]
-    after = looked_after()
+    after = measure_look()
     if (launcher in QDOWN) say_frame("queued " id " " handle_of(id) " " launcher " does not answer: " QDOWN[launcher])
     else if (!(launcher in QAT)) say_frame("queued " id " " handle_of(id) " its launcher was not asked")
     else if (word == "waits") say_frame("queued " id " " handle_of(id) " " QR[id])
     else if (word == "runs") say_frame("queued " id " " handle_of(id) " " (QR[id] == "" ? "RUNNING" : QR[id]) " on " QN[id] ", and has not begun")
     else if (word != "") {
         say_frame("queued " id " " handle_of(id) " " QR[id])
-        write_down(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
+        write_line(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
     } else if (after != "" && after >= 30 && answers >= 10) {
         say_frame("queued " id " " handle_of(id) " it was handed over " answers " times")
-        write_down(".fate", id " failed it never began: " launcher " has taken it " answers " times, and each time had it no more; see that the nodes share the base directory")
+        write_line(".fate", id " failed it never began: " launcher " has taken it " answers " times, and each time had it no more; see that the nodes share the base directory")
     } else if (after == "" || after >= 30) {
         say_frame("queued " id " " handle_of(id) " " (after == "" ? "is being handed over" : "not in the queue, and handed over again"))
-        write_down(".again", launcher " " id ":" (H["attempt"] ~ /^[0-9]+$/ ? H["attempt"] : 1))
+        write_line(".again", launcher " " id ":" (H["attempt"] ~ /^[0-9]+$/ ? H["attempt"] : 1))
     } else say_frame("queued " id " " handle_of(id) " handed over, and not listed yet")
 }
 function judge_claimed(id, d, new,  word, since, f) {
@@ -90,14 +90,14 @@ function judge_claimed(id, d, new,  word, since, f) {
         return
     }
     # What was handed over a moment ago is in no list yet.
-    if (word == "" && looked_after() != "" && looked_after() < 30) return
+    if (word == "" && measure_look() != "" && measure_look() < 30) return
     since = read_record(d "doubt") >= 0 ? instant_of("at", 0) : 0
     if (!since) {
         since = now
         f = d "doubt"
         if (!(f in BAD)) { print "at=" now > f; close(f) }
     }
-    if (word == "" && !("word" in H) && (launcher in QAT)) write_down(".recall", launcher " " id ":" (H["handle"] ~ /^[0-9]+$/ ? H["handle"] : "-"))
+    if (word == "" && !("word" in H) && (launcher in QAT)) write_line(".recall", launcher " " id ":" (H["handle"] ~ /^[0-9]+$/ ? H["handle"] : "-"))
     if (now - since >= ENVIRON["SJ_VANISH"] || is_there(d "cancel")) { losses++; print id, name_loss(id, "= its scheduler has it no more, and it left no record of its end") | ENVIRON["SJ_LOSER"] }
     else if (word == "nodefail") say_frame("unseen " id " its node " QN[id] " does not answer (NODE_FAIL)")
     else say_frame("unseen " id " " launcher (word == "" ? " has it no more" : " says " QR[id]) "; its record is still to come")

@@ -9,11 +9,12 @@
 
 # What a scheduler said of its queue is kept for all clients of the host: MACHINE/queue.NAME.
 # It is asked before claims are read, so that a job that ends in between is not missed.
-sj_look_queues() { # to sj_queued
+sj_read_queues() {
+    # to sj_queued
     sj_queued=''
     for sj_launcher in $sj_launchers; do
         sj_file=$sj_machine/queue.$sj_launcher
-        sj_regular "$sj_file" || continue
+        sj_is_regular "$sj_file" || continue
         sj_read_line "$sj_file"
         case $sj_line in
         "qat $sj_launcher "[0-9]*) sj_line=${sj_line##* } sj_line=${sj_line%%.*} ;;
@@ -42,7 +43,8 @@ sj_stop_beats() {
     return 0
 }
 
-sj_ask_queue() { # LAUNCHER FILE
+sj_ask_queue() {
+    # LAUNCHER FILE
     sj_start_beats
     if "sj_$1_look" >"$sj_tmp.look" 2>"$sj_tmp.said"; then
         {
@@ -59,7 +61,8 @@ sj_ask_queue() { # LAUNCHER FILE
 
 # Eight at a time: 140 a second, where one after another is 60 (Slurm 22.05). Who finds the
 # scheduler away leaves a mark, and the rest waits for a later round.
-sj_submit_all() { # LAUNCHER ID:ATTEMPT ...
+sj_submit_jobs() {
+    # LAUNCHER ID:ATTEMPT ...
     sj_launcher=$1
     shift
     [ $# -gt 0 ] || return 0
@@ -68,22 +71,23 @@ sj_submit_all() { # LAUNCHER ID:ATTEMPT ...
         sj_pids=''
         for sj_count in 1 2 3 4 5 6 7 8; do
             [ $# -eq 0 ] || {
-                sj_submit_one "$1" &
+                sj_submit_job "$1" &
                 sj_pids="$sj_pids $!"
                 shift
             }
         done
         wait $sj_pids
-        sj_beat
+        sj_send_beat
     done
     sj_stop_beats
     rm -f "$sj_tmp.away"
 }
 
-sj_submit_one() { # ID:ATTEMPT
+sj_submit_job() {
+    # ID:ATTEMPT
     sj_i=${1%%:*}
-    sj_regular "jobs/$sj_i/handle" && { printf 'sent_at=%s\n' "$sj_now" >>"jobs/$sj_i/handle"; } 2>/dev/null || {
-        sj_refuse "$sj_i" "jobs/$sj_i"
+    sj_is_regular "jobs/$sj_i/handle" && { printf 'sent_at=%s\n' "$sj_now" >>"jobs/$sj_i/handle"; } 2>/dev/null || {
+        sj_refuse_job "$sj_i" "jobs/$sj_i"
         return
     }
     sj_said=$("sj_${sj_launcher}_submit" "$1" 2>&1)
@@ -110,7 +114,8 @@ sj_submit_one() { # ID:ATTEMPT
 
 # The scheduler does not take it. Who is asked for it the first time says so; a job that was
 # taken before ends.
-sj_give_back_job() { # ID CODE TEXT
+sj_give_back_job() {
+    # ID CODE TEXT
     if [ "$sj_resends" ]; then
         { printf 'failed\n%s\n' "$sj_launcher: $3" >"jobs/$1/fate"; } 2>/dev/null
         sj_process_start " $1:1"
@@ -128,20 +133,22 @@ sj_give_back_job() { # ID CODE TEXT
 # The script has nothing of the user's, who may not be the only one to read it. It is given on
 # standard input where that can be, since a file comes late to a node that shares it; what it
 # needs to know stands in it, and in no argument.
-sj_write_batch() { # LAUNCHER ID:ATTEMPT: to sj_script; sj_launchargs of its spec
+sj_write_batch() {
+    # LAUNCHER ID:ATTEMPT: to sj_script; sj_launchargs of its spec
     sj_id=${2%%:*} sj_launchargs=''
     . "./jobs/$sj_id/spec"
     sj_script="#!/bin/sh
 [ -s ./runner-$sj_batch_hash ] || exit 78
 [ ! -f ./jobs/$sj_id/login ] || . ./jobs/$sj_id/login
 exec sh ./runner-$sj_batch_hash b $1 <<\\sj_end
-$(sj_burst=- sj_tell_all "$2")
+$(sj_burst=- sj_print_setup "$2")
 sj_end"
 }
 
 # What the login has in its environment, for a scheduler that takes none along, or shows it to
 # every user. What the node sets itself stays.
-sj_write_login() { # ID
+sj_write_login() {
+    # ID
     [ "${sj_login-}" ] || sj_login=$(awk 'BEGIN {
         for (n in ENVIRON) if (n ~ /^[A-Za-z_][A-Za-z0-9_]*$/ && n !~ /^(_|PWD|OLDPWD|SHLVL|UID|EUID|PPID|sj_tmp)$/) {
             v = ENVIRON[n]
@@ -149,11 +156,12 @@ sj_write_login() { # ID
             print "[ \"${" n "+x}\" ] || command export " n "=\047" v "\047"
         }
     }')
-    sj_regular "jobs/$1/login" && { printf '%s\n' "$sj_login" >"jobs/$1/login"; } 2>/dev/null
+    sj_is_regular "jobs/$1/login" && { printf '%s\n' "$sj_login" >"jobs/$1/login"; } 2>/dev/null
 }
 
 # What was handed over before is found, or sent again, once the queue was looked at.
-sj_hand_over() { # LAUNCHER ID:ATTEMPT ...
+sj_hand_over_jobs() {
+    # LAUNCHER ID:ATTEMPT ...
     sj_launcher=$1 sj_resends='' sj_first_time=''
     shift
     "sj_${sj_launcher}_probe" || {
@@ -161,7 +169,7 @@ sj_hand_over() { # LAUNCHER ID:ATTEMPT ...
         return
     }
     sj_write_runner "runner-$sj_batch_hash" "$sj_batch" || {
-        for sj_i; do sj_refuse "${sj_i%%:*}" new; done
+        for sj_i; do sj_refuse_job "${sj_i%%:*}" new; done
         return
     }
     for sj_i; do
@@ -173,37 +181,37 @@ sj_hand_over() { # LAUNCHER ID:ATTEMPT ...
         sj_first_time="$sj_first_time $sj_i"
         { printf 'attempt=%s\n' "${sj_i#*:}" >>"jobs/${sj_i%%:*}/handle"; } 2>/dev/null
     done
-    sj_submit_all "$sj_launcher" $sj_first_time
+    sj_submit_jobs "$sj_launcher" $sj_first_time
 }
 
 # In place of that of judge.sh.
-sj_judge_all() {
+sj_judge_asked() {
     export SJ_TMP="$sj_tmp" SJ_VANISH="$sj_vanish"
-    sj_look_queues
-    sj_judge '' "$sj_queued$sj_ask" || sj_broken='awk or find'
+    sj_read_queues
+    sj_judge_jobs '' "$sj_queued$sj_ask" || sj_broken='awk or find'
     unset SJ_TMP SJ_VANISH # which no job is to see
-    sj_see_to_queues
+    sj_settle_queued
 }
 
 # queue.awk has written down which jobs are to be sent again, and which will never begin.
-sj_see_to_queues() {
+sj_settle_queued() {
     if [ -s "$sj_tmp.again" ]; then
         sj_resends=1
         for sj_launcher in $sj_launchers; do
-            sj_submit_all "$sj_launcher" $(sed -n "s/^$sj_launcher //p" "$sj_tmp.again")
+            sj_submit_jobs "$sj_launcher" $(sed -n "s/^$sj_launcher //p" "$sj_tmp.again")
         done
     fi
     if [ -s "$sj_tmp.fate" ]; then
         sj_claim='' sj_ask=''
         while read -r sj_i sj_cause sj_line; do
-            sj_regular "jobs/$sj_i/fate" && { printf '%s\n%s\n' "$sj_cause" "$sj_line" >"jobs/$sj_i/fate"; } 2>/dev/null || continue
+            sj_is_regular "jobs/$sj_i/fate" && { printf '%s\n%s\n' "$sj_cause" "$sj_line" >"jobs/$sj_i/fate"; } 2>/dev/null || continue
             sj_claim="$sj_claim $sj_i:1"
             sj_ask="$sj_ask
 s $sj_i - -"
         done <"$sj_tmp.fate"
         sj_process_start "$sj_claim"
-        sj_await $sj_claim
-        sj_tail='' sj_judge '' "$sj_ask" || sj_broken='awk or find'
+        sj_await_claims $sj_claim
+        sj_tail='' sj_judge_jobs '' "$sj_ask" || sj_broken='awk or find'
     fi
     [ ! -s "$sj_tmp.recall" ] || sj_recall_lost
     rm -f "$sj_tmp.again" "$sj_tmp.fate" "$sj_tmp.recall"
@@ -216,18 +224,19 @@ sj_recall_lost() {
     for sj_launcher in $sj_launchers; do
         sj_mine=$(sed -n "s/^$sj_launcher //p" "$sj_tmp.recall" | head -n 8)
         [ -z "$sj_mine" ] || "sj_${sj_launcher}_recall" $sj_mine 2>/dev/null | while read -r sj_i sj_word; do
-            case " $sj_mine" in *"$sj_i:"*) sj_regular "jobs/$sj_i/handle" && printf 'word=%s\n' "$sj_word" >>"jobs/$sj_i/handle" ;; esac
+            case " $sj_mine" in *"$sj_i:"*) sj_is_regular "jobs/$sj_i/handle" && printf 'word=%s\n' "$sj_word" >>"jobs/$sj_i/handle" ;; esac
         done
     done
     sj_stop_beats
 }
 
 # Ended by their names, eight at a time. Whether a command says that it did proves nothing.
-sj_stop_queued() { # IDS
+sj_stop_queued() {
+    # IDS
     for sj_launcher in $sj_launchers; do
         sj_mine=''
         for sj_i; do
-            [ -f "jobs/$sj_i/handle" ] && sj_regular "jobs/$sj_i/handle" || continue
+            [ -f "jobs/$sj_i/handle" ] && sj_is_regular "jobs/$sj_i/handle" || continue
             sj_read_line "jobs/$sj_i/handle"
             [ "$sj_line" != "launcher=$sj_launcher" ] || sj_mine="$sj_mine $sj_i"
         done

@@ -11,7 +11,8 @@
 # `qstat -j` shows every user the environment that -v or -V give a job: ours is a file.
 # Source: qsub(1), qstat(1), qdel(1), sge_types(1), queue_conf(5).
 
-sj_sge_probe() { # whether this host can do it
+sj_sge_probe() {
+    # whether this host can do it
     for sj_i in qsub qstat qdel qconf timeout; do
         command -v $sj_i >/dev/null 2>&1 || {
             sj_said="there is no $sj_i in the PATH of a login on the host"
@@ -20,7 +21,8 @@ sj_sge_probe() { # whether this host can do it
     done
 }
 
-sj_sge_examine() { # for `sshjobs doctor`
+sj_sge_examine() {
+    # for `sshjobs doctor`
     sj_sge_probe || {
         sj_tell_fact launcher "no: $sj_said"
         return
@@ -41,7 +43,8 @@ sj_sge_examine() { # for `sshjobs doctor`
 # Its output is for a place that is always there: a job whose file cannot be opened stays in the
 # queue for ever (Eqw), and one that was handed over twice may find the other one's directory
 # reaped. The interpreter of the queue may be csh.
-sj_sge_submit() ( # ID:ATTEMPT
+sj_sge_submit() (
+    # ID:ATTEMPT
     sj_write_batch sge "$1"
     sj_write_login "$sj_id"
     eval "set -- $sj_launchargs"
@@ -49,13 +52,15 @@ sj_sge_submit() ( # ID:ATTEMPT
         -j y -o /dev/null "$@"
 )
 
-sj_sge_find() { # WORD: whether it is what -terse prints, to sj_handle
+sj_sge_find() {
+    # WORD: whether it is what -terse prints, to sj_handle
     sj_handle=$1
     case $sj_handle in *[!0-9]* | '' | ???????????????*) return 1 ;; esac
 }
 
 # Whether it was refused for good, in words.
-sj_sge_refuses() { # STATUS TEXT
+sj_sge_refuses() {
+    # STATUS TEXT
     sj_code=ELAUNCH
     [ "$1" -lt 124 ] || return
     case $2 in
@@ -76,13 +81,15 @@ sj_sge_look() {
     return $sj_failure
 }
 
-sj_sge_cancel() { # ID
+sj_sge_cancel() {
+    # ID
     timeout 15 qdel "sj-$1"
 }
 
 # qacct reads the file of all jobs there ever were: one at a time, and a few. A name, since
 # numbers come again; the last entry of that name counts.
-sj_sge_recall() { # ID:NUMBER ...: prints ID WORD TEXT
+sj_sge_recall() {
+    # ID:NUMBER ...: prints ID WORD TEXT
     command -v qacct >/dev/null 2>&1 || return 0
     for sj_i in $(printf '%s\n' "$@" | head -n 2); do
         timeout 15 qacct -j "sj-${sj_i%%:*}" 2>/dev/null | awk -v id="${sj_i%%:*}" '

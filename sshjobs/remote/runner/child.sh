@@ -2,10 +2,10 @@
 # In: the fields of its spec. Out: sj_status or sj_signal, and sj_why.
 
 # Where the job is to run, and what; what is missing ends it here.
-sj_place() {
+sj_check_job() {
     for sj_file in script ${sj_hasin:+stdin}; do
-        [ -f "$sj_job_dir/$sj_file" ] && sj_regular "$sj_job_dir/$sj_file" && continue
-        sj_publish 126 '' '' "its $sj_file is no file"
+        [ -f "$sj_job_dir/$sj_file" ] && sj_is_regular "$sj_job_dir/$sj_file" && continue
+        sj_publish_end 126 '' '' "its $sj_file is no file"
         return 1
     done
     case $sj_cwd in
@@ -17,12 +17,12 @@ sj_place() {
     [ -d "$sj_cwd" ] && [ -x "$sj_cwd" ] && return 0
     sj_trouble='no such directory'
     [ -d "$sj_cwd" ] && sj_trouble='permission denied'
-    sj_publish 126 '' '' "cwd: $sj_trouble: ${sj_cwdtext:-the login directory}"
+    sj_publish_end 126 '' '' "cwd: $sj_trouble: ${sj_cwdtext:-the login directory}"
     return 1
 }
 
 # The job's environment is that of the login, as if our tools had never been in it.
-sj_give_back() {
+sj_restore_env() {
     unset LC_ALL
     for sj_i in $sj_had; do eval "export $sj_i=\"\$sj_was_$sj_i\"; unset sj_was_$sj_i"; done
     unset sj_had
@@ -51,14 +51,14 @@ sj_choose_shell() {
 }
 
 # The job itself. What is exported, is exported only here.
-sj_child() {
-    sj_regular "$sj_job_dir/log" || exit 126
+sj_exec_job() {
+    sj_is_regular "$sj_job_dir/log" || exit 126
     exec >>"$sj_job_dir/log" 2>&1
     # bash leaves the pipe of the runner where the job is forked behind a trap (5.2).
     if [ "$sj_hasin" ]; then exec <"$sj_job_dir/stdin"; else exec </dev/null; fi
     sj_strict=''
     case " $sj_had " in *' POSIXLY_CORRECT '*) sj_strict=1 ;; esac
-    sj_give_back
+    sj_restore_env
     PATH=$sj_path
     CDPATH='' cd -P -- "$sj_cwd" >/dev/null || exit 126
     unset OLDPWD
@@ -87,10 +87,10 @@ sj_child() {
 # Waits for the job: sj_status, or sj_signal if it died of one. `wait` says 128+n for
 # both; the builtin jobs tells them apart. bash forgets a job once it was waited for, so
 # there jobs is asked before; ksh93 says 256+n for a signal.
-sj_wait() {
+sj_wait_job() {
     sj_status='' sj_signal='' sj_why=''
     if [ "$sj_bash" ]; then
-        sj_wait_bash
+        sj_wait_in_bash
     else
         wait "$sj_job_pid"
         sj_status=$?
@@ -98,7 +98,7 @@ sj_wait() {
     fi
     [ "$sj_status" -gt 128 ] || return 0
     [ "$sj_status" -gt 255 ] || [ "$sj_status" -le 192 ] || return 0 # there are 64 signals
-    sj_how
+    sj_read_end
     case $sj_line:$sj_status in
     *[Dd]one*:* | *[Ee]xit*:*) ;;
     :2[5-9][0-9] | :3[0-9][0-9])
@@ -115,7 +115,7 @@ sj_wait() {
     esac
 }
 
-sj_wait_bash() {
+sj_wait_in_bash() {
     # shellcheck disable=SC3040 # only bash comes here
     set -o posix
     trap : CHLD
@@ -132,14 +132,15 @@ sj_wait_bash() {
     # The trap interrupts a wait for what runs. What ended just before it was asked about
     # has told it all there is; then jobs shows no line of it, and the last wait says 127.
     if [ "$sj_status" = 127 ] && [ "$sj_last_status" ]; then
-        sj_how
+        sj_read_end
         [ "$sj_line" ] || sj_status=$sj_last_status
     fi
 }
 
-sj_how() { # the last line of jobs that tells an end, to sj_line
+sj_read_end() {
+    # the last line of jobs that tells an end, to sj_line
     sj_line=''
-    sj_regular "$sj_job_dir/run" && while read -r sj_said; do
+    sj_is_regular "$sj_job_dir/run" && while read -r sj_said; do
         case $sj_said in *Running*) ;; '['*) sj_line=$sj_said ;; esac
     done <"$sj_job_dir/run"
 }

@@ -3,7 +3,7 @@
 
 # Cancelled or out of time: whoever ends the tree says when it is gone. If that process
 # is gone itself, the runner does its work.
-sj_stopped() {
+sj_await_killer() {
     command -v awk >/dev/null ||
         sj_why='the host has no awk any more: its group was ended, and what had left that was not found'
     [ -z "$sj_by" ] || sj_end_trees tree "$sj_id" # a scheduler's job has no killer
@@ -20,7 +20,7 @@ sj_stopped() {
 
 # What a job leaves behind in its group ends with it. One builtin kill tells that there
 # is nothing, which is the common case; what is there mostly ends at once.
-sj_leftover() {
+sj_end_leftover() {
     [ -z "$sj_alone" ] && [ "$sj_setsid" ] && kill -0 "-$sj_job_pid" && sj_find_group "$sj_id" || {
         sj_alone=1
         return 0
@@ -28,7 +28,7 @@ sj_leftover() {
     sj_why=${sj_why:-'what was left of its group was ended: a job ends with its main process'}
     if [ -z "$sj_told" ]; then
         sj_told=1
-        sj_tell
+        sj_term_group
     fi
     kill -0 "-$sj_job_pid" && sj_end_trees group "$sj_id"
     sj_alone=1

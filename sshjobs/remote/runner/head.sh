@@ -1,5 +1,5 @@
 # The head of a runner: its mode and what its launcher tells it on standard input.
-# In: s (start), k (kill) or again; sj_tell_all has the lines. Out: sj_machine to sj_posix.
+# In: s (start), k (kill) or again; sj_print_setup has the lines. Out: sj_machine to sj_posix.
 
 umask 077
 sj_mode=$1

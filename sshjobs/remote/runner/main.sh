@@ -3,22 +3,22 @@
 
 # The jobs of a batch share the instant of their start to a few milliseconds, and a line of
 # the journal: both are read and written once for sixteen.
-sj_batch() {
+sj_run_jobs() {
     sj_count=0 sj_batch_ids='' sj_init=''
-    [ "$sj_proc" ] && sj_start_of 1 2>/dev/null && sj_init=$sj_started
+    [ "$sj_proc" ] && sj_read_start 1 2>/dev/null && sj_init=$sj_started
     while read -r sj_line; do
         [ $((sj_count % 16)) -eq 0 ] && {
-            [ "$sj_batch_ids" ] && sj_note "S$sj_batch_ids"
+            [ "$sj_batch_ids" ] && sj_write_journal "S$sj_batch_ids"
             sj_batch_ids=''
             sj_w=$sj_line
-            sj_clock
+            sj_read_clock
             sj_line=$sj_w
         }
         sj_count=$((sj_count + 1))
         sj_batch_ids="$sj_batch_ids ${sj_line%%:*}"
-        sj_one "${sj_line%%:*}" "${sj_line#*:}" &
+        sj_run_job "${sj_line%%:*}" "${sj_line#*:}" &
     done
-    [ "$sj_batch_ids" ] && sj_note "S$sj_batch_ids"
+    [ "$sj_batch_ids" ] && sj_write_journal "S$sj_batch_ids"
 }
 
 # Who waits for a few starts listens to stderr: it ends once their records stand.
@@ -27,14 +27,14 @@ s) exec >/dev/null ;;
 *) exec >/dev/null 2>&1 ;;
 esac
 case $sj_mode in
-s) sj_batch ;;
+s) sj_run_jobs ;;
 k)
     set --
     while read -r sj_line; do set -- "$@" "$sj_line"; done
     {
-        sj_self
+        sj_read_self
         sj_me=$sj_pid sj_stage=kill sj_scope=tree sj_left=$*
-        trap sj_unforked EXIT
+        trap sj_handle_no_fork EXIT
         for sj_i; do
             [ -f "jobs/$sj_i/cancel" ] && printf 'killer=%s %s\n' "$sj_pid" "$sj_start" >>"jobs/$sj_i/cancel"
         done
@@ -42,6 +42,6 @@ k)
         sj_stage=''
     } &
     ;;
-again) sj_go_on ;;
+again) sj_resume_stage ;;
 esac
 exit 0

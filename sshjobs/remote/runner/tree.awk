@@ -1,5 +1,5 @@
 # Chooses the processes of jobs, and which signal is due to each.
-# In: ids, a line each; scope, me, e, termed, told, at, unsound. Out: the words that sj_scan
+# In: ids, a line each; scope, me, e, termed, told, at, unsound. Out: the words that sj_scan_trees
 # reads: seen, soft, hard, live, done, wake, each with a list, and nap.
 #
 # Who belongs to which of the jobs ID, and what is due to them after E seconds: soft (TERM,

@@ -1,7 +1,7 @@
 # Ends the trees of jobs: TERM, the grace, STOP and KILL, until none is left.
 # In: SCOPE (tree or group) and ids. Out: jobs/ID/killed.
 
-sj_scan() {
+sj_scan_trees() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_elapsed" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
         -v self="$sj_pid" -v machine="$sj_machine" -v boot="$sj_boot" -v offset="$sj_offset" \
@@ -29,12 +29,13 @@ sj_scan() {
 # TERM, to what was there by then and not to what a trap starts because of it; the grace
 # of each, then STOP (so that nobody forks on), list again, KILL, until
 # none is left. Bounded: a process that does not end of KILL is the kernel's.
-sj_end_trees() { # SCOPE IDS
+sj_end_trees() {
+    # SCOPE IDS
     sj_scope=$1 sj_records=''
     shift
     sj_left=$*
     sj_unsound='' sj_termed=' ' sj_rounds=0 sj_no_awk=''
-    sj_clock
+    sj_read_clock
     sj_at0=''
     sj_from=${sj_since:-$sj_cs}
     for sj_i; do sj_records="$sj_records jobs/$sj_i/spec jobs/$sj_i/run jobs/$sj_i/exit"; done
@@ -42,14 +43,14 @@ sj_end_trees() { # SCOPE IDS
     sj_unsound=" $* "
     while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
         sj_rounds=$((sj_rounds + 1))
-        sj_clock
+        sj_read_clock
         sj_elapsed=$((sj_cs - sj_from))
         sj_elapsed=$((sj_elapsed / 100)).$((sj_elapsed / 10 % 10))
-        sj_scan
-        [ "$sj_seen" ] || sj_unseen
+        sj_scan_trees
+        [ "$sj_seen" ] || sj_signal_unseen
         if [ "$sj_soft" ]; then
             if [ "$sj_termed" = ' ' ] && [ "$sj_proc" ] && [ "$sj_offset" != none ]; then
-                sj_clock
+                sj_read_clock
                 sj_at0=$((sj_cs - sj_offset)) # in ticks since the boot, as a start is
             fi
             kill -s TERM $sj_soft
@@ -58,13 +59,13 @@ sj_end_trees() { # SCOPE IDS
         fi
         if [ "$sj_hard" ]; then
             kill -s STOP $sj_hard
-            sj_scan
+            sj_scan_trees
             [ "$sj_hard" ] && kill -s KILL $sj_hard
             sj_nap=0.05
         fi
         # A runner that somebody stopped could not tell of the end.
         [ "$sj_wake" ] && kill -s CONT $sj_wake
-        for sj_i in $sj_done; do [ -h "jobs/$sj_i" ] || ! sj_regular "jobs/$sj_i/killed" || printf '' >"jobs/$sj_i/killed"; done
+        for sj_i in $sj_done; do [ -h "jobs/$sj_i" ] || ! sj_is_regular "jobs/$sj_i/killed" || printf '' >"jobs/$sj_i/killed"; done
         sj_left=$sj_live
         [ "$sj_left" ] || break
         case $sj_rounds in [1-4]) sj_nap=0.05 ;; esac
@@ -75,7 +76,7 @@ sj_end_trees() { # SCOPE IDS
 # Nobody could be listed, so that nothing is known of what is left. The groups are told as
 # they are, once, and ended after the grace; one that is there no more is the end of what was
 # asked for if that was a group, or where a host has lost its awk: nobody will be listed there.
-sj_unseen() {
+sj_signal_unseen() {
     sj_live=$sj_left sj_done='' sj_nap=0.5
     if [ -z "$sj_told" ]; then
         sj_signal_groups TERM $sj_left
@@ -83,7 +84,7 @@ sj_unseen() {
         sj_told=1
     fi
     for sj_w in $sj_left; do
-        sj_grace_of "$sj_w"
+        sj_read_grace "$sj_w"
         [ $((sj_cs - sj_from)) -lt "$sj_hundredths" ] || sj_signal_groups KILL "$sj_w"
     done
     if [ "$sj_no_awk" ]; then

@@ -55,7 +55,7 @@ class _Host(FakeTransport):
         into: StdoutTaker | None = None,
     ) -> Completed:
         """Say the case, a piece after the other, and look at the file after each."""
-        nonce = find_nonce(program, b"sj_fetch")
+        nonce = find_nonce(program, b"sj_fetch_log")
         if into is None or nonce is None:
             raise Broken("not a fetch")
         ours, theirs = os.pipe()
