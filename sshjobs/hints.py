@@ -154,7 +154,8 @@ HINTS = {
     "doctor:record": "locks and SQLite want a local disk: set SSHJOBS_HOME",
     "doctor:tools": "install coreutils and awk",
     "doctor:shared": "each machine sees to the jobs that it runs",
-    "doctor:linger": "loginctl enable-linger, on the host",
+    "doctor:linger": "loginctl enable-linger, on the host; then --launcher systemd "
+    "(setting launcher)",
     "doctor:launcher": "log in to a host of the cluster that has its commands in PATH",
     "doctor:nodes": "nodes must share it, see remote_base_dir; a job that finds none "
     "says so",

@@ -25,7 +25,7 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 CLEANUP = ("never", "on_success", "always")
 
 #: What can start a job on a host, see launchers/.
-LAUNCHERS = ("process", "slurm", "sge")
+LAUNCHERS = ("process", "slurm", "sge", "systemd")
 
 #: The largest command, environment or standard input that one job may carry.
 #: It travels inside one request, which the host's shell reads into memory.

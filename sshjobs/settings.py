@@ -200,15 +200,16 @@ SETTINGS = (
         "launcher",
         "choice",
         "process",
-        "what starts jobs on a host: process, which runs them there at once, or the "
-        "scheduler of a cluster, to which they are handed: slurm, sge (Grid Engine)",
+        "what starts jobs on a host: process, which runs them there at once, or a "
+        "scheduler to which they are handed: slurm, sge (Grid Engine), or systemd, of "
+        "which each is a service",
     ),
     Setting(
         "launcher_args",
         "text",
         "",
         "options for the launcher, as a shell would read them; with slurm those of "
-        "sbatch, with sge those of qsub",
+        "sbatch, with sge those of qsub, and so on",
     ),
     Setting(
         "vanish_grace",

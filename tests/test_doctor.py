@@ -33,7 +33,9 @@ def test_what_stands_in_the_way() -> None:
     assert BAD in levels(space=["10"])
     assert BAD in levels(inodes=["10"])
     assert BAD in levels(killuser=["yes"])
-    assert levels(killuser=["yes"], linger=["yes"]) == {GOOD}
+    assert BAD in levels(killuser=["yes"], linger=["yes"])
+    services = ["systemd 252, as services of the user"]
+    assert levels(killuser=["yes"], launcher=services) == {GOOD}
     assert levels(inodes=["0"]) == {GOOD}  # btrfs counts none
     assert WARN in levels(setsid=["no"])
     assert WARN in levels(proc=["no"])

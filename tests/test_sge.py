@@ -112,7 +112,7 @@ def test_what_qsub_refuses_is_said_and_nothing_stays(box: Cli) -> None:
 
 def test_the_page_on_schedulers(box: Cli, place: Path) -> None:
     """As printed, on a cluster that has such a queue."""
-    [submit] = read_blocks("docs/how-to/schedulers.md")
+    submit, *_ = read_blocks("docs/how-to/schedulers.md")
     assert box.sshd
     box.sshd.alias = "cluster"
     box.env["SSHJOBS_SSH_CONFIG"] = str(box.sshd.write_client_config())

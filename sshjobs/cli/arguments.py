@@ -370,7 +370,8 @@ SPEC = (
     Arg(
         "--launcher-args",
         "options for the launcher, as a shell would read them, with slurm those of "
-        "sbatch: '-p gpu --mem 8G', with sge those of qsub (setting launcher_args)",
+        "sbatch: '-p gpu --mem 8G', with sge those of qsub, and so on "
+        "(setting launcher_args)",
         "options",
         "ARGS",
     ),

@@ -55,4 +55,8 @@ def find_launcher(name: str) -> Launcher:
         from .sge import SgeLauncher
 
         return SgeLauncher()
+    if name == "systemd":
+        from .systemd import SystemdLauncher
+
+        return SystemdLauncher()
     raise SpecError(f"{name!r} is not one of {', '.join(LAUNCHERS)}")

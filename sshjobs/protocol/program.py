@@ -45,6 +45,7 @@ PARTS = {
     "queues": ("launch/judge.awk", "lost.sh", "judge.sh", "launch/queue.sh"),
     "slurm": ("launch/slurm.awk", "launch/slurm.sh"),
     "sge": ("launch/sge.awk", "launch/sge.sh"),
+    "systemd": ("launch/systemd.sh",),
     "runs": ("groups.sh", "detach.sh", "launch/process.sh", "start.sh"),
     "kill": ("kill.sh",),
     "keys": ("keys.sh",),
@@ -72,6 +73,7 @@ PARTS = {
         "runner/tree.sh",
         "launch/slurm_node.sh",
         "launch/sge_node.sh",
+        "launch/systemd_node.sh",
         "launch/batch.sh",
     ),
     "runner": (

@@ -27,7 +27,6 @@ sj_examine_host() {
     sj_examine_disk
     grep -hqi '^ *KillUserProcesses *= *\(yes\|true\|1\)' /etc/systemd/logind.conf \
         /etc/systemd/logind.conf.d/*.conf 2>/dev/null && sj_tell_fact killuser yes
-    [ -e "/var/lib/systemd/linger/$(id -un)" ] && sj_tell_fact linger yes
     for sj_launcher in ${3-}; do "sj_${sj_launcher}_examine"; done
     trap - EXIT
     printf 'end\n'

@@ -141,10 +141,10 @@ def _judge_host(facts: dict[str, list[str]], now: float) -> Iterator[Finding]:
     yield from _judge_numbers(fact("space"), fact("inodes"), fact("clock"), now)
     if "launcher" in facts:
         yield from _judge_scheduler(facts, fact("fstype") in NETWORK_TYPES)
-    if fact("killuser") and not fact("linger"):
+    if fact("killuser") and "launcher" not in facts:
         yield Finding(
             BAD,
-            "logind ends all processes at the last logout (KillUserProcesses=yes)",
+            "logind ends all processes of a login with it (KillUserProcesses=yes)",
             find_hint("doctor:linger"),
         )
 
@@ -165,7 +165,7 @@ def _judge_scheduler(facts: dict[str, list[str]], is_shared: bool) -> Iterator[F
         has = "no accounting" if kind.endswith(("none", "(null)")) else kind
         rest = ", ".join(f"{name} {value}" for name, value in limits.items())
         yield Finding(GOOD, f"{has}; {rest}" if has else rest)
-    if not is_shared:
+    if not is_shared and not text.startswith("systemd "):
         yield Finding(
             WARN,
             "the base directory lies on a disk that looks like this host's own",

@@ -91,8 +91,8 @@ sj_ask_launcher() {
 sj_is_out_of_memory() {
     while IFS=: read -r sj_line sj_w sj_i; do
         case $sj_w:$sj_i in
-        *memory*:*/job_*) sj_file=/sys/fs/cgroup/memory$sj_i/memory.oom_control ;;
-        :*/job_*) sj_file=/sys/fs/cgroup$sj_i/memory.events ;;
+        *memory*:*/job_* | *memory*:*/sj-*.service) sj_file=/sys/fs/cgroup/memory$sj_i/memory.oom_control ;;
+        :*/job_* | :*/sj-*.service) sj_file=/sys/fs/cgroup$sj_i/memory.events ;;
         *) continue ;;
         esac
         [ -r "$sj_file" ] || continue
