@@ -6,6 +6,7 @@ Pure: no name is looked up.
 from __future__ import annotations
 
 from .errors import SpecError
+from .model import POOL
 from .startup.records import Record
 
 #: Letters that OpenSSH 9.6 takes in no name of a host (valid_hostname(), ssh.c), and
@@ -32,14 +33,19 @@ class Address(Record):
 def check_host(host: str) -> Address:
     """Return the parts of a HOST, if no shell and no ssh can take it for more.
 
-    A HOST is ``[USER@]NAME``, ``ssh:NAME`` for an alias that is called ``local``, or
-    ``ssh://[USER@]NAME[:PORT]``. A ProxyCommand or ``Match exec`` puts it into the
-    line of a shell, and OpenSSH looks at it from 9.6 on only.
+    A HOST is ``[USER@]NAME``, ``ssh:NAME`` for an alias that is called ``local`` or
+    ``pool:...``, or ``ssh://[USER@]NAME[:PORT]``. A ProxyCommand or ``Match exec`` puts
+    it into the line of a shell, and OpenSSH looks at it from 9.6 on only.
 
     Raises:
-        SpecError: it is empty, begins with ``-``, or has white space, control
-            characters or marks of a shell.
+        SpecError: it is empty, begins with ``-``, has white space, control characters
+            or marks of a shell, or is a pool.
     """
+    if host.startswith(POOL):
+        raise SpecError(
+            f"{host!r} is a pool, and here is the place of one host; say ssh:{host} if "
+            "an ssh_config alias has that name"
+        )
     try:
         if host.startswith("ssh://"):
             return _read_uri(host)

@@ -27,6 +27,9 @@ CLEANUP = ("never", "on_success", "always")
 #: What can start a job on a host, see launchers/.
 LAUNCHERS = ("process", "slurm", "sge", "systemd")
 
+#: Before the name of a pool, where a HOST may be one.
+POOL = "pool:"
+
 #: The largest command, environment or standard input that one job may carry.
 #: It travels inside one request, which the host's shell reads into memory.
 MAX_JOB_BYTES = 16 * 1024 * 1024
@@ -216,6 +219,7 @@ class Job(Record):
     max_log_bytes: int = 0  # so many are brought home, 0: all; the rest stays there
     launcher: str = ""  # what starts it there, see launchers/; "" is process
     handle: str = ""  # its name there, LAUNCHER:ID:QUEUE, once it has one
+    pool: str = ""  # the pool that it was submitted to, which placed it on its host
 
     def public(self) -> dict[str, Any]:
         """Return the fields of ``--json``, in their order (design §7)."""

@@ -9,7 +9,7 @@ from .model import CLEANUP, LAUNCHERS, seconds
 from .startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from .settings import Setting
@@ -84,8 +84,15 @@ def suggest_setting(name: str, known: Iterable[str]) -> str:
     return f"; is it {near[0]}?" if near else "; see docs/reference/settings.md"
 
 
-def check_host_tables(tables: Any, settings_class: Callable[..., object]) -> None:
-    """Refuse tables of hosts with a mistake; see ``settings.check_config``."""
+def check_tables(
+    config: Mapping[str, Any], settings_class: Callable[..., object]
+) -> None:
+    """Refuse tables of hosts and pools with a mistake: ``settings.check_config``."""
+    _check_host_tables(config.get("host", {}), settings_class)
+    _check_pools(config.get("pools", {}))
+
+
+def _check_host_tables(tables: Any, settings_class: Callable[..., object]) -> None:
     if not isinstance(tables, dict):
         raise SpecError('host: not a table; a host has a table: [host."NAME"]')
     from .host_names import check_host
@@ -98,6 +105,39 @@ def check_host_tables(tables: Any, settings_class: Callable[..., object]) -> Non
             settings_class(**table)
         except SpecError as error:
             raise SpecError(f'[host."{host}"]: {error}') from error
+
+
+def _check_pools(tables: Any) -> None:
+    """Refuse all but ``[pools.NAME]`` with ``hosts``, an array, each named once."""
+    if not isinstance(tables, dict):
+        raise SpecError("pools: not a table; a pool has a table: [pools.NAME]")
+    for name, table in tables.items():
+        try:
+            _check_pool(name, table)
+        except SpecError as error:
+            raise SpecError(f"[pools.{name}]: {error}") from error
+
+
+def _check_pool(name: str, table: Any) -> None:
+    from .host_names import check_host
+
+    plain = name.replace("-", "a").replace("_", "a").replace(".", "a")
+    if not (plain.isascii() and plain.isalnum()) or name[0] in "-.":
+        raise SpecError("a pool is named with letters, digits, - _ and .")
+    if not isinstance(table, dict):
+        raise SpecError("not a table")
+    odd = sorted(set(table) - {"hosts"})
+    if odd:
+        raise SpecError(f"a pool has hosts and nothing else, not {odd[0]!r}")
+    hosts = table.get("hosts")
+    if not (isinstance(hosts, list) and all(isinstance(host, str) for host in hosts)):
+        raise SpecError('hosts: an array of hosts is wanted: hosts = ["NAME", "NAME"]')
+    if not hosts:
+        raise SpecError("hosts: there is none")
+    for host in hosts:
+        check_host(host)
+        if hosts.count(host) > 1:
+            raise SpecError(f"hosts: {host!r} stands twice")
 
 
 def convert_value(setting: Setting, given: Any) -> Any:

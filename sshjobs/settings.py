@@ -386,12 +386,12 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Refuse a config file with a mistake, for any host.
 
     Raises:
-        SpecError: the message names the setting, and the host's table.
+        SpecError: the message names the setting, and the table.
     """
-    if "host" in config:
-        from .setting_values import check_host_tables
+    if "host" in config or "pools" in config:
+        from .setting_values import check_tables
 
-        check_host_tables(config["host"], Settings)
+        check_tables(config, Settings)
 
 
 def _refuse_unknown(name: str, said: str = "") -> SpecError:
@@ -418,7 +418,7 @@ def resolve(
     Raises:
         SpecError: a value of the wrong kind, or a setting that does not exist.
     """
-    values: dict[str, Any] = {k: v for k, v in config.items() if k != "host"}
+    values = {k: config[k] for k in config if k not in ("host", "pools")}
     values |= config.get("host", {}).get(host, {})
     for setting in SETTINGS:
         text = environ.get(f"SSHJOBS_{setting.name.upper()}")

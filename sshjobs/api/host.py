@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from ..errors import SomeNotStarted, SpecError, SshJobsError
 from ..host_names import check_host
 from ..model import Job as Row
-from ..verbs.submit import Submitted, submit_each_job, submit_jobs
+from ..scheduling.pools import expand_pools, is_pool
+from ..verbs.context import Context
+from ..verbs.submit import JobRequest, Submitted, submit_each_job
 from .crowd import Texts, find
 from .files import HostFiles
 from .job import Completed, Job, run_or_kill
@@ -19,6 +21,7 @@ from .words import (
     Command,
     Word,
     build_job_request,
+    read_for_target,
     read_items,
 )
 
@@ -37,12 +40,13 @@ class Host(HostFiles):
     which others may use, go on.
 
     Args:
-        name: The host as after ``ssh``; ``local`` is this machine.
+        name: The host as after ``ssh``; ``local`` is this machine, ``pool:NAME`` a pool
+            of the config file, which takes jobs and has no files.
         settings: Any setting (docs/reference/settings.md), as of a flag of the command
             line: ``Host("gpu1", wait_host=300, ssh_config="~/.ssh/lab")``.
 
     Raises:
-        SpecError: it is no name of a host, or a setting is wrong.
+        SpecError: it is no name of a host or pool, or a setting is wrong.
 
     >>> with Host("gpu1") as host:
     ...     jobs = host.submit_all(f"echo part {n}" for n in range(3))
@@ -56,9 +60,12 @@ class Host(HostFiles):
     def __init__(self, name: str, **settings: str | float | bool | None) -> None:
         if not isinstance(name, str):
             raise SpecError(f"a host is a str, not a {type(name).__name__}")
-        check_host(name)
+        if not is_pool(name):
+            check_host(name)
         self.name = name
         self._pool = find_pool(settings)
+        with self._pool.borrow() as ctx:
+            expand_pools(ctx.config, [name])
 
     def __repr__(self) -> str:
         return f"<Host {self.name}>"
@@ -151,9 +158,8 @@ class Host(HostFiles):
         started: list[Job | None] = []
         refused: dict[int, SshJobsError] = {}
         with self._pool.borrow() as ctx:
-            settings = ctx.settings(self.name)
-            requests = read_items(settings, commands)
-            for place, done in enumerate(submit_each_job(ctx, self.name, requests)):
+            requests = read_items(ctx.settings, self.name, commands)
+            for place, done in enumerate(_submit_each(ctx, self.name, requests)):
                 if done.error is not None:
                     refused[place] = done.error
                 started.append(self._make_job(done))
@@ -249,8 +255,10 @@ class Host(HostFiles):
         self, command: Command, given: Mapping[str, Any], *, follow: bool = False
     ) -> Job:
         with self._pool.borrow() as ctx:
-            request = build_job_request(ctx.settings(self.name), command, given)
-            [done] = submit_jobs(ctx, self.name, [request], follow=follow)
+            request = read_for_target(
+                ctx.settings, self.name, build_job_request, command, given
+            )
+            [done] = _submit_each(ctx, self.name, [request], follow)
         if done.error is not None:
             raise done.error
         job = self._make_job(done)
@@ -267,3 +275,14 @@ class Host(HostFiles):
                 stacklevel=4,
             )
         return Job(self._pool, row)
+
+
+def _submit_each(
+    ctx: Context, target: str, requests: Iterable[JobRequest], follow: bool = False
+) -> Iterator[Submitted]:
+    """Start jobs on a host or a pool."""
+    if is_pool(target):
+        from ..verbs.pools import submit_each_job_to_pool
+
+        return submit_each_job_to_pool(ctx, target, requests, follow=follow)
+    return submit_each_job(ctx, target, requests, follow=follow)

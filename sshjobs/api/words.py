@@ -6,13 +6,14 @@ Each wrong type is a :class:`~sshjobs.errors.SpecError` that names the right one
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict, Union
 
 from ..errors import SpecError
 from ..model import Spec, seconds
 from ..quoting import join_words
+from ..scheduling.pools import is_pool
 from ..settings import Settings
 from ..verbs.submit import (
     JobRequest,
@@ -99,8 +100,26 @@ def build_job_request(
     return check_job_request(request)
 
 
+def read_for_target(
+    find_settings: Callable[[str], Settings],
+    target: str,
+    read: Callable[..., JobRequest],
+    *item: object,
+) -> JobRequest:
+    """Return the request that a function makes of settings and an item.
+
+    For a pool, the host that it chooses can have it made anew, with its own settings.
+    """
+    request = read(find_settings(target), *item)
+    if not is_pool(target):
+        return request
+    return request._replace(for_host=lambda host: read(find_settings(host), *item))
+
+
 def read_items(
-    settings: Settings, items: Iterable[Command | Mapping[str, Any]]
+    find_settings: Callable[[str], Settings],
+    target: str,
+    items: Iterable[Command | Mapping[str, Any]],
 ) -> Iterator[JobRequest]:
     """Yield the request of each item of a batch.
 
@@ -109,7 +128,7 @@ def read_items(
     """
     for number, item in enumerate(items, 1):
         try:
-            yield _read_item(settings, item)
+            yield read_for_target(find_settings, target, _read_item, item)
         except SpecError as error:
             raise SpecError(f"job {number}: {error}") from error
 

@@ -237,7 +237,7 @@ HOSTS = (
     Arg(
         "host",
         "where to run: a name as you would type it after ssh, or local; several with "
-        "commas between them",
+        "commas between them; or pool:NAME",
         metavar="HOST",
     ),
     Arg(
@@ -253,7 +253,7 @@ HOSTS = (
 
 ONLY_HOST = Arg(
     "--host",
-    "only the jobs of this host, or of hosts that match a pattern",
+    "only the jobs of this host, of hosts that match a pattern, or of pool:NAME",
     "hosts",
     "H",
     True,

@@ -12,7 +12,7 @@ import os
 
 from ..errors import SshJobsError
 from ..host_names import check_host
-from ..model import printable
+from ..model import POOL, printable
 from ..startup.records import TYPE_CHECKING, Record
 from ..states import ACTIVE, FINAL, STATES
 from ..store.glimpse import KnownJob, glimpse_hosts, glimpse_jobs
@@ -20,6 +20,7 @@ from ..store.home import default_home, login_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
 #: So many jobs are offered at most; so many ids where nothing has been typed of one.
 _MOST_JOBS = 300
@@ -90,7 +91,23 @@ def offer_hosts(environ: Mapping[str, str], config: str) -> list[Candidate]:
         found.setdefault(name, "config.toml")
     for name in glimpse_hosts(_open_home(environ)):
         found.setdefault(name, "known here")
-    return [Candidate(name, hint) for name, hint in found.items() if _is_host(name)]
+    hosts = [Candidate(name, hint) for name, hint in found.items() if _is_host(name)]
+    return [*hosts, *_offer_pools(settings)]
+
+
+def _offer_pools(config: Mapping[str, Any]) -> list[Candidate]:
+    """Return the pools of a config file, if they are as they should be."""
+    from ..settings import check_config
+
+    pools = config.get("pools", {})
+    try:
+        check_config({"pools": pools})
+    except SshJobsError:
+        return []
+    return [
+        Candidate(POOL + name, shorten_hint(", ".join(pool["hosts"])))
+        for name, pool in pools.items()
+    ]
 
 
 def _is_host(name: str) -> bool:

@@ -12,7 +12,7 @@ import sys
 
 from .. import errors
 from ..errors import SshJobsError
-from ..model import printable
+from ..model import POOL
 from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
@@ -234,7 +234,10 @@ def handle_submit(ctx: Context, values: Values) -> int:
 
 
 def _submit_each_request(ctx: Context, values: Values) -> int:
-    from ..verbs.submit import submit_each_job
+    if values["host"].startswith(POOL):
+        from ..verbs.pools import submit_each_job_to_pool as submit_there
+    else:
+        from ..verbs.submit import submit_each_job as submit_there
     from .job_requests import read_job_requests
 
     status = count = there = refused = 0
@@ -246,7 +249,7 @@ def _submit_each_request(ctx: Context, values: Values) -> int:
             count += 1
             yield job_request
 
-    with closing(submit_each_job(ctx, values["host"], counted())) as results:
+    with closing(submit_there(ctx, values["host"], counted())) as results:
         for number, done in enumerate(results, 1):
             if done.error is not None:
                 which = f"job {number} of {count}: " if count > 1 else ""
@@ -332,70 +335,6 @@ def handle_reap(ctx: Context, values: Values) -> int:
     return report_host_errors(results)
 
 
-def handle_connect(ctx: Context, values: Values) -> int:
-    from ..verbs.connect import connect_host
-
-    state = connect_host(ctx, values["host"])
-    if values.get("json"):
-        print(format_json({"host": values["host"]} | state._asdict()))
-    else:
-        print_error(f"{values['host']}: connected")
-    return 0
-
-
-def handle_disconnect(ctx: Context, values: Values) -> int:
-    from ..verbs.disconnect import disconnect_host
-
-    was = disconnect_host(ctx, values["host"])
-    if values.get("json"):
-        print(format_json({"host": values["host"], "was_connected": was}))
-    else:
-        print_error(
-            f"{values['host']}: {'disconnected' if was else 'was not connected'}"
-        )
-    return 0
-
-
-def handle_hosts(ctx: Context, values: Values) -> int:
-    import time
-
-    from ..display.look import find_look
-    from ..display.rows import build_host_object, yield_host_lines
-    from ..verbs.hosts import list_hosts
-
-    hosts = list_hosts(ctx)
-    if values.get("json"):
-        for host in hosts:
-            print(format_json(build_host_object(host)))
-    else:
-        look = find_look(sys.stdout, "auto", ctx.environ)
-        print("\n".join(yield_host_lines(hosts, time.time(), look)))
-    return 0
-
-
-def handle_doctor(ctx: Context, values: Values) -> int:
-    from .. import __version__
-    from ..display.look import find_look
-    from ..startup.stdlib import sqlite3
-    from ..verbs.doctor import GOOD, Finding, examine_host
-
-    python = ".".join(map(str, sys.version_info[:3]))
-    versions = (
-        f"sshjobs {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}"
-    )
-    look = find_look(sys.stdout, "auto", ctx.environ)
-    findings = [Finding(GOOD, versions), *examine_host(ctx, values["host"])]
-    for finding in findings:
-        if values.get("json"):
-            print(format_json(finding._asdict()))
-        else:
-            advice = f"  ({finding.advice})" if finding.advice else ""
-            colour = {"ok": "32", "bad": "31"}.get(finding.level, "33")
-            level = look.paint(f"{finding.level:<4}", colour)
-            print(f"{level}  {printable(finding.what + advice)}")
-    return 1 if any(finding.level == "bad" for finding in findings) else 0
-
-
 def carry_out_ssh(words: list[str]) -> int:
     """Carry out ``sshjobs ssh``, whose words are those of ssh; return its status."""
     from .ride_words import read_ride
@@ -429,6 +368,10 @@ def _find_handler(verb: str) -> Callable[[Context, Values], int]:
         from . import staying
 
         return staying.HANDLERS[verb]
+    if verb in ("connect", "disconnect", "hosts", "doctor"):
+        from . import host_views
+
+        return host_views.HANDLERS[verb]
     if verb in ("put", "get"):
         from . import copies
 
@@ -441,9 +384,5 @@ _HANDLERS: dict[str, Callable[[Context, Values], int]] = {
     "poll": handle_poll,
     "kill": handle_kill,
     "reap": handle_reap,
-    "connect": handle_connect,
-    "disconnect": handle_disconnect,
-    "hosts": handle_hosts,
-    "doctor": handle_doctor,
     "ssh": handle_ssh,
 }

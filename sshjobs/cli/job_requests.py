@@ -6,7 +6,7 @@ import os
 import sys
 
 from ..errors import SpecError
-from ..model import Spec
+from ..model import POOL, Spec
 from ..startup.contexts import nullcontext
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
@@ -19,7 +19,7 @@ from ..verbs.submit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     Values = Mapping[str, Any]
@@ -48,7 +48,23 @@ def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
 
 def read_one_job_request(ctx: Context, values: Values) -> JobRequest:
     """Return the job of one command line; its command may come on standard input."""
-    return _build_job_request(ctx, values, *_read_words_or_stdin(values))
+    words = _read_words_or_stdin(values)
+    return _read_for_target(_build_job_request, ctx, values, *words)
+
+
+def _read_for_target(
+    read: Callable[..., JobRequest], ctx: Context, values: Values, *rest: object
+) -> JobRequest:
+    """Return what is read; for a pool, its host can have it read anew, as for itself.
+
+    The settings of hosts differ.
+    """
+    job_request = read(ctx, values, *rest)
+    if not values["host"].startswith(POOL):
+        return job_request
+    return job_request._replace(
+        for_host=lambda host: read(ctx, dict(values) | {"host": host}, *rest)
+    )
 
 
 def read_job_request_of_each(
@@ -167,7 +183,8 @@ def _read_job_file(ctx: Context, values: Values) -> Iterator[JobRequest]:
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         try:
-            job_request = check_job_request(_parse_line(ctx, values, line))
+            job_request = _read_for_target(_parse_line, ctx, values, line)
+            check_job_request(job_request)
         except SpecError as error:
             raise SpecError(f"{values['from']}, line {number}: {error}") from error
         count += 1

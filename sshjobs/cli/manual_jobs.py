@@ -36,7 +36,8 @@ done, and the command ends with 64."""
 #: How a host is named.
 HOST_FORMS = """\
 HOST is a name as you would type it after ssh, ssh://USER@NAME:PORT too, or local
-for this machine (ssh:local is the ssh_config alias of that name)."""
+for this machine (ssh:local is the ssh_config alias of that name). Of pool:NAME, a
+pool of the config file, it is the host with the most free room."""
 
 #: Of the verbs that take several hosts.
 _MANY_HOSTS = """\
@@ -71,7 +72,7 @@ refused.
 
 {_MANY_HOSTS}
 Each line has an id and its host. A key is one on each host. --from goes with
-one host.
+one host, or with a pool.
 
 Ends with 0 when the host has the job, 69 when the host could not be reached
 and nothing was or will be run, 75 (with the id printed) when it was sent and
@@ -90,6 +91,7 @@ the answer is still out.""",
         "sshjobs submit gpu1 --key night-2026-05-01 --timeout 6h -- make all",
         "sshjobs submit gpu1 --from jobs.txt --cleanup always",
         "sshjobs submit gpu1,gpu2 --name update -- ./update.sh",
+        "sshjobs submit pool:gpu --from jobs.txt",
         "sshjobs submit cluster --launcher slurm --launcher-args '-p gpu' -- make",
         "DB_PASSWORD=... sshjobs submit gpu1 --env-from DB_PASSWORD -- ./load.sh",
     ),

@@ -241,7 +241,8 @@ def submit_to_many_hosts(ctx: Context, values: Values) -> int:
     if values.get("from"):
         raise SpecError(
             "--from goes with one HOST: the lines of FILE are not shared out among "
-            "several. Submit FILE, or a part of it, to each"
+            "several. Submit FILE, or a part of it, to each; or to a pool of them, "
+            "pool:NAME, see docs/how-to/pools.md"
         )
     job_requests = read_job_request_of_each(ctx, values, read_hosts(values))
     printer = _Printer(ctx, values, list(job_requests), is_run=False)

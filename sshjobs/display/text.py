@@ -152,6 +152,7 @@ def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator
         ("key", f"{job.key}  attempt {job.attempt}" if job.key else ""),
         ("state", "  ".join(filter(None, (state, format_end(job), job.reason)))),
         ("host", job.host + (f"  node {job.node}" if job.node else "")),
+        ("pool", job.pool),
         ("command", job.command),
         ("directory", job.cwd or "the login directory"),
         ("shell", job.shell),

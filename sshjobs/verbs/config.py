@@ -33,11 +33,18 @@ _LINE, _WORD = "\x1e", "\x1f"
 #: granularity of its file system (2 s: FAT).
 _SETTLED = 3.0
 
+#: Before the name of a pool, where else that of a host stands.
+_POOL = "\x1d"
+
+#: Between the hosts of a pool: no name of a host has one.
+_COMMA = ","
+
 _KINDS: dict[str, Callable[[str], object]] = {
     "str": str,
     "int": int,
     "float": float,
     "bool": "True".__eq__,
+    "list": lambda text: text.split(_COMMA),
 }
 
 
@@ -99,7 +106,9 @@ def _load_kept(home: str, stamp: str) -> dict[str, Any] | None:
             host, name, kind, value = line.split(_WORD)
             table = config
             if host:
-                table = config.setdefault("host", {}).setdefault(host, {})
+                is_pool = host[:1] == _POOL
+                tables = config.setdefault("pools" if is_pool else "host", {})
+                table = tables.setdefault(host[is_pool:], {})
             if name:  # else a host's table that is empty
                 table[name] = _KINDS[kind](value)
     except (OSError, ValueError, KeyError, IndexError, errors.StoreError):
@@ -134,20 +143,39 @@ def _list_values(config: Mapping[str, Any]) -> Iterator[str]:
         ValueError: there is something that a config file should not have; it is
             parsed each time, and refused.
     """
-    hosts = config.get("host", {})
-    if not isinstance(hosts, dict):
+    hosts, pools = config.get("host", {}), config.get("pools", {})
+    if not (isinstance(hosts, dict) and isinstance(pools, dict)):
         raise ValueError
-    tables = [("", {name: config[name] for name in config if name != "host"})]
-    for host, values in [*tables, *hosts.items()]:
+    others = {name: config[name] for name in config if name not in ("host", "pools")}
+    tables = [("", others), *hosts.items()]
+    tables += [(_POOL + name, pool) for name, pool in pools.items()]
+    if any(host[:1] == _POOL for host in hosts):
+        raise ValueError
+    for host, values in tables:
         if not isinstance(values, dict):
             raise ValueError
         if host:
             yield _WORD.join((host, "", "", ""))
         for name, value in values.items():
-            line = _WORD.join((host, name, type(value).__name__, str(value)))
+            text = _join_hosts(value) if isinstance(value, list) else str(value)
+            line = _WORD.join((host, name, type(value).__name__, text))
             if not name or type(value).__name__ not in _KINDS or line.count(_WORD) != 3:
                 raise ValueError
             yield line
+
+
+def _join_hosts(values: list[Any]) -> str:
+    """Return an array as one text.
+
+    Raises:
+        ValueError: it could not be told apart again.
+    """
+    plain = [
+        value for value in values if isinstance(value, str) and _COMMA not in value
+    ]
+    if not plain or len(plain) != len(values):
+        raise ValueError
+    return _COMMA.join(plain)
 
 
 def _locate_kept(home: str) -> str:

@@ -86,9 +86,9 @@ class Context:
             self._store.close()
             self._store = None
 
-    def open_for_thread(self) -> Context:
-        """Return a context for another thread, with a store of its own."""
-        own = Context(self.environ, self.config, self.flags)
+    def open_for_thread(self, **flags: Any) -> Context:
+        """Return a context for another thread, with a store and flags of its own."""
+        own = Context(self.environ, self.config, self.flags | flags)
         own.contacts, own.sent_ids, own.say = self.contacts, self.sent_ids, self.say
         self.interrupts.append(own.interrupt)
         return own

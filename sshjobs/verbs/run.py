@@ -6,7 +6,7 @@ import time
 
 from .. import states
 from ..errors import Interrupted, NotYet
-from ..model import Job, new_job_id
+from ..model import POOL, Job, new_job_id
 from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
@@ -53,9 +53,7 @@ def run_job(
     with _raise_on_signals() as interrupts:
         writer = _CountingWriter(write, wait_for_room, interrupts)
         try:
-            done = submit_jobs(ctx, host, [job_request], follow=True)[0]
-            if done.error is not None:
-                raise done.error
+            done = _start_job(ctx, host, job_request)
             assert done.job is not None
             on_start(done)
             ended = copy_log(ctx, done.job, writer.write_all, follow=True)
@@ -68,6 +66,23 @@ def run_job(
             on_cancel(job)
             ended = _end_and_follow(ctx, job, writer)
         return reap_if_wanted(ctx, ended)
+
+
+def _start_job(ctx: Context, host: str, job_request: JobRequest) -> Submitted:
+    """Start the job of a run on its host, or on one of a pool.
+
+    Raises:
+        SshJobsError: it runs nowhere, or may run without an answer (NotYet).
+    """
+    if host.startswith(POOL):
+        from .pools import submit_jobs_to_pool
+
+        [done] = submit_jobs_to_pool(ctx, host, [job_request], follow=True)
+    else:
+        [done] = submit_jobs(ctx, host, [job_request], follow=True)
+    if done.error is not None:
+        raise done.error
+    return done
 
 
 def _end_and_follow(ctx: Context, job: Job, writer: _CountingWriter) -> Job:
@@ -102,7 +117,8 @@ def _find_submitted_job(ctx: Context, host: str, job_request: JobRequest) -> Job
     """
     job = ctx.store.job(job_request.id)
     if job is None and job_request.key:
-        job = next(iter(ctx.store.by_key(job_request.key, host)), None)
+        where = None if host.startswith(POOL) else host
+        job = next(iter(ctx.store.by_key(job_request.key, where)), None)
     return job
 
 

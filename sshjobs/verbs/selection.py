@@ -6,7 +6,7 @@ import time
 
 from .. import states
 from ..errors import JobNotFound, NothingSelected, SpecError
-from ..model import LAUNCHERS, Job, is_job_id, printable
+from ..model import LAUNCHERS, POOL, Job, is_job_id, printable
 from ..startup.records import TYPE_CHECKING, Record
 from ..store import Store, slices
 from .context import Context
@@ -162,13 +162,21 @@ def find_site_ids(ctx: Context, host: str) -> list[str]:
 
     They have that name, or jobs that were submitted under it; where flags of ssh say
     which of these is meant, it is the one that these lead to. Those of a pattern have
-    jobs that were submitted under a name that matches.
+    jobs that were submitted under a name that matches; those of a pool are all of its
+    hosts that were ever used.
 
     Raises:
         SpecError: there is none: a name that was never used here is a slip.
     """
     from ..store import queries
 
+    if host.startswith(POOL):
+        from ..scheduling.pools import read_pool
+
+        members = read_pool(ctx.config, host)
+        return list(
+            {s: "" for member in members for s in _find_named_sites(ctx, member)}
+        )
     if queries.is_pattern(host):
         found = ctx.store.search_ids(queries.matches("host", host))
         site_ids = list(dict.fromkeys(site_id for _, site_id, _ in found))
@@ -208,6 +216,9 @@ def _read_hosts(ctx: Context, hosts: Sequence[str]) -> Condition:
     conditions = []
     for host in hosts:
         on_site = queries.is_one_of("site_id", find_site_ids(ctx, host))
+        if host.startswith(POOL):
+            conditions.append(on_site)
+            continue
         match = queries.matches if queries.is_pattern(host) else queries.equals
         conditions.append(match("host", host) & on_site)
     return queries.join_any(conditions)

@@ -21,7 +21,7 @@ from ..store import DIFFERS, FAILED, SAME, Store, slices
 from .context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from ..settings import Settings
 
@@ -48,6 +48,8 @@ class JobRequest(CheckedRecord):
     max_log_bytes: int | None = None  # None: the setting
     id: str = ""  # the id that it is to have, "" for a fresh one
     notify: str = ""  # a command to run here once its end is known
+    #: Makes the same request with the settings of a host, once a pool has chosen it.
+    for_host: Callable[[str], JobRequest] | None = None
 
     def check_types(self) -> None:
         """Refuse values of another type."""
@@ -77,7 +79,7 @@ class Submitted(Record):
     was_there: bool = False
 
 
-class _Held(Record):
+class HeldKey(Record):
     """A COMPLETED job that holds a request's key, so that nothing is to run."""
 
     job_id: str
@@ -207,9 +209,9 @@ def split_launcher_args(
     return tuple(os.fsencode(word) for word in words)
 
 
-def _find_completed_job(
+def find_completed_job(
     coordinator: Coordinator, job_request: JobRequest
-) -> _Held | None:
+) -> HeldKey | None:
     """Return the COMPLETED job of the request's key, if the record has one.
 
     A final state never changes, so that the host need not be asked.
@@ -218,7 +220,7 @@ def _find_completed_job(
         return None
     for job in coordinator.store.by_key(job_request.key):
         if job.site_id == coordinator.site_id and job.state == states.COMPLETED:
-            return _Held(job.id, job.digest != job_request.spec.digest())
+            return HeldKey(job.id, job.digest != job_request.spec.digest())
     return None
 
 
@@ -233,14 +235,14 @@ def _wait_until_started(
     except SshJobsError as error:
         _take_back_unsent(coordinator, numbers, error)
     except BaseException:
-        sent_ids += _leave_what_was_sent(coordinator.store, numbers, not logs)
+        sent_ids += leave_what_was_sent(coordinator.store, numbers, not logs)
         raise
     finally:
         if logs:
             coordinator.store.drop_intents(logs)
 
 
-def _leave_what_was_sent(
+def leave_what_was_sent(
     store: Store, numbers: Sequence[int], for_good: bool
 ) -> list[str]:
     """Withdraw the rest of an interrupted batch; return the jobs that go on.
@@ -264,7 +266,7 @@ def _leave_what_was_sent(
 
 def _write_jobs_down(
     coordinator: Coordinator, job_requests: Iterable[JobRequest], follow: bool
-) -> tuple[list[int], list[int], dict[int, _Held]]:
+) -> tuple[list[int], list[int], dict[int, HeldKey]]:
     """Write jobs and their intents into the store, all or none.
 
     Returns:
@@ -272,15 +274,15 @@ def _write_jobs_down(
         place in the batch each request that needs none.
     """
     store, now = coordinator.store, coordinator.clock()
-    held: dict[int, _Held] = {}
+    held: dict[int, HeldKey] = {}
     with store.writing_specs(), store.batch() as batch:
         for place, job_request in enumerate(job_requests):
-            known = _find_completed_job(coordinator, check_job_request(job_request))
+            known = find_completed_job(coordinator, check_job_request(job_request))
             if known is not None:
                 held[place] = known
                 continue
             # A microsecond apart, so that lists keep the order of a batch.
-            job = _build_job(coordinator, job_request, now + place * 1e-6)
+            job = build_job(coordinator, job_request, now + place * 1e-6)
             batch.add(job)
             store.save_spec(job.id, job_request.spec)
             if job_request.notify:
@@ -296,7 +298,7 @@ def _write_jobs_down(
             return starts, logs, held
 
 
-def _build_job(coordinator: Coordinator, job_request: JobRequest, now: float) -> Job:
+def build_job(coordinator: Coordinator, job_request: JobRequest, now: float) -> Job:
     spec = job_request.spec
     return Job(
         id=job_request.id or new_job_id(),
@@ -341,6 +343,24 @@ def _escape_for_store(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def withdraw_unsent(
+    store: Store, numbers: Sequence[int]
+) -> tuple[list[str], list[str]]:
+    """Withdraw intents that were never sent, and keep the others durably.
+
+    Returns:
+        The ids of the jobs that are as if never asked for, and of those that any later
+        verb of this machine sees to.
+    """
+    with store.write(durable=True):
+        gone, kept = store.withdraw(numbers)
+        store.sync_specs(kept)
+        store.disown(kept)
+        for job_id in kept:
+            store.update(job_id, reason="sent, and not answered yet")
+    return gone, kept
+
+
 def _take_back_unsent(
     coordinator: Coordinator, numbers: Sequence[int], error: SshJobsError
 ) -> None:
@@ -359,11 +379,7 @@ def _take_back_unsent(
                 refused += [] if good else [intent.note]
         if not waiting:
             return  # the reply came after all, perhaps to another process
-        gone, kept = store.withdraw(waiting)
-        store.sync_specs(kept)
-        store.disown(kept)
-        for job_id in kept:
-            store.update(job_id, reason="sent, and not answered yet")
+        gone, kept = withdraw_unsent(store, waiting)
     dropped = set(gone)
     ids = ["" if job_id in dropped else job_id for job_id in ids]
     if not any(ids):
@@ -386,10 +402,10 @@ def _take_back_unsent(
 
 
 def _yield_in_input_order(
-    store: Store, numbers: Sequence[int], held: dict[int, _Held]
+    store: Store, numbers: Sequence[int], held: dict[int, HeldKey]
 ) -> Iterator[Submitted]:
     """Yield the outcome of each request, in the order of the batch."""
-    results = (done for some in slices(numbers) for done in _read_outcomes(store, some))
+    results = (done for some in slices(numbers) for done in read_outcomes(store, some))
     for place in range(len(numbers) + len(held)):
         known = held.get(place)
         if known is None:
@@ -397,10 +413,10 @@ def _yield_in_input_order(
         else:
             job = store.job(known.job_id)
             outcome = DIFFERS if known.differs else SAME
-            yield _build_submitted(known.job_id, job, outcome)
+            yield build_submitted(known.job_id, job, outcome)
 
 
-def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
+def read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
     intents = store.outcomes(numbers)
     jobs = store.jobs({intent.job_id for intent in intents.values()})
     results = []
@@ -410,11 +426,11 @@ def _read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
             results.append(Submitted(None, errors.load(intent.note)))
             continue
         job = jobs.get(intent.job_id)
-        results.append(_build_submitted(intent.job_id, job, intent.outcome))
+        results.append(build_submitted(intent.job_id, job, intent.outcome))
     return results
 
 
-def _build_submitted(job_id: str, job: Job | None, outcome: str) -> Submitted:
+def build_submitted(job_id: str, job: Job | None, outcome: str) -> Submitted:
     if job is None:  # another process has pruned the record meanwhile
         return Submitted(None, errors.JobError(job_id, "is no longer in the record"))
     return Submitted(job, None, outcome == DIFFERS, outcome in (DIFFERS, SAME))
