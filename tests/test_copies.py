@@ -270,11 +270,15 @@ def test_a_copy_that_was_interrupted_goes_on(
     (there / "big").write_bytes(data)
     (place / "here").mkdir()
     copy = cli.start("get", cli.host, there / "big", place / "here")
-    eventually(lambda: list((place / "here").iterdir()))
+    here = place / "here"
+    eventually(lambda: any(path.stat().st_size for path in here.iterdir()))
     copy.send_signal(signal.SIGINT)
     [ended] = finish([copy])
     if ended.status:  # else it was quicker
         assert ended.status == 130
+        assert [path.name for path in here.iterdir()] == ["big"]
+        arrived = (here / "big").read_bytes()
+        assert arrived and data.startswith(arrived)
         assert ended.err.splitlines()[-1].split() == [
             "sshjobs",
             "get",

@@ -301,8 +301,12 @@ def test_very_many_ends_are_told_by_several_notifiers(
     heard = Heard(tmp_path)
     ids = ended(*[""] * 5)
     monkeypatch.setattr(notify, "_MOST", 2)
-    notify.start_notifier(str(tmp_path / "home"), heard.command, ids)
+    command = f"ps -o sid= -p $PPID >>{tmp_path}/sessions; {heard.command}"
+    notify.start_notifier(str(tmp_path / "home"), command, ids)
     assert sorted(row["id"] for row in heard.wait_for(5)) == ids
+    sessions = (tmp_path / "sessions").read_text().split()
+    # Ctrl-C of ours reaches none of them.
+    assert len(set(sessions)) == 3 and str(os.getsid(0)) not in sessions
 
 
 @pytest.mark.parametrize(("size", "kept"), [(1 << 20, True), ((1 << 20) + 1, False)])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from sshjobs.display.top_screen import KEYS, TopView, build_top_lines
 from sshjobs.errors import NothingSelected
 from sshjobs.model import Job
 from sshjobs.store import SiteRow, Store
+from sshjobs.verbs import overview
 from sshjobs.verbs.context import Context
 from sshjobs.verbs.hosts import HostState
 from sshjobs.verbs.overview import ORDERS, Overview, View, read_overview
@@ -59,10 +61,10 @@ def rows(tmp_path: Path) -> Iterator[None]:
 
 def make_view(jobs: list[Job], hosts: list[SiteRow], **fields: Any) -> TopView:
     sites = {row.site_id: row for row in hosts}
-    overview = Overview(jobs, 0, sites, {states.RUNNING: len(jobs)}, [], NOW)
+    whole = Overview(jobs, 0, sites, {states.RUNNING: len(jobs)}, [], NOW)
     values = {"jobs": jobs, "failures": {}} | fields
     found = [HostState(row, None, values.pop("refused", "")) for row in hosts]
-    return TopView(overview, found, **values)
+    return TopView(whole, found, **values)
 
 
 def test_a_picture_has_hosts_jobs_and_the_end_of_a_log() -> None:
@@ -254,20 +256,49 @@ def test_an_overview_has_what_is_active_or_ended_within_a_day(ctx: Context) -> N
     assert show(ctx, Criteria(names=["none"], allow_empty=True)) == ""
 
 
+@pytest.fixture
+def noon(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Let it be noon for an overview; return when that is."""
+    at = time.mktime((2026, 5, 20, 12, 0, 0, 0, 0, -1))
+    clock = SimpleNamespace(
+        time=lambda: at, localtime=time.localtime, mktime=time.mktime
+    )
+    monkeypatch.setattr(overview, "time", clock)
+    return at
+
+
+def test_a_day_is_a_day(ctx: Context, noon: float) -> None:
+    for number, name, ago in ((2, "a", 86_400.5), (3, "b", 86_399.5)):
+        fields = {"submitted_at": 1.0, "finished_at": noon - ago}
+        ctx.store.add_jobs([make_job(number, states.LOST, name=name, **fields)])
+    assert show(ctx, Criteria(), lately_only=True) == "b"
+
+
+def test_all_attempts_of_a_key_are_shown_and_none_is_older(ctx: Context) -> None:
+    first = make_job(2, states.FAILED, name="a", key="k")
+    second = make_job(3, states.FAILED, name="b", key="k", attempt=2)
+    ctx.store.add_jobs([first, second._replace(submitted_at=NOW)])
+    assert show(ctx, Criteria(jobs=["key:k"])) == "ab"
+    assert read_overview(ctx, Criteria(), View()).older == 0
+    assert View() == View("age", 0, False, False)
+
+
 def test_an_overview_counts_the_jobs_of_today_on_the_hosts_that_are_meant(
-    ctx: Context,
+    ctx: Context, noon: float
 ) -> None:
-    record_jobs(ctx)
-    now = time.time()
-    midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
-    for number, at in ((22, midnight - 1), (23, midnight + 0.5)):
-        job = make_job(number, states.LOST, submitted_at=1.0, finished_at=at)
-        ctx.store.add_jobs([job])
+    midnight = noon - 12 * 3600
+    for number, host, at in (
+        (2, "gpu1", midnight - 0.5),
+        (3, "gpu1", midnight + 0.5),
+        (4, "far", noon - 1),
+    ):
+        site_id = "s2" if host == "far" else "s1"
+        fields = {"host": host, "site_id": site_id, "submitted_at": 1.0}
+        ctx.store.add_jobs([make_job(number, states.LOST, finished_at=at, **fields)])
+    ctx.store.add_jobs([make_job(5), make_job(6, states.PENDING, name="a")])
     found = read_overview(ctx, Criteria(names=["a"]), View())
-    counts = {"RUNNING": 1, "PENDING": 1, "LOST": 1}
-    if now - 20 > midnight:
-        counts["FAILED"] = 1
-    assert found.counts == counts
-    far = read_overview(ctx, Criteria(hosts=["far"]), View()).counts
-    assert far == ({"FAILED": 1} if "FAILED" in counts else {})
-    assert set(found.sites) == {"s1", "s2"}
+    assert found.counts == {"RUNNING": 1, "PENDING": 1, "LOST": 2}
+    assert [job.name for job in found.jobs] == ["a"]
+    far = read_overview(ctx, Criteria(hosts=["far"]), View())
+    assert far.counts == {"LOST": 1}
+    assert set(found.sites) == {"s1", "s2"} and found.now == noon
