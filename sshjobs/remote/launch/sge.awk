@@ -5,7 +5,7 @@
 # A state is letters: of what it waits for (q w h), that it is being moved or runs (t r), has
 # been restarted (R), is suspended (s S T), is to be deleted (d), or is in error (E), sge_status(5).
 
-function plain(t, other) { gsub(/[^A-Za-z0-9._,+-]/, "_", t); t = substr(t, 1, 60); return t == "" ? other : t }
+function clean_word(t, other) { gsub(/[^A-Za-z0-9._,+-]/, "_", t); t = substr(t, 1, 60); return t == "" ? other : t }
 BEGIN { RS = "<" }
 {
     k = index($0, ">")
@@ -24,8 +24,8 @@ tag == "/job_list" && name ~ /^sj-[a-z2-7]+$/ && length(name) == 19 && number ~ 
     if (!sub(/^[^@]*@/, "", node)) node = ""
     sub(/@.*/, "", queue)
     w = letters ~ /[trsST]/ ? "runs" : "waits"
-    s = letters ~ /E/ ? "in error (" plain(letters, "-") "), see qstat -j " number : letters ~ /d/ ? "being deleted (" plain(letters, "-") ")" : letters ~ /h/ ? "held (" plain(letters, "-") ")" : letters ~ /[sST]/ ? "suspended (" plain(letters, "-") ")" : w == "waits" ? plain(letters, "-") : ""
-    print "q sge", substr(name, 4), number, w, plain(queue, "-"), plain(node, "-"), s
+    s = letters ~ /E/ ? "in error (" clean_word(letters, "-") "), see qstat -j " number : letters ~ /d/ ? "being deleted (" clean_word(letters, "-") ")" : letters ~ /h/ ? "held (" clean_word(letters, "-") ")" : letters ~ /[sST]/ ? "suspended (" clean_word(letters, "-") ")" : w == "waits" ? clean_word(letters, "-") : ""
+    print "q sge", substr(name, 4), number, w, clean_word(queue, "-"), clean_word(node, "-"), s
 }
 tag == "/job_info" { whole = 1 }
 END { exit !whole }
