@@ -30,6 +30,12 @@ LAUNCHERS = ("process", "slurm", "sge", "systemd")
 #: Before the name of a pool, where a HOST may be one.
 POOL = "pool:"
 
+#: The one of jobs that wait their turn; nobody names it, limits and the like do.
+LIMIT = "limit"
+
+#: The words of a call that make a job wait its turn, see verbs/turns.py.
+TURN_WORDS = ("group", "at_most", "priority")
+
 #: The largest command, environment or standard input that one job may carry.
 #: It travels inside one request, which the host's shell reads into memory.
 MAX_JOB_BYTES = 16 * 1024 * 1024

@@ -179,3 +179,14 @@ def _convert_text(given: Any) -> str:
     if not isinstance(given, str) or "\0" in given or "\n" in given:
         raise TypeError(given)
     return given
+
+
+def find_absolute(path: Any) -> str:
+    """Return the path of an ssh_config from everywhere; others will use it, too."""
+    try:
+        return os.path.abspath(os.path.expanduser(str(path)))
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"ssh_config: {path!r} is relative to this directory, which is gone: "
+            "give an absolute path"
+        ) from error

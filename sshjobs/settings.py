@@ -8,8 +8,6 @@ edge (``verbs.context.Context``) hands both in.
 
 from __future__ import annotations
 
-import os
-
 from .errors import SpecError
 from .startup.records import TYPE_CHECKING, Record
 
@@ -211,6 +209,8 @@ SETTINGS = (
         "options for the launcher, as a shell would read them; with slurm those of "
         "sbatch, with sge those of qsub, and so on",
     ),
+    Setting("max_running", "count", 0, "how many jobs run on a host at once, 0: all"),
+    Setting("group_limits", "words", "", "max_running of a group (--group): GROUP=N"),
     Setting(
         "vanish_grace",
         "seconds",
@@ -313,6 +313,8 @@ class Settings:
     record_ttl: float
     launcher: str
     launcher_args: str
+    max_running: int
+    group_limits: str
     vanish_grace: float
     remote_base_dir: str
     ssh_config: str
@@ -432,19 +434,8 @@ def resolve(
         said["ssh_options"] = f"{said['ssh_options']} {rest}".strip()
     values |= said
     if values.get("ssh_config") not in (None, "", "none"):
-        from .setting_values import read_value
+        from .setting_values import find_absolute, read_value
 
-        given = read_value(BY_NAME["ssh_config"], values["ssh_config"])
-        values["ssh_config"] = _absolute(given)
+        path = read_value(BY_NAME["ssh_config"], values["ssh_config"])
+        values["ssh_config"] = find_absolute(path)
     return Settings(**values)
-
-
-def _absolute(path: Any) -> str:
-    """Return the path of an ssh_config from everywhere; others will use it, too."""
-    try:
-        return os.path.abspath(os.path.expanduser(str(path)))
-    except FileNotFoundError as error:
-        raise SpecError(
-            f"ssh_config: {path!r} is relative to this directory, which is gone: "
-            "give an absolute path"
-        ) from error

@@ -97,6 +97,8 @@ class Host(HostFiles):
         max_log_bytes: int | None = None,
         launcher: str | None = None,
         launcher_args: str | list[str] | None = None,
+        group: str | None = None,
+        priority: int | None = None,
     ) -> Job:
         """Start a job, exactly once, and return it once it has started.
 
@@ -104,8 +106,7 @@ class Host(HostFiles):
             command: A str or bytes is a line for the login shell; a list is an argument
                 vector, which no shell reads; a path is a program, relative to ``cwd``.
             name: A name for people.
-            key: The name of this work: while a job of that key is active or COMPLETED
-                it is returned, and nothing runs.
+            key: The name of this work: its job, if active or COMPLETED, is returned.
             once: With ``key``: no new attempt after one that ended badly either.
             env: Environment variables; their values stay out of every argument list.
             cwd: The directory, ``~`` is the login directory.
@@ -115,8 +116,9 @@ class Host(HostFiles):
             stdin: Standard input: a str or bytes as it is, of a path the file's bytes.
             cleanup: "never", "on_success" or "always"; None: the setting.
             max_log_bytes: So many bytes of its log come home; None: the setting.
-            launcher: Its launcher there, such as "slurm"; None: the setting.
-            launcher_args: Options for that, a text or a list, such as of sbatch.
+            launcher, launcher_args: As the setting ``launcher``, and options for that.
+            group, priority: Jobs of a group share a limit (``group_limits``); of those
+                that wait on the host, the highest priority begins first.
 
         Raises:
             SpecError: something of it is wrong; nothing was done.
@@ -126,8 +128,6 @@ class Host(HostFiles):
         >>> job = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
         >>> Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting") == job
         True
-        >>> job.wait().log()
-        b"it's $HOME\\n"
         """
         return self._start(command, locals())
 
@@ -209,12 +209,13 @@ class Host(HostFiles):
         max_log_bytes: int | None = None,
         launcher: str | None = None,
         launcher_args: str | list[str] | None = None,
+        group: str | None = None,
+        priority: int | None = None,
     ) -> Completed[bytes] | Completed[str]:
         """Run a job to its end, as ``subprocess.run`` does a command.
 
-        If something ends the call before the job's end (Ctrl-C, an error of
-        ``stdout``), the job is killed; if the host cannot be asked any more, the job
-        goes on.
+        If something ends the call early (Ctrl-C, an error of ``stdout``), the job is
+        killed; if the host cannot be asked any more, it goes on.
 
         Args:
             check: Raise JobFailed unless the job is COMPLETED.
@@ -226,8 +227,6 @@ class Host(HostFiles):
             JobFailed: with ``check``; its ``returncode`` is the job's.
             NotYet: the host cannot be asked any more; ``job_ids`` names the job.
 
-        >>> Host("gpu1").run("echo hello; exit 2").returncode
-        2
         >>> Host("gpu1").run(["uname"], check=True, text=True).stdout
         'Linux\\n'
         """

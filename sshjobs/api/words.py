@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, TypedDict, Union
 
 from ..errors import SpecError
-from ..model import Spec, seconds
+from ..model import TURN_WORDS, Spec, seconds
 from ..quoting import join_words
 from ..scheduling.pools import is_pool
 from ..settings import Settings
@@ -46,6 +46,8 @@ class JobOptions(TypedDict, total=False):
     max_log_bytes: int | None
     launcher: str | None
     launcher_args: str | list[str] | None
+    group: str | None
+    priority: int | None
 
 
 _OPTIONS = frozenset(JobOptions.__annotations__)
@@ -88,11 +90,14 @@ def build_job_request(
             settings,
         ),
     )
-    name, key = options.get("name"), options.get("key")
+    if settings.max_running or any(map(options.get, TURN_WORDS)):
+        from ..verbs.turns import build_turn
+
+        spec = build_turn(spec, options)
     request = JobRequest(
         spec,
-        name="" if name is None else name,
-        key="" if key is None else key,
+        name="" if (name := options.get("name")) is None else name,
+        key="" if (key := options.get("key")) is None else key,
         once=options.get("once", False),
         cleanup=options.get("cleanup"),
         max_log_bytes=options.get("max_log_bytes"),

@@ -360,6 +360,26 @@ SPEC = (
         "S",
     ),
     Arg(
+        "--group",
+        "the jobs of a group share a limit on their host (--at-most, setting "
+        "group_limits)",
+        metavar="G",
+    ),
+    Arg(
+        "--at-most",
+        "let so many jobs of the group run on the host at once, 0 for no limit; others "
+        "wait there in order. Without --group the jobs of this command are a group",
+        "count",
+        "N",
+    ),
+    Arg(
+        "--priority",
+        "a number, default 0: of the jobs that wait on the host, the highest begins "
+        "first",
+        "text",
+        "P",
+    ),
+    Arg(
         "--launcher",
         "what starts the job there: process, or a scheduler such as slurm (setting "
         "launcher)",

@@ -6,7 +6,7 @@ import os
 import sys
 
 from ..errors import SpecError
-from ..model import POOL, Spec
+from ..model import POOL, TURN_WORDS, Spec
 from ..startup.contexts import nullcontext
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: What one line of ``--from`` may say of a job.
 _FIELDS = frozenset(
     "command name key once env cwd timeout shell login cleanup stdin "
-    "max_log_bytes launcher launcher_args".split()
+    "max_log_bytes launcher launcher_args group priority".split()
 )
 
 
@@ -37,6 +37,10 @@ _SPECIAL = ("command", "env", "stdin", "timeout", "launcher_args")
 
 def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
     """Return the jobs of a command line, those of ``--from FILE`` one at a time."""
+    if values.get("at_most") is not None:
+        from ..verbs.turns import name_batch
+
+        values = name_batch(values)
     if values.get("from"):
         if values.get("command"):
             raise SpecError("give a COMMAND or --from FILE, not both")
@@ -133,6 +137,10 @@ def _build_job_request(
             values.get("launcher"), values.get("launcher_args"), settings
         ),
     )
+    if settings.max_running or any(map(values.get, TURN_WORDS)):
+        from ..verbs.turns import build_turn
+
+        spec = build_turn(spec, values)
     return JobRequest(
         spec,
         name=values.get("name") or "",

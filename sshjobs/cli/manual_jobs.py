@@ -64,11 +64,11 @@ byte for byte, with every login shell.
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
 "stdin" (the text itself), "cwd", "timeout", "shell", "login", "cleanup",
-"max_log_bytes", "launcher", "launcher_args"; "env" is an object of names and
-values. Empty lines and those that begin with # are passed over. The flags hold
-for all of them. If a line has a mistake, it is named and nothing is submitted.
-The ids come out in the order of the lines, with a - for one that the host
-refused.
+"max_log_bytes", "group", "priority", "launcher", "launcher_args"; "env" is an
+object of names and values. Empty lines and those that begin with # are passed
+over. The flags hold for all of them. If a line has a mistake, it is named and
+nothing is submitted. The ids come out in the order of the lines, with a - for
+one that the host refused.
 
 {_MANY_HOSTS}
 Each line has an id and its host. A key is one on each host. --from goes with
@@ -90,6 +90,8 @@ the answer is still out.""",
         "sshjobs submit gpu1 -- 'cd run7 && ./train.sh >out.txt'",
         "sshjobs submit gpu1 --key night-2026-05-01 --timeout 6h -- make all",
         "sshjobs submit gpu1 --from jobs.txt --cleanup always",
+        "sshjobs submit gpu1 --from jobs.txt --at-most 4 --priority 5",
+        "sshjobs submit gpu1 --group io -- ./load.sh",
         "sshjobs submit gpu1,gpu2 --name update -- ./update.sh",
         "sshjobs submit pool:gpu --from jobs.txt",
         "sshjobs submit cluster --launcher slurm --launcher-args '-p gpu' -- make",

@@ -59,4 +59,8 @@ def find_launcher(name: str) -> Launcher:
         from .systemd import SystemdLauncher
 
         return SystemdLauncher()
+    if name == "limit":
+        from .limit import LimitLauncher
+
+        return LimitLauncher()
     raise SpecError(f"{name!r} is not one of {', '.join(LAUNCHERS)}")

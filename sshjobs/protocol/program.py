@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 
+from ..model import LIMIT
 from ..quoting import (
     FS_CODEC,
     TEXT_BYTES,
@@ -46,6 +47,14 @@ PARTS = {
     "slurm": ("launch/slurm.awk", "launch/slurm.sh"),
     "sge": ("launch/sge.awk", "launch/sge.sh"),
     "systemd": ("launch/systemd.sh",),
+    "limit": ("launch/limit.sh",),
+    "pass": (
+        "shell.sh",
+        "groups.sh",
+        "limit/turn.sh",
+        "limit/choose.awk",
+        "limit/pass.sh",
+    ),
     "runs": ("groups.sh", "detach.sh", "launch/process.sh", "start.sh"),
     "kill": ("kill.sh",),
     "keys": ("keys.sh",),
@@ -112,6 +121,7 @@ QUOTED_PARTS = {
     ),
     "launch/slurm.awk": ("launch/slurm.awk",),
     "launch/sge.awk": ("launch/sge.awk",),
+    "limit/choose.awk": ("records.awk", "fields.awk", "limit/choose.awk"),
     "lost.sh": ("lost.sh",),
     "reap.awk": ("reap.awk",),
     "logs.awk": ("logs.awk",),
@@ -169,7 +179,9 @@ def build(request: Request, nonce: str) -> bytes:
     if runs:
         parts += [b"sj_runner=" + quote(runner), b"sj_prepare_runs"]
     if queues:
-        parts += _build_queue_settings(request)
+        from .launched import build_launcher_settings
+
+        parts += build_launcher_settings(request, _join_parts)
     if kills:
         parts.append(_build_call("sj_kill_jobs", *kills))
     parts += _build_starts(request.starts)
@@ -205,19 +217,6 @@ def _name_launcher_parts(names: tuple[str, ...]) -> list[str]:
     from ..launchers import find_launcher
 
     return [part for name in names for part in find_launcher(name).parts]
-
-
-def _build_queue_settings(request: Request) -> list[bytes]:
-    """Return what the parts of schedulers are told, and the runner of their jobs."""
-    batch = _join_parts("batch")
-    names = quote(" ".join(request.launchers).encode("ascii"))
-    return [
-        b"sj_launchers=" + names,
-        b"sj_queue_age=%d" % request.queue_age,
-        b"sj_vanish=%d" % request.vanish_grace,
-        b"sj_batch_hash=%08x" % zlib.crc32(batch),
-        b"sj_batch=" + quote(batch),
-    ]
 
 
 def _build_last_calls(request: Request) -> list[bytes]:
@@ -311,7 +310,7 @@ def _build_job(start: Start) -> bytes:
         script, shell = spec.command, spec.shell.encode(*FS_CODEC)
     else:
         script, shell = b"exec " + b" ".join(map(quote, spec.command)), b""
-    words = (
+    words: tuple[bytes, ...] = (
         start.job_id.encode("ascii"),
         _build_spec_file(start),
         script,
@@ -321,8 +320,11 @@ def _build_job(start: Start) -> bytes:
         _digest_of_keyed(start),
         b"1" if start.once else b"",
         shell,
-        *((spec.launcher.encode("ascii"),) if spec.launcher else ()),
     )
+    if spec.launcher:
+        from .launched import build_handle
+
+        words += (build_handle(spec),)
     return b" ".join([b"sj_prepare_job", *map(quote, words)])
 
 
@@ -365,7 +367,7 @@ def _build_spec_file(start: Start) -> bytes:
         ("cwd", cwd),
         ("key", start.key.encode(*FS_CODEC)),
     )
-    if spec.launcher:
+    if spec.launcher not in ("", LIMIT):  # whose jobs are processes, once it is time
         from ..launchers import find_launcher
 
         options = find_launcher(spec.launcher).build_options(spec)

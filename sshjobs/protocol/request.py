@@ -64,7 +64,8 @@ class Request(Record):
     what it is and has, and nothing else of the request is served. ``launchers`` are
     those of the jobs that it names, apart from process. What one of them said of its
     queue serves for ``queue_age`` seconds; a job that it has no more, and that left no
-    end, is lost after ``vanish_grace``.
+    end, is lost after ``vanish_grace``. ``limits`` are words GROUP=N: so many jobs of a
+    group run at most, or of all that wait their turn where GROUP is ``-``.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -85,3 +86,4 @@ class Request(Record):
     launchers: tuple[str, ...] = ()
     queue_age: float = 0.0
     vanish_grace: float = 90.0
+    limits: str = ""

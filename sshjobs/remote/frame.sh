@@ -119,8 +119,16 @@ d $sj_due_id - -" ;;
     [ -z "$sj_ask" ] || sj_judge_asked
 }
 
+# What waits in the line of launch/limit.sh is looked at by whoever comes by.
+sj_start_next() {
+    [ -d "$sj_machine/queue" ] && sj_is_regular "$sj_machine/next" || return 0
+    case $sj_setsid in -) set -- ;; *) set -- "$sj_setsid" ;; esac
+    "$@" sh "./$sj_machine/next" </dev/null >/dev/null 2>&1 &
+}
+
 sj_close_round() {
     trap - EXIT
+    sj_start_next
     # CAN: what stands on its line, cut off by a tool that died, is void.
     [ "$sj_broken" ] && printf '\030\n' && sj_fail_round EDIED "$sj_broken ended badly on the host: some jobs were not looked at"
     sj_sweep_old

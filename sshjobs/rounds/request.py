@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import errors, protocol, states
-from ..model import Job
+from ..model import LIMIT, Job
 from ..startup.records import Record
 from ..store import Intent, Store
 from .log_state import (
@@ -64,11 +64,7 @@ def expire(site: Site, now: float) -> None:
 
 
 def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
-    """Return the request of now; inside a transaction.
-
-    Args:
-        listing: Every job directory is asked about as well.
-    """
+    """Return the request of now, inside a transaction; a listing asks about all."""
     store, row = site.store, site.row()
     intents = store.intents(site.site_id, MOST_INTENTS, row.rounds)
     jobs = store.jobs({intent.job_id for intent in intents})
@@ -86,6 +82,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     logs = _share_log_bytes(site, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
+    launchers = tuple(filter(None, store.launchers(site.site_id)))
     request = protocol.Request(
         base_dir=site.settings.remote_base_dir,
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
@@ -104,14 +101,26 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
         gone_ttl=GONE_TTL,
         ends=_choose_awaited_ends(job_requests, wanted),
         forgets=tuple(gone.values()),
-        launchers=tuple(filter(None, store.launchers(site.site_id))),
+        launchers=launchers,
         queue_age=site.queue_age,
         vanish_grace=site.settings.vanish_grace,
+        limits=_choose_limits(site, job_requests) if LIMIT in launchers else "",
     )
     kills += forgets
     store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     newest = max((intent.id for intent in intents), default=0)
     return Plan(starts, kills, reaps, waits, newest), request
+
+
+def _choose_limits(site: Site, job_requests: list[protocol.Start]) -> str:
+    """Return the limits that the host is told: our settings, and those of batches.
+
+    A host hears of them whenever it is asked about a job that waits its turn there, so
+    that a limit that was raised holds from the next round on.
+    """
+    from ..launchers.limit import build_limits
+
+    return build_limits(site.settings, (start.spec for start in job_requests))
 
 
 #: For the ends of so many jobs at most a round of starts waits a moment.

@@ -7,6 +7,7 @@ import time
 import zlib
 
 from .. import errors, transports
+from ..model import LIMIT
 from ..settings import BY_NAME, Settings
 from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow, Store
@@ -105,7 +106,7 @@ class Site:
         systemd's run on the host itself, where they are seen like any.
         """
         names = self.store.launchers(self.site_id)
-        return bool(names) and not {"", "systemd"} & {*names}
+        return bool(names) and not {"", "systemd", LIMIT} & {*names}
 
     def check_time(self) -> None:
         """Raise once the caller's time is up; called about once a second."""

@@ -9,6 +9,16 @@
 # file system its record comes late. Of a look that failed nothing is concluded.
 
 function is_better(w, old) { return old == "" || w == "runs" || (w == "waits" && old != "runs") }
+/^qlimit [A-Za-z0-9_-]+ [0-9]+$/ { LIMIT[$2] = $3 + 0; next }
+/^qslot [a-z2-7]+\.[0-9]+\.[A-Za-z0-9_-]+$/ {
+    split($2, a, ".")
+    USED[a[3]]++
+    QW[a[1]] = "waits"
+    QH[a[1]] = "limit:0:" a[3]
+    QR[a[1]] = "about to start"
+    next
+}
+/^qat limit [0-9.]+$/ { list_line("wait"); list_line("after") }
 /^qat [a-z]+ [0-9.]+$/ { QAT[$2] = $3; next }
 /^qdown [a-z]+ [0-9.]+ / { QDOWN[$2] = substr($0, length($1 $2 $3) + 4, 300); next }
 /^q [a-z]+ [a-z2-7]+ [0-9]+ [a-z]+ / {
@@ -19,6 +29,32 @@ function is_better(w, old) { return old == "" || w == "runs" || (w == "waits" &&
         QR[$3] = substr($0, length($1 $2 $3 $4 $5 $6 $7) + 8, 200)
     }
     next
+}
+# The line of launch/limit.sh, which says of each why it waits: its place among those that the
+# same limit keeps waiting.
+function list_line(folder,  c, l, a, g, all) {
+    c = "LC_ALL=C ls " machine "/queue/" folder " 2>/dev/null"
+    while ((c | getline l) > 0) {
+        if (split(l, a, ".") != 5 || l ~ /[^A-Za-z0-9._-]/) continue
+        g = a[5]
+        RANK[g]++
+        all++
+        if ((a[3] in QW) && QW[a[3]] == "waits") continue
+        QW[a[3]] = "waits"
+        QH[a[3]] = "limit:" a[2] ":" g
+        if (folder == "after") QR[a[3]] = "after"
+        else if (LIMIT[g] && g != "-" && USED[g] + 0 >= LIMIT[g]) QR[a[3]] = "limit " LIMIT[g] (g ~ /^batch-/ ? "" : " of group " g) ", " name_rank(RANK[g])
+        else QR[a[3]] = LIMIT["-"] ? "limit " LIMIT["-"] ", " name_rank(all) : "about to start"
+    }
+    close(c)
+}
+function name_rank(n) {
+    if (n % 100 < 11 || n % 100 > 13) {
+        if (n % 10 == 1) return n "st"
+        if (n % 10 == 2) return n "nd"
+        if (n % 10 == 3) return n "rd"
+    }
+    return n "th"
 }
 function read_handle(d,  f, l, k, r) {
     f = d "handle"
@@ -62,7 +98,8 @@ function write_line(name, text) { if (ENVIRON["SJ_TMP"] != "") print text > (ENV
 function judge_waiting(id, d,  after, word) {
     word = QW[id]
     after = measure_look()
-    if (launcher in QDOWN) say_frame("queued " id " " handle_of(id) " " launcher " does not answer: " QDOWN[launcher])
+    if (launcher == "limit" && H["machine"] != "" && H["machine"] != machine) say_frame("queued " id " " handle_of(id) " waits on another machine that shares the directory")
+    else if (launcher in QDOWN) say_frame("queued " id " " handle_of(id) " " launcher " does not answer: " QDOWN[launcher])
     else if (!(launcher in QAT)) say_frame("queued " id " " handle_of(id) " its launcher was not asked")
     else if (word == "waits") say_frame("queued " id " " handle_of(id) " " QR[id])
     else if (word == "runs") say_frame("queued " id " " handle_of(id) " " (QR[id] == "" ? "RUNNING" : QR[id]) " on " QN[id] ", and has not begun")
@@ -80,7 +117,7 @@ function judge_waiting(id, d,  after, word) {
 function judge_claimed(id, d, new,  word, since, f) {
     word = QW[id]
     if (launcher in QDOWN) { say_frame("unseen " id " " launcher " does not answer: " QDOWN[launcher]); return }
-    if (!(launcher in QAT)) { say_frame("elsewhere " id " " token_of("node")); return }
+    if (launcher == "limit" || !(launcher in QAT)) { say_frame("elsewhere " id " " token_of("node")); return }
     if (word == "runs" || word == "waits") {
         f = d "doubt"
         if (!(f in BAD) && is_there(f)) { printf "" > f; close(f) }

@@ -13,6 +13,11 @@ sj_read_queues() {
     # to sj_queued
     sj_queued=''
     for sj_launcher in $sj_launchers; do
+        [ "$sj_launcher" != limit ] || { # which is a directory, and asks nobody
+            sj_queued=$sj_queued$(sj_limit_look)"
+"
+            continue
+        }
         sj_file=$sj_machine/queue.$sj_launcher
         sj_is_regular "$sj_file" || continue
         sj_read_line "$sj_file"
@@ -164,6 +169,10 @@ sj_hand_over_jobs() {
     # LAUNCHER ID:ATTEMPT ...
     sj_launcher=$1 sj_resends='' sj_first_time=''
     shift
+    [ "$sj_launcher" != limit ] || {
+        sj_limit_start "$@"
+        return
+    }
     "sj_${sj_launcher}_probe" || {
         for sj_i; do sj_give_back_job "${sj_i%%:*}" ELAUNCH "$sj_said"; done
         return
@@ -198,7 +207,11 @@ sj_settle_queued() {
     if [ -s "$sj_tmp.again" ]; then
         sj_resends=1
         for sj_launcher in $sj_launchers; do
-            sj_submit_jobs "$sj_launcher" $(sed -n "s/^$sj_launcher //p" "$sj_tmp.again")
+            set -- $(sed -n "s/^$sj_launcher //p" "$sj_tmp.again")
+            case $sj_launcher in
+            limit) sj_limit_resend "$@" ;;
+            *) sj_submit_jobs "$sj_launcher" "$@" ;;
+            esac
         done
     fi
     if [ -s "$sj_tmp.fate" ]; then
@@ -240,6 +253,10 @@ sj_stop_queued() {
             sj_read_line "jobs/$sj_i/handle"
             [ "$sj_line" != "launcher=$sj_launcher" ] || sj_mine="$sj_mine $sj_i"
         done
+        [ "$sj_launcher" != limit ] || {
+            sj_limit_stop $sj_mine
+            continue
+        }
         [ "$sj_mine" ] && "sj_${sj_launcher}_probe" || continue
         sj_start_beats
         sj_pids='' sj_count=0

@@ -16,6 +16,7 @@ sj_run_job() {
     fi
     if [ -z "$sj_timeout" ]; then
         sj_supervise_job
+        sj_start_next
         return
     fi
     # The time is kept by the parent of the sleep, the job by a child of it that ends
@@ -27,6 +28,7 @@ sj_run_job() {
     {
         trap sj_handle_no_fork EXIT
         sj_supervise_job
+        sj_start_next
     } &
     sj_timed=$!
     exec 2>/dev/null
@@ -120,6 +122,12 @@ started_at=$sj_time"
     fi
     sj_stage=ended
     sj_finish_job
+}
+
+# An end may be what others wait for, see launch/limit.sh.
+sj_start_next() {
+    [ ! -d "$sj_machine/queue" ] || ! sj_is_regular "$sj_machine/next" ||
+        { $sj_setsid "$sj_posix" "./$sj_machine/next" </dev/null >/dev/null 2>&1 & }
 }
 
 # Its launcher has given it up before it began, and says why.

@@ -114,7 +114,10 @@ sj_resume_stage() {
     trap sj_handle_no_fork EXIT
     case $sj_stage in
     kill) sj_end_trees tree $sj_left ;;
-    ended) sj_finish_job ;;
+    ended)
+        sj_finish_job
+        sj_start_next
+        ;;
     esac
     sj_stage=''
 }
