@@ -145,6 +145,7 @@ HINTS = {
     "round:late": "given up after --wait-host {bound:g} s",
     "round:cooldown": "nobody on this machine tries again for {seconds} s, which is "
     "beyond what is left of --wait-host {bound:g} s",
+    "round:placed": "key {key} was placed on {host}, and runs on no other host",
     # Findings of the doctor.
     "doctor:setsid": "install util-linux",
     "doctor:signals": "GNU coreutils 8.31 or later gives them back",

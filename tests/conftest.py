@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sshjobs.store import Store
+from sshjobs.store.database import Database
 from tests.cli import Cli, end_jobs
 from tests.fleet import Fleet
 from tests.remote.host import any_host, host, paths, small_disk  # noqa: F401
@@ -59,13 +59,13 @@ def spared_group() -> Iterator[None]:
 def closed_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close what a test leaves open of its stores: from 3.13 on Python warns of it."""
     opened: list[Any] = []
-    opening = Store._open_current
+    opening = Database._open_current
 
-    def open_and_note(store: Store) -> Any:
+    def open_and_note(store: Database) -> Any:
         opened.append(opening(store))
         return opened[-1]
 
-    monkeypatch.setattr(Store, "_open_current", open_and_note)
+    monkeypatch.setattr(Database, "_open_current", open_and_note)
     yield
     for database in opened:
         database.close()

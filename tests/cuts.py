@@ -187,14 +187,14 @@ class Client:
             key=key,
             digest=spec.digest() if key else "",
         )
-        self.store.save_spec(job_id, spec)
-        with self.store.write():
-            self.store.add_jobs([job])
+        self.store.files.save_spec(job_id, spec)
+        with self.store.begin_write():
+            self.store.jobs.add_jobs([job])
             self.want("start", job_id)
 
     def want(self, kind: str, *ids: str) -> None:
         """Write down that something is wanted."""
-        self.store.add_intents(self.coordinator.site_id, kind, ids)
+        self.store.intents.add_intents(self.coordinator.site_id, kind, ids)
 
     def round(self, host: Shell, *, listing: bool = False) -> SshJobsError | None:
         """Run one round; return the error with which it ended."""
@@ -211,16 +211,21 @@ class Client:
         while time.monotonic() < end:
             error = self.round(host)
             assert error is None, error
-            if not self.store.any_active(self.coordinator.site_id) and not self.open():
+            if (
+                not self.store.jobs.has_active(self.coordinator.site_id)
+                and not self.open()
+            ):
                 return
             time.sleep(0.02)
-        raise AssertionError(f"still open: {self.open()} {list(self.store.select())}")
+        raise AssertionError(
+            f"still open: {self.open()} {list(self.store.jobs.iterate_jobs())}"
+        )
 
     def open(self) -> list[tuple[str, str]]:
         """Return what is wanted and not served; a log is, until all of it is home."""
         found = []
-        for intent in self.store.intents(self.coordinator.site_id):
-            job = self.store.job(intent.job_id)
+        for intent in self.store.intents.list_open(self.coordinator.site_id):
+            job = self.store.jobs.find_job(intent.job_id)
             home = job is not None and (job.log_final or job.reaped_at is not None)
             if intent.kind != "log" or not home:
                 found.append((intent.kind, intent.job_id))
@@ -228,13 +233,13 @@ class Client:
 
     def jobs(self) -> dict[str, Job]:
         """Return all jobs."""
-        return {job.id: job for job in self.store.select()}
+        return {job.id: job for job in self.store.jobs.iterate_jobs()}
 
     def log(self, job_id: str) -> bytes:
         """Return the bytes of a log that count as home."""
-        job = self.store.job(job_id)
+        job = self.store.jobs.find_job(job_id)
         with suppress(FileNotFoundError):
-            data = Path(self.store.log_path(job_id)).read_bytes()
+            data = Path(self.store.files.locate_log(job_id)).read_bytes()
             return data[: job.log_local_bytes if job else 0]
         return b""
 
@@ -249,7 +254,7 @@ class Client:
                 self.log(job.id),
                 job.reaped_at is not None,
             )
-            for job in self.store.select()
+            for job in self.store.jobs.iterate_jobs()
         }
 
 

@@ -90,7 +90,7 @@ class Scene:
             lambda _: True,
         )
         assert self.lead.try_to_lead()
-        self.store.know_host("other", "elsewhere")
+        self.store.sites.ensure_site("other", "elsewhere")
         for name in ("specs", "logs"):
             (self.home / name / "x").write_text("a file that is no job's")
         self._add(self._theirs(), b"the log of a job of another host\n")
@@ -106,9 +106,11 @@ class Scene:
     def refill(self) -> None:
         """Have all jobs of ours, and all that is wanted of them, as at the start."""
         store, site_id = self.store, self.coordinator.site_id
-        with store.write():
-            store._execute("DELETE FROM intents WHERE site_id = ?", [site_id])
-            store._execute("DELETE FROM jobs WHERE site_id = ?", [site_id])
+        with store.begin_write():
+            store._database.execute_sql(
+                "DELETE FROM intents WHERE site_id = ?", [site_id]
+            )
+            store._database.execute_sql("DELETE FROM jobs WHERE site_id = ?", [site_id])
         for job in self._ours():
             self._add(job, HOME if job.log_local_bytes else b"")
         for kind, job_id in [
@@ -118,15 +120,15 @@ class Scene:
             ("log", LOGS),
             ("forget", FORGETS),
         ]:
-            store.add_intents(site_id, kind, [job_id])
+            store.intents.add_intents(site_id, kind, [job_id])
 
     def _add(self, job: Job, log: bytes) -> None:
-        self.store.drop_spec(job.id)
+        self.store.files.drop_spec(job.id)
         if job.state == states.PENDING:
-            self.store.save_spec(job.id, Spec(b"true"))
-        Path(self.store.log_path(job.id)).write_bytes(log)
-        with self.store.write():
-            self.store.add_jobs([job])
+            self.store.files.save_spec(job.id, Spec(b"true"))
+        Path(self.store.files.locate_log(job.id)).write_bytes(log)
+        with self.store.begin_write():
+            self.store.jobs.add_jobs([job])
 
     def _ours(self) -> list[Job]:
         job = Job(
@@ -188,15 +190,15 @@ class Scene:
         new = self.look()
         named = {p for p in new.keys() - self.canaries.keys() if _is_ours(p)}
         for path in named:  # of a winner, say: a file of a job of this record
-            assert self.store.job(os.path.basename(path)) is not None, path
+            assert self.store.jobs.find_job(os.path.basename(path)) is not None, path
             del new[path]
         assert new == self.canaries
-        assert self.store.job(THEIRS) == self._theirs()
-        assert self.store.spec(THEIRS) == Spec(b"true")
-        for job in self.store.select():
+        assert self.store.jobs.find_job(THEIRS) == self._theirs()
+        assert self.store.files.read_spec(THEIRS) == Spec(b"true")
+        for job in self.store.jobs.iterate_jobs():
             check_job(job)
             if job.id in (LOGS, REAPS):
-                log = Path(self.store.log_path(job.id)).read_bytes()
+                log = Path(self.store.files.locate_log(job.id)).read_bytes()
                 assert log.startswith(HOME)
                 if (
                     job.id == REAPS and job.log_local_bytes == 0

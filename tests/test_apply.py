@@ -64,7 +64,7 @@ REAPED = HOME._replace(reaped_at=9.0)
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made = Store(str(tmp_path / "home"))
-    made.know_host("c", "h")
+    made.sites.ensure_site("c", "h")
     return made
 
 
@@ -85,25 +85,25 @@ def hear(
     kinds: tuple[str, ...] = KINDS,
 ) -> Heard:
     """Have a host say some words of a job of which everything was asked."""
-    with store.write():
-        store.add_jobs([job] if job else [])
-        numbers = [store.add_intents("c", k, [ID], owner=owner)[0] for k in kinds]
+    intents = store.intents
+    with store.begin_write():
+        store.jobs.add_jobs([job] if job else [])
+        numbers = [intents.add_intents("c", k, [ID], owner=owner)[0] for k in kinds]
         noted = [number for kind, number in zip(kinds, numbers) if kind == note[0]]
-        store.note(noted, errors.JobError(ID, note[1]))
-        applier = ReplyApplier(store, "c", "h", store.intents("c"), SKEW, NOW)
+        intents.note_error(noted, errors.JobError(ID, note[1]))
+        applier = ReplyApplier(store, "c", "h", intents.list_open("c"), SKEW, NOW)
         applier.apply(list(events))
-    after = store.job(ID)
+    after = store.jobs.find_job(ID)
     columns: dict[str, Any] = after._asdict() if after else {"state": None}
     before = job._asdict() if job else {"state": None}
-    outcomes = store.outcomes(numbers)
     return Heard(
         {name: v for name, v in columns.items() if before.get(name) != v},
         {
             one.kind: str(errors.load(one.note)) if one.note else one.outcome
-            for one in outcomes.values()
+            for one in intents.read_outcomes(numbers).values()
             if one.done
         },
-        [one.kind for one in store.intents("c") if one.id > max(numbers, default=0)],
+        [one.kind for one in intents.list_open("c") if one.id > max([0, *numbers])],
     )
 
 
@@ -405,9 +405,9 @@ def test_the_first_word_on_an_intent_counts(store: Store) -> None:
 
 
 def test_all_who_want_the_same_are_answered(store: Store) -> None:
-    first = store.add_intents("c", "kill", [ID])
+    first = store.intents.add_intents("c", "kill", [ID])
     assert hear(store, RUNS, KillSent(ID)).closed == KILL
-    assert [one.outcome for one in store.outcomes(first).values()] == [SERVED]
+    assert [i.outcome for i in store.intents.read_outcomes(first).values()] == [SERVED]
 
 
 @pytest.mark.parametrize("job", [WAITS, RUNS])
@@ -430,13 +430,13 @@ def test_who_runs_though_told_to_end_is_told_once_more(
 ) -> None:
     heard = hear(store, RUNS, Due(ID), kinds=kinds)
     assert heard == Heard({}, {}, [] if "kill" in kinds else ["kill"])
-    assert store.unowned_intents("c") == ("kill" not in kinds)
+    assert store.intents.has_unowned("c") == ("kill" not in kinds)
 
 
 def test_what_is_lost_and_runs_is_ended(store: Store) -> None:
     heard = hear(store, LOST, Unforgotten(ID, "it runs"), kinds=("forget",))
     assert heard == Heard({}, FORGET, ["kill"])
-    assert store.unowned_intents("c")
+    assert store.intents.has_unowned("c")
 
 
 def test_a_start_that_nobody_waits_for_ends_its_job(store: Store) -> None:
@@ -465,7 +465,7 @@ def test_the_holder_of_a_key_is_known_by_what_was_asked(
     heard = hear(store, job, claimed)
     assert heard.columns == {"state": None}
     assert heard.closed == {"start": SAME if same else DIFFERS}
-    assert store.job(OTHER) == job._replace(
+    assert store.jobs.find_job(OTHER) == job._replace(
         id=OTHER,
         attempt=3,
         cleanup="never",
@@ -477,17 +477,17 @@ def test_the_holder_of_a_key_is_known_by_what_was_asked(
 
 def test_a_holder_that_is_known_stays_as_it_is(store: Store) -> None:
     holder = RUNS._replace(id=OTHER)
-    store.add_jobs([holder])
+    store.jobs.add_jobs([holder])
     heard = hear(store, WAITS, Claimed(ID, OTHER, 3, "RUNNING", True))
     assert heard.closed == {"start": SAME}
-    assert store.job(OTHER) == holder
+    assert store.jobs.find_job(OTHER) == holder
 
 
 @pytest.mark.parametrize(("said", "taken"), [("RUNNING", False), ("FAILED", True)])
 def test_a_holder_that_was_declared_lost_and_runs_is_no_winner(
     store: Store, said: str, taken: bool
 ) -> None:
-    store.add_jobs([LOST._replace(id=OTHER)])
+    store.jobs.add_jobs([LOST._replace(id=OTHER)])
     heard = hear(store, WAITS, Claimed(ID, OTHER, 1, said, True))
     assert heard.closed == ({"start": SAME} if taken else {})
     assert heard.columns == ({"state": None} if taken else {})
@@ -501,12 +501,12 @@ def test_a_job_whose_id_a_user_has_is_not_forgotten_for_the_holder(
     reason = f"never ran: job {OTHER} holds its key"
     assert heard.columns == CANCELLED | {"reason": reason, "key": ""}
     assert heard.closed == START
-    winner = store.job(OTHER)
+    winner = store.jobs.find_job(OTHER)
     assert winner is not None and winner.key == "k"
 
 
 def test_a_holder_of_another_host_is_named(store: Store) -> None:
-    store.add_jobs([RUNS._replace(id=OTHER, host="there", site_id="d")])
+    store.jobs.add_jobs([RUNS._replace(id=OTHER, host="there", site_id="d")])
     heard = hear(store, WAITS, Claimed(ID, OTHER, 1, "RUNNING", True))
     assert heard.columns == {"state": None}
     assert heard.closed["start"].startswith(
@@ -535,11 +535,11 @@ def test_a_log_is_brought_anew_once(store: Store) -> None:
     """The note of its intent tells that it was tried; so nothing is begun again."""
     heard = hear(store, HOME, Differs(ID))
     assert heard.columns == {"log_local_bytes": 0, "log_final": False}
-    (note,) = [one.note for one in store.intents("c") if one.kind == "reap"]
+    (note,) = [one.note for one in store.intents.list_open("c") if one.kind == "reap"]
     assert "differ, and it could not be brought anew" in str(errors.load(note))
-    store.forget([ID])
+    store.jobs.forget_jobs([ID])
     assert hear(store, HOME, Differs(ID), note=("reap", "tried")).columns == {}
-    store.forget([ID])
+    store.jobs.forget_jobs([ID])
     assert hear(store, HOME, Differs(ID), note=("log", "tried")).columns
 
 
@@ -573,10 +573,10 @@ def test_a_refused_reap_tells_what_was_tried(
 def test_a_job_that_waits_keeps_its_spec(
     store: Store, job: Job, word: Event, done: list[str]
 ) -> None:
-    store.add_jobs([job])
-    store.add_intents("c", "start", [ID])
-    applier = ReplyApplier(store, "c", "h", store.intents("c"), SKEW, NOW)
-    with store.write():
+    store.jobs.add_jobs([job])
+    store.intents.add_intents("c", "start", [ID])
+    applier = ReplyApplier(store, "c", "h", store.intents.list_open("c"), SKEW, NOW)
+    with store.begin_write():
         assert applier.apply([word]) == done
 
 
@@ -597,4 +597,4 @@ def test_a_directory_is_wanted_gone_once_its_job_ends(
 ) -> None:
     heard = hear(store, job, *words, kinds=("start",))
     assert heard.wanted == wanted
-    assert store.unowned_intents("c") == bool(wanted)
+    assert store.intents.has_unowned("c") == bool(wanted)

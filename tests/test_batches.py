@@ -76,8 +76,8 @@ def test_many_jobs_cost_no_memory(cli: Cli) -> None:
     file.write_text("".join(f"{job_id}\n" for job_id in ids))
     cli.ok("run", cli.host, "--", _MAKE_ENDED.format(base=cli.base, ids=file))
     store = Store(str(cli.home))
-    (row,) = store.select()
-    store.add_jobs(
+    (row,) = store.jobs.iterate_jobs()
+    store.jobs.add_jobs(
         row._replace(id=job_id, state="RUNNING", command="x" * 200) for job_id in ids
     )
     store.close()

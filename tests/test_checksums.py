@@ -170,21 +170,21 @@ def test_a_log_that_differs_again_is_not_brought_for_ever(cli: Cli) -> None:
     cli.ok("wait", job_id)
     cli.ok("logs", job_id)
     store = Store(str(cli.home))
-    site_id = store.hosts()[0].site_id
-    (number,) = store.add_intents(site_id, "reap", [job_id])
+    site_id = store.sites.list_sites()[0].site_id
+    (number,) = store.intents.add_intents(site_id, "reap", [job_id])
     refusal = protocol.ReapRefused(job_id, "it differs")
     said: list[protocol.Event] = [protocol.Differs(job_id), refusal]
     for _ in range(2):
-        assert not store.outcomes([number])[number].done
-        intents = list(store.outcomes([number]).values())
-        with store.write():
+        assert not store.intents.read_outcomes([number])[number].done
+        intents = list(store.intents.read_outcomes([number]).values())
+        with store.begin_write():
             ReplyApplier(store, site_id, cli.host, intents, 0.0, 1.0).apply(said)
-        if not store.outcomes([number])[number].done:
-            assert store.jobs([job_id])[job_id].log_local_bytes == 0
-            store.update(job_id, log_local_bytes=len(LOG), log_final=True)
-    outcome = store.outcomes([number])[number]
+        if not store.intents.read_outcomes([number])[number].done:
+            assert store.jobs.find_jobs([job_id])[job_id].log_local_bytes == 0
+            store.jobs.update_job(job_id, log_local_bytes=len(LOG), log_final=True)
+    outcome = store.intents.read_outcomes([number])[number]
     assert outcome.done
     error = errors.load(outcome.note)
     assert str(error).endswith("not reaped: it differs, though it was brought anew")
-    assert store.jobs([job_id])[job_id].log_local_bytes == len(LOG)
+    assert store.jobs.find_jobs([job_id])[job_id].log_local_bytes == len(LOG)
     store.close()

@@ -62,9 +62,9 @@ def fill_record(home: Path) -> list[str]:
         state = states.COMPLETED if name == "sweep" else states.RUNNING
         key = {"train": "exp7/a b", "sweep": "exp8"}.get(name, "")
         job = Job(job_id, "gpu1", "s1", state, name=name, key=key, submitted_at=at)
-        store.add_jobs([job])
+        store.jobs.add_jobs([job])
         ids.append(job_id)
-    store.know_host("s1", "gpu1")
+    store.sites.ensure_site("s1", "gpu1")
     store.close()
     return ids
 
@@ -327,7 +327,7 @@ def test_a_record_that_cannot_be_read_has_nothing_to_offer(
 def test_a_glimpse_sees_what_has_just_been_written(place: Path, at_work: bool) -> None:
     fill_record(place / "home")
     store = Store(str(place / "home"))
-    store.add_jobs([Job("z" * 16, "h", "s1", states.RUNNING, name="new")])
+    store.jobs.add_jobs([Job("z" * 16, "h", "s1", states.RUNNING, name="new")])
     if not at_work:
         store.close()
     found = glimpse_jobs(str(place / "home"), "new", states.STATES, 9)

@@ -52,13 +52,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         job = Job(
             id="a" * 16, host="h", site_id="c" * 16, state=states.PENDING, key="k"
         )
-        store.add_jobs([job])
-        store.save_spec(job.id, Spec(b"true"))
-        store.know_host(job.site_id, "h")
+        store.jobs.add_jobs([job])
+        store.files.save_spec(job.id, Spec(b"true"))
+        store.sites.ensure_site(job.site_id, "h")
         identity = Identity(job.site_id, "h", "h", "h", "u", 1)
-        store.set_host(job.site_id, identity=identity.to_bytes(), base="~/x")
-        store.add_intents(job.site_id, "start", [job.id], owner=0)
-        store.count(job.site_id, {"sessions": 1})
+        store.sites.update_site(job.site_id, identity=identity.to_bytes(), base="~/x")
+        store.intents.add_intents(job.site_id, "start", [job.id], owner=0)
+        store.sites.count_events(job.site_id, {"sessions": 1})
     return home
 
 
@@ -160,12 +160,12 @@ def test_a_damaged_spec_costs_its_job_and_no_other(cli: Cli, data: bytes) -> Non
     bad, good = new_job_id(), new_job_id()
     cli.submit("--", "true")
     with closing(Store(str(cli.home))) as store:
-        (row,) = store.hosts()
+        (row,) = store.sites.list_sites()
         base = Job(id=bad, host=row.host, site_id=row.site_id, state=states.PENDING)
-        store.add_jobs([base, base._replace(id=good)])
-        store.save_spec(bad, Spec(b"true"))
-        store.save_spec(good, Spec(b"true"))
-        store.add_intents(row.site_id, "start", [bad, good], owner=0)
+        store.jobs.add_jobs([base, base._replace(id=good)])
+        store.files.save_spec(bad, Spec(b"true"))
+        store.files.save_spec(good, Spec(b"true"))
+        store.intents.add_intents(row.site_id, "start", [bad, good], owner=0)
     (cli.home / "specs" / bad).write_bytes(data)
     ended = cli("wait", good)
     assert (ended.status, ended.lines[0].split()[1]) == (0, "COMPLETED"), ended

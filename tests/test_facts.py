@@ -21,17 +21,17 @@ NOW = 1000.0
 
 
 def ledger(store: Store, skew: float = 0.0) -> ReplyApplier:
-    return ReplyApplier(store, "c", "h", store.intents("c"), skew, NOW)
+    return ReplyApplier(store, "c", "h", store.intents.list_open("c"), skew, NOW)
 
 
 def begin(store: Store, **changes: object) -> Job:
     job = Job(id=ID, host="h", site_id="c", state=states.PENDING, key="k")
     job = job._replace(**changes)  # type: ignore[arg-type]
-    store.save_spec(ID, Spec(b"true"))
-    store.know_host("c", "h")
-    with store.write():
-        store.add_jobs([job])
-        store.add_intents("c", "start", [ID])
+    store.files.save_spec(ID, Spec(b"true"))
+    store.sites.ensure_site("c", "h")
+    with store.begin_write():
+        store.jobs.add_jobs([job])
+        store.intents.add_intents("c", "start", [ID])
     return job
 
 
@@ -41,9 +41,9 @@ def store(tmp_path: object) -> Store:
 
 
 def tell(store: Store, *facts: protocol.Event) -> Job | None:
-    with store.write():
+    with store.begin_write():
         ledger(store).apply(list(facts))
-    return store.job(ID)
+    return store.jobs.find_job(ID)
 
 
 STARTED = protocol.Started(ID, 7, 8, "99", "boot", "node", 5.0)
@@ -124,17 +124,17 @@ def test_reaped_without_an_end_is_lost(store: Store) -> None:
 
 def test_a_job_that_started_needs_its_spec_no_more(store: Store) -> None:
     begin(store)
-    with store.write():
+    with store.begin_write():
         useless = ledger(store).apply([STARTED])
     assert useless == [ID]
-    assert store.intents("c") == []
+    assert store.intents.list_open("c") == []
 
 
 def test_a_job_that_is_only_prepared_is_still_wanted(store: Store) -> None:
     begin(store)
-    with store.write():
+    with store.begin_write():
         assert ledger(store).apply([protocol.Prepared(ID)]) == []
-    assert [intent.job_id for intent in store.intents("c")] == [ID]
+    assert [intent.job_id for intent in store.intents.list_open("c")] == [ID]
 
 
 def test_an_ended_job_is_home_with_its_last_byte(store: Store) -> None:
@@ -152,25 +152,25 @@ def test_a_gap_in_a_log_does_not_count(store: Store) -> None:
 
 def test_a_start_that_was_refused_leaves_its_reason(store: Store) -> None:
     begin(store)
-    (intent,) = store.intents("c")
+    (intent,) = store.intents.list_open("c")
     assert tell(store, protocol.Refused(ID, "ENOSPC", "no space left")) is None
-    error = errors.load(store.outcomes([intent.id])[intent.id].note)
+    error = errors.load(store.intents.read_outcomes([intent.id])[intent.id].note)
     assert isinstance(error, errors.HostError)
     assert "no space left" in str(error) and "make room" in str(error)
 
 
 def test_a_key_that_another_holds_leads_to_its_job(store: Store) -> None:
     begin(store)
-    (intent,) = store.intents("c")
+    (intent,) = store.intents.list_open("c")
     claimed = protocol.Claimed(ID, OTHER, 2, states.FAILED, False)
     ended = protocol.Ended(OTHER, 3, None, "", "", 1.0, 2.0, 9)
     tell(store, claimed, ended)
-    assert store.job(ID) is None
-    assert store.spec(ID) is None
-    winner = store.job(OTHER)
+    assert store.jobs.find_job(ID) is None
+    assert store.files.read_spec(ID) is None
+    winner = store.jobs.find_job(OTHER)
     assert winner is not None
     assert (winner.state, winner.exit_status, winner.attempt) == ("FAILED", 3, 2)
-    outcome = store.outcomes([intent.id])[intent.id]
+    outcome = store.intents.read_outcomes([intent.id])[intent.id]
     assert (outcome.job_id, outcome.outcome, outcome.note) == (OTHER, DIFFERS, "")
 
 
@@ -180,14 +180,14 @@ def test_a_holder_of_another_site_counts_for_the_same_host_and_key(
 ) -> None:
     """As after a change of ssh_config; but nothing more is believed of that job."""
     begin(store)
-    (intent,) = store.intents("c")
+    (intent,) = store.intents.list_open("c")
     old = Job(id=OTHER, host=host, site_id="d", state=states.RUNNING, key=key)
-    store.add_jobs([old])
+    store.jobs.add_jobs([old])
     claimed = protocol.Claimed(ID, OTHER, 1, states.COMPLETED, True)
     ended = protocol.Ended(OTHER, 0, None, "", "", 1.0, 2.0, 9)
     assert tell(store, claimed, ended) is None
-    assert store.job(OTHER) == old
-    outcome = store.outcomes([intent.id])[intent.id]
+    assert store.jobs.find_job(OTHER) == old
+    outcome = store.intents.read_outcomes([intent.id])[intent.id]
     if (host, key) == ("h", "k"):
         assert (outcome.job_id, outcome.outcome, outcome.note) == (OTHER, SAME, "")
     else:
@@ -196,27 +196,29 @@ def test_a_holder_of_another_site_counts_for_the_same_host_and_key(
 
 def test_what_is_said_late_in_a_long_reply_counts_as_well(store: Store) -> None:
     begin(store)
-    (intent,) = store.intents("c")
+    (intent,) = store.intents.list_open("c")
     claimed = protocol.Claimed(ID, OTHER, 2, states.FAILED, False)
     others = [new_job_id() for _ in range(2 * SLICE)]
-    store.add_jobs(Job(id=i, host="h", site_id="c", state="PENDING") for i in others)
+    store.jobs.add_jobs(
+        Job(id=i, host="h", site_id="c", state="PENDING") for i in others
+    )
     started = [STARTED._replace(job_id=job_id) for job_id in others]
     late = protocol.Ended(OTHER, 3, None, "", "", 1.0, 2.0, 9)
-    with store.write():
+    with store.begin_write():
         useless = ledger(store).apply([claimed, *started, GOOD, STARTED, late])
     assert useless == sorted([ID, OTHER, *others])
-    assert store.job(ID) is None
-    assert all(job.state == "RUNNING" for job in store.jobs(others).values())
-    winner = store.job(OTHER)
+    assert store.jobs.find_job(ID) is None
+    assert all(job.state == "RUNNING" for job in store.jobs.find_jobs(others).values())
+    winner = store.jobs.find_job(OTHER)
     assert winner is not None and winner.state == "FAILED"
-    assert store.outcomes([intent.id])[intent.id].done == 1
+    assert store.intents.read_outcomes([intent.id])[intent.id].done == 1
 
 
 def test_the_clock_of_the_host_is_set_right(store: Store) -> None:
     begin(store)
-    with store.write():
+    with store.begin_write():
         ledger(store, skew=100.0).apply([STARTED, GOOD])
-    job = store.job(ID)
+    job = store.jobs.find_job(ID)
     assert job is not None
     assert (job.started_at, job.finished_at) == (105.0, 106.0)
 
@@ -230,9 +232,9 @@ def test_an_end_may_want_its_directory_gone(
 ) -> None:
     begin(store, cleanup=cleanup)
     tell(store, protocol.Ended(ID, end, None, "", "", 5.0, 6.0, 0))
-    reaps = [intent for intent in store.intents("c") if intent.kind == "reap"]
+    reaps = [intent for intent in store.intents.list_open("c") if intent.kind == "reap"]
     assert len(reaps) == wanted
-    assert store.unowned_intents("c") == bool(wanted)
+    assert store.intents.has_unowned("c") == bool(wanted)
 
 
 def test_a_job_that_runs_was_not_cancelled_before_it_started(store: Store) -> None:
@@ -260,7 +262,7 @@ def test_what_has_started_is_neither_forgotten_nor_replaced(
     begin(store)
     job = tell(store, STARTED, fact, STARTED._replace(job_id=OTHER))
     assert job is not None and job.state == states.RUNNING
-    assert store.job(OTHER) is None
+    assert store.jobs.find_job(OTHER) is None
 
 
 @pytest.mark.parametrize(("end", "told"), [(None, NOW), (6.0, 106.0)])
@@ -269,16 +271,16 @@ def test_an_instant_of_ours_is_not_corrected(
 ) -> None:
     """What the host dates is put right by its skew, what we date needs none."""
     begin(store)
-    with store.write():
+    with store.begin_write():
         ended = protocol.Ended(ID, 3, None, "", "", None, end, 0)
         ledger(store, skew=100.0).apply([STARTED, ended])
-    job = store.job(ID)
+    job = store.jobs.find_job(ID)
     assert job is not None and job.finished_at == told
 
 
 def test_name_and_journal_of_the_host_are_told(store: Store) -> None:
     applier = ReplyApplier(store, "c", "h", [], 0.0, NOW)
-    with store.write():
+    with store.begin_write():
         done = applier.apply([protocol.Hello("n", 1.0), protocol.JournalAt("g", 7)])
     assert done == []
     assert applier.columns == {"node": "n", "journal_gen": "g", "journal_at": 7}

@@ -111,14 +111,14 @@ class Here:
             log_bytes=len(LOG),
             log_local_bytes=HOME,
         )
-        with self.store.write():
-            self.store.add_jobs([job])
-        self.path = Path(self.store.log_path(ID))
+        with self.store.begin_write():
+            self.store.jobs.add_jobs([job])
+        self.path = Path(self.store.files.locate_log(ID))
         self.path.write_bytes(LOG[:HOME])
 
     @property
     def job(self) -> Job:
-        job = self.store.job(ID)
+        job = self.store.jobs.find_job(ID)
         assert job is not None
         return job
 
@@ -133,9 +133,11 @@ class Here:
     def another_leads(self, log: bytes) -> None:
         """Have another take over, who brings more of the log."""
         generation = self.coordinator.site.row().generation
-        self.store.set_host(self.coordinator.site_id, generation=generation + 1)
+        self.store.sites.update_site(
+            self.coordinator.site_id, generation=generation + 1
+        )
         self.path.write_bytes(log)
-        self.store.update(ID, log_local_bytes=len(log))
+        self.store.jobs.update_job(ID, log_local_bytes=len(log))
 
 
 @pytest.fixture

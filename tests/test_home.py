@@ -60,9 +60,9 @@ _HARM = [
 def home(tmp_path: Path) -> Path:
     """A home of ours with a spec and a log in it."""
     store = Store(str(tmp_path / "home"))
-    store.save_spec("a" * 16, Spec(b"true"))
-    with store.writing_specs():
-        Path(store.log_path("a" * 16)).write_bytes(b"x")
+    store.files.save_spec("a" * 16, Spec(b"true"))
+    with store.files.hold_off_sweep():
+        Path(store.files.locate_log("a" * 16)).write_bytes(b"x")
     store.close()
     return tmp_path / "home"
 
@@ -101,9 +101,9 @@ def test_a_file_of_a_job_is_ours_or_is_not_read(
     try:
         with pytest.raises(StoreError, match=text):
             if name.startswith("specs"):
-                store.spec("a" * 16)
+                store.files.read_spec("a" * 16)
             else:
-                os.close(open_log(store.log_path("a" * 16)))
+                os.close(open_log(store.files.locate_log("a" * 16)))
     finally:
         store.close()
 
@@ -115,7 +115,7 @@ def test_a_lock_is_ours_or_is_not_taken(
     harm(home / "locks" / "specs")
     store = Store(str(home))
     try:
-        with pytest.raises(StoreError, match=text), store.writing_specs():
+        with pytest.raises(StoreError, match=text), store.files.hold_off_sweep():
             raise AssertionError("it was taken")
     finally:
         store.close()
@@ -211,11 +211,13 @@ def test_no_program_of_a_record_is_run(cli: Cli, place: Path) -> None:
     planted.chmod(0o755)
     store = Store(str(cli.home))
     try:
-        for row in store.hosts():
+        for row in store.sites.list_sites():
             values = list(Identity.from_bytes(row.identity))
             values[Identity._fields.index("ssh")] = str(planted)
-            store.set_host(row.site_id, identity=pack(tuple(values)))
-        store._execute("UPDATE identities SET data = ?", [pack(tuple(values))])
+            store.sites.update_site(row.site_id, identity=pack(tuple(values)))
+        store._database.execute_sql(
+            "UPDATE identities SET data = ?", [pack(tuple(values))]
+        )
     finally:
         store.close()
     assert cli("wait", job).status == 0

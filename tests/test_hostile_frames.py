@@ -185,11 +185,13 @@ def test_a_hostile_field_costs_its_job(scene: Scene, kind: str, field: int) -> N
         error = scene.hear(lines + ended + b"end\n", listing=listing)
         assert error is None, error
         scene.check()
-        job = scene.store.job(LOGS)
+        job = scene.store.jobs.find_job(LOGS)
         assert job is not None
         if LOGS.encode() not in lines:
             assert (job.state, job.exit_status) == ("FAILED", 5)
-        scene.coordinator.store.count(scene.coordinator.site_id, {}, journal_gen="")
+        scene.coordinator.store.sites.count_events(
+            scene.coordinator.site_id, {}, journal_gen=""
+        )
 
 
 @pytest.mark.parametrize(
@@ -227,13 +229,18 @@ def test_a_host_has_no_say_in_jobs_of_another(scene: Scene, kind: str) -> None:
 
 def test_a_job_of_another_host_holds_no_key_here(scene: Scene) -> None:
     (intent,) = [
-        i for i in scene.store.intents(scene.coordinator.site_id) if i.kind == "start"
+        i
+        for i in scene.store.intents.list_open(scene.coordinator.site_id)
+        if i.kind == "start"
     ]
     said = b"claimed %s %s 1 RUNNING 1\n" % (STARTS.encode(), THEIRS.encode())
     said += b"started %s 1 1 1 b n 1\n" % THEIRS.encode()
     assert scene.hear(said + b"ended %s 0 - - 1 2 0 \nend\n" % THEIRS.encode()) is None
-    assert "job of elsewhere" in scene.store.outcomes([intent.id])[intent.id].note
-    assert scene.store.job(STARTS) is None
+    assert (
+        "job of elsewhere"
+        in scene.store.intents.read_outcomes([intent.id])[intent.id].note
+    )
+    assert scene.store.jobs.find_job(STARTS) is None
     scene.check()
 
 
@@ -256,14 +263,17 @@ def test_log_bytes_that_were_not_asked_for_are_not_written(
     error = scene.hear(said % (job_id.encode(), offset, data, len(data)))
     assert isinstance(error, ProtocolError) and error.host == "local"
     scene.check()
-    assert os.path.getsize(scene.store.log_path(LOGS)) <= len(HOME) + 4 * 1024 * 1024
+    assert (
+        os.path.getsize(scene.store.files.locate_log(LOGS))
+        <= len(HOME) + 4 * 1024 * 1024
+    )
 
 
 def test_a_log_comes_once(scene: Scene) -> None:
     piece = frame("log")
     error = scene.hear(piece + piece.replace(b"written", b"changed") + b"end\n")
     assert isinstance(error, ProtocolError)
-    log = Path(scene.store.log_path(LOGS)).read_bytes()
+    log = Path(scene.store.files.locate_log(LOGS)).read_bytes()
     assert log == HOME + b"written by the host\n"
     scene.check()
 
@@ -273,13 +283,13 @@ def test_the_record_names_no_file_by_anything_but_an_id(
     scene: Scene, value: str
 ) -> None:
     for do in (
-        scene.store.log_path,
-        scene.store.spec,
-        scene.store.drop_spec,
-        scene.store.forget_job,
-        lambda name: scene.store.forget([name]),
-        lambda name: scene.store.save_spec(name, Spec(b"x")),
-        lambda name: scene.store.sync_specs([name]),
+        scene.store.files.locate_log,
+        scene.store.files.read_spec,
+        scene.store.files.drop_spec,
+        scene.store.jobs.drop_job,
+        lambda name: scene.store.jobs.forget_jobs([name]),
+        lambda name: scene.store.files.save_spec(name, Spec(b"x")),
+        lambda name: scene.store.files.sync_specs([name]),
     ):
         with pytest.raises(StoreError, match="not the id of a job"):
             do(value)
@@ -294,7 +304,10 @@ def test_a_reply_that_breaks_a_rule_is_not_whole(scene: Scene) -> None:
     assert isinstance(scene.hear(said % CHECKS.encode()), ProtocolError)
     row = scene.coordinator.site.row()
     assert (row.rounds, row.round_started_at, row.journal_gen) == (0, 0.0, "")
-    kinds = [intent.kind for intent in scene.store.intents(scene.coordinator.site_id)]
+    kinds = [
+        intent.kind
+        for intent in scene.store.intents.list_open(scene.coordinator.site_id)
+    ]
     assert "kill" in kinds
     scene.check()
 
@@ -302,11 +315,11 @@ def test_a_reply_that_breaks_a_rule_is_not_whole(scene: Scene) -> None:
 def test_a_round_that_failed_forgets_nothing_that_has_started(scene: Scene) -> None:
     started = b"started %s 1 1 1 b n 1\n" % STARTS.encode()
     assert scene.hear(started + frame("failed") + b"end\n") is not None
-    job = scene.store.job(STARTS)
+    job = scene.store.jobs.find_job(STARTS)
     assert job is not None and job.state == "RUNNING"
     scene.refill()
     assert scene.hear(frame("failed") + b"end\n") is not None
-    assert scene.store.job(STARTS) is None
+    assert scene.store.jobs.find_job(STARTS) is None
     scene.check()
 
 

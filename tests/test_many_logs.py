@@ -38,7 +38,7 @@ class Sink:
     def __init__(self, folder: Path, log: bytes) -> None:
         store = Context({"SSHJOBS_HOME": str(folder / "home")}, {}).store
         self.job = make_job()
-        self.path = Path(store.log_path(self.job.id))
+        self.path = Path(store.files.locate_log(self.job.id))
         self.path.parent.mkdir(exist_ok=True)
         self.path.write_bytes(log)
         self.path.chmod(0o600)

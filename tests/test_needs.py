@@ -53,27 +53,27 @@ def is_sent(site: Site) -> bool:
 
 def know(site: Site, **columns: object) -> None:
     """Write down what came of a round."""
-    site.store.set_host(site.site_id, **columns)
+    site.store.sites.update_site(site.site_id, **columns)
 
 
 # -- intents --------------------------------------------------------------------------
 
 
 def test_intents_that_no_request_has_held_want_a_round_at_once(site: Site) -> None:
-    numbers = site.store.add_intents(site.site_id, "start", IDS[:2])
+    numbers = site.store.intents.add_intents(site.site_id, "start", IDS[:2])
     need = require_intents_served(site, numbers)
     assert need() == 0.0 and not is_sent(site)
-    site.store.mark_sent(numbers[:1])
+    site.store.intents.mark_sent(numbers[:1])
     assert need() == 0.0 and not is_sent(site)
-    site.store.serve(numbers[1:])
+    site.store.intents.serve_intents(numbers[1:])
     assert need() is not None and is_sent(site)
-    site.store.serve(numbers[:1])
+    site.store.intents.serve_intents(numbers[:1])
     assert need() is None and is_sent(site)
 
 
 def test_what_was_sent_is_looked_at_a_moment_after_each_round(site: Site) -> None:
-    numbers = site.store.add_intents(site.site_id, "start", IDS[:1])
-    site.store.mark_sent(numbers)
+    numbers = site.store.intents.add_intents(site.site_id, "start", IDS[:1])
+    site.store.intents.mark_sent(numbers)
     need = require_intents_served(site, numbers)
     know(site, round_ended_at=BEGIN - 3.0)
     assert need() == BEGIN - 2.8
@@ -96,12 +96,12 @@ def test_what_was_sent_is_looked_at_a_moment_after_each_round(site: Site) -> Non
 def test_a_host_that_takes_nothing_for_rounds_and_seconds_is_told_of(
     site: Site, clock: Clock, rounds: int, seconds: float, is_late: bool
 ) -> None:
-    numbers = site.store.add_intents(site.site_id, "start", IDS[:3])
-    site.store.mark_sent(numbers)
+    numbers = site.store.intents.add_intents(site.site_id, "start", IDS[:3])
+    site.store.intents.mark_sent(numbers)
     know(site, rounds=7)
     need = require_intents_served(site, numbers)
     need()
-    site.store.serve(numbers[:1])
+    site.store.intents.serve_intents(numbers[:1])
     know(site, rounds=8)
     clock.now += 5.0
     need()  # it counts from the first look
@@ -145,7 +145,7 @@ def test_a_clock_that_is_set_back_asks_for_no_later_round(
 
 def run_jobs(site: Site, count: int) -> None:
     jobs = (Job(id, "local", site.site_id, "RUNNING") for id in IDS[:count])
-    site.store.add_jobs(jobs)
+    site.store.jobs.add_jobs(jobs)
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -192,7 +192,7 @@ def test_unless_it_is_said_nothing_is_live(site: Site) -> None:
 def test_in_a_crowd_an_end_waits_for_the_usual_round(site: Site) -> None:
     know(site, round_started_at=BEGIN - 4.0, end_seen_at=BEGIN - 1.0)
     run_jobs(site, len(IDS))
-    few = site.store.few_active(site.site_id)
+    few = site.store.jobs.has_few_active(site.site_id)
     due = require_paced_rounds(site, lambda: True)()
     assert due == pytest.approx(BEGIN - 0.98 if few else BEGIN - 3.0)
     assert not few

@@ -129,12 +129,12 @@ def test_a_command_that_nobody_takes_does_not_stay(tmp_path: Path) -> None:
     store = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {}).store
     old, new = "a" * 16, "b" * 16
     for job_id in (old, new):
-        store.save_notify(job_id, "true")
+        store.files.save_notify(job_id, "true")
     os.utime(tmp_path / "home" / "notify" / old, (1.0, 1.0))
-    store.drop_old_notify(time.time() - 60.0)
+    store.files.drop_old_notify(time.time() - 60.0)
     assert os.listdir(tmp_path / "home" / "notify") == [new]
-    assert store.take_notify(new) == "true"
-    assert store.take_notify(new) == store.take_notify(old) == ""
+    assert store.files.take_notify(new) == "true"
+    assert store.files.take_notify(new) == store.files.take_notify(old) == ""
 
 
 def test_a_command_with_a_nul_is_refused() -> None:
@@ -207,7 +207,7 @@ def test_what_hinders_a_notifier_is_one_line_of_its_log(
     if damage == "config":
         monkeypatch.setenv("SSHJOBS_MAX_HOSTS", "none")
     else:
-        Context({"SSHJOBS_HOME": str(cli.home)}, {}).store.save_notify(
+        Context({"SSHJOBS_HOME": str(cli.home)}, {}).store.files.save_notify(
             job, ": " + "x" * 200_000
         )
     main([job])
@@ -227,10 +227,10 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
     def record(*commands: str) -> list[str]:
         ids = [letter * 16 for letter, _ in zip("abcdef", commands)]
         with closing(Store(str(home))) as store:
-            store.know_host("s1", "gpu1")
-            store.add_jobs([Job(i, "gpu1", "s1", states.COMPLETED) for i in ids])
+            store.sites.ensure_site("s1", "gpu1")
+            store.jobs.add_jobs([Job(i, "gpu1", "s1", states.COMPLETED) for i in ids])
             for job_id, command in zip(ids, commands):
-                store.save_notify(job_id, command)
+                store.files.save_notify(job_id, command)
         return ids
 
     return record

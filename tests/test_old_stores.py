@@ -36,20 +36,20 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_host_of_which_nothing_is_known_or_wanted_is_forgotten(store: Store) -> None:
-    row = store.know_host("c", "h")
-    store.know_host("d", "wanted")
-    store.add_intents("d", "start", ["x"])
-    assert not store.forget_host("c", row.since - 1.0)
-    assert store.forget_host("c", row.since)
-    assert not store.forget_host("d", row.since + 60.0)
-    assert [row.host for row in store.hosts()] == ["wanted"]
+    row = store.sites.ensure_site("c", "h")
+    store.sites.ensure_site("d", "wanted")
+    store.intents.add_intents("d", "start", ["x"])
+    assert not store.sites.forget_site("c", row.since - 1.0)
+    assert store.sites.forget_site("c", row.since)
+    assert not store.sites.forget_site("d", row.since + 60.0)
+    assert [row.host for row in store.sites.list_sites()] == ["wanted"]
 
 
 def test_who_is_at_work_hears_of_a_step_that_renames(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.know_host("c", "h")
-    numbers = store.add_intents("c", "start", ["x"])
+    store.sites.ensure_site("c", "h")
+    numbers = store.intents.add_intents("c", "start", ["x"])
     version = schema.VERSION
     with monkeypatch.context() as patch:
         rename = "ALTER TABLE intents RENAME COLUMN sent TO sent_at"
@@ -57,9 +57,9 @@ def test_who_is_at_work_hears_of_a_step_that_renames(
         patch.setattr(schema, "VERSION", version + 1)
         Store(store.home).close()
     with pytest.raises(StoreError, match=f"newer sshjobs .* version {version + 1}"):
-        store.mark_sent(numbers)
+        store.intents.mark_sent(numbers)
     with closing(store):
-        rows = store._fetch_rows("SELECT job_id, sent_at FROM intents")
+        rows = store._database.fetch_rows("SELECT job_id, sent_at FROM intents")
     assert rows == [("x", 0)]
 
 
@@ -189,7 +189,7 @@ def version_5(tmp_path: Path) -> Path:
 
 def test_an_intent_of_version_5_keeps_its_outcome(version_5: Path) -> None:
     with closing(Store(str(version_5))) as store:
-        found = store.outcomes(range(1, 6))
+        found = store.intents.read_outcomes(range(1, 6))
         assert [found[n].outcome for n in range(1, 6)] == [
             SAME,
             DIFFERS,
@@ -199,7 +199,7 @@ def test_an_intent_of_version_5_keeps_its_outcome(version_5: Path) -> None:
         ]
         assert [found[n].note for n in (1, 2, 3, 5)] == [""] * 4
         assert isinstance(errors.load(found[4].note), errors.HostError)
-        (open_one,) = store.intents(found[5].site_id)
+        (open_one,) = store.intents.list_open(found[5].site_id)
         assert open_one == found[5]
 
 
@@ -220,11 +220,11 @@ def test_an_intent_that_a_leader_of_version_5_serves_meanwhile_has_an_outcome(
         older.execute(sql, [note, 0])
         older.commit()
         with closing(Store(str(version_5))) as store:
-            (new,) = store.add_intents("c", "start", ["x"])
+            (new,) = store.intents.add_intents("c", "start", ["x"])
             for number in (5, new):
                 older.execute(sql, [note, number])
                 older.commit()
-                intent = store.outcomes([number])[number]
+                intent = store.intents.read_outcomes([number])[number]
                 assert (intent.outcome, intent.note) == (outcome, kept)
 
 
@@ -232,8 +232,8 @@ def test_an_outcome_is_that_of_the_leader_of_this_version_beside_the_trigger(
     version_5: Path,
 ) -> None:
     with closing(Store(str(version_5))) as store:
-        store.serve([5], DIFFERS)
-        assert store.outcomes([5])[5].outcome == DIFFERS
+        store.intents.serve_intents([5], DIFFERS)
+        assert store.intents.read_outcomes([5])[5].outcome == DIFFERS
 
 
 def test_an_older_sqlite_reads_the_schema() -> None:

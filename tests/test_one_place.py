@@ -148,7 +148,7 @@ def test_each_code_has_its_hint_and_each_hint_its_place() -> None:
 
 
 def test_what_a_hint_leaves_blank_is_filled_in() -> None:
-    facts = {name: 1 for name in "host folder path name seconds most bound".split()}
+    facts = {name: 1 for name in "host folder path name seconds most bound key".split()}
     for code in hints.HINTS:
         assert errors.find_hint(code, **facts).isprintable()
     assert errors.find_hint("host:EODD") == ""

@@ -31,7 +31,7 @@ def place(tmp_path: Path) -> Site:
 
 def cool_down(place: Site) -> float:
     """Let the cooldown be over; return a time after it."""
-    place.store.set_host(place.site_id, cooldown_until=0.0)
+    place.store.sites.update_site(place.site_id, cooldown_until=0.0)
     return place.clock() + 10.0
 
 
@@ -165,7 +165,7 @@ def test_a_pause_is_a_quarter_at_least(
 
 
 def test_thousands_of_failures_pause_no_longer(site: Site, clock: Clock) -> None:
-    site.store.set_host(site.site_id, failures=5000)
+    site.store.sites.update_site(site.site_id, failures=5000)
     RetryBudget(site).count_failure(UNREACHABLE)
     assert site.row().cooldown_until - clock.now == 15.0
 
@@ -184,7 +184,7 @@ def test_a_failure_that_was_only_told_once_more_is_not_counted(site: Site) -> No
 def test_a_host_has_failed_since_no_instant_of_the_future(
     site: Site, clock: Clock
 ) -> None:
-    site.store.set_host(site.site_id, failing_since=clock.now + 50.0)
+    site.store.sites.update_site(site.site_id, failing_since=clock.now + 50.0)
     RetryBudget(site).count_failure(UNREACHABLE)
     assert site.row().failing_since == clock.now
 
@@ -270,7 +270,7 @@ def test_for_a_session_that_is_refused_the_wait_is_a_little_longer_each_time(
     assert (row.failures, row.bad_rounds, row.cooldown_until) == (0, 0, 0.0)
     assert row.unwatched_until == clock.now + 600.0
     # A whole round of another process begins it anew.
-    site.store.set_host(site.site_id, round_started_at=clock.now)
+    site.store.sites.update_site(site.site_id, round_started_at=clock.now)
     assert budget.next_try(clock.now) == 0.0
     budget.count_failure(REFUSED)
     assert asked[-1] == (0.05, 0.2)
@@ -279,13 +279,17 @@ def test_for_a_session_that_is_refused_the_wait_is_a_little_longer_each_time(
 def test_a_refused_session_is_the_cause_until_something_else_comes(
     site: Site, clock: Clock
 ) -> None:
-    site.store.set_host(site.site_id, failures=1, cause=errors.dump(UNREACHABLE))
+    site.store.sites.update_site(
+        site.site_id, failures=1, cause=errors.dump(UNREACHABLE)
+    )
     budget = RetryBudget(site)
     budget.count_failure(REFUSED)
     assert budget.next_try(clock.now) == clock.now + 0.2
     assert site.contact.cause == "no session; nothing ran there"
     until = clock.now + 5.0
-    site.store.set_host(site.site_id, round_started_at=1.0, cooldown_until=until)
+    site.store.sites.update_site(
+        site.site_id, round_started_at=1.0, cooldown_until=until
+    )
     assert budget.next_try(clock.now) == until
     assert site.contact.cause == "nobody listens"
 
@@ -360,9 +364,9 @@ def test_a_count_that_began_anew_is_counted_from_there(
     site: Site, clock: Clock, column: str
 ) -> None:
     error = UNREACHABLE if column == "failures" else errors.CommandTimeout("h", "x")
-    site.store.set_host(site.site_id, **{column: 3})
+    site.store.sites.update_site(site.site_id, **{column: 3})
     budget = endless(site)
-    site.store.set_host(site.site_id, **{column: 0})
+    site.store.sites.update_site(site.site_id, **{column: 0})
     for count in range(5):
         budget.next_try(clock.now)
         fail(site, clock, error)
@@ -386,14 +390,14 @@ def test_a_broken_reply_is_told_with_its_bound(site: Site, clock: Clock) -> None
 def test_another_error_has_the_bound_in_its_text(site: Site, clock: Clock) -> None:
     budget = RetryBudget(site)
     cause = errors.dump(errors.StoreError("no room"))
-    site.store.set_host(site.site_id, cause=cause, bad_rounds=5)
+    site.store.sites.update_site(site.site_id, cause=cause, bad_rounds=5)
     with pytest.raises(errors.StoreError, match="^no room; given up after round 5: "):
         budget.next_try(clock.now)
 
 
 def test_a_pause_that_fits_is_waited_for_and_told(site: Site, clock: Clock) -> None:
     budget = RetryBudget(site)
-    site.store.set_host(
+    site.store.sites.update_site(
         site.site_id,
         failures=1,
         cause=errors.dump(UNREACHABLE),
@@ -404,7 +408,7 @@ def test_a_pause_that_fits_is_waited_for_and_told(site: Site, clock: Clock) -> N
     assert (contact.phase, contact.cause) == (PAUSING, "nobody listens")
     assert (contact.tries, contact.most_tries) == (2, 5)
     assert 0.0 < contact.next_try_at - time.monotonic() <= 60.0
-    site.store.set_host(site.site_id, cooldown_until=1e6 + 60.5)
+    site.store.sites.update_site(site.site_id, cooldown_until=1e6 + 60.5)
     with pytest.raises(errors.HostUnreachable) as caught:
         budget.next_try(clock.now)
     assert str(caught.value) == (
@@ -415,7 +419,7 @@ def test_a_pause_that_fits_is_waited_for_and_told(site: Site, clock: Clock) -> N
 
 def test_where_nothing_is_waited_for_nothing_is_told(site: Site, clock: Clock) -> None:
     budget = RetryBudget(site)
-    site.store.set_host(site.site_id, failures=1, cooldown_until=clock.now)
+    site.store.sites.update_site(site.site_id, failures=1, cooldown_until=clock.now)
     assert budget.next_try(clock.now) == clock.now
     assert site.contact.phase == ""
 
@@ -433,9 +437,9 @@ def test_the_number_of_the_next_try_is_told(
     site: Site, clock: Clock, error: errors.TransportError, tries: int, most: int
 ) -> None:
     site.settings = site.settings.replace(max_reconnect_attempts=7)
-    site.store.set_host(site.site_id, failures=1, bad_rounds=2)
+    site.store.sites.update_site(site.site_id, failures=1, bad_rounds=2)
     budget = RetryBudget(site)
-    site.store.set_host(
+    site.store.sites.update_site(
         site.site_id,
         failures=3,
         bad_rounds=6,
@@ -463,7 +467,7 @@ def test_when_the_time_is_over_only_a_host_that_failed_is_given_up(
 ) -> None:
     budget = RetryBudget(site)
     if column:
-        site.store.set_host(site.site_id, **{column: 1})
+        site.store.sites.update_site(site.site_id, **{column: 1})
     clock.now += spent
     if column and spent >= 60.0:
         with pytest.raises(errors.HostUnreachable, match="--wait-host 60 s"):
@@ -476,7 +480,7 @@ def test_a_whole_round_gives_all_the_time_again(site: Site, clock: Clock) -> Non
     budget = RetryBudget(site)
     fail(site, clock, UNREACHABLE)
     clock.now += 100.0
-    site.store.set_host(site.site_id, round_started_at=clock.now)
+    site.store.sites.update_site(site.site_id, round_started_at=clock.now)
     assert budget.next_try(clock.now) <= clock.now
     assert site.bears_until == clock.monotonic() + 60.0
     clock.now += 61.0

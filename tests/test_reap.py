@@ -128,7 +128,7 @@ def test_a_log_that_was_wrongly_thought_to_be_home_is_brought(cli: Cli) -> None:
     job_id = cli.submit("--", f"head -c {LONG} /dev/zero")
     cli.ok("wait", job_id)
     store = Store(str(cli.home))
-    store.update(job_id, log_local_bytes=0, log_bytes=0, log_final=True)
+    store.jobs.update_job(job_id, log_local_bytes=0, log_bytes=0, log_final=True)
     store.close()
     with suppress(FileNotFoundError):
         (cli.home / "logs" / job_id).unlink()

@@ -145,27 +145,27 @@ def test_the_record_counts_by_time_in_the_transaction_of_the_total(
     tmp_path: Path,
 ) -> None:
     with closing(Store(str(tmp_path / "home"))) as store:
-        store.know_host("a", "gpu1")
-        store.know_host("b", "gpu2")
+        store.sites.ensure_site("a", "gpu1")
+        store.sites.ensure_site("b", "gpu2")
         before = time.time()
         for _ in range(3):
-            store.count("a", {"sessions": 2, "bytes_in": 9})
-        store.count("a", {"handshakes": 1, "drops": 1})
-        store.set_host("a", cause="x")
-        with pytest.raises(ZeroDivisionError), store.write():
-            store.count("a", {"sessions": 100})
+            store.sites.count_events("a", {"sessions": 2, "bytes_in": 9})
+        store.sites.count_events("a", {"handshakes": 1, "drops": 1})
+        store.sites.update_site("a", cause="x")
+        with pytest.raises(ZeroDivisionError), store.begin_write():
+            store.sites.count_events("a", {"sessions": 100})
             raise ZeroDivisionError
-        rows = store.traffic("a", before)
+        rows = store.traffic.read_minutes("a", before)
         sums = [
             sum(row.handshakes for row in rows),
             sum(row.drops for row in rows),
             sum(row.sessions for row in rows),
         ]
-        assert (sums, store.traffic("b", before)) == ([1, 1, 6], [])
-        assert store.traffic("a", time.time() + 600) == []
-        store.prune_traffic("a", time.time() + 600)
-        assert store.traffic("a", 0) == []
-        row = store.host("a")
+        assert (sums, store.traffic.read_minutes("b", before)) == ([1, 1, 6], [])
+        assert store.traffic.read_minutes("a", time.time() + 600) == []
+        store.traffic.prune_minutes("a", time.time() + 600)
+        assert store.traffic.read_minutes("a", 0) == []
+        row = store.sites.find_site("a")
         assert row is not None and row.sessions == 6
 
 
@@ -212,7 +212,7 @@ def test_very_many_jobs_are_the_newest(
     monkeypatch.setattr("sshjobs.verbs.report.MOST_JOBS", 20)
     ctx = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})
     jobs = [job._replace(name="", command="", reason="") for job in make_jobs(50)]
-    ctx.store.add_jobs(jobs)
+    ctx.store.jobs.add_jobs(jobs)
     report = gather_report(ctx, Criteria())
     ctx.close()
     assert [job.id for job in report.jobs] == [job.id for job in jobs[30:]]
@@ -222,7 +222,7 @@ def test_very_many_jobs_are_the_newest(
 def test_the_ledger_of_a_report_is_that_of_its_time(tmp_path: Path) -> None:
     """Of an old batch, no session of later days."""
     ctx = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})
-    ctx.store.know_host("site", "gpu1")
+    ctx.store.sites.ensure_site("site", "gpu1")
     job = Job(
         id=new_job_id(),
         host="gpu1",
@@ -232,7 +232,7 @@ def test_the_ledger_of_a_report_is_that_of_its_time(tmp_path: Path) -> None:
         finished_at=10_130.0,
         log_final=True,
     )
-    ctx.store.add_jobs([job])
+    ctx.store.jobs.add_jobs([job])
     with closing(sqlite3.connect(tmp_path / "home/store.db")) as db:
         for at in (9_900, 9_960, 10_080, 10_140, 900_000):
             db.execute("INSERT INTO traffic VALUES ('site', ?, 0, 0, 1)", [at])
@@ -245,7 +245,7 @@ def test_the_ledger_of_a_report_is_that_of_its_time(tmp_path: Path) -> None:
 def test_an_instant_that_no_clock_shows_is_damage(tmp_path: Path) -> None:
     ctx = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})
     [job] = make_jobs(1)
-    ctx.store.add_jobs([job._replace(state=states.COMPLETED, finished_at=9e99)])
+    ctx.store.jobs.add_jobs([job._replace(state=states.COMPLETED, finished_at=9e99)])
     with pytest.raises(StoreError, match="instant of.*is damaged.*--adopt"):
         build_page(gather_report(ctx, Criteria()))
     ctx.close()

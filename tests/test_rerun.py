@@ -102,7 +102,7 @@ def ctx(tmp_path: Path) -> Iterator[Context]:
     """A record of two connections, and no host."""
     with closing(Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})) as made:
         for site_id, host in (("s1", "box"), ("s2", "far")):
-            made.store.know_host(site_id, host)
+            made.store.sites.ensure_site(site_id, host)
         yield made
 
 
@@ -116,7 +116,7 @@ def make_job(number: int, state: str, **fields: Any) -> Job:
 
 def choose(ctx: Context, *jobs: Job, every: bool = False, **flags: Any) -> list[Job]:
     """Record jobs, and return those that are to run again."""
-    ctx.store.add_jobs(list(jobs))
+    ctx.store.jobs.add_jobs(list(jobs))
     return choose_jobs_to_rerun(ctx, Criteria(**(flags or {"names": ["n"]})), every)
 
 
@@ -228,7 +228,7 @@ def test_jobs_run_again_where_they_ran_whatever_the_settings_are_now(
     down = Job("d" * 16, "down", "", states.LOST, name="n", command=":", digest="line")
     with closing(Context(cli.env, {})) as ctx, ctx.coordinator("down") as there:
         down = down._replace(site_id=there.site_id)
-        ctx.store.add_jobs([down])
+        ctx.store.jobs.add_jobs([down])
     config = cli.env.pop("SSHJOBS_SSH_CONFIG")
     cli.env["SSHJOBS_REMOTE_BASE_DIR"] = str(other / "nothing")
     again = cli("rerun", "--all", "n", "--json", "--wait-host", "0")
@@ -244,7 +244,7 @@ def test_jobs_run_again_where_they_ran_whatever_the_settings_are_now(
     folders = {path.name for path in (other / "base/jobs").iterdir()}
     assert folders == {second, new[1]} and not (other / "nothing").exists()
     with closing(Store(str(cli.home))) as store:
-        recorded = store.jobs([first, second, *new])
+        recorded = store.jobs.find_jobs([first, second, *new])
     for old, job_id in zip((first, second), new):
         assert recorded[old].site_id == recorded[job_id].site_id
         assert recorded[job_id].host == cli.host

@@ -64,14 +64,14 @@ def add_job(
 ) -> Job:
     """Add a job with its spec and, if it has a log here, a file; and intents."""
     job = Job(name_job(number), "h", site.site_id, "PENDING")._replace(**changes)
-    site.store.save_spec(job.id, Spec(line))
+    site.store.files.save_spec(job.id, Spec(line))
     if job.log_local_bytes:
-        os.close(os.open(site.store.log_path(job.id), os.O_CREAT | os.O_WRONLY))
-        os.truncate(site.store.log_path(job.id), job.log_local_bytes)
-    with site.store.write():
-        site.store.add_jobs([job])
+        os.close(os.open(site.store.files.locate_log(job.id), os.O_CREAT | os.O_WRONLY))
+        os.truncate(site.store.files.locate_log(job.id), job.log_local_bytes)
+    with site.store.begin_write():
+        site.store.jobs.add_jobs([job])
         for kind in kinds:
-            site.store.add_intents(site.site_id, kind, [job.id])
+            site.store.intents.add_intents(site.site_id, kind, [job.id])
     return job
 
 
@@ -81,12 +81,14 @@ def add_ended(site: Site, number: int, *kinds: str, **changes: Any) -> Job:
 
 
 def collect(site: Site, listing: bool = False) -> tuple[Plan, Request]:
-    with site.store.write():
+    with site.store.begin_write():
         return collect_request(site, listing)
 
 
 def read_intents(site: Site, kind: str) -> list[Intent]:
-    return [one for one in site.store.intents(site.site_id) if one.kind == kind]
+    return [
+        one for one in site.store.intents.list_open(site.site_id) if one.kind == kind
+    ]
 
 
 def find_ids(intents: list[Intent]) -> list[str]:
@@ -126,7 +128,7 @@ def test_settings_and_the_place_in_the_journal_go_with_it(tmp_path: Path) -> Non
         poll_interval=7,
     )
     site.row()
-    site.store.set_host(site.site_id, journal_gen="77", journal_at=9)
+    site.store.sites.update_site(site.site_id, journal_gen="77", journal_at=9)
     _, request = collect(site, listing=True)
     assert request == Request(
         base_dir="/base",
@@ -147,7 +149,7 @@ def test_each_kind_of_intent_has_its_place(site: Site) -> None:
     add_ended(site, 3, "reap")
     add_job(site, 4, "log", launcher="slurm", **started)
     add_ended(site, 5)
-    site.store.add_intents(site.site_id, "kill", [name_job(1)])
+    site.store.intents.add_intents(site.site_id, "kill", [name_job(1)])
     plan, request = collect(site)
     assert request.starts == (Start(name_job(0), Spec(b"true"), "k", True, "n"),)
     assert request.kills == (name_job(1),)
@@ -161,7 +163,7 @@ def test_each_kind_of_intent_has_its_place(site: Site) -> None:
     assert find_ids(plan.kills) == [name_job(n) for n in (1, 1, 2)]
     assert find_ids(plan.reaps) == [name_job(3)]
     assert find_ids(plan.waits) == [name_job(4)]
-    intents = site.store.intents(site.site_id)
+    intents = site.store.intents.list_open(site.site_id)
     assert plan.newest == max(intent.id for intent in intents)
     assert {one.kind: one.sent for one in intents} == {
         "start": 1,
@@ -180,7 +182,7 @@ def test_what_was_sent_before_is_sent_again(site: Site) -> None:
 
 
 def test_a_job_that_nobody_knows_is_not_forgotten(site: Site) -> None:
-    site.store.add_intents(site.site_id, "forget", [name_job(0)])
+    site.store.intents.add_intents(site.site_id, "forget", [name_job(0)])
     plan, request = collect(site)
     assert (request.forgets, plan.kills) == ((), [])
     assert [one.sent for one in read_intents(site, "forget")] == [0]
@@ -212,14 +214,14 @@ def test_other_intents_between_starts_do_not_keep_them(site: Site) -> None:
 
 
 def test_a_start_of_an_unknown_or_ended_job_is_served(site: Site) -> None:
-    site.store.add_intents(site.site_id, "start", [name_job(9)])
+    site.store.intents.add_intents(site.site_id, "start", [name_job(9)])
     add_ended(site, 0, "start")
     add_job(site, 1, "start")
     numbers = [intent.id for intent in read_intents(site, "start")]
     plan, request = collect(site)
     assert [start.job_id for start in request.starts] == [name_job(1)]
     assert find_ids(plan.starts) == [name_job(1)]
-    outcomes = [site.store.outcomes(numbers)[number] for number in numbers]
+    outcomes = [site.store.intents.read_outcomes(numbers)[number] for number in numbers]
     assert [(one.done, one.outcome) for one in outcomes] == [
         (1, "served"),
         (1, "served"),
@@ -232,16 +234,16 @@ def test_a_start_without_its_spec_fails(site: Site, sent: bool) -> None:
     job = add_job(site, 0, "start")
     add_job(site, 1, "start")
     number, _ = [intent.id for intent in read_intents(site, "start")]
-    site.store.drop_spec(job.id)
+    site.store.files.drop_spec(job.id)
     if sent:
-        site.store.mark_sent([number])
+        site.store.intents.mark_sent([number])
     assert [start.job_id for start in collect(site)[1].starts] == [name_job(1)]
-    intent = site.store.outcomes([number])[number]
+    intent = site.store.intents.read_outcomes([number])[number]
     assert (intent.done, intent.outcome) == (1, "failed")
     error = errors.load(intent.note)
     assert isinstance(error, errors.JobError) and error.job_id == job.id
     # What went into a request may be on the host; what did not never was.
-    assert (site.store.job(job.id) is None) is not sent
+    assert (site.store.jobs.find_job(job.id) is None) is not sent
 
 
 @pytest.mark.parametrize(
@@ -306,7 +308,7 @@ def test_a_job_is_reaped_when_all_of_its_log_is_home(site: Site) -> None:
     add_job(site, 0, "reap", state="RUNNING")
     add_ended(site, 1, "reap", log_bytes=5, log_local_bytes=5)
     add_ended(site, 2, "reap", max_log_bytes=5, log_bytes=9, log_local_bytes=5)
-    site.store.add_intents(site.site_id, "reap", [name_job(9)])
+    site.store.intents.add_intents(site.site_id, "reap", [name_job(9)])
     plan, request = collect(site)
     assert request.reaps == (Reap(name_job(1), 5), Reap(name_job(2), ANY_LOG))
     assert find_ids(plan.reaps) == [name_job(1), name_job(2)]
@@ -315,7 +317,7 @@ def test_a_job_is_reaped_when_all_of_its_log_is_home(site: Site) -> None:
 def test_a_log_that_a_power_failure_cut_is_not_reaped(site: Site) -> None:
     add_ended(site, 0, "reap", log_bytes=5, log_local_bytes=5)
     add_ended(site, 1, "reap", log_bytes=5, log_local_bytes=5)
-    os.truncate(site.store.log_path(name_job(0)), 3)
+    os.truncate(site.store.files.locate_log(name_job(0)), 3)
     plan, request = collect(site)
     assert [reap.job_id for reap in request.reaps] == [name_job(1)]
     assert find_ids(plan.reaps) == [name_job(1)]
@@ -368,7 +370,7 @@ def test_a_log_is_asked_for_from_where_it_ends_here(site: Site) -> None:
 
 def test_a_log_whose_file_was_cut_is_asked_for_again(site: Site) -> None:
     job = add_job(site, 0, "log", state="RUNNING", log_local_bytes=5, log_bytes=5)
-    os.truncate(site.store.log_path(job.id), 3)
+    os.truncate(site.store.files.locate_log(job.id), 3)
     assert [want.offset for want in collect(site)[1].logs] == [3]
 
 
@@ -377,7 +379,7 @@ def test_logs_that_are_home_or_whose_jobs_are_unknown_are_not_wanted(
 ) -> None:
     add_ended(site, 0, "log")
     add_job(site, 1, "kill", state="RUNNING")
-    site.store.add_intents(site.site_id, "log", [name_job(9)])
+    site.store.intents.add_intents(site.site_id, "log", [name_job(9)])
     plan, request = collect(site)
     assert (request.logs, plan.waits) == ((), [])
 
@@ -480,7 +482,7 @@ def test_of_many_logs_each_has_its_turn(
     for number in range(5):
         add_job(site, number, "log", state="RUNNING")
     site.row()
-    site.store.set_host(site.site_id, rounds=rounds)
+    site.store.sites.update_site(site.site_id, rounds=rounds)
     plan, request = collect(site)
     assert [want.job_id for want in request.logs] == [name_job(n) for n in numbers]
     assert sorted(find_ids(plan.waits)) == sorted(name_job(n) for n in numbers)
@@ -495,16 +497,16 @@ def test_a_start_that_expires_is_cancelled_or_killed(
     site: Site, kind: str, sent: bool
 ) -> None:
     job = add_job(site, 0)
-    (number,) = site.store.add_intents(site.site_id, kind, [job.id], owner=0)
+    (number,) = site.store.intents.add_intents(site.site_id, kind, [job.id], owner=0)
     if sent:
-        site.store.mark_sent([number])
+        site.store.intents.mark_sent([number])
     later = time.time() + site.settings.intent_ttl + 60
     expire(site, later)
-    assert site.store.outcomes([number]) == {}
-    found = site.store.job(job.id)
+    assert site.store.intents.read_outcomes([number]) == {}
+    found = site.store.jobs.find_job(job.id)
     assert found is not None
     kills = [(one.job_id, one.pid) for one in read_intents(site, "kill")]
-    has_spec = site.store.spec(job.id) is not None
+    has_spec = site.store.files.read_spec(job.id) is not None
     if kind == "start" and not sent:
         assert (found.state, found.finished_at) == ("CANCELLED", later)
         assert found.log_final and found.reason.startswith("never sent: ")
@@ -517,5 +519,5 @@ def test_a_start_that_expires_is_cancelled_or_killed(
 def test_an_intent_of_a_living_process_does_not_expire(site: Site) -> None:
     job = add_job(site, 0, "start")
     expire(site, time.time() + site.settings.intent_ttl + 60)
-    assert site.store.job(job.id) == job
+    assert site.store.jobs.find_job(job.id) == job
     assert len(read_intents(site, "start")) == 1

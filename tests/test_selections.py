@@ -54,9 +54,9 @@ JOBS = [
 def ctx(tmp_path: Path) -> Context:
     """A record with jobs of all kinds, and no host."""
     made = Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})
-    made.store.add_jobs(JOBS)
+    made.store.jobs.add_jobs(JOBS)
     for site_id, host in (("s1", "box"), ("s2", "far")):
-        made.store.know_host(site_id, host)
+        made.store.sites.ensure_site(site_id, host)
     return made
 
 

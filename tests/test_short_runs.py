@@ -84,7 +84,7 @@ def test_an_end_is_heard_before_the_watch_has_beaten_once(cli: Cli) -> None:
             now = coordinator.clock()
             due = need()
             assert due is not None and due > now + 3600
-            coordinator.store.set_host(
+            coordinator.store.sites.update_site(
                 coordinator.site_id, end_seen_at=now, watched_at=0.0
             )
             due = need()
@@ -124,5 +124,5 @@ def test_a_refused_start_leaves_no_wish_for_a_log(cli: Cli) -> None:
     assert ended.status != 0, ended
     ctx = Context(environ=cli.env)
     with ctx.coordinator("box") as coordinator:
-        assert not coordinator.store.intents(coordinator.site_id)
+        assert not coordinator.store.intents.list_open(coordinator.site_id)
     ctx.close()

@@ -110,9 +110,9 @@ def fill_record(home: Path) -> None:
         fields |= {"submitted_at": began, "started_at": began, "name": name}
         fields["finished_at"] = None if span is None else began + span
         job = Job("abcdef"[place] * 16, "gpu1.example.org", "s1", state, **fields)
-        store.add_jobs([job])
-    store.know_host("s1", "gpu1.example.org")
-    store.set_host("s1", round_started_at=now - 2.5 * DAY, round_ended_at=now)
+        store.jobs.add_jobs([job])
+    store.sites.ensure_site("s1", "gpu1.example.org")
+    store.sites.update_site("s1", round_started_at=now - 2.5 * DAY, round_ended_at=now)
     store.close()
 
 
@@ -176,7 +176,7 @@ def test_a_list_in_a_pipe_has_every_job_and_stays_as_it_was(
 
 def test_a_status_shows_active_jobs_and_what_ended_lately(cli: Cli) -> None:
     fill_record(cli.home)
-    Store(str(cli.home)).update("e" * 16, state=states.LOST)
+    Store(str(cli.home)).jobs.update_job("e" * 16, state=states.LOST)
     assert "no job is active, and none has ended today" in cli.ok("status").out
     running = cli.submit("--name", "train", "--", "sleep 600")
     cli("run", cli.host, "--name", "odd", "--", "exit 3")
@@ -206,7 +206,7 @@ def test_a_silent_host_hinders_no_other(new_box: Callable[..., Cli]) -> None:
         with Context(cli.env, {}).coordinator(host) as coordinator:
             site_id = coordinator.site_id
         began = time.time() - 3000
-        store.add_jobs(
+        store.jobs.add_jobs(
             [
                 Job(
                     "ab"[number] * 16,

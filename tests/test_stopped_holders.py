@@ -78,11 +78,11 @@ def test_specs_and_schema_are_not_waited_for_for_ever(
     path = home / "locks" / "specs"
     try:
         with stopped(_FLOCK, path) as pid:
-            with pytest.raises(StoreError) as caught, store.writing_specs():
+            with pytest.raises(StoreError) as caught, store.files.hold_off_sweep():
                 raise AssertionError("it was taken")
             _names(str(caught.value), path, pid)
-        with store.writing_specs():
-            assert store.sweep() == 0
+        with store.files.hold_off_sweep():
+            assert store.sweep_specs() == 0
     finally:
         store.close()
 
@@ -97,7 +97,7 @@ def test_a_stopped_writer_is_named(tmp_path: Path, soon: None) -> None:
     store = Store(str(tmp_path / "home"))
     try:
         with stopped(_WRITE, Path(store.path)) as pid:
-            with pytest.raises(StoreError) as caught, store.write():
+            with pytest.raises(StoreError) as caught, store.begin_write():
                 raise AssertionError("it began")
             _names(str(caught.value), Path(store.path), pid)
     finally:
@@ -124,7 +124,7 @@ def test_a_lock_that_is_given_back_is_taken(tmp_path: Path) -> None:
     try:
         with stopped(_FLOCK, tmp_path / "home" / "locks" / "specs") as pid:
             os.kill(pid, signal.SIGCONT)
-            with store.writing_specs():
+            with store.files.hold_off_sweep():
                 assert os.listdir(tmp_path / "home" / "specs") == []
     finally:
         store.close()
@@ -159,7 +159,7 @@ def test_who_is_stopped_at_the_index_of_the_log_is_named(tmp_path: Path) -> None
     try:
         with stopped(_RECOVER, home / "store.db-shm") as pid:
             with pytest.raises(StoreError, match=rf"stands still: .*\b{pid}\b"):
-                other.hosts()
+                other.sites.list_sites()
     finally:
         other.close()
         store.close()

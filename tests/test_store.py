@@ -46,12 +46,12 @@ def test_the_home_is_private(store: Store) -> None:
 
 def test_jobs_come_back_as_they_were(store: Store) -> None:
     one = job(key="k", once=True, timeout=1.5, submitted_at=3.0, command="é\x80")
-    store.add_jobs([one])
-    assert store.job(one.id) == one
-    assert store.find(one.id[:5]) == [one]
-    assert store.by_key("k", "h") == [one]
-    assert store.by_key("k", "other") == []
-    assert list(store.select()) == [one]
+    store.jobs.add_jobs([one])
+    assert store.jobs.find_job(one.id) == one
+    assert store.jobs.find_by_prefix(one.id[:5]) == [one]
+    assert store.jobs.find_by_key("k", "h") == [one]
+    assert store.jobs.find_by_key("k", "other") == []
+    assert list(store.jobs.iterate_jobs()) == [one]
 
 
 def test_records_of_jobs_reaped_long_ago_are_dropped(store: Store) -> None:
@@ -59,74 +59,76 @@ def test_records_of_jobs_reaped_long_ago_are_dropped(store: Store) -> None:
     ended, running = job(finished_at=1.0), job(state=states.RUNNING)
     elsewhere = job(reaped_at=1.0, site_id="d")
     kept = [new, ended, running, elsewhere]
-    store.add_jobs([old, *kept])
+    store.jobs.add_jobs([old, *kept])
     for one in (old, new):
-        Path(store.log_path(one.id)).write_bytes(b"x")
-    assert store.prune("c", 6.0) == 1
-    assert store.job(old.id) is None
+        Path(store.files.locate_log(one.id)).write_bytes(b"x")
+    assert store.jobs.prune_jobs("c", 6.0) == 1
+    assert store.jobs.find_job(old.id) is None
     assert os.listdir(os.path.join(store.home, "logs")) == [new.id]
-    assert list(store.jobs(one.id for one in kept)) == sorted(one.id for one in kept)
+    assert list(store.jobs.find_jobs(one.id for one in kept)) == sorted(
+        one.id for one in kept
+    )
 
 
 def test_an_ended_job_is_no_longer_active(store: Store) -> None:
     one, two = job(), job(state=states.RUNNING)
-    store.add_jobs([one, two])
-    store.update(one.id, state=states.FAILED, finished_at=5.0)
-    assert [found[0] for found in store.asked_to_start("c")] == [two.id]
-    assert store.any_active("c") and not store.any_active("d")
-    assert store.count_active([one.id, two.id]) == 1
-    assert store.unreaped("c", 6.0) == [one.id]
-    assert store.unreaped("c", 4.0) == []
+    store.jobs.add_jobs([one, two])
+    store.jobs.update_job(one.id, state=states.FAILED, finished_at=5.0)
+    assert [found[0] for found in store.jobs.list_asked("c")] == [two.id]
+    assert store.jobs.has_active("c") and not store.jobs.has_active("d")
+    assert store.jobs.count_active([one.id, two.id]) == 1
+    assert store.jobs.list_unreaped("c", 6.0) == [one.id]
+    assert store.jobs.list_unreaped("c", 4.0) == []
 
 
 def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     one = job()
-    with pytest.raises(RuntimeError), store.write():
-        store.add_jobs([one])
+    with pytest.raises(RuntimeError), store.begin_write():
+        store.jobs.add_jobs([one])
         raise RuntimeError
-    assert store.job(one.id) is None
+    assert store.jobs.find_job(one.id) is None
 
 
 def test_what_was_not_sent_can_be_withdrawn(store: Store) -> None:
     jobs = [job(), job()]
     for one in jobs:
-        store.save_spec(one.id, Spec(b"true"))
-    store.add_jobs(jobs)
-    numbers = store.add_intents("c", "start", [one.id for one in jobs])
-    store.mark_sent(numbers[:1])
-    gone, kept = store.withdraw(numbers)
+        store.files.save_spec(one.id, Spec(b"true"))
+    store.jobs.add_jobs(jobs)
+    numbers = store.intents.add_intents("c", "start", [one.id for one in jobs])
+    store.intents.mark_sent(numbers[:1])
+    gone, kept = store.intents.withdraw_intents(numbers)
     assert (gone, kept) == ([jobs[1].id], [jobs[0].id])
-    assert store.job(jobs[1].id) is None
-    assert store.spec(jobs[1].id) is None
-    assert store.spec(jobs[0].id) == Spec(b"true")
+    assert store.jobs.find_job(jobs[1].id) is None
+    assert store.files.read_spec(jobs[1].id) is None
+    assert store.files.read_spec(jobs[0].id) == Spec(b"true")
 
 
 def test_a_dead_process_wants_nothing_for_ever(store: Store) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     ids = [job().id for _ in range(3)]
-    store.add_intents("c", "start", ids[:1], owner=ended.pid)
-    store.add_intents("c", "log", ids[1:2], owner=ended.pid)
-    store.add_intents("c", "log", ids[2:])
-    created = store.intents("c")[0].created_at
-    assert store.expire("c", 3600.0, created + 1) == []
-    assert [i.job_id for i in store.intents("c")] == [ids[0], ids[2]]
-    stale = store.expire("c", 3600.0, created + 4000)
+    store.intents.add_intents("c", "start", ids[:1], owner=ended.pid)
+    store.intents.add_intents("c", "log", ids[1:2], owner=ended.pid)
+    store.intents.add_intents("c", "log", ids[2:])
+    created = store.intents.list_open("c")[0].created_at
+    assert store.intents.expire_intents("c", 3600.0, created + 1) == []
+    assert [i.job_id for i in store.intents.list_open("c")] == [ids[0], ids[2]]
+    stale = store.intents.expire_intents("c", 3600.0, created + 4000)
     assert [i.job_id for i in stale] == ids[:1]
-    assert [i.job_id for i in store.intents("c")] == ids[2:]
+    assert [i.job_id for i in store.intents.list_open("c")] == ids[2:]
 
 
 def test_a_clock_that_was_set_back_voids_what_it_dated(store: Store) -> None:
-    store.add_intents("c", "start", [job().id], owner=0)
-    created = store.intents("c")[0].created_at
-    assert len(store.expire("c", 3600.0, created - 4000)) == 1
+    store.intents.add_intents("c", "start", [job().id], owner=0)
+    created = store.intents.list_open("c")[0].created_at
+    assert len(store.intents.expire_intents("c", 3600.0, created - 4000)) == 1
 
 
 def test_a_spec_leaves_no_trace(store: Store) -> None:
     one = job()
-    store.save_spec(one.id, Spec(b"true", (("T", b"s3cret-value"),)))
-    store.add_jobs([one])
-    store.drop_spec(one.id)
+    store.files.save_spec(one.id, Spec(b"true", (("T", b"s3cret-value"),)))
+    store.jobs.add_jobs([one])
+    store.files.drop_spec(one.id)
     for folder, _, names in os.walk(store.home):
         for name in names:
             assert b"s3cret-value" not in Path(folder, name).read_bytes()
@@ -154,10 +156,10 @@ from sshjobs.store import Store
 from sshjobs.model import Job, new_job_id
 store = Store(sys.argv[1])
 for _ in range(5):
-    with store.write():
+    with store.begin_write():
         one = Job(id=new_job_id(), host="h", site_id="c", state="PENDING")
-        store.add_jobs([one])
-        store.add_intents("c", "start", [one.id])
+        store.jobs.add_jobs([one])
+        store.intents.add_intents("c", "start", [one.id])
 """
 
 
@@ -170,8 +172,8 @@ def test_forty_processes_write_at_once(tmp_path: Path) -> None:
     ends = [writer.communicate()[1] for writer in writers]
     assert ends == [""] * 40
     store = Store(home)
-    assert len(list(store.select())) == 200
-    assert len(store.intents("c")) == 200
+    assert len(list(store.jobs.iterate_jobs())) == 200
+    assert len(store.intents.list_open("c")) == 200
 
 
 def test_the_home_does_not_follow_the_environment() -> None:
@@ -182,38 +184,40 @@ def test_the_home_does_not_follow_the_environment() -> None:
 
 def test_a_sweep_takes_what_a_crash_has_left(store: Store) -> None:
     waiting, running = job(), job(state=states.RUNNING)
-    store.add_jobs([waiting, running])
+    store.jobs.add_jobs([waiting, running])
     for job_id in (waiting.id, running.id, new_job_id()):
-        store.save_spec(job_id, Spec(b"true"))
-    with store.writing_specs(), Store(store.home).writing_specs():
-        assert store.sweep() == 0
-    assert store.sweep() == 2
+        store.files.save_spec(job_id, Spec(b"true"))
+    with store.files.hold_off_sweep(), Store(store.home).files.hold_off_sweep():
+        assert store.sweep_specs() == 0
+    assert store.sweep_specs() == 2
     assert os.listdir(os.path.join(store.home, "specs")) == [waiting.id]
-    assert store.sweep() == 0
+    assert store.sweep_specs() == 0
 
 
 def test_a_kill_of_who_lost_a_key_is_no_kill_of_the_winner(store: Store) -> None:
     loser, winner = job(key="k"), job(key="k")
-    store.add_jobs([loser, winner])
-    (start,) = store.add_intents("c", "start", [loser.id])
-    store.add_intents("c", "kill", [loser.id])
-    store.redirect(loser.id, winner.id)
-    store.forget([loser.id])
-    assert [(i.id, i.job_id) for i in store.intents("c")] == [(start, winner.id)]
+    store.jobs.add_jobs([loser, winner])
+    (start,) = store.intents.add_intents("c", "start", [loser.id])
+    store.intents.add_intents("c", "kill", [loser.id])
+    store.intents.redirect_start(loser.id, winner.id)
+    store.jobs.forget_jobs([loser.id])
+    assert [(i.id, i.job_id) for i in store.intents.list_open("c")] == [
+        (start, winner.id)
+    ]
 
 
 def test_what_is_forgotten_in_vain_keeps_its_files(store: Store) -> None:
     one = job()
-    store.save_spec(one.id, Spec(b"true"))
-    store.add_jobs([one])
-    with pytest.raises(RuntimeError), store.write():
-        store.forget([one.id])
+    store.files.save_spec(one.id, Spec(b"true"))
+    store.jobs.add_jobs([one])
+    with pytest.raises(RuntimeError), store.begin_write():
+        store.jobs.forget_jobs([one.id])
         raise RuntimeError
-    assert store.spec(one.id) == Spec(b"true")
-    with store.write():
-        store.forget([one.id])
-        assert store.spec(one.id) is not None
-    assert store.spec(one.id) is None
+    assert store.files.read_spec(one.id) == Spec(b"true")
+    with store.begin_write():
+        store.jobs.forget_jobs([one.id])
+        assert store.files.read_spec(one.id) is not None
+    assert store.files.read_spec(one.id) is None
 
 
 @pytest.mark.parametrize("count", [3, 3 * SLICE + 7])
@@ -221,44 +225,44 @@ def test_a_batch_comes_whole_or_not_at_all(store: Store, count: int) -> None:
     other = Store(store.home)
     jobs = [job(submitted_at=float(i), once=bool(i % 2)) for i in range(count)]
     for ending in (RuntimeError, None):
-        with suppress(RuntimeError), store.batch() as batch:
+        with suppress(RuntimeError), store.jobs.collect_batch() as batch:
             for one in jobs:
                 batch.add(one)
-                store.save_spec(one.id, Spec(b"true"))
-            assert not other.any_active("c")
+                store.files.save_spec(one.id, Spec(b"true"))
+            assert not other.jobs.has_active("c")
             if ending:
                 raise ending
-            with store.write():
+            with store.begin_write():
                 batch.store()
-                numbers = store.add_intents("c", "start", batch.ids())
+                numbers = store.intents.add_intents("c", "start", batch.ids())
         specs = os.listdir(os.path.join(store.home, "specs"))
         assert len(specs) == (0 if ending else count)
-    assert list(other.select()) == jobs
+    assert list(other.jobs.iterate_jobs()) == jobs
     assert numbers == sorted(numbers)
     wanted = [i.job_id for some in slices(numbers) for i in by_number(other, some)]
     assert wanted == [one.id for one in jobs]
 
 
 def by_number(store: Store, numbers: Sequence[int]) -> list[Intent]:
-    outcomes = store.outcomes(numbers)
+    outcomes = store.intents.read_outcomes(numbers)
     return [outcomes[number] for number in numbers]
 
 
 def test_of_very_many_intents_each_has_its_turn(store: Store) -> None:
-    starts = store.add_intents("c", "start", [new_job_id() for _ in range(25)])
-    reaps = store.add_intents("c", "reap", [new_job_id() for _ in range(25)])
+    starts = store.intents.add_intents("c", "start", [new_job_id() for _ in range(25)])
+    reaps = store.intents.add_intents("c", "reap", [new_job_id() for _ in range(25)])
     seen = set()
     for turn in range(3):
-        numbers = [intent.id for intent in store.intents("c", 10, turn)]
+        numbers = [intent.id for intent in store.intents.list_open("c", 10, turn)]
         assert numbers == sorted(numbers)
         assert numbers[:10] == starts[:10]
         seen |= set(numbers[10:])
     assert seen == set(reaps)
-    assert store.waiting("c") == (50, 50)
-    store.mark_sent(starts)
-    store.serve(reaps[:20])
-    assert store.waiting("c") == (30, 5)
-    assert store.unserved(reaps) == (5, 5)
+    assert store.intents.count_waiting("c") == (50, 50)
+    store.intents.mark_sent(starts)
+    store.intents.serve_intents(reaps[:20])
+    assert store.intents.count_waiting("c") == (30, 5)
+    assert store.intents.count_unserved(reaps) == (5, 5)
 
 
 # -- older and newer versions
@@ -277,38 +281,38 @@ def test_an_older_store_is_brought_up(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = job(key="k")
-    store.add_jobs([one])
-    store.know_host("c", "h")
+    store.jobs.add_jobs([one])
+    store.sites.ensure_site("c", "h")
     step_up(monkeypatch)
     newer = Store(store.home)
-    assert newer.job(one.id) == one
-    assert newer._fetch_rows("SELECT mood FROM sites") == [("calm",)]
-    assert Store(store.home).job(one.id) == one
+    assert newer.jobs.find_job(one.id) == one
+    assert newer._database.fetch_rows("SELECT mood FROM sites") == [("calm",)]
+    assert Store(store.home).jobs.find_job(one.id) == one
 
 
 def test_who_is_at_work_goes_on_while_a_newer_one_migrates(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = store.know_host("c", "h")
+    before = store.sites.ensure_site("c", "h")
     step_up(monkeypatch)
     Store(store.home).close()
-    assert store.know_host("c", "h") == before
-    store.add_intents("c", "start", ["x"])
-    assert [intent.job_id for intent in store.intents("c")] == ["x"]
+    assert store.sites.ensure_site("c", "h") == before
+    store.intents.add_intents("c", "start", ["x"])
+    assert [intent.job_id for intent in store.intents.list_open("c")] == ["x"]
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = job()
-    store.add_jobs([one])
+    store.jobs.add_jobs([one])
     with monkeypatch.context() as patch:
         step_up(patch)
         broken = "UPDATE jobs SET state = 'x'; SELECT * FROM nowhere"
         patch.setitem(schema.MIGRATIONS, schema.VERSION - 1, (schema.VERSION, broken))
         with pytest.raises(StoreError, match="nowhere"):
             Store(store.home)
-    assert Store(store.home).job(one.id) == one
+    assert Store(store.home).jobs.find_job(one.id) == one
 
 
 MIGRATOR = """
@@ -317,7 +321,7 @@ from sshjobs.store import Store, schema
 step = "ALTER TABLE sites ADD COLUMN mood TEXT"
 schema.MIGRATIONS[schema.VERSION] = (schema.VERSION + 1, step)
 schema.VERSION += 1
-Store(sys.argv[1]).add_intents("c", "start", ["x"])
+Store(sys.argv[1]).intents.add_intents("c", "start", ["x"])
 """
 
 
@@ -327,7 +331,7 @@ def test_many_processes_migrate_once(store: Store) -> None:
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(12)
     ]
     assert [one.communicate()[1] for one in crowd] == [""] * 12
-    assert len(store.intents("c")) == 12
+    assert len(store.intents.list_open("c")) == 12
 
 
 # -- where it lies, and what is done to it
@@ -361,7 +365,7 @@ def test_a_directory_that_others_only_read_keeps_what_is_ours(tmp_path: Path) ->
     old = os.umask(0o022)
     try:
         store = Store(str(shared))
-        store.save_spec(ID, Spec(b"true"))
+        store.files.save_spec(ID, Spec(b"true"))
     finally:
         os.umask(old)
     modes = {path.name: path.stat().st_mode & 0o077 for path in shared.iterdir()}
@@ -375,8 +379,8 @@ def test_directories_that_were_deleted_come_back(store: Store) -> None:
     for name in ("specs", "logs", "locks"):
         shutil.rmtree(os.path.join(store.home, name))
     again = Store(store.home)
-    again.save_spec(ID, Spec(b"true"))
-    assert again.spec(ID) == Spec(b"true")
+    again.files.save_spec(ID, Spec(b"true"))
+    assert again.files.read_spec(ID) == Spec(b"true")
 
 
 def test_who_holds_it_for_too_long_is_an_error(
@@ -384,31 +388,31 @@ def test_who_holds_it_for_too_long_is_an_error(
 ) -> None:
     monkeypatch.setattr(database, "BUSY", 0.2)
     other = Store(store.home)
-    with store.write():
+    with store.begin_write():
         with pytest.raises(StoreError, match="another process holds it") as caught:
-            other.add_intents("c", "start", ["x"])
+            other.intents.add_intents("c", "start", ["x"])
     assert store.path in str(caught.value)
-    assert other.add_intents("c", "start", ["x"])
+    assert other.intents.add_intents("c", "start", ["x"])
 
 
 def test_a_damaged_file_is_named_and_harms_nothing_else(store: Store) -> None:
-    store.add_jobs(job() for _ in range(500))
+    store.jobs.add_jobs(job() for _ in range(500))
     store.close()
     with open(store.path, "r+b") as file:
         for page in range(3, 60):
             file.seek(4096 * page)
             file.write(b"\xa5" * 4096)
     with pytest.raises(StoreError, match="malformed.*--adopt"):
-        list(Store(store.home).select())
+        list(Store(store.home).jobs.iterate_jobs())
     os.rename(store.path, f"{store.path}.bad")
-    assert list(Store(store.home).select()) == []
+    assert list(Store(store.home).jobs.iterate_jobs()) == []
 
 
 @pytest.mark.parametrize("how", ["emptied", "moved"])
 def test_a_record_that_is_begun_anew_says_so(store: Store, how: str) -> None:
     """SQLite takes a file of no bytes for a new database, and drops its WAL."""
-    store.add_jobs([job()])
-    with open(store.log_path(ID), "w") as log:
+    store.jobs.add_jobs([job()])
+    with open(store.files.locate_log(ID), "w") as log:
         log.write("brought home\n")
     store.close()
     if how == "emptied":
@@ -462,19 +466,19 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_loses_nothing(disk: Path) -> None:
     store = Store(str(disk / "home"))
     one = job()
-    store.add_jobs([one])
+    store.jobs.add_jobs([one])
     with open(disk / "ballast", "wb", 0) as ballast, suppress(OSError):
         while ballast.write(b"x" * 1024):
             continue
     with pytest.raises(StoreError, match="make room|No space"):
         for _ in range(100):
             other = job(command="x" * 9000)
-            store.save_spec(other.id, Spec(b"true"))
-            store.add_jobs([other])
+            store.files.save_spec(other.id, Spec(b"true"))
+            store.jobs.add_jobs([other])
     (disk / "ballast").unlink()
-    assert store.job(one.id) == one
-    store.add_jobs([other])
-    assert Store(store.home).job(other.id) == other
+    assert store.jobs.find_job(one.id) == one
+    store.jobs.add_jobs([other])
+    assert Store(store.home).jobs.find_job(other.id) == other
 
 
 def test_a_disk_without_a_byte_is_said_at_once(disk: Path) -> None:
@@ -484,19 +488,19 @@ def test_a_disk_without_a_byte_is_said_at_once(disk: Path) -> None:
     with pytest.raises(StoreError):
         Store(str(disk / "home"))
     (disk / "ballast").unlink()
-    Store(str(disk / "home")).add_jobs([job()])
+    Store(str(disk / "home")).jobs.add_jobs([job()])
 
 
 def test_a_disk_that_cannot_be_written_to(disk: Path) -> None:
     store = Store(str(disk / "home"))
     one = job()
-    store.add_jobs([one])
+    store.jobs.add_jobs([one])
     store.close()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     with pytest.raises(StoreError, match="SSHJOBS_HOME"):
-        Store(store.home).add_jobs([job()])
+        Store(store.home).jobs.add_jobs([job()])
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    assert Store(store.home).job(one.id) == one
+    assert Store(store.home).jobs.find_job(one.id) == one
 
 
 def test_a_disk_that_cannot_be_written_to_holds_no_locks(disk: Path) -> None:

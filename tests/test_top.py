@@ -186,10 +186,10 @@ def test_without_a_terminal_top_is_refused_in_a_line(place: Path) -> None:
 def build_view(jobs: list[Job], place: Path, **fields: Any) -> TopView:
     """Return a view of jobs on a host that does not answer."""
     store = Store(str(place / "home"))
-    store.know_host("s1", "gpu1.example.org")
+    store.sites.ensure_site("s1", "gpu1.example.org")
     now = time.time()
-    store.set_host("s1", cooldown_until=now + 60, cooldown_set_at=now)
-    sites = {row.site_id: row for row in store.hosts()}
+    store.sites.update_site("s1", cooldown_until=now + 60, cooldown_set_at=now)
+    sites = {row.site_id: row for row in store.sites.list_sites()}
     store.close()
     overview = Overview(jobs, 0, sites, {states.RUNNING: len(jobs)}, [], now)
     hosts = [HostState(row, None) for row in sites.values()]

@@ -53,8 +53,8 @@ ROWS: list[SiteRow] = []
 def rows(tmp_path: Path) -> Iterator[None]:
     """A row as the store makes it."""
     with closing(Store(str(tmp_path / "home"))) as store:
-        store.know_host("s1", "gpu1")
-        ROWS[:] = store.hosts()
+        store.sites.ensure_site("s1", "gpu1")
+        ROWS[:] = store.sites.list_sites()
     yield
     ROWS.clear()
 
@@ -174,8 +174,8 @@ def test_help_and_a_prompt_take_their_places() -> None:
 @pytest.fixture
 def ctx(tmp_path: Path) -> Iterator[Context]:
     with closing(Context({"SSHJOBS_HOME": str(tmp_path / "record")}, {})) as made:
-        made.store.know_host("s1", "gpu1")
-        made.store.know_host("s2", "far")
+        made.store.sites.ensure_site("s1", "gpu1")
+        made.store.sites.ensure_site("s2", "far")
         yield made
 
 
@@ -204,7 +204,7 @@ def record_jobs(ctx: Context) -> tuple[Job, ...]:
             finished_at=now - 90_000,
         ),
     )
-    ctx.store.add_jobs(list(jobs))
+    ctx.store.jobs.add_jobs(list(jobs))
     return jobs
 
 
@@ -247,7 +247,7 @@ def test_an_overview_has_what_is_active_or_ended_within_a_day(ctx: Context) -> N
     assert show(ctx, Criteria(hosts=["gpu1"]), lately_only=True) == "ba"
     assert show(ctx, Criteria(names=["d"]), lately_only=True) == "d"
     assert show(ctx, Criteria(jobs=["d", "b"]), lately_only=True) == "db"
-    ctx.store.update(jobs[0].id, reaped_at=NOW)
+    ctx.store.jobs.update_job(jobs[0].id, reaped_at=NOW)
     assert show(ctx, Criteria()) == "dca"
     assert show(ctx, Criteria(), with_reaped=True) == "dbca"
     assert show(ctx, Criteria(names=["b"])) == "b"
@@ -270,14 +270,14 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> float:
 def test_a_day_is_a_day(ctx: Context, noon: float) -> None:
     for number, name, ago in ((2, "a", 86_400.5), (3, "b", 86_399.5)):
         fields = {"submitted_at": 1.0, "finished_at": noon - ago}
-        ctx.store.add_jobs([make_job(number, states.LOST, name=name, **fields)])
+        ctx.store.jobs.add_jobs([make_job(number, states.LOST, name=name, **fields)])
     assert show(ctx, Criteria(), lately_only=True) == "b"
 
 
 def test_all_attempts_of_a_key_are_shown_and_none_is_older(ctx: Context) -> None:
     first = make_job(2, states.FAILED, name="a", key="k")
     second = make_job(3, states.FAILED, name="b", key="k", attempt=2)
-    ctx.store.add_jobs([first, second._replace(submitted_at=NOW)])
+    ctx.store.jobs.add_jobs([first, second._replace(submitted_at=NOW)])
     assert show(ctx, Criteria(jobs=["key:k"])) == "ab"
     assert read_overview(ctx, Criteria(), View()).older == 0
     assert View() == View("age", 0, False, False)
@@ -294,8 +294,10 @@ def test_an_overview_counts_the_jobs_of_today_on_the_hosts_that_are_meant(
     ):
         site_id = "s2" if host == "far" else "s1"
         fields = {"host": host, "site_id": site_id, "submitted_at": 1.0}
-        ctx.store.add_jobs([make_job(number, states.LOST, finished_at=at, **fields)])
-    ctx.store.add_jobs([make_job(5), make_job(6, states.PENDING, name="a")])
+        ctx.store.jobs.add_jobs(
+            [make_job(number, states.LOST, finished_at=at, **fields)]
+        )
+    ctx.store.jobs.add_jobs([make_job(5), make_job(6, states.PENDING, name="a")])
     found = read_overview(ctx, Criteria(names=["a"]), View())
     assert found.counts == {"RUNNING": 1, "PENDING": 1, "LOST": 2}
     assert [job.name for job in found.jobs] == ["a"]

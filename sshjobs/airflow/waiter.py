@@ -171,7 +171,7 @@ class HostWaiter:
                 self._take_up_new(coordinator)
                 coordinator.wait_for(need, wish=wish)
         finally:
-            coordinator.store.drop_intents(
+            coordinator.store.intents.drop_intents(
                 number for waited in self._open for number in waited.numbers
             )
 
@@ -198,9 +198,9 @@ class HostWaiter:
         """Begin to wait for a job if the record has it."""
         store = coordinator.store
         if waited.name.startswith("key:"):
-            job = next(iter(store.by_key(waited.name[4:])), None)
+            job = next(iter(store.jobs.find_by_key(waited.name[4:])), None)
         else:
-            job = store.job(waited.name)
+            job = store.jobs.find_job(waited.name)
         if job is None:
             return False
         waited.name, waited.id = job.id, job.id
@@ -209,7 +209,7 @@ class HostWaiter:
             return True
         site_id = coordinator.site_id
         if waited.copy is not None:
-            waited.numbers = store.add_intents(site_id, "log", [job.id])
+            waited.numbers = store.intents.add_intents(site_id, "log", [job.id])
         if waited.kill and not states.is_final(job.state):
             self._order_kills(coordinator, [waited])
         self._open[waited] = None
@@ -223,7 +223,7 @@ class HostWaiter:
             ids = [waited.id for waited in self._open]
             jobs: dict[str, Job] = {}
             for some in slices(ids):
-                jobs |= coordinator.store.jobs(some)
+                jobs |= coordinator.store.jobs.find_jobs(some)
             now = time.monotonic()
             for waited in self._open:
                 self._judge_job(coordinator, waited, jobs.get(waited.id), now)
@@ -234,7 +234,7 @@ class HostWaiter:
             del self._open[waited]
         numbers = [number for waited in dropped for number in waited.numbers]
         if numbers:
-            coordinator.store.drop_intents(numbers)
+            coordinator.store.intents.drop_intents(numbers)
 
     def _judge_job(
         self, coordinator: Coordinator, waited: WaitedJob, job: Job | None, now: float
@@ -247,7 +247,7 @@ class HostWaiter:
         if job.log_local_bytes != waited.home_bytes:
             waited.home_bytes, waited.grown_at = job.log_local_bytes, now
             if waited.copy is not None and job.log_local_bytes:
-                path = coordinator.store.log_path(job.id)
+                path = coordinator.store.files.locate_log(job.id)
                 waited.copy.grow(path, job.log_local_bytes)
                 PUMP.stir(waited.copy)
         if not states.is_final(job.state):
@@ -266,7 +266,7 @@ class HostWaiter:
         ids = [waited.id for waited in waiting]
         for waited in waiting:
             waited.kill = True
-        coordinator.store.add_intents(coordinator.site_id, "kill", ids, owner=0)
+        coordinator.store.intents.add_intents(coordinator.site_id, "kill", ids, owner=0)
 
 
 _WAITERS: dict[Any, HostWaiter] = {}

@@ -308,7 +308,7 @@ class Job(JobFiles):
         if states.is_final(self._row.state) and self._row.log_final:
             return self._row
         with self._pool.borrow() as ctx:
-            row = ctx.store.job(self._row.id)
+            row = ctx.store.jobs.find_job(self._row.id)
         if row is None:
             raise JobNotFound(self._row.id, "is no longer in this machine's record")
         self._row = row
@@ -377,7 +377,7 @@ def _describe_end(row: Row) -> str:
 def _unpickle(job_id: str, flags: dict[str, Any]) -> Job:
     pool = find_pool(flags)
     with pool.borrow() as ctx:
-        row = ctx.store.job(job_id)
+        row = ctx.store.jobs.find_job(job_id)
     if row is None:
         raise JobNotFound(job_id, "is not in this machine's record")
     return Job(pool, row)

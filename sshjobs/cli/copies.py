@@ -47,7 +47,7 @@ def handle_get(ctx: Context, values: Values) -> int:
     words = values["file"]
     patterns, target = (words[:-1], words[-1]) if len(words) > 1 else (words, ".")
     host, base = values["host"], ""
-    is_known = any(row.host == host for row in ctx.store.hosts())
+    is_known = any(row.host == host for row in ctx.store.sites.list_sites())
     job = _find_meant_job(ctx, host, is_known)
     if job is not None:
         host, base = job.host, job.cwd
@@ -97,7 +97,7 @@ def _find_meant_job(ctx: Context, word: str, is_known: bool) -> Job | None:
     try:
         return find_job(ctx, word)
     except JobNotFound:
-        if is_sure or ctx.store.find(word):
+        if is_sure or ctx.store.jobs.find_by_prefix(word):
             raise
         return None
 

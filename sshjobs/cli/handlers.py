@@ -225,7 +225,7 @@ def handle_submit(ctx: Context, values: Values) -> int:
     except errors.NotYet as error:
         # The output so far stays in step with the lines of the input.
         for job_id in error.job_ids:
-            job = ctx.store.job(job_id)
+            job = ctx.store.jobs.find_job(job_id)
             if job is None:
                 print_failed_line(values, len(error.job_ids), error)
             else:

@@ -61,7 +61,7 @@ def print_logs(ctx: Context, values: Values, found: Mapping[str, Sequence[str]])
     else:
         for site_id, failed in bring_logs(ctx, found, whole=bool(values.get("whole"))):
             for some in slices(found[site_id]):
-                known = ctx.store.jobs(some)
+                known = ctx.store.jobs.find_jobs(some)
                 for job in filter(None, map(known.get, some)):
                     printer.print_log(job)
             printer.report_errors(failed)
@@ -89,7 +89,7 @@ class _LogPrinter:
                 job
                 for ids in found.values()
                 for some in slices(ids)
-                for job in ctx.store.jobs(some).values()
+                for job in ctx.store.jobs.find_jobs(some).values()
             )
             self._prefixes = build_prefixes(labels, self._look)
 

@@ -43,7 +43,7 @@ def main(ids: Sequence[str]) -> None:
     left = list(ids)
     try:
         ctx = Context()
-        sites = {row.site_id: row for row in ctx.store.hosts()}
+        sites = {row.site_id: row for row in ctx.store.sites.list_sites()}
         late = 0
         while left:
             job_id = left.pop(0)
@@ -55,7 +55,7 @@ def main(ids: Sequence[str]) -> None:
                 continue
             text = format_json(build_job_object(job, sites)) + "\n"
             late = late + 1 if not run_command(command, job, text) else 0
-        ctx.store.drop_old_notify(time.time() - _OLD)
+        ctx.store.files.drop_old_notify(time.time() - _OLD)
     except (OSError, SshJobsError) as error:
         for job_id in left:
             note(job_id, f"not told: {error}")
@@ -64,8 +64,8 @@ def main(ids: Sequence[str]) -> None:
 def find_command(ctx: Context, job_id: str) -> tuple[Job | None, str]:
     """Return a job and the command that is to hear of its end, "" if there is none."""
     try:
-        job = ctx.store.job(job_id)
-        command = ctx.store.take_notify(job_id)
+        job = ctx.store.jobs.find_job(job_id)
+        command = ctx.store.files.take_notify(job_id)
         if job is not None and not command:
             command = ctx.settings(job.host).notify
         return job, command

@@ -36,7 +36,7 @@ def handle_list(ctx: Context, values: Values) -> int:
     # In a pipe: every job, a line each, none held.
     from ..display.text import format_job_line, stale_age
 
-    rows = {row.site_id: row for row in ctx.store.hosts()}
+    rows = {row.site_id: row for row in ctx.store.sites.list_sites()}
     for job in select_recorded_jobs(ctx, criteria):
         age = stale_age(job, rows.get(job.site_id))
         print_line(format_job_line(job, age=age))
@@ -102,7 +102,8 @@ def handle_show(ctx: Context, values: Values) -> int:
         else:
             from ..display.text import yield_record_lines
 
-            row, path = ctx.store.host(job.site_id), ctx.store.log_path(job.id)
+            row = ctx.store.sites.find_site(job.site_id)
+            path = ctx.store.files.locate_log(job.id)
             lines = yield_record_lines(job, row, path)
             print_line("\n" * bool(number) + "\n".join(lines))
     return 0

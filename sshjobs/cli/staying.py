@@ -191,7 +191,7 @@ def handle_logs(ctx: Context, values: Values) -> int:
         from .many_logs import print_logs
 
         return print_logs(ctx, values, found)
-    job = ctx.store.job(ids[0]) if ids else None
+    job = ctx.store.jobs.find_job(ids[0]) if ids else None
     if ids and job is None:
         raise errors.JobNotFound(ids[0], "is no longer in this machine's record")
     return _copy_one_log(ctx, values, job) if job is not None else 0

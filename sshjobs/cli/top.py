@@ -193,7 +193,7 @@ class _Top:
         if job is None:
             return [], ""
         size = job.log_local_bytes
-        lines = read_log_end(self._ctx.store.log_path(job.id), size, _LOG_LINES)
+        lines = read_log_end(self._ctx.store.files.locate_log(job.id), size, _LOG_LINES)
         if job.log_bytes > size:
             return lines, f"{job.log_bytes - size:,} bytes are not here: Enter"
         return lines, (

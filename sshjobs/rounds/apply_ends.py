@@ -82,8 +82,10 @@ def apply_due(changes: JobChanges, event: protocol.Due) -> None:
     Whoever told it: the job may be another client's, or be declared lost.
     """
     # The frame comes in each round until the job has ended: one intent is enough.
-    if not changes.store.has_intent("kill", event.job_id):
-        changes.store.add_intents(changes.site_id, "kill", [event.job_id], owner=0)
+    if not changes.store.intents.has_open("kill", event.job_id):
+        changes.store.intents.add_intents(
+            changes.site_id, "kill", [event.job_id], owner=0
+        )
 
 
 def apply_unread(changes: JobChanges, event: protocol.Unread) -> None:

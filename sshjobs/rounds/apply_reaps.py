@@ -38,7 +38,7 @@ def apply_unforgotten(changes: JobChanges, event: protocol.Unforgotten) -> None:
     """Tell that a job runs which was to be forgotten; if it is by now, end it."""
     job = changes.jobs.get(event.job_id)
     if job is not None and states.is_final(job.state):
-        changes.store.add_intents(changes.site_id, "kill", [job.id], owner=0)
+        changes.store.intents.add_intents(changes.site_id, "kill", [job.id], owner=0)
         changes.serve_intents("forget", event.job_id)
     else:
         text = f"not declared lost: {event.reason}; sshjobs kill ends it"
@@ -67,7 +67,7 @@ def apply_differs(changes: JobChanges, event: protocol.Differs) -> None:
     if numbers and event.job_id not in changes.brought_anew:
         del changes.intents["reap", event.job_id]
         error = errors.JobError(event.job_id, f"not reaped: {_ANEW}")
-        changes.store.note(numbers, error)
+        changes.store.intents.note_error(numbers, error)
         changes.change(event.job_id, log_local_bytes=0, log_final=False)
 
 

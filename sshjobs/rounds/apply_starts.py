@@ -62,9 +62,9 @@ def apply_claimed(changes: JobChanges, event: protocol.Claimed) -> None:
         return
     changes.serve_intents("start", event.job_id, SAME if event.same else DIFFERS)
     # First the caller's intent, then the row: forget() deletes intents of the job.
-    changes.store.redirect(event.job_id, event.winner_id)
+    changes.store.intents.redirect_start(event.job_id, event.winner_id)
     del changes.jobs[event.job_id]
-    changes.store.forget([event.job_id])
+    changes.store.jobs.forget_jobs([event.job_id])
 
 
 def adopt_winner(changes: JobChanges, event: protocol.Claimed, loser: Job) -> None:
@@ -117,7 +117,7 @@ def give_up_start(changes: JobChanges, job_id: str, detail: str, hint: str) -> N
     # Nothing ran, and nobody has its id: a row would be a job that nobody can account
     # for.
     changes.jobs.pop(job_id, None)
-    changes.store.forget_job(job_id)
+    changes.store.jobs.drop_job(job_id)
 
 
 def is_id_promised(changes: JobChanges, job_id: str) -> bool:
@@ -125,7 +125,7 @@ def is_id_promised(changes: JobChanges, job_id: str) -> bool:
 
     It is asked of the store: a verb may have given up since the request was made.
     """
-    intent = changes.store.start_intent(job_id)
+    intent = changes.store.intents.find_start(job_id)
     return intent is not None and not intent.pid
 
 

@@ -77,7 +77,7 @@ class JobChanges:
         Those of other sites are kept apart: this host has no say in them.
         """
         # One look and one write a slice: single ones would be 2,000 for 1,000 jobs.
-        known = self.store.jobs(ids) if ids else {}
+        known = self.store.jobs.find_jobs(ids) if ids else {}
         self.jobs = {k: job for k, job in known.items() if job.site_id == self.site_id}
         self.foreign = {
             k: job for k, job in known.items() if job.site_id != self.site_id
@@ -85,7 +85,7 @@ class JobChanges:
         before = dict(self.jobs)
         yield
         changed = [job for key, job in self.jobs.items() if before.get(key) != job]
-        self.store.put(changed)
+        self.store.jobs.put_jobs(changed)
         self._request_cleanup(changed, before)
         # A job that no process has claimed may have to be sent anew: keep its spec.
         waiting = {key for key, job in self.jobs.items() if job.state == "PENDING"}
@@ -138,7 +138,7 @@ class JobChanges:
         useless = [job.id for job in ended if wants_cleanup(job)]
         if useless:
             # Nobody waits for it, so that whichever process leads next serves it.
-            self.store.add_intents(self.site_id, "reap", useless, owner=0)
+            self.store.intents.add_intents(self.site_id, "reap", useless, owner=0)
 
     def end_unstarted(
         self,
@@ -166,5 +166,5 @@ class JobChanges:
             The ids of jobs whose specs are not needed any more.
         """
         for (outcome, note), numbers in self._served.items():
-            self.store.serve(numbers, outcome, note)
+            self.store.intents.serve_intents(numbers, outcome, note)
         return sorted(self._started_ids)

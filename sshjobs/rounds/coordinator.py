@@ -83,7 +83,7 @@ class Coordinator:
         row = site.row()
         known = {"identity": identity.to_bytes(), "base": settings.remote_base_dir}
         if (row.identity, row.base) != tuple(known.values()):
-            store.set_host(self.site_id, **known)
+            store.sites.update_site(self.site_id, **known)
 
     def __repr__(self) -> str:
         return f"<Coordinator {self.identity.host} {self.site_id}>"
@@ -211,7 +211,9 @@ class Coordinator:
             # In this order: a follower that the ring wakes finds the lock free.
             self.leadership.lock.release()
             self.leadership.bell.ring_others()
-            self.store.count(self.site_id, {"sessions": self.site.take_sessions()})
+            self.store.sites.count_events(
+                self.site_id, {"sessions": self.site.take_sessions()}
+            )
         return True
 
     def _try_to_lead(self) -> bool:
@@ -237,7 +239,9 @@ class Coordinator:
             patience.count_broken_reply(error)
         elif isinstance(error, TimeUp):
             self.leadership.close_transport()
-        elif not isinstance(error, errors.StoreError) or not self.store.make_room():
+        elif (
+            not isinstance(error, errors.StoreError) or not self.store.files.make_room()
+        ):
             raise error  # else the disk has become full, and there was room kept
 
     def _keep_leading(self, need: Need, until: float | None) -> None:
@@ -250,7 +254,7 @@ class Coordinator:
         end = time.monotonic() + _STAY
         while self.site.generation() == self.leadership.lock.generation:
             mine, theirs = self._find_due(need), None
-            waiting, unsent = self.store.waiting(self.site_id)
+            waiting, unsent = self.store.intents.count_waiting(self.site_id)
             if waiting:
                 theirs = 0.0 if unsent else find_next_look(self.site)
             if mine is not None:

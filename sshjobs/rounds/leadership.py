@@ -108,7 +108,7 @@ class Leadership:
     def _transfer_urgent_log(self, transport: transports.Transport) -> bool:
         """Bring home the long log of an ended job, of which a round knows no more."""
         urgent = self.wish.urgent_log
-        job = self.site.store.job(urgent) if urgent else None
+        job = self.site.store.jobs.find_job(urgent) if urgent else None
         if job is None or not is_end_known(job) or job.id in self.site.unfetched:
             return False
         if min(count_bytes_left(job), self.site.measure_room()) < LONG:
@@ -116,7 +116,7 @@ class Leadership:
         if not self.bell.is_alone():  # others want a round, which is short
             return False
         self._transfer_logs(
-            transport, [job.id], self.site.store.newest_intent(self.site.site_id)
+            transport, [job.id], self.site.store.intents.find_newest(self.site.site_id)
         )
         return True
 
@@ -127,7 +127,7 @@ class Leadership:
         from .log_transfer import LogTransfer
 
         for job_id in ids:
-            job = self.site.store.job(job_id)
+            job = self.site.store.jobs.find_job(job_id)
             if (
                 job is None
                 or job.site_id != self.site.site_id
@@ -148,14 +148,14 @@ class Leadership:
                 return
             if not again:
                 self.site.unfetched.add(job_id)
-            if self.site.store.newest_intent(self.site.site_id) > newest:
+            if self.site.store.intents.find_newest(self.site.site_id) > newest:
                 return
 
     def serve_cleanup(self) -> None:
         """Go on for jobs that want their directories gone; nobody waits for that."""
         # Bounded: a directory that cannot be removed is tried again by later rounds.
         for _ in range(self.site.settings.cleanup_retries):
-            if not self.site.store.unowned_intents(self.site.site_id):
+            if not self.site.store.intents.has_unowned(self.site.site_id):
                 return
             self.bell.ring_others()
             self.serve_round()
@@ -163,9 +163,9 @@ class Leadership:
     def _gather_intents(self) -> None:
         """Wait, briefly, while other processes keep writing intents."""
         store, site_id = self.site.store, self.site.site_id
-        newest = store.newest_intent(site_id)
+        newest = store.intents.find_newest(site_id)
         # Alone on this machine: nobody is on the way, a pause would only cost time.
-        if not newest or not (self.is_contended or store.crowd(site_id)):
+        if not newest or not (self.is_contended or store.intents.has_crowd(site_id)):
             return
         began = came_at = now = time.monotonic()
         scale = 1
@@ -173,7 +173,7 @@ class Leadership:
             time.sleep(_LULL / 2)
             self._show_beat()
             # Numbers of intents only grow, so that a larger one is a newer wish.
-            last, newest = newest, store.newest_intent(site_id)
+            last, newest = newest, store.intents.find_newest(site_id)
             now = time.monotonic()
             came_at = now if newest != last else came_at
             scale = _SLOWER if _is_busy() else 1
@@ -237,7 +237,7 @@ class Leadership:
         if name == "sessions" and self.lock.is_held:
             self.site.sessions += count  # with what the round comes to
         else:
-            self.site.store.count(self.site.site_id, {name: count})
+            self.site.store.sites.count_events(self.site.site_id, {name: count})
 
     def _check_cooldown(self) -> None:
         """Raise why no handshake may be made now, if none may."""
@@ -263,7 +263,7 @@ class Leadership:
 
     def _forget_failures(self) -> None:
         """Forget refusals and cooldown: a person has come to see to it."""
-        self.site.store.set_host(
+        self.site.store.sites.update_site(
             self.site.site_id,
             refused="{}",
             cooldown_until=0.0,
@@ -275,10 +275,10 @@ class Leadership:
         """Make the next generation of the lock ours, unless another was quicker."""
         # Read and written under SQLite's write lock, so that of several followers one
         # succeeds.
-        with self.site.store.write():
+        with self.site.store.begin_write():
             if self.site.generation() != current:
                 return False
-            self.site.store.set_host(self.site.site_id, generation=current + 1)
+            self.site.store.sites.update_site(self.site.site_id, generation=current + 1)
         return True
 
 

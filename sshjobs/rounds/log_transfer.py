@@ -114,7 +114,7 @@ class LogTransfer:
         most = wish.portion_bytes or count_bytes_left(job)
         most = min(most, count_bytes_left(job), site.measure_room())
         self._want = LogWant(job.id, job.log_local_bytes, most)
-        self._path = site.store.log_path(job.id)
+        self._path = site.store.files.locate_log(job.id)
         self._fence = self._said = b""
         self._file = -1
         self._goes = False
@@ -232,7 +232,9 @@ class LogTransfer:
             self._lead.show_beat()
             self._count_bytes()
             self._bell.ring_others()
-            is_newer = self._site.store.newest_intent(self._site.site_id) > self._newest
+            is_newer = (
+                self._site.store.intents.find_newest(self._site.site_id) > self._newest
+            )
             is_long = now - self._began_at >= _LONG_TURN
             self._called = is_newer or (is_long and not self._bell.is_alone())
             if self._called:
@@ -249,10 +251,10 @@ class LogTransfer:
             return
         self._counted = self._come
         # Looked at within the transaction that counts: generations change in one, too.
-        with store.write():
+        with store.begin_write():
             if not self._is_leading():
                 return
-            store.count(site.site_id, {"bytes_in": length})
+            store.sites.count_events(site.site_id, {"bytes_in": length})
             now, host = site.clock(), site.identity.host
             end = protocol.LogEnd(self._job_id, offset, length, offset + length)
             ReplyApplier(store, site.site_id, host, [], 0.0, now).apply([end])

@@ -42,7 +42,7 @@ def require_intents_served(site: Site, numbers: Sequence[int]) -> Need:
 
     def need() -> float | None:
         nonlocal first
-        still, unsent = site.store.unserved(numbers)
+        still, unsent = site.store.intents.count_unserved(numbers)
         site.contact.is_sent = not unsent
         if not still:
             return None
@@ -106,7 +106,7 @@ def require_paced_rounds(
         stirred = site.drop_future(row.end_seen_at)
         usual = last + site.poll_interval + site.turn
         if stirred >= last:  # heard, be it before the first beat of the watch
-            lone = site.store.few_active(site.site_id)
+            lone = site.store.jobs.has_few_active(site.site_id)
             # In a crowd one round a poll_interval tells of all ends together.
             return stirred + _SOON if lone else usual
         if not row.is_watched(site.clock()):

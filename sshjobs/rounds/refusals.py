@@ -31,7 +31,7 @@ def remember_refusal(site: Site, error: TransportError) -> SshJobsError:
     now = site.clock()
     # Read and written in one transaction: two that are refused at once, with different
     # credentials, would each write a table without the entry of the other.
-    with site.store.write():
+    with site.store.begin_write():
         refused = errors.load_many(site.row().refused)
         if (
             site.retried
@@ -39,7 +39,7 @@ def remember_refusal(site: Site, error: TransportError) -> SshJobsError:
         ):
             site.retried = ""
             refused[credentials] = [errors.dump(error), now, 0.0]
-            site.store.set_host(site.site_id, refused=json.dumps(refused))
+            site.store.sites.update_site(site.site_id, refused=json.dumps(refused))
         return _explain_refusal(site, refused[credentials], now)
 
 
@@ -64,7 +64,7 @@ def begin_retry(site: Site) -> None:
     The gate is held, and :func:`known_refusal` has let it pass.
     """
     credentials = transports.digest_credentials(site.identity, site.settings)
-    with site.store.write():
+    with site.store.begin_write():
         refused = errors.load_many(site.row().refused)
         entry = refused.get(credentials)
         if not entry:
@@ -72,18 +72,18 @@ def begin_retry(site: Site) -> None:
         # Before the handshake: a process that is killed in it has had its try, and a
         # crowd that finds the gate free does not follow it one by one.
         refused[credentials] = [*_read_entry(entry)[:2], site.clock()]
-        site.store.set_host(site.site_id, refused=json.dumps(refused))
+        site.store.sites.update_site(site.site_id, refused=json.dumps(refused))
     site.retried = credentials
 
 
 def forget_refusal(site: Site) -> None:
     """The credentials that were tried once more were let in."""
     credentials, site.retried = site.retried, ""
-    with site.store.write():
+    with site.store.begin_write():
         refused = errors.load_many(site.row().refused)
         # Only these: another key of the same host stays as it is.
         refused.pop(credentials, None)
-        site.store.set_host(site.site_id, refused=json.dumps(refused))
+        site.store.sites.update_site(site.site_id, refused=json.dumps(refused))
 
 
 def _read_entry(entry: object) -> tuple[str, float, float]:

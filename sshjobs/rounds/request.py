@@ -43,31 +43,31 @@ class Plan(Record):
     kills: list[Intent]  # and what is to be forgotten
     reaps: list[Intent]
     waits: list[Intent]  # for a log to come home
-    newest: int  # of all that stood open, see Store.newest_intent
+    newest: int  # of all that stood open, see IntentTable.find_newest
 
 
 def expire(site: Site, now: float) -> None:
     """See to intents of processes that died too long ago."""
     store, site_id = site.store, site.site_id
-    for intent in store.expire(site_id, site.settings.intent_ttl, now):
+    for intent in store.intents.expire_intents(site_id, site.settings.intent_ttl, now):
         if intent.kind == "start" and intent.sent:
-            store.add_intents(site_id, "kill", [intent.job_id], owner=0)
+            store.intents.add_intents(site_id, "kill", [intent.job_id], owner=0)
         elif intent.kind == "start":
-            store.update(
+            store.jobs.update_job(
                 intent.job_id,
                 state=states.CANCELLED,
                 finished_at=now,
                 log_final=True,
                 reason="never sent: its process ended, and intent_ttl passed",
             )
-            store.drop_spec(intent.job_id)
+            store.files.drop_spec(intent.job_id)
 
 
 def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     """Return the request of now, inside a transaction; a listing asks about all."""
     store, row = site.store, site.row()
-    intents = store.intents(site.site_id, MOST_INTENTS, row.rounds)
-    jobs = store.jobs({intent.job_id for intent in intents})
+    intents = store.intents.list_open(site.site_id, MOST_INTENTS, row.rounds)
+    jobs = store.jobs.find_jobs({intent.job_id for intent in intents})
     kills = [i for i in intents if i.kind == "kill"]
     forgets = [i for i in intents if i.kind == "forget" and i.job_id in jobs]
     forgotten = [jobs[i.job_id] for i in forgets]
@@ -82,7 +82,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     logs = _share_log_bytes(site, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
-    launchers = tuple(filter(None, store.launchers(site.site_id)))
+    launchers = tuple(filter(None, store.jobs.list_launchers(site.site_id)))
     request = protocol.Request(
         base_dir=site.settings.remote_base_dir,
         journal=(row.journal_gen, row.journal_at) if row.journal_gen else None,
@@ -90,7 +90,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
         starts=tuple(job_requests),
         checks=tuple(
             protocol.Check(job_id, pid, start)
-            for job_id, pid, start in store.asked_to_start(site.site_id)
+            for job_id, pid, start in store.jobs.list_asked(site.site_id)
             if job_id not in gone
         ),
         reaps=tuple(protocol.Reap(*pair) for pair in homes.items()),
@@ -107,7 +107,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
         limits=_choose_limits(site, job_requests) if LIMIT in launchers else "",
     )
     kills += forgets
-    store.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
+    store.intents.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)
     newest = max((intent.id for intent in intents), default=0)
     return Plan(starts, kills, reaps, waits, newest), request
 
@@ -170,7 +170,7 @@ def _choose_starts(
     for intent in intents:
         if intent.kind != "start" or intent.job_id in seen:
             continue
-        job, spec = jobs.get(intent.job_id), site.store.spec(intent.job_id)
+        job, spec = jobs.get(intent.job_id), site.store.files.read_spec(intent.job_id)
         if job is None or spec is None or states.is_final(job.state):
             _serve_nothing(site, intent, job)
             continue
@@ -187,12 +187,12 @@ def _choose_starts(
 def _serve_nothing(site: Site, intent: Intent, job: Job | None) -> None:
     """Close an intent to start for which there is nothing to do, or nothing left."""
     if job is None or states.is_final(job.state):
-        site.store.serve([intent.id])
+        site.store.intents.serve_intents([intent.id])
         return
     error = errors.JobError(job.id, "its spec is gone from this machine, or damaged")
-    site.store.fail([intent.id], error)
+    site.store.intents.fail_intents([intent.id], error)
     if not intent.sent:
-        site.store.forget_job(job.id)
+        site.store.jobs.drop_job(job.id)
 
 
 def _share_log_bytes(

@@ -147,7 +147,7 @@ class RetryBudget:
 
         now = self._site.clock()
         until = now + _UNWATCHED
-        self._site.store.set_host(self._site.site_id, unwatched_until=until)
+        self._site.store.sites.update_site(self._site.site_id, unwatched_until=until)
         self._refusal = error
         row = self._site.row()
         self._refused_at = (row.failures, row.bad_rounds)
@@ -172,7 +172,7 @@ class RetryBudget:
         tries = int(getattr(row, column))
         span = min(base * 2.0 ** min(tries, 20), most)
         delay = span / 4 + backoff.full_jitter(span * 3 / 4)
-        site.store.set_host(
+        site.store.sites.update_site(
             site.site_id,
             cause=errors.dump(error),
             cooldown_set_at=now,

@@ -42,7 +42,7 @@ class Round:
         self.listed: list[protocol.Event] = []
         #: The ids of jobs of whose logs the host has far more than it was asked for.
         self.long: list[str] = []
-        #: The newest of the intents that it could serve, see Store.newest_intent.
+        #: The newest of the intents that it could serve, see IntentTable.find_newest.
         self.newest = 0
         #: What could not be read of the reply, or was not asked.
         self.unread: list[str] = []
@@ -70,7 +70,7 @@ class Round:
         Source: sshd_config(5) MaxSessions; docs/reference/wire-format.md.
         """
         started_at = self._site.clock()
-        with self._store.write():
+        with self._store.begin_write():
             expire(self._site, started_at)
             plan, request = collect_request(self._site, self._wish.listing)
         self.newest = plan.newest
@@ -96,12 +96,12 @@ class Round:
             self._bytes_in = sink.bytes_in
             self._site.unwritten.update(sink.unwritten)
             for job_id in self._apply_reply(plan, reply, started_at, len(program)):
-                self._store.drop_spec(job_id)
+                self._store.files.drop_spec(job_id)
             if self._ended:
                 from .notify import start_notifier
 
                 start_notifier(self._store.home, self._notify, self._ended)
-        self._store.sweep()  # a leader may have been killed right before that
+        self._store.sweep_specs()  # a leader may have been killed right before that
         if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
         self._raise_outcome(reply, ran)
@@ -120,7 +120,7 @@ class Round:
         return ReplySink(
             reply,
             Asked(request, host).check,
-            self._store.log_path,
+            self._store.files.locate_log,
             self._take_event,
             self._show_beat,
             self._bounds,
@@ -132,7 +132,7 @@ class Round:
             return request
         from .checksum import add_checksums
 
-        path, beat = self._store.log_path, self._show_beat
+        path, beat = self._store.files.locate_log, self._show_beat
         reaps = tuple(
             add_checksums(reap, path(reap.job_id), beat) for reap in request.reaps
         )
@@ -170,10 +170,10 @@ class Round:
         No session was opened, or another program was run in it, so that nobody can
         have acted on it.
         """
-        with self._store.write():
+        with self._store.begin_write():
             if self._site.generation() == self._lead.generation:
                 intents = [*plan.starts, *plan.kills, *plan.reaps]
-                self._store.mark_unsent(i.id for i in intents if not i.sent)
+                self._store.intents.mark_unsent(i.id for i in intents if not i.sent)
 
     def _raise_outcome(self, reply: protocol.Reply, ran: transports.Completed) -> None:
         """Raise what a session that ended by itself leaves to be said."""
@@ -237,10 +237,10 @@ class Round:
         """
         store, site = self._store, self._site
         whole = self._is_whole and self._failed is None
-        with store.write():
+        with store.begin_write():
             counts = {"sessions": site.take_sessions()}
             if site.generation() != self._lead.generation:
-                store.count(site.site_id, counts)
+                store.sites.count_events(site.site_id, counts)
                 return []
             counts |= {"rounds": whole, "bytes_in": self._bytes_in, "bytes_out": sent}
             intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
@@ -259,14 +259,14 @@ class Round:
             if applier.ended and (self._notify or os.path.isdir(folder)):
                 # From the commit on, another notifier may look for commands that are
                 # left over: it is to leave these to theirs.
-                store.touch_notify(applier.ended)
+                store.files.touch_notify(applier.ended)
                 self._ended = applier.ended
             columns = applier.columns
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)
                 columns["round_ended_at"] = site.clock()
                 columns["cause"] = self._describe_unread()
-            store.count(site.site_id, counts, **columns)
+            store.sites.count_events(site.site_id, counts, **columns)
         return useless
 
     def _describe_unread(self) -> str:
@@ -290,8 +290,8 @@ class Round:
         error = errors.HostError(self._site.identity.host, failed.text, failed.hint)
         told = [i for i in [*plan.kills, *plan.reaps] if i.pid]
         never = [i for i in plan.starts if not i.sent]
-        store.fail((i.id for i in [*told, *never]), error)
-        jobs = store.jobs(intent.job_id for intent in never)
+        store.intents.fail_intents((i.id for i in [*told, *never]), error)
+        jobs = store.jobs.find_jobs(intent.job_id for intent in never)
         for job in jobs.values():
             if job.state == states.PENDING:  # else the same reply has said more of it
-                store.forget_job(job.id)
+                store.jobs.drop_job(job.id)

@@ -105,7 +105,7 @@ class Site:
 
         systemd's run on the host itself, where they are seen like any.
         """
-        names = self.store.launchers(self.site_id)
+        names = self.store.jobs.list_launchers(self.site_id)
         return bool(names) and not {"", "systemd", LIMIT} & {*names}
 
     def check_time(self) -> None:
@@ -121,7 +121,7 @@ class Site:
 
     def measure_room(self) -> int:
         """Return how many bytes of logs this machine's disk may still take."""
-        return self.store.room(self.settings.min_free_bytes)
+        return self.store.files.measure_room(self.settings.min_free_bytes)
 
     def make_no_room_error(
         self, job_id: str, home: int, size: int
@@ -142,11 +142,11 @@ class Site:
 
     def row(self) -> SiteRow:
         """Return what the store knows of the host now."""
-        return self.store.know_host(self.site_id, self.identity.host)
+        return self.store.sites.ensure_site(self.site_id, self.identity.host)
 
     def generation(self) -> int:
         """Return the number of the lock whose holder leads now."""
-        return self.store.generation(self.site_id)
+        return self.store.sites.read_generation(self.site_id)
 
     def drop_future(self, instant: float) -> float:
         """Return an instant, or 0 if it is further ahead than it can be."""

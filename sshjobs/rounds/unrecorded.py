@@ -64,7 +64,7 @@ def ask_unrecorded(
             sink=ReplySink(
                 protocol.Reply(nonce, host),
                 Asked(request, host).check,
-                site.store.log_path,
+                site.store.files.locate_log,
                 take,
                 hooks.on_wait,
                 ReplyBounds(host, settings, request, len(program)),

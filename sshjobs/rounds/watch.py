@@ -134,7 +134,7 @@ class Watch:
         """
         self._stop.set()
         if self._thread is not None and self._thread.is_alive():
-            store.set_host(self._site_id, watched_at=0.0)
+            store.sites.update_site(self._site_id, watched_at=0.0)
             Bell(self._rundir, self._site_id).ring_others()
 
     def _hold_watch(self) -> None:
@@ -159,12 +159,12 @@ class Watch:
                 self._listen_to_host(store, transport)
             except errors.ProtocolError:
                 until = time.time() + _UNWATCHED
-                store.set_host(self._site_id, unwatched_until=until)
+                store.sites.update_site(self._site_id, unwatched_until=until)
                 raise
             finally:
                 transport.close()
         finally:
-            store.set_host(self._site_id, watched_at=0.0)
+            store.sites.update_site(self._site_id, watched_at=0.0)
             store.close()
 
     def _refuse_handshake(self) -> None:
@@ -188,16 +188,16 @@ class Watch:
             limits.take(len(data), reply.beats)
             if data and not heard[2]:  # counted now: this thread may not see the end
                 heard[2] = 1
-                store.count(self._site_id, {"sessions": 1})
+                store.sites.count_events(self._site_id, {"sessions": 1})
             reply.feed(data)
             if reply.beats > heard[0]:
                 heard[0] = reply.beats
-                store.set_host(self._site_id, watched_at=time.time())
+                store.sites.update_site(self._site_id, watched_at=time.time())
             if reply.stirs > heard[1] and limits.may_stir():
                 heard[1] = reply.stirs
                 self._wake_waiters(store, bell)
 
-        row = store.know_host(self._site_id, self._identity.host)
+        row = store.sites.ensure_site(self._site_id, self._identity.host)
         journal = (row.journal_gen or "-", row.journal_at)
         base = self._settings.remote_base_dir
         program = protocol.build_watch(base, journal, nonce)
@@ -211,7 +211,9 @@ class Watch:
         While many jobs run, only the first end after a round does: who waits plans
         the next round then, and each further ring would wake them all for nothing.
         """
-        row = store.know_host(self._site_id, self._identity.host)
-        store.set_host(self._site_id, end_seen_at=time.time())
-        if row.end_seen_at < row.round_started_at or store.few_active(self._site_id):
+        row = store.sites.ensure_site(self._site_id, self._identity.host)
+        store.sites.update_site(self._site_id, end_seen_at=time.time())
+        if row.end_seen_at < row.round_started_at or store.jobs.has_few_active(
+            self._site_id
+        ):
             bell.ring_others()

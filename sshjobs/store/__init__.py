@@ -5,10 +5,12 @@ user on one machine. A verb writes an *intent* before any contact with a host;
 the leader of a round reads every open intent of that host, and applies the
 host's reply in one transaction; everyone else looks here for the outcome.
 
-Its parts, each above those that it needs: the connection and its transactions
-(:mod:`.database`), the files of specs and logs (:mod:`.files`), jobs (:mod:`.jobs`),
-intents (:mod:`.intents`), sites (:mod:`.sites`). Columns and their history are in
-:mod:`.schema`; the directory and its file system in :mod:`.home`.
+A :class:`Store` is made of parts, and each part is given those that it stands on: the
+connection and its transactions (:mod:`.database`), the files of specs and logs
+(:mod:`.files`), sites (:mod:`.sites`), jobs (:mod:`.jobs`), intents (:mod:`.intents`),
+questions about jobs (:mod:`.queries`), the ledger by the minute (:mod:`.traffic`).
+Columns and their history are in :mod:`.schema`; the directory and its file system in
+:mod:`.home`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,19 @@ import os
 from ..model import Job, is_job_id
 from ..startup.records import TYPE_CHECKING
 from ..states import PENDING
-from .database import SLICE, Seam, slices, sync_file
+from .database import SLICE, Database, Seam, slices, sync_file
+from .files import JobFiles
 from .home import default_home, login_home, make_home, on_network
 from .intents import DIFFERS, FAILED, SAME, SERVED, Intent, IntentTable
+from .jobs import JobTable
 from .sites import COUNTERS, SiteRow, SiteTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
+    from .queries import JobQueries
+    from .traffic import TrafficTable
 
 
 __all__ = [
@@ -45,11 +53,61 @@ __all__ = [
 ]
 
 
-class Store(IntentTable, SiteTable):
-    """The store of one home directory: its tables, and what joins rows with files.
+class Store:
+    """The record of one home directory: its parts, and work on several of them.
 
-    See :class:`.database.Database` for its construction.
+    Args:
+        home: The directory; created if missing.
+
+    Attributes:
+        path: The database.
+        remark: A hint for the user, where a store was just made in the directory.
+        files: Specs and logs, as :class:`.files.JobFiles`.
+        jobs: A :class:`.jobs.JobTable`.
+        intents: An :class:`.intents.IntentTable`.
+        sites: A :class:`.sites.SiteTable`.
+
+    Raises:
+        StoreError: it cannot be made, is not ours, or is of a newer version.
     """
+
+    def __init__(self, home: str) -> None:
+        self._database = database = Database(home)
+        self.home, self.path = database.home, database.path
+        self.remark = database.remark
+        self.files = JobFiles(database)
+        self.jobs = JobTable(database, self.files)
+        self.intents = IntentTable(database, self.jobs)
+        self.sites = SiteTable(database)
+
+    def __repr__(self) -> str:
+        return f"<Store {self.home}>"
+
+    @property
+    def queries(self) -> JobQueries:
+        """Questions about jobs by conditions; no start without one imports them."""
+        from .queries import JobQueries
+
+        return JobQueries(self._database, self.jobs)
+
+    @property
+    def traffic(self) -> TrafficTable:
+        """The ledger by the minute, which only a report reads."""
+        from .traffic import TrafficTable
+
+        return TrafficTable(self._database)
+
+    def begin_write(self, *, durable: bool = False) -> AbstractContextManager[None]:
+        """Make all that is written inside one transaction; nests.
+
+        Args:
+            durable: Survive a power failure, not only a crash of processes.
+        """
+        return self._database.begin_write(durable=durable)
+
+    def close(self) -> None:
+        """Close the database; further use is an error."""
+        self._database.close()
 
     def sync_logs(self, jobs: Iterable[Job]) -> list[str]:
         """Make logs survive a power failure, before they are deleted on a host.
@@ -59,7 +117,7 @@ class Store(IntentTable, SiteTable):
         """
         short = []
         for job in jobs:
-            sync_file(self.log_path(job.id))
+            sync_file(self.files.locate_log(job.id))
             if self.check_log(job) != job:
                 short.append(job.id)
         return short
@@ -70,7 +128,7 @@ class Store(IntentTable, SiteTable):
         A power failure may leave less of a file than the record says is there; it
         is brought again then, as long as the host has it.
         """
-        path = self.log_path(job.id)
+        path = self.files.locate_log(job.id)
         with Seam(path):
             try:
                 size = os.stat(path).st_size
@@ -81,10 +139,10 @@ class Store(IntentTable, SiteTable):
         if size >= job.log_local_bytes:
             return job
         final = job.reaped_at is not None
-        self.update(job.id, log_local_bytes=size, log_final=final)
+        self.jobs.update_job(job.id, log_local_bytes=size, log_final=final)
         return job._replace(log_local_bytes=size, log_final=final)
 
-    def sweep(self) -> int:
+    def sweep_specs(self) -> int:
         """Delete specs that a crash has left; return how many.
 
         They are those without a row, and of jobs that have started. While a
@@ -94,14 +152,14 @@ class Store(IntentTable, SiteTable):
         folder = os.path.join(self.home, "specs")
         if not os.listdir(folder):
             return 0
-        with self._lock_of("specs") as lock:
+        with self._database.make_lock("specs") as lock:
             # Whoever writes specs holds it shared: a spec without a row may be one
             # whose row comes next.
             if not lock.try_to_hold():
                 return 0
             names = list(filter(is_job_id, os.listdir(folder)))
-            jobs = self.jobs(names) if names else {}
+            jobs = self.jobs.find_jobs(names) if names else {}
             left = [n for n in names if n not in jobs or jobs[n].state != PENDING]
             for name in left:
-                self.drop_spec(name)
+                self.files.drop_spec(name)
         return len(left)

@@ -203,9 +203,6 @@ class Database:
             self._prepare_home()
             self._db = self._open_current()
 
-    def __repr__(self) -> str:
-        return f"<Store {self.home}>"
-
     def close(self) -> None:
         """Close the database; further use is an error."""
         with Seam(self.path):
@@ -281,7 +278,7 @@ class Database:
         Changing the journal mode does not wait for a lock, so that this one step
         is behind a lock of our own.
         """
-        with self._lock_of("schema") as lock:
+        with self.make_lock("schema") as lock:
             lock.hold()
             db = self._connect()
             try:
@@ -301,11 +298,12 @@ class Database:
             finally:
                 db.close()
 
-    def _lock_of(self, name: str) -> FileLock:
+    def make_lock(self, name: str) -> FileLock:
+        """Return a lock between the processes of this home."""
         return FileLock(os.path.join(self.home, "locks", name))
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[None]:
+    def begin_write(self, *, durable: bool = False) -> Iterator[None]:
         """Make all that is written inside one transaction; nests.
 
         Args:
@@ -342,21 +340,33 @@ class Database:
             while self._doomed:
                 _unlink_if_there(self._doomed.pop())
 
-    def _delete_file(self, path: str) -> None:
+    def delete_file(self, path: str) -> None:
         """Delete a file; inside a transaction, once that has been committed."""
         if self._depth:
             self._doomed.append(path)
         else:
             _unlink_if_there(path)
 
-    def _execute(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
+    def execute_sql(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement; outside a transaction it is one by itself."""
         with Seam(self.path):
             return self._db.execute(sql, args)
 
-    def _execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for each of these rows."""
         with Seam(self.path):
             self._db.executemany(sql, rows)
 
-    def _fetch_rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
         with Seam(self.path):
             return self._db.execute(sql, args).fetchall()
+
+    def iterate_rows(
+        self, sql: str, args: Sequence[Any] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query without holding them all."""
+        with Seam(self.path):
+            # In WAL mode a reader that takes its time keeps nobody from writing, only
+            # the WAL from being reset (sqlite.org/wal.html).
+            yield from self._db.execute(sql, args)

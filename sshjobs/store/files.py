@@ -3,7 +3,7 @@
 A spec may hold secrets, and a WAL keeps old frames until it is overwritten, whereas a
 file of its own is gone once the job has started (docs/decisions/0002). The order of
 writing is spec file, then row; the order of deleting is row, then file; so a spec
-without a row is a left-over, and :meth:`~sshjobs.store.Store.sweep` removes it.
+without a row is a left-over, and :meth:`~sshjobs.store.Store.sweep_specs` removes it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-class JobFiles(Database):
+class JobFiles:
     """The files of jobs, named by their ids."""
 
-    def log_path(self, job_id: str) -> str:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._home = database.home
+
+    def locate_log(self, job_id: str) -> str:
         """Return where the brought-home bytes of a job's log are."""
         return self._locate_file("logs", job_id)
 
@@ -39,8 +43,8 @@ class JobFiles(Database):
         no text from anywhere else names a file that is not ours.
         """
         if not is_job_id(job_id):
-            raise StoreError(f"{self.home}: not the id of a job: {job_id[:80]!a}")
-        return os.path.join(self.home, folder, job_id)
+            raise StoreError(f"{self._home}: not the id of a job: {job_id[:80]!a}")
+        return os.path.join(self._home, folder, job_id)
 
     def save_spec(self, job_id: str, spec: Spec, *, durable: bool = False) -> None:
         """Keep a spec until its job has started; before its row is written."""
@@ -89,12 +93,12 @@ class JobFiles(Database):
         Args:
             before: Leave those that were written, or whose jobs ended, since then.
         """
-        folder = os.path.join(self.home, "notify")
+        folder = os.path.join(self._home, "notify")
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
             path = os.path.join(folder, name)
             with suppress(FileNotFoundError):  # taken meanwhile
                 if os.stat(path).st_mtime < before:
-                    if not self._fetch_rows(
+                    if not self._database.fetch_rows(
                         f"SELECT 1 FROM jobs WHERE id = ? AND {IS_ACTIVE}",
                         [name.partition(".")[0]],
                     ):
@@ -105,7 +109,7 @@ class JobFiles(Database):
         for job_id in ids:
             sync_file(self._spec_path(job_id))
 
-    def spec(self, job_id: str) -> Spec | None:
+    def read_spec(self, job_id: str) -> Spec | None:
         """Return the spec of a job that has not started, None if it is no use."""
         path = self._spec_path(job_id)
         with Seam(path):
@@ -119,25 +123,29 @@ class JobFiles(Database):
 
     def drop_spec(self, job_id: str) -> None:
         """Delete a spec; nothing of it is left in the store."""
-        self._delete_file(self._spec_path(job_id))
+        self._database.delete_file(self._spec_path(job_id))
+
+    def drop_log(self, job_id: str) -> None:
+        """Delete what is here of a log."""
+        self._database.delete_file(self.locate_log(job_id))
 
     @contextmanager
-    def writing_specs(self) -> Iterator[None]:
-        """Hold off :meth:`sweep` while specs have no rows yet."""
-        with self._lock_of("specs") as lock:
+    def hold_off_sweep(self) -> Iterator[None]:
+        """Keep the sweep of left-overs away while specs have no rows yet."""
+        with self._database.make_lock("specs") as lock:
             # Any number of processes write specs at once; a sweep wants all of them to
             # be done.
             lock.hold(shared=True)
             yield
 
-    def room(self, floor: int) -> int:
+    def measure_room(self, floor: int) -> int:
         """Return how many bytes of logs may be written before space gets scarce.
 
         Args:
             floor: So many bytes are to stay free; of a small disk, a tenth.
         """
-        with Seam(self.home):
-            disk = os.statvfs(self.home)
+        with Seam(self._home):
+            disk = os.statvfs(self._home)
         # statvfs(3): f_bavail is free for users, f_bfree counts root's share too.
         free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
         if not total:  # a file system that does not tell
@@ -152,4 +160,4 @@ class JobFiles(Database):
         """
         from ..reserve import give_up_reserve
 
-        return give_up_reserve(self.home)
+        return give_up_reserve(self._home)

@@ -7,7 +7,14 @@ from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import sqlite3
 from ..states import STATES
-from .database import SLICE, RowCheck, Seam, describe_damage, quote_array, slices
+from .database import (
+    SLICE,
+    Database,
+    RowCheck,
+    describe_damage,
+    quote_array,
+    slices,
+)
 from .files import JobFiles
 from .schema import IS_ACTIVE, IS_FINAL
 
@@ -15,15 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
-    from .queries import Condition
-
 #: The order of jobs: by the instant of their submit.
-_AGE = "submitted_at, id"
+AGE = "submitted_at, id"
 
-#: What :meth:`JobTable.few_active` calls few.
+#: What :meth:`JobTable.has_few_active` calls few.
 _FEW = 4
 
-_JOB_COLUMNS = ", ".join(Job._fields)
+JOB_COLUMNS = ", ".join(Job._fields)
 _JOB_MARKS = ", ".join("?" * len(Job._fields))
 _JOB_CHECK = RowCheck(Job)
 _STATE, _ONCE, _LOG_FINAL = map(Job._fields.index, ("state", "once", "log_final"))
@@ -55,14 +60,14 @@ class Batch:
             if not self._is_long:
                 self._do(
                     "CREATE TEMP TABLE batch AS "
-                    f"SELECT {_JOB_COLUMNS} FROM main.jobs WHERE 0"
+                    f"SELECT {JOB_COLUMNS} FROM main.jobs WHERE 0"
                 )
                 self._is_long = True
             self._insert_into("temp.batch")
             self._jobs.clear()
 
     def _insert_into(self, table: str) -> None:
-        sql = f"INSERT OR IGNORE INTO {table} ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        sql = f"INSERT OR IGNORE INTO {table} ({JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
         self._many(sql, self._jobs)
 
     def ids(self) -> Iterator[str]:
@@ -77,8 +82,8 @@ class Batch:
         """Add them to the jobs that all processes see."""
         if self._is_long:
             self._do(
-                f"INSERT OR IGNORE INTO main.jobs ({_JOB_COLUMNS}) "
-                f"SELECT {_JOB_COLUMNS} FROM temp.batch"
+                f"INSERT OR IGNORE INTO main.jobs ({JOB_COLUMNS}) "
+                f"SELECT {JOB_COLUMNS} FROM temp.batch"
             )
         self._insert_into("main.jobs")
 
@@ -88,14 +93,24 @@ class Batch:
             self._do("DROP TABLE temp.batch")
 
 
-class JobTable(JobFiles):
+class JobTable:
     """The jobs that this machine knows."""
 
-    def _read_job(self, row: Sequence[Any]) -> Job:
+    def __init__(self, database: Database, files: JobFiles) -> None:
+        self._database = database
+        self._files = files
+
+    def make_job(self, row: Sequence[Any]) -> Job:
+        """Return the job of a row, whose columns are :data:`JOB_COLUMNS`.
+
+        Raises:
+            StoreError: the row is damaged.
+        """
         values = list(row)
-        _JOB_CHECK.check_row(self.path, values)
+        path = self._database.path
+        _JOB_CHECK.check_row(path, values)
         if values[_STATE] not in STATES:
-            raise describe_damage(self.path, "state of job", values[0], values[_STATE])
+            raise describe_damage(path, "state of job", values[0], values[_STATE])
         for place in (_ONCE, _LOG_FINAL):
             values[place] = bool(values[place])
         return Job(*values)
@@ -103,123 +118,83 @@ class JobTable(JobFiles):
     def add_jobs(self, jobs: Iterable[Job]) -> None:
         """Add jobs that are not known yet; a known id is left as it is."""
         # A job that another process has adopted meanwhile stays as that one wrote it.
-        sql = f"INSERT OR IGNORE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
-        self._execute_many(sql, jobs)
+        sql = f"INSERT OR IGNORE INTO jobs ({JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._database.execute_many(sql, jobs)
 
-    def jobs(self, ids: Iterable[str]) -> dict[str, Job]:
+    def find_jobs(self, ids: Iterable[str]) -> dict[str, Job]:
         """Return the jobs of these ids that are known, by id."""
         sql = (
-            f"SELECT {_JOB_COLUMNS} FROM jobs "
+            f"SELECT {JOB_COLUMNS} FROM jobs "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         ids = list(ids)
         if not ids:
             return {}
         return {
-            row[0]: self._read_job(row)
-            for row in self._fetch_rows(sql, [quote_array(ids)])
+            row[0]: self.make_job(row)
+            for row in self._database.fetch_rows(sql, [quote_array(ids)])
         }
 
-    def job(self, job_id: str) -> Job | None:
+    def find_job(self, job_id: str) -> Job | None:
         """Return one job, or None."""
-        rows = self._fetch_rows(
-            f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id = ?", [job_id]
+        rows = self._database.fetch_rows(
+            f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?", [job_id]
         )
-        return self._read_job(rows[0]) if rows else None
+        return self.make_job(rows[0]) if rows else None
 
-    def find(self, prefix: str) -> list[Job]:
+    def find_by_prefix(self, prefix: str) -> list[Job]:
         """Return the jobs whose id begins with ``prefix``."""
         # A range uses the primary key, which LIKE does not
         # (sqlite.org/optoverview.html, 5); "{" comes after "z".
-        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ?"
+        sql = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id >= ? AND id < ?"
         return [
-            self._read_job(row) for row in self._fetch_rows(sql, [prefix, prefix + "{"])
+            self.make_job(row)
+            for row in self._database.fetch_rows(sql, [prefix, prefix + "{"])
         ]
 
-    def by_key(self, key: str, host: str | None = None) -> list[Job]:
+    def find_by_key(self, key: str, host: str | None = None) -> list[Job]:
         """Return the jobs of a key, newest attempt first."""
-        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE key = ?"
+        sql = f"SELECT {JOB_COLUMNS} FROM jobs WHERE key = ?"
         args = [key]
         if host is not None:
             sql, args = sql + " AND host = ?", [key, host]
         # Two machines may have made the same attempt of a key: the later submit comes
         # first.
         sql += " ORDER BY attempt DESC, submitted_at DESC"
-        return [self._read_job(row) for row in self._fetch_rows(sql, args)]
+        return [self.make_job(row) for row in self._database.fetch_rows(sql, args)]
 
-    def select(self) -> Iterator[Job]:
-        """Yield all jobs, oldest first, without holding them all."""
-        with Seam(self.path):
-            for row in self._db.execute(
-                f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY {_AGE}"
-            ):
-                yield self._read_job(row)
+    def iterate_jobs(self) -> Iterator[Job]:
+        """Return all jobs, oldest first, without holding them all."""
+        sql = f"SELECT {JOB_COLUMNS} FROM jobs ORDER BY {AGE}"
+        return map(self.make_job, self._database.iterate_rows(sql))
 
-    def search(self, condition: Condition, order: str = _AGE) -> Iterator[Job]:
-        """Yield the jobs for which a condition holds, without holding them all.
-
-        Args:
-            order: Columns as of ORDER BY, from a table of the caller's own.
-        """
-        sql = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {condition.sql} ORDER BY {order}"
-        with Seam(self.path):
-            # In WAL mode a reader that takes its time keeps nobody from writing, only
-            # the WAL from being reset (sqlite.org/wal.html).
-            for row in self._db.execute(sql, condition.args):
-                yield self._read_job(row)
-
-    def search_ids(self, condition: Condition) -> Iterator[tuple[str, str, str]]:
-        """Yield id, site and state of the jobs for which a condition holds.
-
-        Oldest first.
-        """
-        sql = f"SELECT id, site_id, state FROM jobs WHERE {condition.sql}"
-        with Seam(self.path):
-            yield from self._db.execute(f"{sql} ORDER BY {_AGE}", condition.args)
-
-    def any_job(self, condition: Condition) -> bool:
-        """Tell whether a condition holds for a job."""
-        sql = f"SELECT 1 FROM jobs WHERE {condition.sql} LIMIT 1"
-        return bool(self._fetch_rows(sql, condition.args))
-
-    def count_jobs(self, condition: Condition) -> int:
-        """Return for how many jobs a condition holds."""
-        sql = f"SELECT count(*) FROM jobs WHERE {condition.sql}"
-        return int(self._fetch_rows(sql, condition.args)[0][0])
-
-    def count_states(self, condition: Condition) -> dict[str, int]:
-        """Return for how many jobs of each state a condition holds."""
-        sql = f"SELECT state, count(*) FROM jobs WHERE {condition.sql} GROUP BY state"
-        return dict(self._fetch_rows(sql, condition.args))
-
-    def active_ids(self, host: str | None = None) -> Iterator[tuple[str, str]]:
-        """Yield the id and the connection of each job that may still change.
+    def iterate_active(self, host: str | None = None) -> Iterator[tuple[str, str]]:
+        """Return the id and the connection of each job that may still change.
 
         Oldest first; of one host, or of all.
         """
         where, args = IS_ACTIVE, []
         if host is not None:
             where, args = where + " AND host = ?", [host]
-        sql = f"SELECT id, site_id FROM jobs WHERE {where} ORDER BY {_AGE}"
-        with Seam(self.path):
-            yield from self._db.execute(sql, args)
+        sql = f"SELECT id, site_id FROM jobs WHERE {where} ORDER BY {AGE}"
+        return self._database.iterate_rows(sql, args)
 
-    def sites_of_jobs(self, host: str) -> list[str]:
+    def list_sites(self, host: str) -> list[str]:
         """Return the sites of the jobs that were submitted under a name of a host.
 
         A connection has the name that was used first; others may lead to it too.
         """
-        rows = self._fetch_rows(
+        rows = self._database.fetch_rows(
             "SELECT DISTINCT site_id FROM jobs WHERE host = ?", [host]
         )
         return [site_id for (site_id,) in rows]
 
-    def any_active(self, site_id: str) -> bool:
+    def has_active(self, site_id: str) -> bool:
         """Tell whether a job of a connection may still change."""
         sql = f"SELECT 1 FROM jobs WHERE site_id = ? AND {IS_ACTIVE} LIMIT 1"
-        return bool(self._fetch_rows(sql, [site_id]))
+        return bool(self._database.fetch_rows(sql, [site_id]))
 
-    def asked_to_start(self, site_id: str) -> list[tuple[str, int | None, str]]:
+    def list_asked(self, site_id: str) -> list[tuple[str, int | None, str]]:
         """Return (id, pid, start) of jobs that may still change, but for waiting ones.
 
         Waiting ones have a start that is still to be asked for.
@@ -230,12 +205,15 @@ class JobTable(JobFiles):
             "SELECT 1 FROM intents WHERE job_id = jobs.id AND kind = 'start' "
             "AND done = 0)"
         )
-        return [(i, pid, start) for i, pid, start in self._fetch_rows(sql, [site_id])]
+        return [
+            (i, pid, start)
+            for i, pid, start in self._database.fetch_rows(sql, [site_id])
+        ]
 
-    def launchers(self, site_id: str) -> list[str]:
+    def list_launchers(self, site_id: str) -> list[str]:
         """Return what starts the jobs of a connection that may still change."""
         sql = f"SELECT DISTINCT launcher FROM jobs WHERE site_id = ? AND {IS_ACTIVE}"
-        return [name for (name,) in self._fetch_rows(sql, [site_id])]
+        return [name for (name,) in self._database.fetch_rows(sql, [site_id])]
 
     def count_active(self, ids: Sequence[str]) -> int:
         """Return how many of these jobs may still change."""
@@ -243,9 +221,9 @@ class JobTable(JobFiles):
             f"SELECT count(*) FROM jobs WHERE {IS_ACTIVE} "
             "AND id IN (SELECT value FROM json_each(?))"
         )
-        return int(self._fetch_rows(sql, [quote_array(ids)])[0][0])
+        return int(self._database.fetch_rows(sql, [quote_array(ids)])[0][0])
 
-    def select_active(self, ids: Sequence[str]) -> set[str]:
+    def filter_active(self, ids: Sequence[str]) -> set[str]:
         """Return those of these jobs that may still change."""
         sql = (
             f"SELECT id FROM jobs WHERE {IS_ACTIVE} "
@@ -254,32 +232,32 @@ class JobTable(JobFiles):
         return {
             job_id
             for some in slices(ids)
-            for (job_id,) in self._fetch_rows(sql, [quote_array(some)])
+            for (job_id,) in self._database.fetch_rows(sql, [quote_array(some)])
         }
 
-    def ended_of(self, ids: Sequence[str]) -> tuple[list[str], int]:
+    def find_ended(self, ids: Sequence[str]) -> tuple[list[str], int]:
         """Return which of these jobs have ended, and how many of them are running."""
         some = [quote_array(ids)]
         listed = "id IN (SELECT value FROM json_each(?))"
-        rows = self._fetch_rows(
+        rows = self._database.fetch_rows(
             f"SELECT id FROM jobs WHERE {IS_FINAL} AND {listed}", some
         )
         sql = f"SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND {listed}"
-        running = int(self._fetch_rows(sql, some)[0][0])
+        running = int(self._database.fetch_rows(sql, some)[0][0])
         return [job_id for (job_id,) in rows], running
 
-    def home_bytes(self, ids: Sequence[str]) -> int:
+    def count_local_bytes(self, ids: Sequence[str]) -> int:
         """Return how many bytes of the logs of these jobs are here."""
         sql = (
             "SELECT coalesce(sum(log_local_bytes), 0) FROM jobs "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         return sum(
-            int(self._fetch_rows(sql, [quote_array(some)])[0][0])
+            int(self._database.fetch_rows(sql, [quote_array(some)])[0][0])
             for some in slices(ids)
         )
 
-    def few_active(self, site_id: str) -> bool:
+    def has_few_active(self, site_id: str) -> bool:
         """Tell whether so few jobs of a connection may change that each end counts.
 
         Its end is asked about almost at once then; those of many share usual rounds.
@@ -290,76 +268,80 @@ class JobTable(JobFiles):
             "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE site_id = ? "
             f"AND {IS_ACTIVE} LIMIT ?)"
         )
-        return int(self._fetch_rows(sql, [site_id, _FEW + 1])[0][0]) <= _FEW
+        return int(self._database.fetch_rows(sql, [site_id, _FEW + 1])[0][0]) <= _FEW
 
-    def unreaped(self, site_id: str, before: float) -> list[str]:
+    def list_unreaped(self, site_id: str, before: float) -> list[str]:
         """Return the ids of final jobs that ended before an instant, not reaped."""
         sql = (
             "SELECT id FROM jobs WHERE site_id = ? AND reaped_at IS NULL "
             f"AND {IS_FINAL} "
             "AND coalesce(finished_at, submitted_at) <= ? ORDER BY submitted_at, id"
         )
-        return [job_id for (job_id,) in self._fetch_rows(sql, [site_id, before])]
+        return [
+            job_id for (job_id,) in self._database.fetch_rows(sql, [site_id, before])
+        ]
 
-    def update(self, job_id: str, **columns: Any) -> None:
+    def update_job(self, job_id: str, **columns: Any) -> None:
         """Set columns of a job."""
         names = ", ".join(f"{name} = ?" for name in columns)
-        self._execute(
+        self._database.execute_sql(
             f"UPDATE jobs SET {names} WHERE id = ?", [*columns.values(), job_id]
         )
 
-    def put(self, jobs: Iterable[Job]) -> None:
+    def put_jobs(self, jobs: Iterable[Job]) -> None:
         """Write jobs whole, whether they are known or not."""
-        # Inside write(), a whole row loses nothing: nobody changed it since it was
-        # read.
-        sql = f"INSERT OR REPLACE INTO jobs ({_JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
-        self._execute_many(sql, jobs)
+        # Inside a transaction, a whole row loses nothing: nobody changed it since it
+        # was read.
+        sql = f"INSERT OR REPLACE INTO jobs ({JOB_COLUMNS}) VALUES ({_JOB_MARKS})"
+        self._database.execute_many(sql, jobs)
 
-    def forget(self, ids: Iterable[str]) -> None:
+    def forget_jobs(self, ids: Iterable[str]) -> None:
         """Delete jobs, their intents, specs and logs."""
         ids = list(ids)
         text = quote_array(ids)
         # A row without a spec is a job that cannot start; so files go after the rows,
         # once these are committed.
-        with self.write():
+        with self._database.begin_write():
             for table, column in (("jobs", "id"), ("intents", "job_id")):
-                self._execute(
+                self._database.execute_sql(
                     f"DELETE FROM {table} WHERE {column} IN "
                     "(SELECT value FROM json_each(?))",
                     [text],
                 )
-        # Inside a caller's transaction this waits for its commit, see write().
+        # Inside a caller's transaction this waits for its commit, see begin_write().
         for job_id in ids:
-            self.drop_spec(job_id)
-            self._delete_file(self.log_path(job_id))
+            self._files.drop_spec(job_id)
+            self._files.drop_log(job_id)
 
-    def prune(self, site_id: str, before: float) -> int:
+    def prune_jobs(self, site_id: str, before: float) -> int:
         """Forget jobs that were reaped before an instant, with their logs here.
 
         Returns:
             How many there were.
         """
         sql = "SELECT id FROM jobs WHERE site_id = ? AND reaped_at < ?"
-        ids = [job_id for (job_id,) in self._fetch_rows(sql, [site_id, before])]
+        ids = [
+            job_id for (job_id,) in self._database.fetch_rows(sql, [site_id, before])
+        ]
         for some in slices(ids):
-            self.forget(some)
+            self.forget_jobs(some)
         return len(ids)
 
-    def forget_job(self, job_id: str) -> None:
+    def drop_job(self, job_id: str) -> None:
         """Delete a job, its spec and its log; its intents stay for their owners."""
-        self._execute("DELETE FROM jobs WHERE id = ?", [job_id])
-        self.drop_spec(job_id)
-        self._delete_file(self.log_path(job_id))
+        self._database.execute_sql("DELETE FROM jobs WHERE id = ?", [job_id])
+        self._files.drop_spec(job_id)
+        self._files.drop_log(job_id)
 
     @contextmanager
-    def batch(self) -> Iterator[Batch]:
+    def collect_batch(self) -> Iterator[Batch]:
         """Collect jobs that come into the store together, or not at all."""
-        batch = Batch(self._execute, self._execute_many)
+        batch = Batch(self._database.execute_sql, self._database.execute_many)
         try:
             yield batch
         except BaseException:
             for job_id in batch.ids():
-                self.drop_spec(job_id)
+                self._files.drop_spec(job_id)
             raise
         finally:
             batch.close()

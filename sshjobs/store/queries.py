@@ -1,4 +1,6 @@
-"""Conditions on jobs, as parts of a WHERE clause with their arguments.
+"""Questions about jobs: conditions on rows, and the jobs for which one holds.
+
+A condition is a part of a WHERE clause with its arguments.
 
 No text of a caller becomes SQL: it stands in the arguments. A pattern is as of a shell:
 ``*``, ``?`` and ``[...]`` (sqlite.org/lang_expr.html, GLOB).
@@ -8,11 +10,14 @@ from __future__ import annotations
 
 from ..startup.records import TYPE_CHECKING, Record
 from . import schema
-from .database import quote_array
+from .database import Database, quote_array
+from .jobs import AGE, JOB_COLUMNS, JobTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
+
+    from ..model import Job
 
 
 class Condition(Record):
@@ -87,3 +92,44 @@ def join_any(conditions: Sequence[Condition]) -> Condition:
     for condition in conditions[1:]:
         joined |= condition
     return joined
+
+
+class JobQueries:
+    """Finds the jobs for which a condition holds."""
+
+    def __init__(self, database: Database, jobs: JobTable) -> None:
+        self._database = database
+        self._jobs = jobs
+
+    def search_jobs(self, condition: Condition, order: str = AGE) -> Iterator[Job]:
+        """Return the jobs for which a condition holds, without holding them all.
+
+        Args:
+            order: Columns as of ORDER BY, from a table of the caller's own.
+        """
+        sql = f"SELECT {JOB_COLUMNS} FROM jobs WHERE {condition.sql} ORDER BY {order}"
+        rows = self._database.iterate_rows(sql, condition.args)
+        return map(self._jobs.make_job, rows)
+
+    def search_ids(self, condition: Condition) -> Iterator[tuple[str, str, str]]:
+        """Return id, site and state of the jobs for which a condition holds.
+
+        Oldest first.
+        """
+        sql = f"SELECT id, site_id, state FROM jobs WHERE {condition.sql}"
+        return self._database.iterate_rows(f"{sql} ORDER BY {AGE}", condition.args)
+
+    def has_job(self, condition: Condition) -> bool:
+        """Tell whether a condition holds for a job."""
+        sql = f"SELECT 1 FROM jobs WHERE {condition.sql} LIMIT 1"
+        return bool(self._database.fetch_rows(sql, condition.args))
+
+    def count_jobs(self, condition: Condition) -> int:
+        """Return for how many jobs a condition holds."""
+        sql = f"SELECT count(*) FROM jobs WHERE {condition.sql}"
+        return int(self._database.fetch_rows(sql, condition.args)[0][0])
+
+    def count_states(self, condition: Condition) -> dict[str, int]:
+        """Return for how many jobs of each state a condition holds."""
+        sql = f"SELECT state, count(*) FROM jobs WHERE {condition.sql} GROUP BY state"
+        return dict(self._database.fetch_rows(sql, condition.args))

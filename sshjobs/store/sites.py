@@ -12,12 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from .traffic import TrafficRow
-
 #: A watch is there if it gave a sign so many seconds ago.
 _WATCHED = 6.0
 
-#: Counters of the ledger, as :meth:`SiteTable.count` takes them.
+#: Counters of the ledger, as :meth:`SiteTable.count_events` takes them.
 COUNTERS = (
     "handshakes",
     "drops",
@@ -72,47 +70,51 @@ _SITE_CHECK = RowCheck(SiteRow)
 _SITES = f"SELECT {', '.join(SiteRow._fields)} FROM sites "
 
 
-class SiteTable(Database):
+class SiteTable:
     """The sites that this machine knows, and the cached identities of host names."""
 
-    def _read_site(self, row: Sequence[Any]) -> SiteRow:
-        _SITE_CHECK.check_row(self.path, row)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def _make_site(self, row: Sequence[Any]) -> SiteRow:
+        _SITE_CHECK.check_row(self._database.path, row)
         return SiteRow(*row)
 
-    def host(self, site_id: str) -> SiteRow | None:
+    def find_site(self, site_id: str) -> SiteRow | None:
         """Return the record of a connection's host."""
-        rows = self._fetch_rows(_SITES + "WHERE site_id = ?", [site_id])
-        return self._read_site(rows[0]) if rows else None
+        rows = self._database.fetch_rows(_SITES + "WHERE site_id = ?", [site_id])
+        return self._make_site(rows[0]) if rows else None
 
-    def generation(self, site_id: str) -> int:
+    def read_generation(self, site_id: str) -> int:
         """Return the number of the lock that makes one the leader for a host."""
-        rows = self._fetch_rows(
+        rows = self._database.fetch_rows(
             "SELECT generation FROM sites WHERE site_id = ?", [site_id]
         )
         return int(rows[0][0]) if rows else 0
 
-    def hosts(self) -> list[SiteRow]:
+    def list_sites(self) -> list[SiteRow]:
         """Return all hosts, by name."""
         return [
-            self._read_site(row) for row in self._fetch_rows(_SITES + "ORDER BY host")
+            self._make_site(row)
+            for row in self._database.fetch_rows(_SITES + "ORDER BY host")
         ]
 
-    def know_host(self, site_id: str, host: str) -> SiteRow:
+    def ensure_site(self, site_id: str, host: str) -> SiteRow:
         """Return the row of a host, made if it is new."""
-        row = self.host(site_id)
+        row = self.find_site(site_id)
         if row is None:
             # Many processes may meet a host for the first time at once: one row comes
             # of it.
-            self._execute(
+            self._database.execute_sql(
                 "INSERT OR IGNORE INTO sites (site_id, host, since) VALUES (?, ?, ?)",
                 [site_id, host, time.time()],
             )
-            row = self.host(site_id)
+            row = self.find_site(site_id)
         if row is None:
-            raise StoreError(f"{self.path}: the row of host {host} is gone")
+            raise StoreError(f"{self._database.path}: the row of host {host} is gone")
         return row
 
-    def forget_host(self, site_id: str, before: float) -> bool:
+    def forget_site(self, site_id: str, before: float) -> bool:
         """Forget a host that never answered and of which nothing is known or wanted.
 
         A name that was mistyped is one. What was refused, and a cooldown, are kept for
@@ -130,13 +132,17 @@ class SiteTable(Database):
             "AND NOT EXISTS (SELECT 1 FROM jobs WHERE site_id = sites.site_id) "
             "AND NOT EXISTS (SELECT 1 FROM intents WHERE site_id = sites.site_id)"
         )
-        return self._execute(sql, [site_id, before, time.time()]).rowcount > 0
+        return (
+            self._database.execute_sql(sql, [site_id, before, time.time()]).rowcount > 0
+        )
 
-    def set_host(self, site_id: str, **columns: Any) -> None:
+    def update_site(self, site_id: str, **columns: Any) -> None:
         """Set columns of a host."""
-        self.count(site_id, {}, **columns)
+        self.count_events(site_id, {}, **columns)
 
-    def count(self, site_id: str, counts: Mapping[str, int], **columns: Any) -> None:
+    def count_events(
+        self, site_id: str, counts: Mapping[str, int], **columns: Any
+    ) -> None:
         """Add to the ledger, whose names are :data:`COUNTERS`, and set columns."""
         counts = {name: n for name, n in counts.items() if n and name in COUNTERS}
         # Added by SQLite: a sum made here would lose another process's between read and
@@ -144,37 +150,20 @@ class SiteTable(Database):
         sets = [f"{name} = {name} + ?" for name in counts]
         sets += [f"{name} = ?" for name in columns]
         if sets:
-            self._execute(
+            self._database.execute_sql(
                 f"UPDATE sites SET {', '.join(sets)} WHERE site_id = ?",
                 [*counts.values(), *columns.values(), site_id],
             )
 
-    def traffic(self, site_id: str, since: float) -> list[TrafficRow]:
-        """Return the ledger of a connection by the minute, oldest first.
-
-        Args:
-            since: An instant; the minute that it lies in is the first one.
-        """
-        from .traffic import SPAN, TrafficRow, read_rows
-
-        rows = self._fetch_rows(
-            f"SELECT {', '.join(TrafficRow._fields)} FROM traffic "
-            "WHERE site_id = ? AND at > ? ORDER BY at",
-            [site_id, since - SPAN],
-        )
-        return read_rows(self.path, rows)
-
-    def prune_traffic(self, site_id: str, before: float) -> None:
-        """Forget the ledger by the minute before an instant; its totals stay."""
-        self._execute(
-            "DELETE FROM traffic WHERE site_id = ? AND at < ?", [site_id, before]
-        )
-
-    def identity(self, name: str) -> bytes | None:
+    def read_identity(self, name: str) -> bytes | None:
         """Return the cached identity of a host's name, as it was written."""
-        rows = self._fetch_rows("SELECT data FROM identities WHERE name = ?", [name])
+        rows = self._database.fetch_rows(
+            "SELECT data FROM identities WHERE name = ?", [name]
+        )
         return rows[0][0] if rows else None
 
     def save_identity(self, name: str, data: bytes) -> None:
         """Keep the identity of a host's name."""
-        self._execute("INSERT OR REPLACE INTO identities VALUES (?, ?)", [name, data])
+        self._database.execute_sql(
+            "INSERT OR REPLACE INTO identities VALUES (?, ?)", [name, data]
+        )

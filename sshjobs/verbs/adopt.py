@@ -45,8 +45,8 @@ def adopt_listed_jobs(
     listed = list_directories(coordinator)
     new = [fact for fact in select_unknown_jobs(coordinator, listed) if wanted(fact)]
     now = coordinator.clock()
-    with coordinator.store.write():
-        coordinator.store.add_jobs(
+    with coordinator.store.begin_write():
+        coordinator.store.jobs.add_jobs(
             build_adopted_job(coordinator, fact, now) for fact in new
         )
     coordinator.wait_for(require_fresh_round(coordinator.site, coordinator.clock()))
@@ -61,7 +61,7 @@ def select_unknown_jobs(
     known = {
         job_id
         for some in slices(found)
-        for job_id in coordinator.store.jobs(fact.job_id for fact in some)
+        for job_id in coordinator.store.jobs.find_jobs(fact.job_id for fact in some)
     }
     return [fact for fact in found if fact.job_id not in known]
 

@@ -114,14 +114,14 @@ class Context:
         )
         from .. import transports
 
-        data = self.store.identity(name)
+        data = self.store.sites.read_identity(name)
         if data:
             known = transports.Identity.from_bytes(data)
             if known.is_fresh():
                 return known
         identity = transports.resolve_host(host, settings)
         if identity.cacheable and identity.to_bytes() != data:
-            self.store.save_identity(name, identity.to_bytes())
+            self.store.sites.save_identity(name, identity.to_bytes())
         return identity
 
     def rundir(self) -> str:
@@ -179,7 +179,7 @@ class Context:
         """
         from .. import transports
 
-        row = self.store.host(site_id)
+        row = self.store.sites.find_site(site_id)
         if row is None:
             raise errors.StoreError(f"{self.store.path}: no such connection: {site_id}")
         settings = self.settings(row.host).replace(remote_base_dir=row.base)

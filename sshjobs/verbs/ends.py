@@ -50,11 +50,11 @@ def yield_ends(
 
 
 def _find_ended(store: Store, ids: list[str]) -> list[str]:
-    active = store.select_active(ids)
+    active = store.jobs.filter_active(ids)
     ended = [job_id for job_id in ids if job_id not in active]
     if len(ended) < 2:
         return ended
-    known = store.jobs(ended)
+    known = store.jobs.find_jobs(ended)
 
     def find_end(job_id: str) -> float:
         job: Job | None = known.get(job_id)

@@ -70,7 +70,7 @@ class HostResults:
                 submit gave up before it was sent, say).
         """
         for some in slices(ids):
-            known = store.jobs(some)
+            known = store.jobs.find_jobs(some)
             self.add_jobs([known[job_id] for job_id in some if job_id in known])
             gone = [job_id for job_id in some if named and job_id not in known]
             self.errors += [JobNotFound(job_id, _GONE) for job_id in gone]
@@ -213,7 +213,7 @@ def ask_all_hosts(
         show: Takes the jobs of a host, as they are now, when that host is done.
     """
     results = HostResults(show)
-    ctx.store.make_room()
+    ctx.store.files.make_room()
     for site_id, result in work_side_by_side(ctx, jobs.every, work):
         if isinstance(result, SshJobsError):
             results.errors.append(result)

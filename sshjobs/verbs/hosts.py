@@ -33,13 +33,13 @@ def list_hosts(ctx: Context) -> list[HostState]:
     """
     found = []
     before = time.time() - _FORGOTTEN
-    for row in ctx.store.hosts():
+    for row in ctx.store.sites.list_sites():
         state = _read_host_state(ctx, row)
         alive = state.connection is not None and state.connection.alive
         if (
             row.round_ended_at
             or alive
-            or not ctx.store.forget_host(row.site_id, before)
+            or not ctx.store.sites.forget_site(row.site_id, before)
         ):
             found.append(state)
     return found

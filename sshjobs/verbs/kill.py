@@ -101,7 +101,7 @@ def _choose_jobs_to_end(
         notes.append(f"nothing to end: {what} ended")
     ids = [job_id for some in jobs.active.values() for job_id in some]
     if len(ids) > 1 and confirm is not None:
-        shown = ctx.store.jobs(ids[:_SHOWN])
+        shown = ctx.store.jobs.find_jobs(ids[:_SHOWN])
         confirm(list(shown.values()), len(ids))
     return jobs._replace(every=jobs.active, named=False)
 
@@ -114,9 +114,9 @@ def _forget_on_site(
 ) -> None:
     """Declare jobs LOST, on their host if it can be asked, else in the record only."""
     store = coordinator.store
-    with store.write():
+    with store.begin_write():
         sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
-        numbers = store.add_intents(coordinator.site_id, "forget", sent)
+        numbers = store.intents.add_intents(coordinator.site_id, "forget", sent)
     if not numbers:
         return
     try:
@@ -124,12 +124,12 @@ def _forget_on_site(
     except (errors.HostUnreachable, errors.AuthenticationError) as error:
         notes.append(_forget_in_record(coordinator, numbers, error))
     except SshJobsError:
-        store.drop_intents(numbers)  # the next round tells what was done there
+        store.intents.drop_intents(numbers)  # the next round tells what was done there
         raise
     else:
-        intents = store.outcomes(numbers).values()
+        intents = store.intents.read_outcomes(numbers).values()
         refused += (errors.load(i.note) for i in intents if i.outcome == FAILED)
-        store.drop_intents(numbers)
+        store.intents.drop_intents(numbers)
 
 
 def _forget_in_record(
@@ -142,13 +142,15 @@ def _forget_in_record(
     store, host = coordinator.store, coordinator.identity.host
     reason = f"declared lost by a person while {host} could not be asked"
     lost = dict(state=states.LOST, finished_at=coordinator.clock(), reason=reason)
-    with store.write():
-        store.leave_open(numbers)
-        ids = [intent.job_id for intent in store.outcomes(numbers).values()]
-        jobs = store.jobs(ids).values()
+    with store.begin_write():
+        store.intents.leave_open(numbers)
+        ids = [
+            intent.job_id for intent in store.intents.read_outcomes(numbers).values()
+        ]
+        jobs = store.jobs.find_jobs(ids).values()
         active = [job.id for job in jobs if not states.is_final(job.state)]
         for job_id in active:
-            store.update(job_id, **lost)
+            store.jobs.update_job(job_id, **lost)
     return (
         f"{host}: {len(active)} declared lost in this machine's record alone, and may "
         f"still run: the host could not be asked ({error}). If a command of sshjobs "
@@ -167,20 +169,20 @@ def _tell_to_end(
     try:
         coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except SshJobsError as error:
-        if not store.unserved(numbers)[1]:
+        if not store.intents.count_unserved(numbers)[1]:
             host = coordinator.identity.host
             text = f"{host}: told to end, and not answered. The last try: {error}"
             raise NotYet(text, tuple(sent)) from error
         if not keep:
-            store.withdraw(numbers)
+            store.intents.withdraw_intents(numbers)
         raise
     except BaseException:
-        gone = store.unserved(numbers)[1]
+        gone = store.intents.count_unserved(numbers)[1]
         sent_ids += [] if gone else sent
         if not keep:
-            store.withdraw(numbers)
+            store.intents.withdraw_intents(numbers)
         raise
-    store.drop_intents(numbers)
+    store.intents.drop_intents(numbers)
     sent_ids += sent
     return sent
 
@@ -188,7 +190,9 @@ def _tell_to_end(
 def _wait_for_ends(coordinator: Coordinator, sent: list[str]) -> None:
     store = coordinator.store
     grace = coordinator.settings.kill_grace + KILL_BOUND
-    away = {key for key, job in store.jobs(sent).items() if runs_elsewhere(job)}
+    away = {
+        key for key, job in store.jobs.find_jobs(sent).items() if runs_elsewhere(job)
+    }
     near = [job_id for job_id in sent if job_id not in away]
     active = require_paced_rounds(
         coordinator.site, UnfinishedJobs(store, near).any, live=True
@@ -203,7 +207,7 @@ def _wait_for_ends(coordinator: Coordinator, sent: list[str]) -> None:
 
 def _describe_unreachable_machine(coordinator: Coordinator, ids: list[str]) -> NotYet:
     """Name the machines of a host that this connection does not reach."""
-    jobs = coordinator.store.jobs(ids)
+    jobs = coordinator.store.jobs.find_jobs(ids)
     where = "; ".join(f"job {job_id} {jobs[job_id].reason}" for job_id in ids)
     return NotYet(
         f"{coordinator.identity.host}: {where}, which this connection does not reach.\n"
@@ -225,9 +229,9 @@ def _want_jobs_ended(
     """
     store = coordinator.store
     try:
-        with store.write():
+        with store.begin_write():
             sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
-            return sent, store.add_intents(coordinator.site_id, "kill", sent)
+            return sent, store.intents.add_intents(coordinator.site_id, "kill", sent)
     except StoreError as error:
         told = coordinator.leadership.kill_unrecorded(ids)
         raise NotYet(
@@ -240,16 +244,16 @@ def _want_jobs_ended(
 def _cancel_unsent(coordinator: Coordinator, job_id: str) -> bool:
     """Cancel a job that no request has named yet; inside a transaction."""
     store = coordinator.store
-    start = store.start_intent(job_id)
+    start = store.intents.find_start(job_id)
     if start is None or start.sent:
         return False
-    store.update(
+    store.jobs.update_job(
         job_id,
         state=states.CANCELLED,
         finished_at=coordinator.clock(),
         log_final=True,
         reason="cancelled before it was sent",
     )
-    store.serve([start.id])
-    store.drop_spec(job_id)
+    store.intents.serve_intents([start.id])
+    store.files.drop_spec(job_id)
     return True

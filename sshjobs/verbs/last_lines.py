@@ -28,7 +28,7 @@ def find_last_lines(ctx: Context, jobs: Sequence[Job]) -> dict[str, str]:
     Where it cannot be had now there is the reason, and the command that brings it.
     """
     bring_short_logs(ctx, jobs)
-    known = ctx.store.jobs(job.id for job in jobs)
+    known = ctx.store.jobs.find_jobs(job.id for job in jobs)
     return {
         job.id: _describe_last_line(ctx.store, known.get(job.id, job)) for job in jobs
     }
@@ -51,11 +51,11 @@ def bring_short_logs(ctx: Context, jobs: Sequence[Job]) -> None:
 def _bring_logs_home(ctx: Context, site_id: str, ids: list[str]) -> None:
     with ctx.coordinator_at(site_id) as coordinator:
         store = coordinator.store
-        numbers = store.add_intents(site_id, "log", ids)
+        numbers = store.intents.add_intents(site_id, "log", ids)
         fresh = require_fresh_round(coordinator.site, coordinator.clock())
 
         def need() -> float | None:
-            if not any(map(is_log_wanted, store.jobs(ids).values())):
+            if not any(map(is_log_wanted, store.jobs.find_jobs(ids).values())):
                 return None
             due = fresh()
             return find_next_look(coordinator.site) if due is None else due
@@ -63,7 +63,7 @@ def _bring_logs_home(ctx: Context, site_id: str, ids: list[str]) -> None:
         try:
             coordinator.wait_for(need, until=time.monotonic() + _PATIENCE)
         finally:
-            store.drop_intents(numbers)
+            store.intents.drop_intents(numbers)
 
 
 def _describe_last_line(store: Store, job: Job) -> str:
@@ -75,7 +75,7 @@ def _describe_last_line(store: Store, job: Job) -> str:
         )
     if not job.log_local_bytes:
         return f"{reason}its log is empty"
-    with open(open_owned(store.log_path(job.id), os.O_RDONLY), "rb") as log:
+    with open(open_owned(store.files.locate_log(job.id), os.O_RDONLY), "rb") as log:
         start = max(0, job.log_local_bytes - _END)
         log.seek(start)
         text = log.read(job.log_local_bytes - start).decode("utf-8", "replace")

@@ -133,10 +133,10 @@ class LiveRecord:
                 job = self._selected
                 now_at = job.id if job is not None and job.site_id == site_id else ""
                 if now_at != looked_at:
-                    store.drop_intents(numbers)
+                    store.intents.drop_intents(numbers)
                     is_short = job is not None and count_bytes_left(job) < _MOST_BYTES
                     wanted = [now_at] if now_at and is_short else []
-                    numbers = store.add_intents(site_id, "log", wanted)
+                    numbers = store.intents.add_intents(site_id, "log", wanted)
                     looked_at = now_at
 
                 def is_current(seen: Job | None = job) -> bool:
@@ -146,7 +146,7 @@ class LiveRecord:
                 coordinator.wait_for(need, until=time.monotonic() + _LOOK)
                 self.errors.pop(site_id, None)
         finally:
-            store.drop_intents(numbers)
+            store.intents.drop_intents(numbers)
 
 
 def read_log_end(path: str, size: int, lines: int) -> list[str]:

@@ -59,7 +59,7 @@ class LogCopier:
     def __init__(
         self, store: Store, job_id: str, write: Write, offset: int, file: int = -1
     ) -> None:
-        self.path = store.log_path(job_id)
+        self.path = store.files.locate_log(job_id)
         self._job_id = job_id
         self._write = write
         self._file = file
@@ -128,7 +128,7 @@ def copy_log(
     """
     job = ctx.store.check_log(job)
     if whole and job.max_log_bytes:
-        ctx.store.update(job.id, max_log_bytes=0)
+        ctx.store.jobs.update_job(job.id, max_log_bytes=0)
         job = job._replace(max_log_bytes=0)
     if job.log_final or job.reaped_at is not None or is_log_cut(job):
         give_local_bytes(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
@@ -166,7 +166,7 @@ def _give_bytes_of_now(
         copier.copy(job.log_local_bytes)
         wish = wish._replace(on_log=copier.hand_over_next)
     error = _bring_log_home(coordinator, job.id, missing, wish)
-    job = coordinator.store.job(job.id) or job
+    job = coordinator.store.jobs.find_job(job.id) or job
     give_local_bytes(copier, job, tail)
     if error is not None:
         raise error
@@ -227,7 +227,7 @@ class MissingBytes:
             raise coordinator.site.make_no_room_error(
                 job.id, job.log_local_bytes, job.log_bytes
             )
-        for intent in coordinator.store.outcomes(self._numbers).values():
+        for intent in coordinator.store.intents.read_outcomes(self._numbers).values():
             if intent.note:
                 raise errors.load(intent.note)
         rounds = coordinator.site.row().rounds
@@ -247,11 +247,13 @@ class MissingBytes:
 @contextmanager
 def _want_log(coordinator: Coordinator, job_id: str) -> Iterator[MissingBytes]:
     """Have every round bring this job's log, as long as this lasts."""
-    numbers = coordinator.store.add_intents(coordinator.site_id, "log", [job_id])
+    numbers = coordinator.store.intents.add_intents(
+        coordinator.site_id, "log", [job_id]
+    )
     try:
         yield MissingBytes(coordinator, job_id, numbers)
     finally:
-        coordinator.store.drop_intents(numbers)
+        coordinator.store.intents.drop_intents(numbers)
 
 
 def _bring_log_home(
@@ -273,11 +275,11 @@ def require_log_of_now(
     fresh = require_fresh_round(coordinator.site, coordinator.clock())
 
     def need() -> float | None:
-        known = coordinator.store.job(job_id)
+        known = coordinator.store.jobs.find_job(job_id)
         due = None if known is not None and is_end_known(known) else fresh()
         if due is not None:
             return due
-        job = coordinator.store.job(job_id)
+        job = coordinator.store.jobs.find_job(job_id)
         if job is None or job.reaped_at is not None:
             return None
         if is_log_full(job):
@@ -304,7 +306,7 @@ def _make_delivery(
     said: list[str] = []
 
     def deliver() -> None:
-        job = coordinator.store.job(job_id)
+        job = coordinator.store.jobs.find_job(job_id)
         if job is None:
             return
         copier.copy(job.log_local_bytes)
@@ -352,7 +354,7 @@ def yield_log(ctx: Context, job: Job) -> Generator[bytes, None, Job]:
         whole = require_whole_log(coordinator, job.id, missing)
 
         def need() -> float | None:
-            known = coordinator.store.job(job.id)
+            known = coordinator.store.jobs.find_job(job.id)
             if known is not None and known.log_local_bytes > copier.at:
                 return None
             return whole()
@@ -376,7 +378,7 @@ def require_whole_log(
     paced = require_paced_rounds(coordinator.site, lambda: True, live=True)
 
     def need() -> float | None:
-        job = coordinator.store.job(job_id)
+        job = coordinator.store.jobs.find_job(job_id)
         if job is None:
             return None
         if states.is_final(job.state) and not is_log_wanted(job):
@@ -392,7 +394,7 @@ def require_whole_log(
 
 
 def _find_job(coordinator: Coordinator, job_id: str) -> Job:
-    job = coordinator.store.job(job_id)
+    job = coordinator.store.jobs.find_job(job_id)
     if job is None:
         raise errors.JobError(job_id, "is no longer in the record")
     return job

@@ -125,7 +125,7 @@ class ManyHosts:
             outcome = self.outcomes[host] = self._find_outcome(own, host, work)
             return outcome
 
-        self._ctx.store.make_room()
+        self._ctx.store.files.make_room()
         with self._hand_signals_on():
             every = work_in_threads(self._ctx, list(self._job_requests), work_there)
             with closing(every) as results:  # type: ignore[type-var]
@@ -146,7 +146,7 @@ class ManyHosts:
         except Interrupted as interrupt:
             job = self.started.get(host)
             if job is None and own.sent_ids:
-                job = own.store.job(own.sent_ids[0])
+                job = own.store.jobs.find_job(own.sent_ids[0])
             told = job is not None and job.id in self.cancelled & set(own.sent_ids)
             return HostOutcome(host, job, None, interrupt.signum, told)
 

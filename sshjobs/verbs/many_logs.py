@@ -58,7 +58,7 @@ class LogLines:
     def __init__(
         self, store: Store, job: Job, write: WriteLines, offset: int = 0
     ) -> None:
-        self._path = store.log_path(job.id)
+        self._path = store.files.locate_log(job.id)
         self._job = job
         self._write = write
         self._at = offset
@@ -153,7 +153,7 @@ def follow_logs(
     def follow(own: Context, site_id: str) -> list[SshJobsError]:
         ids = jobs[site_id]
         open_ids = _prepare_jobs(own.store, ids, whole)
-        known = own.store.jobs(ids)
+        known = own.store.jobs.find_jobs(ids)
         for job in filter(None, map(known.get, ids)):
             if job.id not in open_ids:
                 copy_lines_home(own.store, job, write, offset=offset, tail=tail)
@@ -185,10 +185,10 @@ def _prepare_jobs(store: Store, ids: Sequence[str], whole: bool) -> list[str]:
     """Return the jobs of which there may be more than is here."""
     found = []
     for some in slices(ids):
-        known = store.jobs(some)
+        known = store.jobs.find_jobs(some)
         for job in map(store.check_log, filter(None, map(known.get, some))):
             if whole and job.max_log_bytes:
-                store.update(job.id, max_log_bytes=0)
+                store.jobs.update_job(job.id, max_log_bytes=0)
                 job = job._replace(max_log_bytes=0)
             if not (job.log_final or job.reaped_at is not None or is_log_cut(job)):
                 found.append(job.id)
@@ -200,14 +200,14 @@ def _want_logs(
     coordinator: Coordinator, ids: Sequence[str]
 ) -> Iterator[dict[str, MissingBytes]]:
     """Have every round bring these logs, as long as this lasts."""
-    numbers = coordinator.store.add_intents(coordinator.site_id, "log", ids)
+    numbers = coordinator.store.intents.add_intents(coordinator.site_id, "log", ids)
     try:
         yield {
             job_id: MissingBytes(coordinator, job_id, [number])
             for job_id, number in zip(ids, numbers)
         }
     finally:
-        coordinator.store.drop_intents(numbers)
+        coordinator.store.intents.drop_intents(numbers)
 
 
 class _EachNeed:
@@ -279,7 +279,7 @@ class _Follower:
         ids, coordinator = list(self._logs), self._coordinator
         if tail is not None:
             self._failed = _bring_logs_of_now(coordinator, ids)
-            for job_id, job in coordinator.store.jobs(ids).items():
+            for job_id, job in coordinator.store.jobs.find_jobs(ids).items():
                 self._logs[job_id].skip_to_tail(job.log_local_bytes, tail)
         with _want_logs(coordinator, ids) as missing:
             each = _EachNeed(
@@ -296,12 +296,12 @@ class _Follower:
             except SshJobsError as error:
                 self._failed.append(error)
         self._deliver()  # what came after the last delivery and before the last look
-        for job_id, job in coordinator.store.jobs(self._logs).items():
+        for job_id, job in coordinator.store.jobs.find_jobs(self._logs).items():
             self._logs[job_id].copy(job.log_local_bytes, is_end=True)  # half a line
         return self._failed + list(each.errors.values())
 
     def _deliver(self) -> None:
-        known = self._coordinator.store.jobs(self._logs)
+        known = self._coordinator.store.jobs.find_jobs(self._logs)
         for job_id, lines in list(self._logs.items()):
             job = known.get(job_id)
             if job is None:

@@ -69,7 +69,7 @@ def read_overview(
         condition &= queries.IS_NOT_REAPED
     order = ORDERS[view.order].format(now=now)
     order = f"({order}) DESC, submitted_at DESC, id DESC LIMIT {view.limit or -1}"
-    jobs = list(ctx.store.search(condition, order))[::-1]
+    jobs = list(ctx.store.queries.search_jobs(condition, order))[::-1]
     if not (jobs or criteria.is_open or criteria.allow_empty):
         raise NothingSelected(str(criteria))
     # Jobs of these hosts that are active, or have ended today.
@@ -78,9 +78,9 @@ def read_overview(
     today = read_criteria(ctx, where, now) & queries.was_active_since(midnight)
     return Overview(
         jobs,
-        ctx.store.count_jobs(condition) - len(jobs) if view.limit else 0,
-        {row.site_id: row for row in ctx.store.hosts()},
-        ctx.store.count_states(today),
+        ctx.store.queries.count_jobs(condition) - len(jobs) if view.limit else 0,
+        {row.site_id: row for row in ctx.store.sites.list_sites()},
+        ctx.store.queries.count_states(today),
         list(errors),
         now,
     )

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from .. import errors, states
-from ..errors import SshJobsError, TransportError
+from ..errors import SshJobsError, add_hint, find_hint
 from ..model import Job
 from ..rounds import Coordinator, cause_of, cooldown_end
 from ..scheduling.pools import Room, deal_jobs, find_retry, read_pool
@@ -87,7 +87,7 @@ class PoolHosts:
                 continue
             here = queries.equals("site_id", site_id) & queries.IS_ACTIVE
             limit = int(getattr(member.coordinator.settings, "max_running", 0))
-            rooms.append(Room(site_id, self._ctx.store.count_jobs(here), limit))
+            rooms.append(Room(site_id, self._ctx.store.queries.count_jobs(here), limit))
         if not rooms:
             self._last_resort = self._last_resort or self._find_last_resort(now)
             if self._last_resort and self._last_resort not in self.errors:
@@ -129,7 +129,7 @@ class PoolHosts:
         on one that has left it. After a bad end the key stays on its host while that is
         one of the pool.
         """
-        jobs = self._ctx.store.by_key(key)
+        jobs = self._ctx.store.jobs.find_by_key(key)
         jobs.sort(key=lambda job: job.submitted_at, reverse=True)
         current = [m for m in self.members if self.members[m].is_current]
         mine = [j for j in jobs if j.pool == self.pool or j.site_id in current]
@@ -149,11 +149,8 @@ class PoolHosts:
     def explain_key(self, key: str, site_id: str) -> SshJobsError:
         """Return why a key whose host failed runs nowhere."""
         error, host = self.errors[site_id], self.members[site_id].host
-        if not isinstance(error, TransportError):
-            return error
-        more = f"key {key} was placed on {host}, and runs on no other host"
-        hint = f"{error.hint}; {more}" if error.hint else more
-        return type(error)(error.host, error.detail, hint)
+        hint = find_hint("round:placed", key=key, host=host)
+        return add_hint(error, hint)
 
     def explain_no_host(self) -> SshJobsError:
         """Return why no host of the pool takes a job."""

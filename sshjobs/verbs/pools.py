@@ -96,7 +96,7 @@ def submit_each_job_to_pool(
             call.place_all()
             yield from call.yield_results()
         finally:
-            ctx.store.drop_intents(call.numbers.values())
+            ctx.store.intents.drop_intents(call.numbers.values())
 
 
 class _PoolSubmit:
@@ -183,7 +183,7 @@ class _PoolSubmit:
         """
         store, now = self._ctx.store, time.time()
         places: dict[str, dict[str, int]] = {}  # of ids, by site
-        with store.writing_specs(), store.batch() as batch:
+        with store.files.hold_off_sweep(), store.jobs.collect_batch() as batch:
             for place, site_id in plan.items():
                 member = self._hosts.members[site_id]
                 request = _fit_to_host(self._requests[place], member.host)
@@ -193,11 +193,11 @@ class _PoolSubmit:
                     continue
                 job = build_job(member.coordinator, request, now + place * 1e-6)
                 batch.add(job._replace(pool=self._hosts.pool))
-                store.save_spec(job.id, request.spec)
+                store.files.save_spec(job.id, request.spec)
                 if request.notify:
-                    store.save_notify(job.id, request.notify)
+                    store.files.save_notify(job.id, request.notify)
                 places.setdefault(site_id, {})[job.id] = place
-            with store.write():
+            with store.begin_write():
                 for place, site_id in plan.items():
                     key = self._requests[place].key
                     if key and self._hosts.find_holder(key) not in ("", site_id):
@@ -205,10 +205,10 @@ class _PoolSubmit:
                 batch.store()
                 starts = {}
                 for site_id, of_id in places.items():
-                    numbers = store.add_intents(site_id, "start", of_id)
+                    numbers = store.intents.add_intents(site_id, "start", of_id)
                     starts[site_id] = dict(zip(numbers, of_id.values()))
                     if self._follow:
-                        store.add_intents(site_id, "log", of_id)
+                        store.intents.add_intents(site_id, "log", of_id)
         return starts
 
     def _wait_until_started(self, starts: dict[str, dict[int, int]]) -> list[int]:
@@ -253,7 +253,9 @@ class _PoolSubmit:
         Those are jobs that were not sent, and that the host cannot start.
         """
         store = self._ctx.store
-        with store.write(durable=error is not None):  # others may serve it right now
+        with store.begin_write(
+            durable=error is not None
+        ):  # others may serve it right now
             open_ids, refused, refusal = self._take_served(places)
             numbers = list(open_ids)
             gone, kept = withdraw_unsent(store, numbers) if numbers else ([], [])
@@ -291,7 +293,7 @@ class _PoolSubmit:
         open_ids: dict[int, str] = {}
         refused: list[int] = []
         for some in slices(list(places)):
-            for number, intent in store.outcomes(some).items():
+            for number, intent in store.intents.read_outcomes(some).items():
                 error = errors.load(intent.note) if intent.outcome == FAILED else None
                 if not intent.done:
                     open_ids[number] = intent.job_id
@@ -300,7 +302,7 @@ class _PoolSubmit:
                     refused.append(number)
                 else:
                     self.numbers[places[number]] = number
-        store.drop_intents(refused)
+        store.intents.drop_intents(refused)
         return open_ids, refused, refusal
 
     def yield_results(self) -> Iterator[Submitted]:
@@ -323,7 +325,7 @@ class _PoolSubmit:
                     yield next(served)
                 elif known is not None:
                     outcome = DIFFERS if known.differs else SAME
-                    job = store.job(known.job_id)
+                    job = store.jobs.find_job(known.job_id)
                     yield build_submitted(known.job_id, job, outcome)
                 else:
                     yield Submitted(None, self._refused[place])
@@ -333,7 +335,7 @@ class _PoolSubmit:
         ids = {
             number: "" if intent.outcome == FAILED else intent.job_id
             for some in slices(numbers)
-            for number, intent in self._ctx.store.outcomes(some).items()
+            for number, intent in self._ctx.store.intents.read_outcomes(some).items()
         }
         every = {place: ids[number] for place, number in self.numbers.items()}
         every |= {place: known.job_id for place, known in self._held.items()}

@@ -93,7 +93,7 @@ def reap_jobs(
     results.errors.extend(refused)
     if meant:
         results.notes += _describe_other_jobs(ctx.store, meant, results)
-    ctx.store.sweep()
+    ctx.store.sweep_specs()
     return results
 
 
@@ -129,16 +129,16 @@ def _find_ended_jobs(
         meant: Only jobs of these.
     """
     store = coordinator.store
-    if store.any_active(coordinator.site_id):
+    if store.jobs.has_active(coordinator.site_id):
         coordinator.wait_for(require_fresh_round(coordinator.site, coordinator.clock()))
-    ids = store.unreaped(coordinator.site_id, before)
+    ids = store.jobs.list_unreaped(coordinator.site_id, before)
     wanted = set(meant.every[coordinator.site_id] if meant else ids)
     return [job_id for job_id in ids if job_id in wanted]
 
 
 def _choose_site_ids(ctx: Context, hosts: Sequence[str]) -> list[str]:
     """Return the connections of hosts, the present ones among them; or all."""
-    rows = ctx.store.hosts()
+    rows = ctx.store.sites.list_sites()
     if not hosts:
         return [row.site_id for row in rows]
     found: dict[str, None] = {}
@@ -155,7 +155,7 @@ def _describe_other_jobs(
 ) -> Iterator[str]:
     """Yield remarks on jobs that were meant, and that nothing was done about."""
     count = sum(
-        store.count_active(some)
+        store.jobs.count_active(some)
         for ids in meant.active.values()
         for some in slices(ids)
     )
@@ -168,11 +168,11 @@ def _describe_other_jobs(
 
 def _prune_old_records(ctx: Context, site_ids: Iterable[str], notes: list[str]) -> None:
     """Drop jobs that were reaped long ago from the record, and say so."""
-    for row in ctx.store.hosts():
+    for row in ctx.store.sites.list_sites():
         if row.site_id in site_ids:
             ttl = ctx.settings(row.host).record_ttl
-            count = ctx.store.prune(row.site_id, time.time() - ttl)
-            ctx.store.prune_traffic(row.site_id, time.time() - ttl)
+            count = ctx.store.jobs.prune_jobs(row.site_id, time.time() - ttl)
+            ctx.store.traffic.prune_minutes(row.site_id, time.time() - ttl)
             if count:
                 what = "job" if count == 1 else "jobs"
                 notes.append(
@@ -205,7 +205,7 @@ def _adopt_ended_jobs(
     ids, odd = adopt_listed_jobs(coordinator, lambda fact: _is_old(fact, older_than))
     notes += odd
     for some in slices(ids):
-        for job in coordinator.store.jobs(some).values():
+        for job in coordinator.store.jobs.find_jobs(some).values():
             if states.is_final(job.state):
                 yield job.id
 
@@ -235,16 +235,18 @@ def _reap_on_site(
     """Reap these ended jobs of one host; return those that are gone there."""
     with ctx.coordinator_at(site_id) as coordinator:
         _bring_cut_logs(coordinator, ids)
-        known = (coordinator.store.jobs(some) for some in slices(ids))
+        known = (coordinator.store.jobs.find_jobs(some) for some in slices(ids))
         keep = {job.id for jobs in known for job in jobs.values() if is_log_cut(job)}
         if cut_logs:
-            with coordinator.store.write():
+            with coordinator.store.begin_write():
                 for job_id in keep:
-                    coordinator.store.update(job_id, log_final=True)
+                    coordinator.store.jobs.update_job(job_id, log_final=True)
         else:
             refused += (errors.JobError(job_id, _CUT) for job_id in keep)
             ids = [job_id for job_id in ids if job_id not in keep]
-        numbers = coordinator.store.add_intents(coordinator.site_id, "reap", ids)
+        numbers = coordinator.store.intents.add_intents(
+            coordinator.site_id, "reap", ids
+        )
         try:
             coordinator.wait_for(
                 _end_without_progress(
@@ -253,7 +255,7 @@ def _reap_on_site(
             )
             refused += _yield_refusals(coordinator, numbers)
         finally:
-            coordinator.store.drop_intents(numbers)
+            coordinator.store.intents.drop_intents(numbers)
         return list(_yield_gone_ids(coordinator.store, ids))
 
 
@@ -263,23 +265,23 @@ def _bring_cut_logs(coordinator: Coordinator, ids: list[str]) -> None:
     short = [
         job.id
         for some in slices(ids)
-        for job in store.jobs(some).values()
+        for job in store.jobs.find_jobs(some).values()
         if job.max_log_bytes and is_log_wanted(job)
     ]
     if not short:
         return
-    numbers = store.add_intents(coordinator.site_id, "log", short)
+    numbers = store.intents.add_intents(coordinator.site_id, "log", short)
 
     def need() -> float | None:
         for some in slices(short):
-            if any(is_log_wanted(job) for job in store.jobs(some).values()):
+            if any(is_log_wanted(job) for job in store.jobs.find_jobs(some).values()):
                 return 0.0
         return None
 
     try:
         coordinator.wait_for(_end_without_progress(coordinator, need, short))
     finally:
-        store.drop_intents(numbers)
+        store.intents.drop_intents(numbers)
 
 
 def _yield_refusals(
@@ -287,7 +289,7 @@ def _yield_refusals(
 ) -> Iterator[SshJobsError]:
     """Yield an error for each job that was not reaped."""
     for some in slices(numbers):
-        for intent in coordinator.store.outcomes(some).values():
+        for intent in coordinator.store.intents.read_outcomes(some).values():
             if intent.note:
                 yield errors.load(intent.note)
             elif not intent.done:
@@ -297,7 +299,7 @@ def _yield_refusals(
 
 def _describe_rest(coordinator: Coordinator, job_id: str) -> str:
     """Return why a log is not home, and the way out."""
-    job = coordinator.store.job(job_id)
+    job = coordinator.store.jobs.find_job(job_id)
     if not coordinator.site.measure_room():
         return ": no room on this machine's disk, see the setting min_free_bytes"
     if job is None or job.log_local_bytes >= job.log_bytes:
@@ -309,7 +311,7 @@ def _describe_rest(coordinator: Coordinator, job_id: str) -> str:
 def _yield_gone_ids(store: Store, ids: list[str]) -> Iterator[str]:
     """Yield those of these jobs whose directories are gone."""
     for some in slices(ids):
-        known = store.jobs(some)
+        known = store.jobs.find_jobs(some)
         for job_id in some:
             if job_id in known and known[job_id].reaped_at is not None:
                 yield job_id
@@ -329,7 +331,7 @@ def _end_without_progress(
         rounds = coordinator.site.row().rounds
         if not marks or rounds > marks[-1][0]:
             now = (
-                store.home_bytes(ids),
+                store.jobs.count_local_bytes(ids),
                 sum(1 for _ in _yield_gone_ids(store, list(ids))),
             )
             if not marks or now != marks[-1][1]:
@@ -356,7 +358,7 @@ def reap_job(ctx: Context, job: Job) -> Job:
     _reap_on_site(ctx, job.site_id, [job.id], refused)
     if refused:
         raise refused[0]
-    return ctx.store.job(job.id) or job
+    return ctx.store.jobs.find_job(job.id) or job
 
 
 def reap_if_wanted(ctx: Context, job: Job) -> Job:
@@ -365,4 +367,4 @@ def reap_if_wanted(ctx: Context, job: Job) -> Job:
         return job
     with suppress(SshJobsError):
         _reap_on_site(ctx, job.site_id, [job.id], [])
-    return ctx.store.job(job.id) or job
+    return ctx.store.jobs.find_job(job.id) or job

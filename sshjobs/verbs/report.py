@@ -62,17 +62,17 @@ def gather_report(ctx: Context, criteria: Criteria) -> Report:
     jobs = sorted(newest, key=lambda job: job.submitted_at)
     bad = [job for job in jobs if is_bad(job)][-MOST_LOGS:]
     bring_short_logs(ctx, bad)
-    home = ctx.store.jobs(job.id for job in bad)
+    home = ctx.store.jobs.find_jobs(job.id for job in bad)
     logs = {job.id: _read_log_end(ctx.store, home.get(job.id, job)) for job in bad}
     known = {job.site_id for job in jobs}
-    sites = [row for row in ctx.store.hosts() if row.site_id in known]
+    sites = [row for row in ctx.store.sites.list_sites() if row.site_id in known]
     now = time.time()
     since = jobs[0].submitted_at if jobs else now
     until = max((_last_instant(job, now) for job in jobs), default=now)
     traffic = [
         part
         for row in sites
-        for part in ctx.store.traffic(row.site_id, since)
+        for part in ctx.store.traffic.read_minutes(row.site_id, since)
         if part.at <= until
     ]
     return Report(str(criteria), now, jobs, total, logs, sites, traffic)
@@ -102,7 +102,7 @@ def _read_log_end(store: Store, job: Job) -> bytes | None:
     if not job.log_local_bytes:
         return b""
     try:
-        with open(open_owned(store.log_path(job.id), os.O_RDONLY), "rb") as log:
+        with open(open_owned(store.files.locate_log(job.id), os.O_RDONLY), "rb") as log:
             start = max(0, job.log_local_bytes - _END)
             log.seek(start)
             return log.read(job.log_local_bytes - start)

@@ -57,7 +57,7 @@ def choose_jobs_to_rerun(ctx: Context, criteria: Criteria, every: bool) -> list[
     newest: dict[tuple[str, str], Job] = {}
     for job in select_recorded_jobs(ctx, criteria):
         key = job.site_id, job.key or PREFIX + job.id
-        for other in ctx.store.by_key(key[1]):  # newest attempt first
+        for other in ctx.store.jobs.find_by_key(key[1]):  # newest attempt first
             if other.site_id == job.site_id:
                 job = other
                 break
@@ -155,7 +155,7 @@ def _open_at_site(ctx: Context, site_id: str) -> Context:
     """Return a context in which the name of a host leads to a connection as before."""
     from ..transports import Identity
 
-    row = ctx.store.host(site_id)
+    row = ctx.store.sites.find_site(site_id)
     if row is None:
         raise StoreError(f"{ctx.store.path}: no such connection: {site_id}")
     flags = dict(ctx.flags) | {"remote_base_dir": row.base}

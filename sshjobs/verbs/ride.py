@@ -105,7 +105,9 @@ def ride_along(
                         raise HostUnreachable(host, "the connection ends at once")
                 else:
                     sys.stderr.write("" if "-q" in options else said)
-                    coordinator.store.count(coordinator.site_id, {"sessions": 1})
+                    coordinator.store.sites.count_events(
+                        coordinator.site_id, {"sessions": 1}
+                    )
                     return status
             time.sleep(_PAUSE)
 

@@ -115,10 +115,10 @@ def _find_submitted_job(ctx: Context, host: str, job_request: JobRequest) -> Job
     The record has no row of the request's id if it was withdrawn, so that nothing ran,
     or if another job holds its key.
     """
-    job = ctx.store.job(job_request.id)
+    job = ctx.store.jobs.find_job(job_request.id)
     if job is None and job_request.key:
         where = None if host.startswith(POOL) else host
-        job = next(iter(ctx.store.by_key(job_request.key, where)), None)
+        job = next(iter(ctx.store.jobs.find_by_key(job_request.key, where)), None)
     return job
 
 

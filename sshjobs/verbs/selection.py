@@ -77,10 +77,10 @@ def find_job(ctx: Context, word: str, host: str | None = None) -> Job:
         SpecError: the key is empty, as of a variable that was not set.
     """
     if word.startswith("key:") and word != "key:":
-        jobs = ctx.store.by_key(word[4:], host)
+        jobs = ctx.store.jobs.find_by_key(word[4:], host)
         if jobs:
             return jobs[0]
-    jobs = list(ctx.store.search(_read_word(ctx, word)[0]))
+    jobs = list(ctx.store.queries.search_jobs(_read_word(ctx, word)[0]))
     if len(jobs) == 1:
         return jobs[0]
     if not jobs:
@@ -116,15 +116,15 @@ def _read_word(
 
     if not word:
         raise SpecError("a JOB is empty, as of a variable that was not set")
-    if is_job_id(word) and ctx.store.job(word):
+    if is_job_id(word) and ctx.store.jobs.find_job(word):
         return queries.equals("id", word), True
     newest = queries.ALWAYS if every_attempt else queries.IS_NEWEST_ATTEMPT
     if word.startswith("key:"):
         return _read_pattern(ctx, "key", word[4:], word) & newest, False
     named = queries.equals(queries.LABEL, word)
-    if ctx.store.any_job(named):
+    if ctx.store.queries.has_job(named):
         return named & newest, False
-    jobs = ctx.store.find(word)
+    jobs = ctx.store.jobs.find_by_prefix(word)
     if len(jobs) > 1:
         raise JobNotFound(word, _list_candidates("several ids begin so", jobs))
     if jobs:
@@ -152,7 +152,7 @@ def _read_pattern(ctx: Context, column: str, text: str, word: str) -> Condition:
     if not text:
         raise SpecError(f"{word} of no job: the {column} is empty")
     exact = queries.equals(column, text)
-    if queries.is_pattern(text) and not ctx.store.any_job(exact):
+    if queries.is_pattern(text) and not ctx.store.queries.has_job(exact):
         return queries.matches(column, text)
     return exact
 
@@ -178,7 +178,7 @@ def find_site_ids(ctx: Context, host: str) -> list[str]:
             {s: "" for member in members for s in _find_named_sites(ctx, member)}
         )
     if queries.is_pattern(host):
-        found = ctx.store.search_ids(queries.matches("host", host))
+        found = ctx.store.queries.search_ids(queries.matches("host", host))
         site_ids = list(dict.fromkeys(site_id for _, site_id, _ in found))
     else:
         site_ids = _find_named_sites(ctx, host)
@@ -191,11 +191,11 @@ def find_site_ids(ctx: Context, host: str) -> list[str]:
 
 
 def _find_named_sites(ctx: Context, host: str) -> list[str]:
-    every = ctx.store.hosts()
-    known = {site_id for _, site_id in ctx.store.active_ids(host)}
+    every = ctx.store.sites.list_sites()
+    known = {site_id for _, site_id in ctx.store.jobs.iterate_active(host)}
     rows = [row for row in every if row.host == host or row.site_id in known]
     if not rows:  # asked last, since it reads all jobs
-        known = set(ctx.store.sites_of_jobs(host))
+        known = set(ctx.store.jobs.list_sites(host))
         rows = [row for row in every if row.site_id in known]
     if rows and ctx.is_told_where:
         key = ctx.identity(host, ctx.settings(host)).key
@@ -289,10 +289,12 @@ def _select_active_jobs(ctx: Context, criteria: Criteria) -> Selection:
         from ..store import queries
 
         on_hosts = _read_hosts(ctx, criteria.hosts)
-        rows = ctx.store.search_ids(on_hosts & queries.IS_ACTIVE)
+        rows = ctx.store.queries.search_ids(on_hosts & queries.IS_ACTIVE)
         found = ((job_id, site_id) for job_id, site_id, _ in rows)
     else:
-        found = ((job_id, site_id) for job_id, site_id in ctx.store.active_ids())
+        found = (
+            (job_id, site_id) for job_id, site_id in ctx.store.jobs.iterate_active()
+        )
     for job_id, site_id in found:
         active.setdefault(site_id, []).append(job_id)
     return Selection(active, active)
@@ -303,7 +305,7 @@ def _add_jobs(
 ) -> bool:
     """Add the jobs for which a condition holds; tell whether there are any."""
     is_empty = True
-    for job_id, site_id, state in ctx.store.search_ids(condition):
+    for job_id, site_id, state in ctx.store.queries.search_ids(condition):
         found.setdefault(site_id, {})[job_id] = state
         is_empty = False
     return not is_empty
@@ -328,7 +330,7 @@ def _describe_no_job(
     ctx: Context, word: str, meant: Condition, criteria: Criteria
 ) -> JobNotFound:
     """Return the error of a word for which no job is selected."""
-    if ctx.store.any_job(meant):
+    if ctx.store.queries.has_job(meant):
         limits = criteria._replace(jobs=())
         return JobNotFound(word, f"is not among those of {limits}")
     if word.startswith("key:"):
@@ -351,7 +353,7 @@ class UnfinishedJobs:
     def any(self) -> bool:
         """Tell whether one of them may still change; a final state stays."""
         while self._pieces:
-            if self._store.count_active(self._pieces[-1]):
+            if self._store.jobs.count_active(self._pieces[-1]):
                 return True
             self._pieces.pop()
         return False
@@ -368,12 +370,16 @@ def select_recorded_jobs(
         JobNotFound, NothingSelected, SpecError: see :func:`select_jobs`.
     """
     if criteria.is_open and not criteria.hosts:
-        yield from ctx.store.select()
+        yield from ctx.store.jobs.iterate_jobs()
         return
     if criteria.jobs:
         found = select_jobs(ctx, criteria, every_attempt=every_attempt)
         ids = [job_id for jobs in found.every.values() for job_id in jobs]
-        known = (job for some in slices(ids) for job in ctx.store.jobs(some).values())
+        known = (
+            job
+            for some in slices(ids)
+            for job in ctx.store.jobs.find_jobs(some).values()
+        )
         yield from sorted(known, key=lambda job: (job.submitted_at, job.id))
         return
     from ..store import queries
@@ -382,7 +388,7 @@ def select_recorded_jobs(
     if not every_attempt:
         condition &= queries.IS_NEWEST_ATTEMPT
     is_empty = not criteria.allow_empty
-    for job in ctx.store.search(condition):
+    for job in ctx.store.queries.search_jobs(condition):
         is_empty = False
         yield job
     if is_empty and not criteria.is_open:

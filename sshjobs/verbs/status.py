@@ -28,7 +28,7 @@ def ask_hosts(ctx: Context, criteria: Criteria, bound: float) -> list[SshJobsErr
     else:
         wanted = criteria._replace(allow_empty=True)
         site_ids = list(select_jobs(ctx, wanted).active)
-    names = {row.site_id: row.host for row in ctx.store.hosts()}
+    names = {row.site_id: row.host for row in ctx.store.sites.list_sites()}
     until = time.monotonic() + bound
 
     def ask_there(own: Context, site_id: str) -> bool:

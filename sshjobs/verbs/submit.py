@@ -135,7 +135,7 @@ def submit_each_job(
         try:
             yield from _yield_in_input_order(coordinator.store, numbers, held)
         finally:
-            coordinator.store.drop_intents(numbers)
+            coordinator.store.intents.drop_intents(numbers)
 
 
 def check_job_request(job_request: JobRequest) -> JobRequest:
@@ -218,7 +218,7 @@ def find_completed_job(
     """
     if not job_request.key:
         return None
-    for job in coordinator.store.by_key(job_request.key):
+    for job in coordinator.store.jobs.find_by_key(job_request.key):
         if job.site_id == coordinator.site_id and job.state == states.COMPLETED:
             return HeldKey(job.id, job.digest != job_request.spec.digest())
     return None
@@ -239,7 +239,7 @@ def _wait_until_started(
         raise
     finally:
         if logs:
-            coordinator.store.drop_intents(logs)
+            coordinator.store.intents.drop_intents(logs)
 
 
 def leave_what_was_sent(
@@ -253,14 +253,14 @@ def leave_what_was_sent(
     ids = [
         intent.job_id
         for some in slices(numbers)
-        for intent in store.outcomes(some).values()
+        for intent in store.intents.read_outcomes(some).values()
         if (intent.outcome != FAILED if intent.done else intent.sent)
     ]
-    with store.write(durable=for_good):
-        _, kept = store.withdraw(numbers)
+    with store.begin_write(durable=for_good):
+        _, kept = store.intents.withdraw_intents(numbers)
         if for_good:
-            store.sync_specs(kept)
-            store.disown(kept)
+            store.files.sync_specs(kept)
+            store.intents.disown_starts(kept)
     return ids
 
 
@@ -275,7 +275,7 @@ def _write_jobs_down(
     """
     store, now = coordinator.store, coordinator.clock()
     held: dict[int, HeldKey] = {}
-    with store.writing_specs(), store.batch() as batch:
+    with store.files.hold_off_sweep(), store.jobs.collect_batch() as batch:
         for place, job_request in enumerate(job_requests):
             known = find_completed_job(coordinator, check_job_request(job_request))
             if known is not None:
@@ -284,14 +284,16 @@ def _write_jobs_down(
             # A microsecond apart, so that lists keep the order of a batch.
             job = build_job(coordinator, job_request, now + place * 1e-6)
             batch.add(job)
-            store.save_spec(job.id, job_request.spec)
+            store.files.save_spec(job.id, job_request.spec)
             if job_request.notify:
-                store.save_notify(job.id, job_request.notify)
-        with store.write():
+                store.files.save_notify(job.id, job_request.notify)
+        with store.begin_write():
             batch.store()
-            starts = store.add_intents(coordinator.site_id, "start", batch.ids())
+            starts = store.intents.add_intents(
+                coordinator.site_id, "start", batch.ids()
+            )
             logs = (
-                store.add_intents(coordinator.site_id, "log", batch.ids())
+                store.intents.add_intents(coordinator.site_id, "log", batch.ids())
                 if follow
                 else []
             )
@@ -352,12 +354,12 @@ def withdraw_unsent(
         The ids of the jobs that are as if never asked for, and of those that any later
         verb of this machine sees to.
     """
-    with store.write(durable=True):
-        gone, kept = store.withdraw(numbers)
-        store.sync_specs(kept)
-        store.disown(kept)
+    with store.begin_write(durable=True):
+        gone, kept = store.intents.withdraw_intents(numbers)
+        store.files.sync_specs(kept)
+        store.intents.disown_starts(kept)
         for job_id in kept:
-            store.update(job_id, reason="sent, and not answered yet")
+            store.jobs.update_job(job_id, reason="sent, and not answered yet")
     return gone, kept
 
 
@@ -370,9 +372,11 @@ def _take_back_unsent(
     answered: list[int] = []
     refused: list[str] = []
     ids: list[str] = []
-    with store.write(durable=True):  # all at once: others may be serving it right now
+    with store.begin_write(
+        durable=True
+    ):  # all at once: others may be serving it right now
         for some in slices(numbers):
-            for number, intent in store.outcomes(some).items():
+            for number, intent in store.intents.read_outcomes(some).items():
                 good = intent.outcome != FAILED
                 ids.append(intent.job_id if good else "")
                 (answered if intent.done else waiting).append(number)
@@ -384,11 +388,11 @@ def _take_back_unsent(
     ids = ["" if job_id in dropped else job_id for job_id in ids]
     if not any(ids):
         if isinstance(error, TransportError) and is_permanent(error):
-            store.forget_host(
+            store.sites.forget_site(
                 coordinator.site_id, coordinator.clock()
             )  # a name that was mistyped
         raise error
-    store.drop_intents(answered)
+    store.intents.drop_intents(answered)
     rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
     if refused:
         first = errors.load(refused[0])
@@ -411,14 +415,14 @@ def _yield_in_input_order(
         if known is None:
             yield next(results)
         else:
-            job = store.job(known.job_id)
+            job = store.jobs.find_job(known.job_id)
             outcome = DIFFERS if known.differs else SAME
             yield build_submitted(known.job_id, job, outcome)
 
 
 def read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:
-    intents = store.outcomes(numbers)
-    jobs = store.jobs({intent.job_id for intent in intents.values()})
+    intents = store.intents.read_outcomes(numbers)
+    jobs = store.jobs.find_jobs({intent.job_id for intent in intents.values()})
     results = []
     for number in numbers:
         intent = intents[number]

@@ -74,10 +74,10 @@ class _EndedJobs:
         left: list[str] = []
         running = 0
         for some in slices(self.ids):
-            final, now_running = self._store.ended_of(some)
+            final, now_running = self._store.jobs.find_ended(some)
             running += now_running
             if final:
-                ended = self._store.jobs(final).values()
+                ended = self._store.jobs.find_jobs(final).values()
                 # As far as it is known, in the order of their ends.
                 yield sorted(ended, key=lambda job: job.finished_at or job.submitted_at)
                 gone = set(final)
@@ -167,7 +167,7 @@ def wait_for_jobs(
     def wait_there(own: Context, site_id: str) -> None:
         waits.wait(own, site_id, until)
 
-    ctx.store.make_room()
+    ctx.store.files.make_room()
     for site_id, result in work_side_by_side(ctx, jobs.every, wait_there):
         if isinstance(result, SshJobsError):
             results.errors.append(result)

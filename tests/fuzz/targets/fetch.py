@@ -115,10 +115,10 @@ class Fetches:
             )
             for name in (ID, OTHER)
         ]
-        with store.write():
-            store.add_jobs(jobs)
+        with store.begin_write():
+            store.jobs.add_jobs(jobs)
         for job in jobs:
-            Path(store.log_path(job.id)).write_bytes(_HOME)
+            Path(store.files.locate_log(job.id)).write_bytes(_HOME)
         store.close()
 
     def make(self, rng: random.Random) -> Case:
@@ -158,7 +158,7 @@ class Fetches:
             coordinator.site.generation,
             lambda _: True,
         )
-        job, path = store.job(ID), Path(store.log_path(ID))
+        job, path = store.jobs.find_job(ID), Path(store.files.locate_log(ID))
         if job is None or not lead.try_to_lead():
             raise Broken("the lock of a new record is taken")
         host = _Host(case, path)
@@ -178,15 +178,15 @@ class Fetches:
             raise Broken(f"{len(host.log):,} bytes said, and the protocol: {broke}")
 
     def _judge(self, store: Store, host: _Host) -> None:
-        job, other = store.job(ID), store.job(OTHER)
-        log = Path(store.log_path(ID)).read_bytes()
+        job, other = store.jobs.find_job(ID), store.jobs.find_job(OTHER)
+        log = Path(store.files.locate_log(ID)).read_bytes()
         if log != _HOME + host.log[:LIMIT]:
             raise Broken(f"a log that is not what was said: {len(log):,} bytes")
         if job is None or job.log_local_bytes != len(log):
             raise Broken(f"bytes that do not count: {job}")
         if job.log_final != (len(log) == len(_HOME) + LIMIT):
             raise Broken(f"whole, or not: {job}")
-        same = Path(store.log_path(OTHER)).read_bytes() == _HOME
+        same = Path(store.files.locate_log(OTHER)).read_bytes() == _HOME
         if not same or other is None or other.log_local_bytes != len(_HOME):
             raise Broken("the log of another job has changed")
 

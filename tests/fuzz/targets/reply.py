@@ -150,7 +150,7 @@ class Replies:
         )
         coordinator.__exit__()
         site_id = coordinator.site_id
-        store.know_host("other", "elsewhere")
+        store.sites.ensure_site("other", "elsewhere")
         jobs = [
             self._job(site_id, name) for name in record.ASKED if name != record.MISSING
         ]
@@ -160,17 +160,17 @@ class Replies:
             Job(THEIRS_ENDED, "elsewhere", "other", states.COMPLETED, exit_status=0),
             Job(THEIRS_NEW, "elsewhere", "other", states.PENDING),
         ]
-        with store.write():
-            store.add_jobs(jobs)
+        with store.begin_write():
+            store.jobs.add_jobs(jobs)
             for kind, names in self._wanted().items():
-                store.add_intents(site_id, kind, names)
-            store.add_intents("other", "start", [THEIRS_NEW])
+                store.intents.add_intents(site_id, kind, names)
+            store.intents.add_intents("other", "start", [THEIRS_NEW])
         for job in jobs:
             if job.state == states.PENDING:
-                store.save_spec(job.id, Spec(b"true"))
+                store.files.save_spec(job.id, Spec(b"true"))
             if job.log_local_bytes:
-                Path(store.log_path(job.id)).write_bytes(_HOME)
-        Path(store.log_path(THEIRS_ENDED)).write_bytes(_HOME)
+                Path(store.files.locate_log(job.id)).write_bytes(_HOME)
+        Path(store.files.locate_log(THEIRS_ENDED)).write_bytes(_HOME)
         store.close()
         return site_id
 
@@ -302,7 +302,7 @@ def _state(store: Store, home: Path) -> _State:
             raise Broken(f"a symbolic link in the record: {name}")
         if path.is_file() and not name.startswith(("store.db", "locks/")):
             files[name] = path.read_bytes()
-    return _State({job.id: job for job in store.select()}, files)
+    return _State({job.id: job for job in store.jobs.iterate_jobs()}, files)
 
 
 def _same_end(before: Job, after: Job) -> bool:

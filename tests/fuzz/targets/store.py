@@ -64,20 +64,22 @@ class Stores:
         store = Store(str(self._template))
         identity = local_identity()
         ids = ["a" * 16, "b" * 16, "c" * 16, THEIRS]
-        store.know_host(identity.key, "local")
-        store.set_host(identity.key, identity=identity.to_bytes(), base="~/.sshjobs")
-        store.save_identity("local\n\n\nauto", identity.to_bytes())
+        store.sites.ensure_site(identity.key, "local")
+        store.sites.update_site(
+            identity.key, identity=identity.to_bytes(), base="~/.sshjobs"
+        )
+        store.sites.save_identity("local\n\n\nauto", identity.to_bytes())
         states = ("PENDING", "RUNNING", "COMPLETED", "FAILED")
         jobs = [
             Job(i, "local", identity.key, s, key="k", command="x", submitted_at=5.0)
             for i, s in zip(ids, states)
         ]
-        with store.write():
-            store.add_jobs(jobs)
+        with store.begin_write():
+            store.jobs.add_jobs(jobs)
             for kind, job_id in zip(("start", "kill", "log", "reap"), ids):
-                store.add_intents(identity.key, kind, [job_id])
-        store.save_spec(ids[0], Spec(b"true", (("A", b"1"),), stdin=b"x"))
-        Path(store.log_path(ids[2])).write_bytes(b"a log\n")
+                store.intents.add_intents(identity.key, kind, [job_id])
+        store.files.save_spec(ids[0], Spec(b"true", (("A", b"1"),), stdin=b"x"))
+        Path(store.files.locate_log(ids[2])).write_bytes(b"a log\n")
         store.close()
 
     def make(self, rng: random.Random) -> Case:
@@ -136,18 +138,20 @@ class Stores:
     def _read(self) -> None:
         store = Store(str(self._home))
         try:
-            for job in store.select():
+            for job in store.jobs.iterate_jobs():
                 job.public()
-            store.by_key("k", "local")
-            store.intents(local_identity().key)
-            store.add_jobs([Job(new_job_id(), "local", "c", "PENDING")])
+            store.jobs.find_by_key("k", "local")
+            store.intents.list_open(local_identity().key)
+            store.jobs.add_jobs([Job(new_job_id(), "local", "c", "PENDING")])
         finally:
             store.close()
 
     def _ask(self) -> None:
         ctx = self._context()
         try:
-            with ctx.coordinator("local") as coordinator, coordinator.store.write():
+            with ctx.coordinator(
+                "local"
+            ) as coordinator, coordinator.store.begin_write():
                 expire(coordinator.site, coordinator.clock())
                 collect_request(coordinator.site, listing=True)
         finally:
@@ -156,7 +160,7 @@ class Stores:
     def _show(self) -> None:
         ctx = self._context()
         try:
-            for job in ctx.store.select():
+            for job in ctx.store.jobs.iterate_jobs():
                 text = format_job_line(job)
                 if not text.isprintable():
                     raise Broken(f"a control character is shown: {text!r}")
