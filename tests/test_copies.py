@@ -271,7 +271,14 @@ def test_a_copy_that_was_interrupted_goes_on(
     (place / "here").mkdir()
     copy = cli.start("get", cli.host, there / "big", place / "here")
     here = place / "here"
-    eventually(lambda: any(path.stat().st_size for path in here.iterdir()))
+
+    def has_begun() -> bool:
+        try:
+            return any(path.stat().st_size for path in here.iterdir())
+        except FileNotFoundError:  # it has its own name by now
+            return True
+
+    eventually(has_begun)
     copy.send_signal(signal.SIGINT)
     [ended] = finish([copy])
     if ended.status:  # else it was quicker

@@ -18,7 +18,7 @@ import pytest
 from sshjobs import errors
 from sshjobs.protocol import files
 from sshjobs.protocol.files import FilesAnswer, Found
-from sshjobs.verbs import copy_files, copy_question
+from sshjobs.verbs import copy_files, copy_question, copy_tools
 from sshjobs.verbs.copy_ride import RideWish
 from sshjobs.verbs.copy_tools import CopyTool, find_rsync
 
@@ -218,8 +218,11 @@ def test_a_flood_of_complaints_stops_no_tool_and_is_cut(tool: Tool) -> None:
     assert str(caught.value).splitlines()[1:] == ["x" * 500]
 
 
-def test_a_signal_ends_the_tool_so_that_it_keeps_what_is_there(tool: Tool) -> None:
+def test_a_signal_ends_the_tool_so_that_it_keeps_what_is_there(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has SIGINT first, as from a terminal, and the handlers are as before."""
+    monkeypatch.setattr(copy_tools, "_GRACE", 60.0)
     folder = Path(tool.path).parent
     tool.be(
         "#!/bin/bash\n"
