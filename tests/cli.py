@@ -101,7 +101,7 @@ class Cli:
             give_empty_home(self.env, home.parent / "login")
 
     def __repr__(self) -> str:
-        return f"<Box {self.host} {self.home}>"
+        return f"<Cli {self.host} {self.home}>"
 
     def twin(self, home: Path) -> Cli:
         """Return the same host as another machine sees it."""

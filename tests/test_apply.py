@@ -1,7 +1,7 @@
 """Each word of a host, the columns of its job that it changes, and what it closes.
 
 A row for each case: the job before, the word, the columns after it, and how the intents
-of its request ended. ``test_facts.py`` has sequences of words.
+of its request ended. ``test_apply_orders.py`` has sequences of words.
 """
 
 from __future__ import annotations

@@ -35,7 +35,9 @@ def help_twice():
     "sshjobs/remote/a.sh": "# one\n" + "true\n" * 400,
     "tests/test_much.py": "\n" * 601,
     "setup.cfg": "[importlinter]\n",
-    "README.md": "Nobody knows what.\n",
+    "tests/test_causes.py": "",
+    "README.md": "Nobody knows what. A `Door` is none.\n",
+    "CHANGELOG.md": "`Door` is gone.\n",
 }
 
 
@@ -59,7 +61,9 @@ def counts(tmp_path: Path) -> dict[str, house.Count]:
         ("largest function", 61, "61 model.py stretch_it"),
         ("largest part of the hosts' program", 401, "401 remote/a.sh"),
         ("largest module of tests", 601, "601 test_much.py"),
-        ("names of the first house", 1, "states.py:3 Party"),
+        ("names of the first house", 3, "states.py:3 Party"),
+        ("names of the first house", 3, "tests/test_causes.py"),
+        ("names of the first house", 3, "README.md `Door`"),
         ("import circles", 1, "sshjobs.locks -> sshjobs.states"),
         ("folders without layers", 1, "sshjobs"),
     ],

@@ -57,7 +57,7 @@ class TransportCaller:
         self.before_handshake: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
-        return f"<Reach {self.host} {self.values}>"
+        return f"<TransportCaller {self.host} {self.values}>"
 
     def again(self, **values: Any) -> TransportCaller:
         """Return another caller beside this one, with other settings."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _WORDS, _OPEN, _FILES = "words", "open", "files"
 
 
-class Place(Record):
+class Cursor(Record):
     """The meaning of the place at the cursor, behind the words of a verb."""
 
     pending: Arg | None  # a flag that waits for its value
@@ -107,15 +107,15 @@ def complete_words(
     verb = manual.find_verb(ALIASES.get(words[0], words[0]))
     if verb is None:
         return _WORDS, []
-    place = find_place(verb, words[1:])
-    if place.pending is not None:
-        return _complete_value(verb, place, place.pending, current, environ)
-    if current[:1] == "-" and not place.is_literal:
-        return _complete_flag(verb, place, current, environ)
+    cursor = find_cursor(verb, words[1:])
+    if cursor.pending is not None:
+        return _complete_value(verb, cursor, cursor.pending, current, environ)
+    if current[:1] == "-" and not cursor.is_literal:
+        return _complete_flag(verb, cursor, current, environ)
     positional = [arg for arg in verb.args if arg.is_positional]
     last = positional[-1:] if positional and positional[-1].takes_many else []
-    for arg in (positional + last * place.position)[place.position :][:1]:
-        return _complete_value(verb, place, arg, current, environ)
+    for arg in (positional + last * cursor.position)[cursor.position :][:1]:
+        return _complete_value(verb, cursor, arg, current, environ)
     return _WORDS, []
 
 
@@ -132,7 +132,7 @@ def _yield_first_words(current: str) -> Iterator[Candidate]:
         yield Candidate("--version")
 
 
-def find_place(verb: Verb, words: Sequence[str]) -> Place:
+def find_cursor(verb: Verb, words: Sequence[str]) -> Cursor:
     """Return the meaning of the place behind words; keep in sync with ``parser.py``."""
     flags = {arg.name: arg for arg in verb.args if not arg.is_positional}
     letters = {arg.short: arg for arg in flags.values() if arg.short}
@@ -154,7 +154,7 @@ def find_place(verb: Verb, words: Sequence[str]) -> Place:
             given.add(arg.name if arg else name)
             takes_more = arg is not None and arg.kind != "flag" and not equals
             pending = arg if takes_more and _is_whole(arg, word) else None
-    return Place(pending, position, frozenset(given), is_literal, config)
+    return Cursor(pending, position, frozenset(given), is_literal, config)
 
 
 def _find_last_letter(letters: Mapping[str, Arg], word: str) -> Arg | None:
@@ -175,27 +175,27 @@ def _is_whole(arg: Arg | None, word: str) -> bool:
 
 
 def _complete_flag(
-    verb: Verb, place: Place, current: str, environ: Mapping[str, str]
+    verb: Verb, cursor: Cursor, current: str, environ: Mapping[str, str]
 ) -> tuple[str, list[Candidate]]:
     name, equals, text = current.partition("=")
     flags = [arg for arg in verb.args if not arg.is_positional]
     if equals:
         for arg in flags:
             if arg.name == name and arg.kind != "flag":
-                kind, found = _complete_value(verb, place, arg, text, environ)
+                kind, found = _complete_value(verb, cursor, arg, text, environ)
                 return kind, [e._replace(word=f"{name}={e.word}") for e in found]
         return _WORDS, []
     found = [
         Candidate(arg.name, shorten_hint(arg.help))
         for arg in flags
-        if arg.repeat or arg.name not in place.given
+        if arg.repeat or arg.name not in cursor.given
     ]
     help_flag = Candidate("--help", "the help of this verb")
     return _WORDS, _keep_matching([*found, help_flag], current)
 
 
 def _complete_value(
-    verb: Verb, place: Place, arg: Arg, current: str, environ: Mapping[str, str]
+    verb: Verb, cursor: Cursor, arg: Arg, current: str, environ: Mapping[str, str]
 ) -> tuple[str, list[Candidate]]:
     """Return the values of an argument that begin as a word does."""
     if arg.kind == "path":
@@ -206,7 +206,7 @@ def _complete_value(
     is_list = arg.kind in ("choice", "hosts") and arg.repeat or arg.name == "-J"
     if not is_list and not (comma and arg.dest in ("host", "hosts")):
         head, comma, tail = "", "", current
-    values = _offer_values(verb, place, arg, tail, environ)
+    values = _offer_values(verb, cursor, arg, tail, environ)
     found = _keep_matching(values, tail, without=head.split(","))
     if comma:
         found = [each._replace(word=f"{head},{each.word}") for each in found]
@@ -215,12 +215,12 @@ def _complete_value(
 
 
 def _offer_values(
-    verb: Verb, place: Place, arg: Arg, current: str, environ: Mapping[str, str]
+    verb: Verb, cursor: Cursor, arg: Arg, current: str, environ: Mapping[str, str]
 ) -> Iterable[Candidate]:
     if arg.choices:
         return map(Candidate, arg.choices)
     if arg.dest in ("host", "hosts", "J"):
-        return candidates.offer_hosts(environ, place.config)
+        return candidates.offer_hosts(environ, cursor.config)
     if arg.dest == "job":
         return candidates.offer_jobs(environ, verb.name, current)
     if arg.dest in ("name", "key"):

@@ -1,6 +1,6 @@
 """The round: one command on a host that serves all that this machine wants there.
 
-Theory of operation: a verb writes intents into the store and then *pursues* a
+Theory of operation: a verb writes intents into the store and then *waits for* a
 need: it looks whether the store already shows it met, and if not, it tries to
 lead. Who leads makes sure of the connection first, and only then reads the open
 intents, of every process, so that all that gathered during a handshake goes into

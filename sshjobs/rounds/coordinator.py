@@ -114,21 +114,21 @@ class Coordinator:
             OutcomeUnknown: the budget of broken rounds is spent.
             HostError: the host cannot do what was asked.
         """
-        patience = RetryBudget(self.site)
+        budget = RetryBudget(self.site)
         self.site.until = until
         leadership = self.leadership
         leadership.is_contended = False
         leadership.wish, leadership.listed = wish, None
         leadership.portion = wish.portion_bytes
         try:
-            met = self._lead_or_wait(patience, need, until)
+            met = self._lead_or_wait(budget, need, until)
         finally:
             leadership.wish = NO_WISH
             self.site.contact.rest()
         return RoundResult(met, leadership.listed)
 
     def _lead_or_wait(
-        self, patience: RetryBudget, need: Need, until: float | None
+        self, budget: RetryBudget, need: Need, until: float | None
     ) -> bool:
         """Return whether the need was met, as :meth:`wait_for` does."""
         while True:
@@ -142,9 +142,9 @@ class Coordinator:
                 return False
             self.site.contact.check()
             now = self.clock()
-            not_before = patience.next_try(now)
+            not_before = budget.next_try(now)
             due = max(due, not_before)
-            if now >= due and self._lead_once(patience, need, until):
+            if now >= due and self._lead_once(budget, need, until):
                 continue
             self.site.contact.follow_or_rest(now >= due, now < not_before)
             if self.leadership.wish.waits_for_end:
@@ -182,7 +182,7 @@ class Coordinator:
 
     def _lead_once(
         self,
-        patience: RetryBudget,
+        budget: RetryBudget,
         need: Need,
         until: float | None,
     ) -> bool:
@@ -198,11 +198,11 @@ class Coordinator:
             self.leadership.serve_cleanup()
             self.site.contact.rest()
             self.site.turn = 0.0  # the leader of the last round goes on without a pause
-            patience.reset_budget()
+            budget.reset_budget()
             if self._stays:
                 self._keep_leading(need, until)
         except (SshJobsError, TimeUp) as error:
-            self._handle_failure(patience, error)
+            self._handle_failure(budget, error)
         finally:
             # Before the lock is free: the next leader makes a connection of its own,
             # and there are never two.
@@ -230,13 +230,13 @@ class Coordinator:
         return leadership.bell.be_reachable() and leadership.lock.try_to_lead()
 
     def _handle_failure(
-        self, patience: RetryBudget, error: SshJobsError | TimeUp
+        self, budget: RetryBudget, error: SshJobsError | TimeUp
     ) -> None:
         """Take note of how a round failed, and raise what no further one mends."""
         if isinstance(error, TransportError):
-            patience.count_failure(error)
+            budget.count_failure(error)
         elif isinstance(error, errors.ProtocolError):
-            patience.count_broken_reply(error)
+            budget.count_broken_reply(error)
         elif isinstance(error, TimeUp):
             self.leadership.close_transport()
         elif (

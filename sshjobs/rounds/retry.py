@@ -28,10 +28,10 @@ def remember_failure(site: Site, error: TransportError) -> None:
 
 
 class RetryBudget:
-    """How long one pursuit goes on after failures of any leader.
+    """How long one wait goes on after failures of any leader.
 
     The counts are those of the store, so that what one process has tried, all
-    have; each pursuit gives up after its own share of them.
+    have; each wait gives up after its own share of them.
     """
 
     def __init__(self, site: Site) -> None:
@@ -45,7 +45,7 @@ class RetryBudget:
         self.reset_budget()
 
     def next_try(self, now: float) -> float:
-        """Return from when on a round may be tried; raise if patience is out."""
+        """Return from when on a round may be tried; raise if the budget is spent."""
         row = self._site.row()
         # Another process led a whole round: the host is well, whatever failed before.
         if row.round_started_at != self._round_at:

@@ -7,7 +7,7 @@ is named as below ``sshjobs/``, with dots.
 from __future__ import annotations
 
 #: Those of what a reply changes in the store.
-APPLY = ("test_apply.py", "test_settled_events.py", "test_facts.py")
+APPLY = ("test_apply.py", "test_settled_events.py", "test_apply_orders.py")
 
 #: The modules that ``inv mutate`` runs, and the files of their own tests in ``tests/``.
 OWN_TESTS: dict[str, tuple[str, ...]] = {
@@ -29,15 +29,15 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "rounds.apply_reaps": APPLY,
     "rounds.apply_starts": APPLY,
     "rounds.changes": APPLY,
-    "rounds.cooldown": ("test_patience.py",),
+    "rounds.cooldown": ("test_retry.py",),
     "rounds.log_state": ("test_log_state.py",),
     "rounds.needs": ("test_needs.py",),
     "rounds.request": ("test_round_request.py",),
-    "rounds.retry": ("test_patience.py",),
+    "rounds.retry": ("test_retry.py",),
     "store.intents": ("test_intents.py",),
     "states": ("test_states.py",),
     "transports.openssh.mux": ("test_mux.py",),
-    "transports.ssh_errors": ("test_causes.py",),
+    "transports.ssh_errors": ("test_ssh_errors.py",),
     "verbs.copy_tools": ("test_copy_tools.py",),
     "verbs.overview": ("test_top_picture.py",),
 }

@@ -1,4 +1,4 @@
-"""How long a pursuit goes on, and what it says when it gives up."""
+"""How long a wait goes on, and what it says when it gives up."""
 
 from __future__ import annotations
 
