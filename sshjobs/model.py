@@ -24,6 +24,9 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 CLEANUP = ("never", "on_success", "always")
 
+#: The second log of a job whose standard error is kept apart; the first one is "".
+STDERR = "stderr"
+
 #: What can start a job on a host, see launchers/.
 LAUNCHERS = ("process", "slurm", "sge", "systemd")
 
@@ -76,6 +79,7 @@ class Spec(CheckedRecord):
     launcher: str = ""  # what starts it there, see launchers/; "" is process
     launcher_args: tuple[bytes, ...] = ()  # words for that, such as options of sbatch
     unbuffered: bool = True  # has PYTHONUNBUFFERED=1 where its environment has none
+    split: bool = False  # its standard error has a log of its own
 
     def check_types(self) -> None:
         """Refuse values of another type."""
@@ -129,8 +133,10 @@ class Spec(CheckedRecord):
     def dumps(self) -> bytes:
         """Write the spec down for the store's 0600 files, secrets included."""
         values = self._asdict()
-        if values["unbuffered"]:  # an older version at work beside this knows it not
-            del values["unbuffered"]
+        # An older version at work beside this knows neither.
+        for name, usual in (("unbuffered", True), ("split", False)):
+            if values[name] is usual:
+                del values[name]
         return pack(values)
 
     @classmethod
@@ -149,7 +155,7 @@ class Spec(CheckedRecord):
 #: The types of its fields, in their order.
 _SPEC_KINDS: tuple[Any, ...] = (
     *((bytes, tuple), tuple, str, (float, int, type(None)), str),
-    *((bytes, type(None)), (float, int), str, tuple, bool),
+    *((bytes, type(None)), (float, int), str, tuple, bool, bool),
 )
 
 
@@ -191,7 +197,9 @@ class Job(Record):
     """All that this machine knows of a job; one row of the store.
 
     Instants are seconds since the epoch. ``log_bytes`` counts the bytes known to be
-    written on the host, ``log_local_bytes`` those of them that are here.
+    written on the host, ``log_local_bytes`` those of them that are here; so do
+    ``stderr_bytes`` and ``stderr_local_bytes`` of a job whose standard error has a log
+    of its own. ``log_final`` says that each log is whole here.
     """
 
     id: str
@@ -226,6 +234,8 @@ class Job(Record):
     launcher: str = ""  # what starts it there, see launchers/; "" is process
     handle: str = ""  # its name there, LAUNCHER:ID:QUEUE, once it has one
     pool: str = ""  # the pool that it was submitted to, which placed it on its host
+    stderr_bytes: int | None = None  # None: standard error stands in the one log
+    stderr_local_bytes: int = 0
 
     def public(self) -> dict[str, Any]:
         """Return the fields of ``--json``, in their order (design §7)."""
@@ -234,6 +244,11 @@ class Job(Record):
             "submitted_at started_at finished_at log_bytes"
         )
         return {name: getattr(self, name) for name in names.split()}
+
+
+def name_streams(job: Job) -> tuple[str, ...]:
+    """Return the logs of a job: the one of all that it writes, or two."""
+    return ("",) if job.stderr_bytes is None else ("", STDERR)
 
 
 def check_spec(spec: Spec) -> Spec:

@@ -222,7 +222,7 @@ def check_job(job: Job) -> None:
     for text in (job.reason, job.node, job.name, job.start, job.digest):
         assert text.isprintable() and len(text) <= 1200, job
     assert format_job_line(job).isprintable()
-    assert all(line.isprintable() for line in yield_record_lines(job, None, ""))
+    assert all(line.isprintable() for line in yield_record_lines(job, None, ["", ""]))
     assert json.loads(json.dumps(job.public()))["id"] == job.id
     assert job.log_local_bytes >= 0 and 0 <= job.log_bytes < 10**15
     if job.state in (states.COMPLETED, states.FAILED) and not job.reason:

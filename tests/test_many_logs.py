@@ -49,27 +49,31 @@ class Sink:
         """Take whole lines."""
         self.pieces.append(lines)
 
+    def copy(self, upto: int, *, is_end: bool = False) -> None:
+        """Have the lines of so many bytes handed over."""
+        self.lines.copy(self.job._replace(log_local_bytes=upto), is_end=is_end)
+
 
 def test_only_whole_lines_come_and_the_last_half_at_the_end(tmp_path: Path) -> None:
     sink = Sink(tmp_path, b"one\ntwo\nthr")
-    sink.lines.copy(2)
+    sink.copy(2)
     assert sink.pieces == []
-    sink.lines.copy(7)
+    sink.copy(7)
     assert sink.pieces == [b"one\n"]
-    sink.lines.copy(11)
+    sink.copy(11)
     assert sink.pieces == [b"one\n", b"two\n"]
-    sink.lines.copy(11)
+    sink.copy(11)
     assert sink.pieces == [b"one\n", b"two\n"]
-    sink.lines.copy(11, is_end=True)
+    sink.copy(11, is_end=True)
     assert sink.pieces == [b"one\n", b"two\n", b"thr"]
 
 
 def test_a_line_without_an_end_comes_in_pieces(tmp_path: Path) -> None:
     size = 100 * LONGEST_LINE + 5
     sink = Sink(tmp_path, b"x" * size + b"\nend\n")
-    sink.lines.copy(size)
+    sink.copy(size)
     assert [len(piece) for piece in sink.pieces] == [LONGEST_LINE] * 100
-    sink.lines.copy(size + 5)
+    sink.copy(size + 5)
     assert sink.pieces[100] == b"xxxxx\nend\n"
 
 

@@ -44,7 +44,7 @@ def receive(
     sink = ReplySink(
         protocol.Reply(NONCE),
         check,
-        lambda job_id: str(folder / job_id),
+        lambda job_id, _stream: str(folder / job_id),
         events.append,
         lambda: None,
     )

@@ -99,6 +99,7 @@ class Host(HostFiles):
         launcher_args: str | list[str] | None = None,
         group: str | None = None,
         priority: int | None = None,
+        split: bool = False,
     ) -> Job:
         """Start a job, exactly once, and return it once it has started.
 
@@ -111,14 +112,14 @@ class Host(HostFiles):
             env: Environment variables; their values stay out of every argument list.
             cwd: The directory, ``~`` is the login directory.
             timeout: Seconds, a text as ``"6h"``, or a timedelta; the host keeps it.
-            shell: The shell of a line, such as ``"bash"``; None is the login shell.
-            login: Have the shell read the files of a login.
+            shell, login: The shell of a line; whether it reads the files of a login.
             stdin: Standard input: a str or bytes as it is, of a path the file's bytes.
             cleanup: "never", "on_success" or "always"; None: the setting.
             max_log_bytes: So many bytes of its log come home; None: the setting.
             launcher, launcher_args: As the setting ``launcher``, and options for that.
-            group, priority: Jobs of a group share a limit (``group_limits``); of those
-                that wait on the host, the highest priority begins first.
+            group, priority: The jobs of a group share a limit (``group_limits``), in
+                which the highest priority begins first.
+            split: Have its standard error in a log of its own: ``log(stderr=True)``.
 
         Raises:
             SpecError: something of it is wrong; nothing was done.
@@ -126,8 +127,8 @@ class Host(HostFiles):
             NotYet: sent and not answered; the next call asks the host for ``job_ids``.
 
         >>> job = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
-        >>> Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting") == job
-        True
+        >>> job.wait().log()
+        b"it's $HOME\\n"
         """
         return self._start(command, locals())
 
@@ -211,6 +212,7 @@ class Host(HostFiles):
         launcher_args: str | list[str] | None = None,
         group: str | None = None,
         priority: int | None = None,
+        split: bool = False,
     ) -> Completed[bytes] | Completed[str]:
         """Run a job to its end, as ``subprocess.run`` does a command.
 

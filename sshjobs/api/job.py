@@ -16,7 +16,9 @@ from ..errors import (
     TransportError,
     WaitTimeout,
 )
+from ..model import STDERR
 from ..model import Job as Row
+from ..verbs.context import Context
 from .files import JobFiles
 from .pool import ContextPool, find_pool
 
@@ -190,33 +192,36 @@ class Job(JobFiles):
 
     @overload
     def log(
-        self, *, tail: int | None = None, text: Literal[False] = False
+        self,
+        *,
+        tail: int | None = None,
+        text: Literal[False] = False,
+        stderr: bool = False,
     ) -> bytes: ...
 
     @overload
-    def log(self, *, tail: int | None = None, text: Literal[True]) -> str: ...
+    def log(
+        self, *, tail: int | None = None, text: Literal[True], stderr: bool = False
+    ) -> str: ...
 
-    def log(self, *, tail: int | None = None, text: bool = False) -> bytes | str:
+    def log(
+        self, *, tail: int | None = None, text: bool = False, stderr: bool = False
+    ) -> bytes | str:
         """Bring home and return all that the job has written by now.
 
-        Standard output and error, in order. Bytes that are here are not brought again,
+        Standard output and error, in order; of a job that was submitted with ``split``
+        standard output alone. Bytes that are here are not brought again,
         and of a job that has ended and whose log is here, the host is not asked.
 
         Args:
             tail: Only the last so many lines.
             text: Return a str: UTF-8, with U+FFFD for other bytes.
+            stderr: Return what a job that was submitted with ``split`` has written to
+                standard error; of another job, nothing.
         """
-        from ..verbs.logs import copy_log
-
-        pieces: list[bytes] = []
+        row = self._read_row()
         with self._pool.borrow() as ctx:
-            self._row = copy_log(
-                ctx,
-                self._read_row(),
-                lambda data: pieces.append(bytes(data)),
-                tail=tail,
-            )
-        data = b"".join(pieces)
+            self._row, data = _bring_log(ctx, row, tail, stderr)
         return data.decode("utf-8", "replace") if text else data
 
     @overload
@@ -341,13 +346,42 @@ class Completed(Generic[AnyStr]):
 
     @property
     def stdout(self) -> AnyStr:
-        """Standard output and error of the job, in order; read when it is asked for."""
+        """Standard output and error of the job, in order; read when it is asked for.
+
+        With ``split``, its standard output alone.
+        """
         data: Any = self.job.log(text=True) if self._text else self.job.log()
+        return data  # type: ignore[no-any-return]
+
+    @property
+    def stderr(self) -> AnyStr:
+        """Its standard error, with ``split``; else that stands in ``stdout``."""
+        job, text = self.job, self._text
+        data: Any = job.log(text=True, stderr=True) if text else job.log(stderr=True)
         return data  # type: ignore[no-any-return]
 
     def check_returncode(self) -> None:
         """Raise :class:`~sshjobs.errors.JobFailed` unless the job is COMPLETED."""
         self.job.check()
+
+
+def _bring_log(
+    ctx: Context, row: Row, tail: int | None, stderr: bool
+) -> tuple[Row, bytes]:
+    """Bring a log home; return its job as it is then, and the bytes."""
+    from ..verbs.logs import copy_log
+
+    if stderr and row.stderr_bytes is None:
+        return row, b""
+    pieces: list[bytes] = []
+    row = copy_log(
+        ctx,
+        row,
+        lambda data: pieces.append(bytes(data)),
+        tail=tail,
+        stream=STDERR if stderr else "",
+    )
+    return row, b"".join(pieces)
 
 
 def run_or_kill(job: Job, sink: BinaryIO | None) -> Row:

@@ -48,6 +48,7 @@ class JobOptions(TypedDict, total=False):
     launcher_args: str | list[str] | None
     group: str | None
     priority: int | None
+    split: bool
 
 
 _OPTIONS = frozenset(JobOptions.__annotations__)
@@ -61,9 +62,6 @@ def build_job_request(
     Raises:
         SpecError: a value is of another type, or one that no host can be asked for.
     """
-    env = options.get("env") or {}
-    if not isinstance(env, Mapping):
-        raise SpecError(f"env is a mapping of names and values, {_but(env)}")
     shell, login = options.get("shell"), options.get("login", False)
     cwd, stdin = options.get("cwd"), options.get("stdin")
     if not isinstance(login, bool):
@@ -74,15 +72,14 @@ def build_job_request(
         raise SpecError("key is empty: None is the wish for no key")
     spec = Spec(
         command=_read_command(command),
-        env=tuple(
-            (name, _encode_word(value, f"env[{name!r}]")) for name, value in env.items()
-        ),
+        env=_read_env(options.get("env") or {}),
         cwd="" if cwd is None else _encode_word(cwd, "cwd").decode(*_STRAY),
         timeout=_convert_timeout(options.get("timeout")),
         shell=choose_shell(shell or "", login, settings.shell_startup),
         stdin=None if stdin is None else _read_stdin(stdin),
         kill_grace=settings.kill_grace,
         unbuffered=settings.unbuffered,
+        split=options.get("split", False),
         launcher=choose_launcher(options.get("launcher"), settings),
         launcher_args=split_launcher_args(
             options.get("launcher"),
@@ -160,6 +157,18 @@ def read_paths(files: Word | Sequence[Word]) -> list[str]:
 
 
 _STRAY = ("utf-8", "surrogateescape")
+
+
+def _read_env(env: object) -> tuple[tuple[str, bytes], ...]:
+    """Return pairs of a name and a value, of a mapping.
+
+    Raises:
+        SpecError: it is none, or a value is no word.
+    """
+    if not isinstance(env, Mapping):
+        raise SpecError(f"env is a mapping of names and values, {_but(env)}")
+    pairs = ((name, _encode_word(env[name], f"env[{name!r}]")) for name in env)
+    return tuple(pairs)
 
 
 def _but(value: object) -> str:

@@ -172,6 +172,11 @@ LOG = (
         "N",
         short="-n",
     ),
+    Arg(
+        "--stderr",
+        "of a job that was submitted with --split, its standard error",
+        "flag",
+    ),
     Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
     Arg(
         "--prefix",
@@ -411,6 +416,13 @@ SPEC = (
         "FILE",
     ),
     Arg(
+        "--split",
+        "keep the job's standard error apart, in a log of its own; run prints it on "
+        "its own standard error, logs --stderr reads it. The order between the two "
+        "logs is lost",
+        "flag",
+    ),
+    Arg(
         "--cleanup",
         "when the job's directory on the host goes, once its log is home (setting "
         "cleanup, default never)",
@@ -426,7 +438,7 @@ SPEC = (
     ),
     Arg(
         "--max-log-bytes",
-        "bring home no more of the log than this; the rest stays on the host, and so "
+        "bring home no more of a log than this; the rest stays on the host, and so "
         "does the job's directory (setting max_log_bytes, default all)",
         "count",
         "BYTES",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: What one line of ``--from`` may say of a job.
 _FIELDS = frozenset(
     "command name key once env cwd timeout shell login cleanup stdin "
-    "max_log_bytes launcher launcher_args group priority".split()
+    "max_log_bytes launcher launcher_args group priority split".split()
 )
 
 
@@ -132,6 +132,7 @@ def _build_job_request(
         stdin=stdin,
         kill_grace=settings.kill_grace,
         unbuffered=settings.unbuffered,
+        split=values.get("split") or False,
         launcher=choose_launcher(values.get("launcher"), settings),
         launcher_args=split_launcher_args(
             values.get("launcher"), values.get("launcher_args"), settings

@@ -64,10 +64,10 @@ byte for byte, with every login shell.
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
 "stdin" (the text itself), "cwd", "timeout", "shell", "login", "cleanup",
-"max_log_bytes", "group", "priority", "launcher", "launcher_args"; "env" is an
-object of names and values. Empty lines and those that begin with # are passed
-over. The flags hold for all of them. If a line has a mistake, it is named and
-nothing is submitted. The ids come out in the order of the lines, with a - for
+"max_log_bytes", "group", "priority", "launcher", "launcher_args", "split"; "env"
+is an object of names and values. Empty lines and those that begin with # are
+passed over. The flags hold for all of them. If a line has a mistake, it is named
+and nothing is submitted. The ids come out in the order of the lines, with a - for
 one that the host refused.
 
 {_MANY_HOSTS}
@@ -105,7 +105,8 @@ _RUN = Verb(
 
 Like submit and logs --follow in one: the id goes to standard error first, then
 every byte that the job writes comes out on standard output, in order, and
-this command ends as the job did.
+this command ends as the job did. With --split the job's standard error comes out
+on standard error.
 
 {HOST_FORMS}
 
@@ -206,9 +207,10 @@ _LOGS = Verb(
     f"""Print the output of jobs, byte for byte.
 
 Standard output and standard error of the job, in the order in which they were
-written. Bytes that are here already are not asked for again, and a log can be
-read after the job was reaped. The log of each of several jobs stands below a
-line that names its job, its state and its exit status.
+written; of a job that was submitted with --split its standard output, and with
+--stderr its standard error. Bytes that are here already are not asked for again,
+and a log can be read after the job was reaped. The log of each of several jobs
+stands below a line that names its job, its state and its exit status.
 {JOB_FORMS}
 
 With --follow it goes on until the job has ended and its last byte is here. A
@@ -229,6 +231,7 @@ bytes are missing for good, since another machine has reaped the job.""",
         "sshjobs logs key:night-2026-05-01 --tail 20",
         "sshjobs logs --state FAILED --since 1h --tail 5",
         "sshjobs logs 'sweep-*' --follow",
+        "sshjobs logs k3j5 --stderr",
     ),
 )
 

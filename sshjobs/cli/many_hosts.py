@@ -66,9 +66,13 @@ class HostLines:
     """Takes the bytes of one host's log, and prints its lines whole, behind its name.
 
     It holds no more than one piece of :data:`LONGEST_LINE`.
+
+    Args:
+        file: 1 for standard output, 2 for standard error.
     """
 
-    def __init__(self, prefix: bytes, printer: _Printer) -> None:
+    def __init__(self, prefix: bytes, printer: _Printer, file: int = 1) -> None:
+        self._file = file
         self._prefix = prefix
         self._printer = printer
         self._half = b""
@@ -81,14 +85,14 @@ class HostLines:
         if not end and len(data) >= LONGEST_LINE:
             end = len(data)
         if end:
-            self._printer.write_lines(self._prefix, data[:end])
+            self._printer.write_lines(self._prefix, data[:end], self._file)
         self._half = data[end:]
         return len(piece)
 
     def end(self) -> None:
         """Print the half of a line that is left."""
         if self._half:
-            self._printer.write_lines(self._prefix, self._half)
+            self._printer.write_lines(self._prefix, self._half, self._file)
         self._half = b""
 
 
@@ -111,22 +115,26 @@ class _Printer:
         self._look = find_look(sys.stdout, values.get("color") or "auto", os.environ)
         labels = {host: cut_to_width(printable(host), _WIDEST) for host in hosts}
         prefixes = build_prefixes(labels, self._look)
-        self._lines = {host: HostLines(prefixes[host], self) for host in hosts}
+        self._lines = {
+            (host, file): HostLines(prefixes[host], self, file)
+            for host in hosts
+            for file in (1, 2)
+        }
         self._lock = _thread.allocate_lock()
         self._is_cancel_told = False
         self.hosts = hosts
         self.status = 0
 
-    def write_lines(self, prefix: bytes, lines: bytes) -> None:
+    def write_lines(self, prefix: bytes, lines: bytes, file: int) -> None:
         """Print whole lines of one host in one write."""
         if self._look.is_terminal:
             lines = clean_lines(lines, self._look)
         body = lines.removesuffix(b"\n").replace(b"\n", b"\n" + prefix)
-        write_to_stdout(prefix + body + b"\n")
+        write_to_stdout(prefix + body + b"\n", file)
 
-    def open_sink(self, host: str) -> Callable[[memoryview], int]:
-        """Return what takes the bytes of a host's log."""
-        return self._lines[host].take
+    def open_sink(self, host: str, file: int) -> Callable[[memoryview], int]:
+        """Return what takes the bytes of a host's log, or of its second log (2)."""
+        return self._lines[host, file].take
 
     def tell_start(self, host: str, done: Submitted) -> None:
         """Name the job of a host."""
@@ -155,7 +163,8 @@ class _Printer:
 
     def show_outcome(self, outcome: HostOutcome) -> None:
         """Print the rest of a host's log, and its end."""
-        self._lines[outcome.host].end()
+        for file in (1, 2):
+            self._lines[outcome.host, file].end()
         self.status = max(self.status, self._find_status(outcome))
         as_json, job = self._values.get("json"), outcome.job
         if outcome.error is not None:

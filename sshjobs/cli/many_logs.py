@@ -10,12 +10,12 @@ from .. import states
 from ..display.look import Look, find_look
 from ..display.text import cut_to_width, format_end, format_job_line, measure_width
 from ..errors import SshJobsError
-from ..model import Job, printable
+from ..model import Job, name_streams, printable
 from ..startup.records import TYPE_CHECKING
 from ..store import slices
 from ..verbs.context import Context
-from ..verbs.logs import LogCopier, give_local_bytes
-from ..verbs.many_logs import bring_logs, copy_lines_home, follow_logs
+from ..verbs.logs import LogCopier
+from ..verbs.many_logs import LogLines, bring_logs, copy_lines_home, follow_logs
 from .output import (
     format_json,
     print_error,
@@ -56,6 +56,7 @@ def print_logs(ctx: Context, values: Values, found: Mapping[str, Sequence[str]])
             offset=values.get("offset") or 0,
             tail=values.get("tail"),
             whole=bool(values.get("whole")),
+            stderr=bool(values.get("stderr")),
         )
         printer.report_errors(failed)
     else:
@@ -107,7 +108,7 @@ class _LogPrinter:
     def print_log(self, job: Job) -> None:
         """Print all of a log that is here."""
         offset, tail = self._values.get("offset") or 0, self._values.get("tail")
-        store = self._ctx.store
+        store, stderr = self._ctx.store, bool(self._values.get("stderr"))
         if not self._prefixes:
             words = [job.id, job.name or job.key, job.state, format_end(job)]
             title = printable(" ".join(filter(None, words)))
@@ -116,10 +117,12 @@ class _LogPrinter:
             head = self._look.paint(f"==> {title} <==", "1")
             write_to_stdout(f"{start}{head}\n".encode())
         if self._prefixes or self._look.is_terminal:
-            copy_lines_home(store, job, self.write_lines, offset=offset, tail=tail)
+            lines = LogLines(store, job, self.write_lines, offset, stderr)
+            copy_lines_home(lines, job, tail)
         else:
-            copier = LogCopier(store, job.id, write_to_stdout, offset)
-            give_local_bytes(copier, job, tail)
+            stream = name_streams(job)[-1] if stderr else ""
+            copier = LogCopier(store, job.id, write_to_stdout, offset, stream=stream)
+            copier.copy_home(job, tail)
         self._remark(job)
 
     def end_job(self, job: Job) -> None:

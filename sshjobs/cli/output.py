@@ -179,28 +179,28 @@ def print_job(values: Values, job: Job) -> None:
         print_line(line)
 
 
-def write_to_stdout(data: bytes | memoryview) -> None:
-    """Write all of these bytes to standard output, now."""
+def write_to_stdout(data: bytes | memoryview, file: int = 1) -> None:
+    """Write all of these bytes to standard output, now; or to standard error (2)."""
     view = memoryview(data)
     with LIVE_LINE:
-        LIVE_LINE.is_mid_line = bool(view) and view[-1] != 10 and os.isatty(1)
+        LIVE_LINE.is_mid_line = bool(view) and view[-1] != 10 and os.isatty(file)
         while view:
-            view = view[os.write(1, view) :]
+            view = view[os.write(file, view) :]
 
 
-def wait_for_stdout() -> None:
-    """Wait until standard output takes some bytes, or is closed."""
+def wait_for_stdout(file: int = 1) -> None:
+    """Wait until standard output, or error, takes some bytes, or is closed."""
     import select
 
     poll = select.poll()
-    poll.register(1, select.POLLOUT)
+    poll.register(file, select.POLLOUT)
     poll.poll()
 
 
-def write_some_to_stdout(view: memoryview) -> int:
+def write_some_to_stdout(view: memoryview, file: int = 1) -> int:
     """Write no more than standard output takes at once: PIPE_BUF, pipe(7)."""
     piece = view[:4096]
-    write_to_stdout(piece)
+    write_to_stdout(piece, file)
     return len(piece)
 
 
@@ -215,20 +215,21 @@ def report_host_errors(results: HostResults) -> int:
 
 def report_missing_bytes(job: Job) -> int:
     """Say if bytes of a log are not here; return 1 if they are gone for good."""
-    from ..rounds.log_state import is_log_cut
+    from ..rounds.log_state import count_bytes, is_log_cut
 
+    home, there = count_bytes(job)
     if is_log_cut(job):
         print_error(
-            f"job {job.id}: its log was cut at {job.log_local_bytes} bytes, by the "
+            f"job {job.id}: its log was cut at {home} bytes, by the "
             f"setting max_log_bytes.\nThe rest stands on {job.host}, in "
             f"jobs/{job.id}/log below its base directory. To bring it home:\n"
             f"sshjobs logs {job.id} --whole"
         )
         return 0
-    if job.log_local_bytes >= job.log_bytes or not (job.log_final or job.reaped_at):
+    if home >= there or not (job.log_final or job.reaped_at):
         return 0
     print_error(
-        f"job {job.id}: {job.log_local_bytes} of the {job.log_bytes} bytes of its log "
+        f"job {job.id}: {home} of the {there} bytes of its log "
         "are here; the rest went with its directory on the host"
     )
     return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import SshJobsError
+from ..model import name_streams
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
 from ..verbs.selection import Criteria, select_recorded_jobs
@@ -102,9 +103,13 @@ def handle_show(ctx: Context, values: Values) -> int:
         else:
             from ..display.text import yield_record_lines
 
-            row = ctx.store.sites.find_site(job.site_id)
-            path = ctx.store.files.locate_log(job.id)
-            lines = yield_record_lines(job, row, path)
+            paths = [
+                ctx.store.files.locate_log(job.id, stream)
+                for stream in name_streams(job)
+            ]
+            lines = yield_record_lines(
+                job, ctx.store.sites.find_site(job.site_id), paths
+            )
             print_line("\n" * bool(number) + "\n".join(lines))
     return 0
 

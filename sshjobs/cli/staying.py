@@ -48,9 +48,11 @@ def handle_run(ctx: Context, values: Values) -> int:
 
         return run_on_many_hosts(ctx, values)
     from ..verbs.run import exit_status_of, run_job
+    from . import streams
     from .job_requests import read_one_job_request
 
     job_request = read_one_job_request(ctx, values)
+    stderr = streams.write_some_to_stderr, streams.wait_for_stderr
     started: list[Job] = []
 
     def on_start(done: Submitted) -> None:
@@ -75,11 +77,11 @@ def handle_run(ctx: Context, values: Values) -> int:
             ctx,
             values["host"],
             job_request,
-            write_some_to_stdout,
-            wait_for_stdout,
+            (write_some_to_stdout, wait_for_stdout),
             on_start,
             on_cancel,
             detach_on_signal=bool(values.get("detach_on_signal")),
+            stderr=stderr if job_request.spec.split else None,
         )
     report_missing_bytes(job)
     if values.get("json"):
@@ -199,7 +201,9 @@ def handle_logs(ctx: Context, values: Values) -> int:
 
 def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
     from ..verbs.logs import copy_log
+    from .streams import choose_stream, remark_on_stderr
 
+    stream = choose_stream(job, values)
     job = copy_log(
         ctx,
         job,
@@ -209,7 +213,10 @@ def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
         tail=values.get("tail"),
         whole=bool(values.get("whole")),
         file=1 if stat.S_ISREG(os.fstat(1).st_mode) else -1,
+        stream=stream,
     )
+    if not stream:
+        remark_on_stderr(job)
     if values.get("json"):
         print_line(format_json(job.public()), sys.stderr)
     return report_missing_bytes(job)

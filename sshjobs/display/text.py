@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from .. import states
-from ..model import Job, printable
+from ..model import STDERR, Job, printable
 from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..store import SiteRow
 
@@ -130,22 +130,19 @@ def format_iso(at: float | None) -> str | None:
         return None
 
 
-def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator[str]:
+def yield_record_lines(
+    job: Job, row: SiteRow | None, log_paths: Sequence[str]
+) -> Iterator[str]:
     """Yield the facts about a job in words for people, a line each.
 
     Args:
-        log_path: Where the log is on this machine.
+        log_paths: Where its log, or its two logs are on this machine.
     """
     age = stale_age(job, row)
     state = job.state if age is None else f"{job.state}, {describe_age(age)}"
     base = row.base if row and row.base else "~/.sshjobs"
     folder = f"{base}/jobs/{job.id}" if job.reaped_at is None else ""
     ended = f"{format_instant(job.finished_at)}  after {format_elapsed(job, None)}"
-    here = format_size(job.log_local_bytes)
-    if job.log_local_bytes < job.log_bytes:
-        here += f" of {format_size(job.log_bytes)}"
-    elif not job.log_final:
-        here += " so far"
     facts = (
         ("job", job.id),
         ("name", job.name),
@@ -162,13 +159,27 @@ def yield_record_lines(job: Job, row: SiteRow | None, log_path: str) -> Iterator
         ("started", format_instant(job.started_at) if job.started_at else ""),
         ("ended", ended if job.finished_at else ""),
         ("running for", "" if job.finished_at else format_elapsed(job, None, age or 0)),
-        ("log here", f"{log_path}  {here}"),
+        ("log here", _describe_log(job, *log_paths[:1])),
+        ("stderr here", _describe_log(job, *log_paths[1:], stream=STDERR)),
         ("on the host", folder or f"reaped {format_instant(job.reaped_at)}"),
         ("clean-up", job.cleanup if job.cleanup != "never" else ""),
     )
     for name, value in facts:
         if value not in ("", "-"):
             yield f"{name:<11}  {printable(value)}"
+
+
+def _describe_log(job: Job, path: str = "", *, stream: str = "") -> str:
+    """Return where a log is on this machine and how much of it; "" if there is none."""
+    from ..rounds.log_state import view_log
+
+    log = view_log(job, stream)
+    here = format_size(log.log_local_bytes)
+    if log.log_local_bytes < log.log_bytes:
+        here += f" of {format_size(log.log_bytes)}"
+    elif not log.log_final:
+        here += " so far"
+    return f"{path}  {here}" if path else ""
 
 
 def format_span(seconds: float) -> str:

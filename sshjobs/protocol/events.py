@@ -52,6 +52,7 @@ class Ended(Record):
     started_at: float | None
     finished_at: float | None
     log_bytes: int
+    stderr_bytes: int | None = None  # of a job whose standard error has its own log
 
 
 class Prepared(Record):
@@ -169,6 +170,7 @@ class Longer(Record):
     job_id: str
     # Written since the request was made, by a process that the job left behind.
     log_bytes: int
+    stream: str = ""
 
 
 class Differs(Record):
@@ -190,6 +192,7 @@ class LogData(Record):
     job_id: str
     offset: int
     data: bytes
+    stream: str = ""
 
 
 class LogEnd(Record):
@@ -199,6 +202,7 @@ class LogEnd(Record):
     offset: int
     length: int
     size: int
+    stream: str = ""
 
 
 class Listed(Record):
@@ -212,6 +216,7 @@ class Listed(Record):
     digest: str
     log_bytes: int
     node: str
+    stderr_bytes: int | None = None
 
 
 class ListedOdd(Record):

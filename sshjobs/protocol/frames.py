@@ -9,7 +9,7 @@ job only; a frame about the round itself must be right.
 from __future__ import annotations
 
 from ..errors import find_hint
-from ..model import is_job_id, printable
+from ..model import STDERR, is_job_id, printable
 from ..quoting import FS_CODEC
 from ..startup.records import TYPE_CHECKING
 from ..states import STATES
@@ -73,6 +73,20 @@ def read_job_id(data: bytes) -> str:
     if not is_job_id(text):
         raise ValueError(f"not the id of a job: {text[:80]!a}")
     return text
+
+
+def read_log_name(data: bytes) -> tuple[str, str]:
+    """Read the name of a log: the id of its job and its stream."""
+    job_id, slash, stream = data.partition(b"/")
+    if slash and stream != STDERR.encode("ascii"):
+        raise ValueError(f"not a log of a job: {data[:80]!r}")
+    return read_job_id(job_id), STDERR if slash else ""
+
+
+def read_lengths(data: bytes) -> tuple[int, int | None]:
+    """Read the length of a log, or of both logs of a job that has two."""
+    one, plus, other = data.partition(b"+")
+    return read_count(one), read_count(other) if plus else None
 
 
 def read_text(data: bytes) -> str:
@@ -190,12 +204,12 @@ def make_ended(
     cause: str,
     started_at: float | None,
     finished_at: float | None,
-    log_bytes: int,
+    lengths: tuple[int, int | None],
     reason: str,
 ) -> events.Ended:
     """Take the fields as they come: the text is the last one there."""
     times = (started_at, finished_at)
-    return events.Ended(job_id, exit_status, signal, cause, reason, *times, log_bytes)
+    return events.Ended(job_id, exit_status, signal, cause, reason, *times, *lengths)
 
 
 def make_listed(
@@ -203,12 +217,17 @@ def make_listed(
     state: str,
     age: float,
     node: str,
-    log_bytes: int,
+    lengths: tuple[int, int | None],
     digest: str,
     name: str,
     key: str,
 ) -> events.Listed:
-    return events.Listed(job_id, state, age, name, key, digest, log_bytes, node)
+    one, other = lengths
+    return events.Listed(job_id, state, age, name, key, digest, one, node, other)
+
+
+def make_longer(log: tuple[str, str], log_bytes: int) -> events.Longer:
+    return events.Longer(log[0], log_bytes, log[1])
 
 
 def make_frame_reader(
@@ -253,7 +272,7 @@ FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
         read_cause,
         read_optional_instant,
         read_optional_instant,
-        read_count,
+        read_lengths,
         read_text,
     ),
     b"prepared": make_frame_reader(events.Prepared, read_job_id),
@@ -273,7 +292,7 @@ FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
     b"reaped": make_frame_reader(events.Reaped, read_job_id),
     b"unreaped": make_frame_reader(events.ReapRefused, read_job_id, read_text),
     b"unforgotten": make_frame_reader(events.Unforgotten, read_job_id, read_text),
-    b"longer": make_frame_reader(events.Longer, read_job_id, read_count),
+    b"longer": make_frame_reader(make_longer, read_log_name, read_count),
     b"differs": make_frame_reader(events.Differs, read_job_id),
     b"nolog": make_frame_reader(events.NoLog, read_job_id, read_text),
     b"listed": make_frame_reader(
@@ -282,7 +301,7 @@ FRAME_READERS: dict[bytes, Callable[[bytes], Event]] = {
         read_state,
         read_number,
         read_word,
-        read_count,
+        read_lengths,
         read_word,
         read_label,
         read_key,

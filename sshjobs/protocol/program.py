@@ -20,7 +20,7 @@ from ..quoting import (
     escape_word,
     quote,
 )
-from .request import PROTOCOL_VERSION, LogWant, Request, Start
+from .request import PROTOCOL_VERSION, LogWant, Request, Start, name_log
 
 #: A watch ends after so many beats of two seconds, and is made anew if still wanted.
 WATCH_BEATS = 150
@@ -225,12 +225,20 @@ def _build_last_calls(request: Request) -> list[bytes]:
     if request.listing:
         parts.append(b"sj_list_jobs")
     if request.reaps:
-        words = (":".join(map(str, reap)) for reap in request.reaps)
-        parts.append(_build_call("sj_reap_jobs", *words))
+        reaps = (
+            f"{name_log(reap.job_id, reap.stream)}:{reap.home}:{reap.cksum}"
+            f":{reap.sha256}"
+            for reap in request.reaps
+        )
+        parts.append(_build_call("sj_reap_jobs", *reaps))
     if request.logs:
-        wants = (str(word) for want in request.logs for word in want)
+        wants = (word for want in request.logs for word in _name_piece(want))
         parts.append(_build_call("sj_send_logs", *wants))
     return parts
+
+
+def _name_piece(want: LogWant) -> tuple[object, ...]:
+    return name_log(want.job_id, want.stream), want.offset, want.limit
 
 
 def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
@@ -258,7 +266,7 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
     holds no more. The program does not end the fence if there is no such log.
     """
     functions = _join_parts("round", "fetch")
-    call = _build_call("sj_fetch_log", nonce, base_dir, *want)
+    call = _build_call("sj_fetch_log", nonce, base_dir, *_name_piece(want))
     fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
     return _build_listening(functions, call), fence.encode("ascii")
 
@@ -367,6 +375,8 @@ def _build_spec_file(start: Start) -> bytes:
         ("cwd", cwd),
         ("key", start.key.encode(*FS_CODEC)),
     )
+    if spec.split:
+        pairs += (("split", b"1"),)
     if spec.launcher not in ("", LIMIT):  # whose jobs are processes, once it is time
         from ..launchers import find_launcher
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..errors import ProtocolError
 from ..startup.records import TYPE_CHECKING
 from .events import End, LogData, LogEnd
-from .frames import MAX_LINE, read_count, read_event, read_job_id
+from .frames import MAX_LINE, read_count, read_event, read_log_name
 from .program import GUARD
 from .request import PROTOCOL_VERSION
 
@@ -59,7 +59,7 @@ class Reply:
         self._fence = f"\nsshjobs-reply {PROTOCOL_VERSION} {nonce}\n".encode("ascii")
         self._mark = f"\n{nonce} ".encode("ascii")
         self._buffer = bytearray(b"\n")
-        self._log: tuple[str, int, int] | None = None  # id, offset, bytes so far
+        self._log: tuple[str, int, int, str] | None = None  # id, offset, bytes, stream
         self._error: ProtocolError | None = None
 
     @property
@@ -131,8 +131,9 @@ class Reply:
             return
         tag, _, rest = line.partition(b" ")
         if tag == b"log":
-            job_id, offset = rest.split(b" ")
-            self._log = (read_job_id(job_id), read_count(offset), 0)
+            name, offset = rest.split(b" ")
+            job_id, stream = read_log_name(name)
+            self._log = (job_id, read_count(offset), 0, stream)
         else:
             event = read_event(tag, rest)
             self.ended = isinstance(event, End)
@@ -153,8 +154,8 @@ class Reply:
         self._pass_on(sure, events)
         if size is None:
             return False
-        job_id, offset, length = self._log
-        events.append(LogEnd(job_id, offset, length, size))
+        job_id, offset, length, stream = self._log
+        events.append(LogEnd(job_id, offset, length, size, stream))
         del self._buffer[: close + 1 - sure]
         self._log = None
         return True
@@ -163,9 +164,9 @@ class Reply:
         assert self._log is not None
         if count == 0:
             return
-        job_id, offset, length = self._log
+        job_id, offset, length, stream = self._log
         with memoryview(self._buffer) as view:  # a slice would be one more copy
             data = bytes(view[:count])
-        events.append(LogData(job_id, offset + length, data))
-        self._log = (job_id, offset, length + count)
+        events.append(LogData(job_id, offset + length, data, stream))
+        self._log = (job_id, offset, length + count, stream)
         del self._buffer[:count]

@@ -35,6 +35,7 @@ class LogWant(Record):
     # From offset on: the bytes before are home, and are never sent twice.
     offset: int
     limit: int
+    stream: str = ""  # STDERR: of the log of standard error alone
 
 
 #: Of a job to reap: whatever there is of its log may go. No log is as long.
@@ -52,6 +53,13 @@ class Reap(Record):
     home: int
     cksum: int = -1
     sha256: str = "-"
+    # STDERR: of its second log, and another one tells of the first.
+    stream: str = ""
+
+
+def name_log(job_id: str, stream: str) -> str:
+    """Return the word by which a request and its reply name a log."""
+    return f"{job_id}/{stream}" if stream else job_id
 
 
 class Request(Record):

@@ -8,7 +8,7 @@
 #   s ID - -             the same, of a job that was just started or killed
 #   w ID SHA N WINNER DIGEST   a key: prints the line again with a state word, see sj_claim_keys
 #   r WINNER SHA N       the end of a reaped job, from its key's record
-#   l ID SIZE            list it; SIZE of its log
+#   l ID SIZE            list it; SIZE of its log, or of both: SIZE+SIZE
 #   f ID PID START       a person knows that it is gone: lost, unless it is seen to run
 #   d ID - -             it was to end while this machine could not be reached
 # and frames go out. A process counts as alive if its start time is the recorded one and
@@ -43,11 +43,12 @@ function has_tree(id, g, gs, gb,  n, i, a) {
     for (i = 1; i <= n; i++) if (is_own(a[i])) return 1
     return 0
 }
+function lengths_of(  n) { n = number_of("stderr_bytes", "", 1e15); return number_of("log_bytes", 0, 1e15) (n == "" ? "" : "+" n) }
 function tell_start(id, at) {
     say_frame("started " id " " number_of("pid", 0, 2e9) " " number_of("pgid", 0, 2e9) " " token_of("start") " " token_of("boot_id") " " token_of("node") " " instant_of("started_at", now))
 }
 function tell_end(id) {
-    say_frame("ended " id " " number_of("status", "-", 255) " " number_of("signal", "-", 127) " " token_of("cause") " " instant_of("started_at", "-") " " instant_of("finished_at", "-") " " number_of("log_bytes", 0, 1e15) " " text_of("reason"))
+    say_frame("ended " id " " number_of("status", "-", 255) " " number_of("signal", "-", 127) " " token_of("cause") " " instant_of("started_at", "-") " " instant_of("finished_at", "-") " " lengths_of() " " text_of("reason"))
 }
 function tell_loss(id) {
     if (value_of("cause") ~ /^(cancelled|timeout|failed)$/) { tell_end(id); return toupper(F["cause"]) }

@@ -22,7 +22,12 @@ d == "" {
     next
 }
 $9 == "log" && /^-/ { size[d] = $5 }
+$9 == "stderr" && /^-/ { second[d] = $5 }
 END {
-    for (i = 1; i <= n; i++) printf "l %s %.0f\n", order[i], size[order[i]]
+    for (i = 1; i <= n; i++) {
+        printf "l %s %.0f", order[i], size[order[i]]
+        if (order[i] in second) printf "+%.0f", second[order[i]]
+        print ""
+    }
     for (o in odd) print "o " o " " odd[o]
 }

@@ -1,10 +1,10 @@
 # Brings pieces of logs, in a round or in a session of their own.
-# In: ID OFFSET LIMIT. Out: frames log with their bytes, nolog.
+# In: LOG OFFSET LIMIT; LOG is ID, or ID/stderr. Out: frames log with their bytes, nolog.
 
 # One ls for all sizes and one dd for each that grew. What is announced is where a
 # piece starts; its end is told by a line of the nonce, so that a log may shrink meanwhile.
 sj_send_logs() {
-    # ID OFFSET LIMIT ...
+    # LOG OFFSET LIMIT ...
     if [ $# -eq 3 ]; then
         sj_send_lone_log "$@"
         return
@@ -13,20 +13,33 @@ sj_send_logs() {
     while [ $# -ge 3 ]; do
         sj_questions="$sj_questions$1 $2 $3
 "
-        sj_paths="$sj_paths jobs/$1/log"
+        sj_find_log "$1"
+        sj_paths="$sj_paths $sj_log_path"
         shift 3
     done
     {
         printf '%s' "$sj_questions"
         ls -lnd $sj_paths 2>/dev/null
-    } | awk "$sj_logs_awk" | while read -r sj_id sj_log_from sj_length sj_log_size sj_has_log; do sj_send_log; done
+    } | awk "$sj_logs_awk" | while read -r sj_id sj_log_from sj_length sj_log_size sj_has_log; do
+        sj_find_log "$sj_id"
+        sj_send_log
+    done
 }
 
-# That of one job only needs no awk.
+sj_find_log() {
+    # LOG: its sj_log_path
+    case $1 in
+    */*) sj_log_path=jobs/$1 ;;
+    *) sj_log_path=jobs/$1/log ;;
+    esac
+}
+
+# A single one needs no awk.
 sj_send_lone_log() {
-    # ID OFFSET LIMIT
+    # LOG OFFSET LIMIT
     sj_id=$1 sj_log_from=$2 sj_length=$3 sj_log_size=0 sj_has_log=0
-    set -- $(ls -lnd "jobs/$1/log" 2>/dev/null)
+    sj_find_log "$1"
+    set -- $(ls -lnd "$sj_log_path" 2>/dev/null)
     case ${1-} in -*) sj_log_size=$5 sj_has_log=1 ;; esac
     [ $((sj_log_size - sj_log_from)) -ge "$sj_length" ] || sj_length=$((sj_log_size - sj_log_from))
     [ "$sj_length" -ge 0 ] || sj_length=0
@@ -34,16 +47,16 @@ sj_send_lone_log() {
 }
 
 sj_send_log() {
-    # sj_id sj_log_from sj_length sj_log_size sj_has_log: a piece, or 0 bytes; SIZE; 1 if there is a log
-    [ "$sj_has_log" = 1 ] || sj_explain_no_log "$sj_id"
+    # sj_id sj_log_path sj_log_from sj_length sj_log_size sj_has_log: a piece, or 0 bytes; SIZE; 1 if there is a log
+    [ "$sj_has_log" = 1 ] || sj_explain_no_log "${sj_id%/*}"
     printf 'log %s %s\n' "$sj_id" "$sj_log_from"
-    [ "$sj_length" = 0 ] || sj_read_piece "jobs/$sj_id/log" "$sj_log_from" "$sj_length" </dev/null
+    [ "$sj_length" = 0 ] || sj_read_piece "$sj_log_path" "$sj_log_from" "$sj_length" </dev/null
     printf '\n%s %s\n' "$sj_nonce" "$sj_log_size"
 }
 
 # Why there is no log to list. A job that has not yet written has none, without a reason.
 sj_explain_no_log() {
-    # ID
+    # ID, and sj_log_path
     sj_why_none=''
     if [ -h "jobs/$1" ]; then
         sj_why_none='its directory is a symbolic link'
@@ -51,7 +64,7 @@ sj_explain_no_log() {
         sj_why_none=gone
     elif [ ! -f "jobs/$1/spec" ] && [ ! -f "jobs/$1/run" ]; then
         sj_why_none='no whole job of ours'
-    elif [ -h "jobs/$1/log" ] || { [ -e "jobs/$1/log" ] && [ ! -f "jobs/$1/log" ]; }; then
+    elif [ -h "$sj_log_path" ] || { [ -e "$sj_log_path" ] && [ ! -f "$sj_log_path" ]; }; then
         sj_why_none='its log is no file'
     fi
     [ -z "$sj_why_none" ] || printf 'nolog %s %s\n' "$1" "$sj_why_none"
@@ -61,15 +74,16 @@ sj_explain_no_log() {
 # has been seen nothing but bytes of the log, fewer than COUNT if it holds no more. A word
 # on stderr wakes who looks for the fence.
 sj_fetch_log() {
-    # NONCE BASE ID OFFSET COUNT
+    # NONCE BASE LOG OFFSET COUNT
     sj_first=''
     sj_prepare_round "$2"
-    sj_explain_no_log "$3" >&2
-    [ -z "$sj_why_none" ] && [ -f "jobs/$3/log" ] || exit 1
+    sj_find_log "$3"
+    sj_explain_no_log "${3%/*}" >&2
+    [ -z "$sj_why_none" ] && [ -f "$sj_log_path" ] || exit 1
     printf '\nsshjobs-log 1 %s\n' "$1"
     printf 'ready\n' >&2
     read -r sj_line && [ "$sj_line" = go ] || exit 1
-    sj_read_piece "jobs/$3/log" "$4" "$5" </dev/null
+    sj_read_piece "$sj_log_path" "$4" "$5" </dev/null
 }
 
 # A job may put anything in place of its log between two looks: GNU dd does not wait for who

@@ -1,4 +1,4 @@
-# Reads which jobs may be reaped: state, length and checksum of each, one a line.
+# Reads which jobs may be reaped: state, lengths and checksums of each, one a line.
 # In: the lines of ls, of cksum and of what is to be reaped. Out: the words that sj_reap_jobs reads.
 
 function read_sound(f) { return (f in SOUND) ? add_record(f) : -1 }
@@ -11,18 +11,31 @@ function is_running(p, s,  f, l, a) {
     return a[20] == s && !(a[1] ~ /^[XxZ]/)
 }
 function clean_field(k,  t) { t = (k in F) ? substr(F[k], 1, 1000) : ""; gsub(/\047/, "", t); gsub(/[^!-~]/, "_", t); return t == "" ? "-" : t }
+function take_length(k, f) { if (F[k] ~ /^[0-9]+$/ && length(F[k]) < 16) size[f] = F[k] }
+# Words for sj_is_home. A file that is shorter than what is home has been cut, and has
+# nothing that is not.
+function describe_log(f, here, want,  same) {
+    same = "other"
+    if (!(f in file) || file[f] + 0 == 0 || file[f] + 0 < here + 0) same = "same"
+    else if (file[f] + 0 > here + 0) same = "longer"
+    else if (!(f in sum)) same = "unread"
+    else if ((sum[f] "") == (want "")) same = "same"
+    return ((f in size) ? size[f] : "-") " " here " " want " " same
+}
 /^-/ {
     split($NF, a, "/")
-    if (a[3] == "log") size[a[2]] = file[a[2]] = $5
+    if (a[3] == "log" || a[3] == "stderr") size[$NF] = file[$NF] = $5
     else if ($5 > 0 && $5 < 1048577) SOUND[$NF]
     next
 }
 $NF == "jobs" { listed = 1; next }
-NF < 4 && $NF ~ /^jobs\// { split($NF, a, "/"); sum[a[2]] = $1; next }
+NF < 4 && $NF ~ /^jobs\// { sum[$NF] = $1; next }
 NF != 1 { next }
 {
     split($1, word, ":")
     id = word[1]
+    # A second log is told of before the first one of its job.
+    if (sub(/\/.*/, "", id)) { home[id] = word[2]; cksum[id] = word[3]; next }
     d = "jobs/" id "/"
     split("", F)
     fin = (read_sound(d "lost") >= 0) ? "LOST" : ""
@@ -36,7 +49,8 @@ NF != 1 { next }
     delete F["end"]
     if (fin == "" && (read_sound(d "exit") >= 0 && ("end" in F) || read_sound(d "run") >= 0 && ("end" in F))) {
         fin = F["cause"] == "cancelled" ? "CANCELLED" : F["cause"] == "timeout" ? "TIMEOUT" : F["status"] == "0" ? "COMPLETED" : "FAILED"
-        if (F["log_bytes"] ~ /^[0-9]+$/ && length(F["log_bytes"]) < 16) size[id] = F["log_bytes"]
+        take_length("log_bytes", d "log")
+        take_length("stderr_bytes", d "stderr")
     }
     read_sound(d "run")
     read_sound(d "spec")
@@ -44,15 +58,9 @@ NF != 1 { next }
     if (!listed) fin = "UNSEEN"
     else if (!whole) fin = "FOREIGN"
     else if (fin == "") fin = "NO"
-    if (!(id in size)) size[id] = "-"
-    # A file that is shorter than what is home has been cut, and has nothing that is not.
-    same = "other"
-    if (!(id in file) || file[id] + 0 == 0 || file[id] + 0 < word[2] + 0) same = "same"
-    else if (file[id] + 0 > word[2] + 0) same = "longer"
-    else if (!(id in sum)) same = "unread"
-    else if ((sum[id] "") == (word[3] "")) same = "same"
+    if (!(id in home)) { home[id] = 0; cksum[id] = "-" }
     digest = clean_field("digest")
     if (digest == "-") digest = clean_field("sj_digest")
     # Bare ?: in a list to print is not understood by the one true awk (20220912).
-    print id, fin, size[id], word[2], word[3], same, clean_field("sj_sha"), clean_field("attempt"), digest, clean_field("status"), clean_field("signal"), clean_field("cause"), clean_field("started_at"), clean_field("finished_at"), clean_field("reason")
+    print id, fin, describe_log(d "log", word[2], word[3]), describe_log(d "stderr", home[id], cksum[id]), clean_field("sj_sha"), clean_field("attempt"), digest, clean_field("status"), clean_field("signal"), clean_field("cause"), clean_field("started_at"), clean_field("finished_at"), clean_field("reason")
 }

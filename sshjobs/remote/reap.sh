@@ -1,5 +1,5 @@
 # Deletes ended jobs whose log is home, and leaves a tombstone of each.
-# In: ID:BYTES:CKSUM:SHA256. Out: frames reaped, unreaped, longer, differs; gone/ID.
+# In: LOG:BYTES:CKSUM:SHA256; LOG is ID, or ID/stderr. Out: frames reaped, unreaped, longer, differs; gone/ID.
 #
 # Whole jobs of ours that are final, and whose log is home: who asks says how many bytes of
 # it are, and their checksum. awk reads the records and, before them, one ls of the logs and
@@ -10,12 +10,19 @@
 # A log is as long as the record of the end says, and as its file is where there is none;
 # what a process writes after the end is not the job's.
 
+# Of a job with two logs, the second one stands first.
 sj_reap_jobs() {
-    # ID:BYTES of its log that are home:CKSUM of these:SHA256 of these ...
+    # LOG:BYTES of it that are home:CKSUM of these:SHA256 of these ...
     sj_questions='' sj_paths='' sj_logs='' sj_total=0
     sj_find_sums
     for sj_word; do
-        sj_i=${sj_word%%:*}
+        sj_i=${sj_word%%:*} sj_log=log
+        case $sj_i in
+        */*)
+            sj_log=stderr sj_i=${sj_i%/*}
+            [ -d "jobs/$sj_i" ] && [ ! -h "jobs/$sj_i" ] || continue # told with the first
+            ;;
+        esac
         if [ -h "jobs/$sj_i" ]; then
             printf 'unreaped %s its directory is a symbolic link\n' "$sj_i"
         elif [ ! -e "jobs/$sj_i" ]; then
@@ -28,10 +35,10 @@ sj_reap_jobs() {
             *) sj_sha256=${sj_word##*:} sj_word=${sj_word%:*:*}:$sj_sha256 ;;
             esac
             sj_questions="$sj_questions $sj_word" sj_job_dir=jobs/$sj_i
-            sj_paths="$sj_paths $sj_job_dir/log $sj_job_dir/lost $sj_job_dir/exit $sj_job_dir/run $sj_job_dir/spec"
+            sj_paths="$sj_paths $sj_job_dir/log $sj_job_dir/stderr $sj_job_dir/lost $sj_job_dir/exit $sj_job_dir/run $sj_job_dir/spec"
             sj_word=${sj_word#*:}
-            [ -f "jobs/$sj_i/log" ] && [ ! -h "jobs/$sj_i/log" ] &&
-                sj_logs="$sj_logs jobs/$sj_i/log" sj_total=$((sj_total + ${sj_word%%:*}))
+            [ -f "$sj_job_dir/$sj_log" ] && [ ! -h "$sj_job_dir/$sj_log" ] &&
+                sj_logs="$sj_logs $sj_job_dir/$sj_log" sj_total=$((sj_total + ${sj_word%%:*}))
         fi
     done
     [ "$sj_questions" ] || return 0
@@ -42,7 +49,7 @@ sj_reap_jobs() {
         printf '%s\n' $sj_questions
     } | awk -v now="${sj_now%.*}" -v ttl="$sj_gone_ttl" "$sj_records_awk$sj_reap_awk" | {
         sj_rm='' sj_told=' '
-        while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_sha sj_attempt sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
+        while read -r sj_id sj_state sj_bytes sj_home sj_sum sj_same sj_bytes2 sj_home2 sj_sum2 sj_same2 sj_sha sj_attempt sj_digest sj_status sj_signal sj_cause sj_t0 sj_t1 sj_why; do
             sj_send_beat
             sj_told="$sj_told$sj_id "
             case $sj_state in
@@ -50,14 +57,18 @@ sj_reap_jobs() {
             STANDS) printf 'unreaped %s it was declared lost less than a day ago, and is ended if its machine comes back\n' "$sj_id" ;;
             FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
             UNSEEN) printf 'unreaped %s the length of its log cannot be told\n' "$sj_id" ;;
-            *) sj_is_home && sj_record_reap ;;
+            *)
+                sj_is_home log "$sj_bytes" "$sj_home" "$sj_sum" "$sj_same" &&
+                    sj_is_home stderr "$sj_bytes2" "$sj_home2" "$sj_sum2" "$sj_same2" && sj_record_reap
+                ;;
             esac
         done
         sj_remove_jobs $sj_rm
         for sj_word in $sj_questions; do
-            case $sj_told in
-            *" ${sj_word%%:*} "*) ;;
-            *) printf 'unreaped %s the awk there could not read its record\n' "${sj_word%%:*}" ;;
+            sj_i=${sj_word%%:*}
+            case $sj_i$sj_told in
+            */* | *" $sj_i "*) ;;
+            *) printf 'unreaped %s the awk there could not read its record\n' "$sj_i" ;;
             esac
         done
     }
@@ -102,36 +113,41 @@ sj_sum_logs() {
 
 # Bytes that nobody else has are not deleted, whoever believes to have them all.
 sj_is_home() {
-    if [ "$sj_bytes" = - ]; then # no log, or no ls
-        [ -s "jobs/$sj_id/log" ] || return 0
-        printf 'unreaped %s the length of its log cannot be told\n' "$sj_id"
+    # NAME BYTES HOME SUM SAME, as awk tells of a log
+    if [ "$2" = - ]; then # no log, or no ls
+        [ -s "jobs/$sj_id/$1" ] || return 0
+        printf 'unreaped %s the length of its %s cannot be told\n' "$sj_id" "$1"
         return 1
     fi
-    [ "$sj_bytes" -le "${sj_home:-0}" ] && {
-        sj_is_same
+    [ "$2" -le "${3:-0}" ] && {
+        sj_is_same "$@"
         return
     }
-    printf 'longer %s %s\n' "$sj_id" "$sj_bytes"
-    printf 'unreaped %s its log has %s bytes, of which %s are home\n' "$sj_id" "$sj_bytes" "${sj_home:-0}"
+    case $1 in
+    log) printf 'longer %s %s\n' "$sj_id" "$2" ;;
+    *) printf 'longer %s/%s %s\n' "$sj_id" "$1" "$2" ;;
+    esac
+    printf 'unreaped %s its %s has %s bytes, of which %s are home\n' "$sj_id" "$1" "$2" "${3:-0}"
     return 1
 }
 
 # What is home is what stands there, byte by byte; not what came after the end.
 sj_is_same() {
-    case $sj_same in
+    # NAME BYTES HOME SUM SAME
+    case $5 in
     same) return ;;
     longer)
-        set -- $(head -c "$sj_home" "jobs/$sj_id/log" 2>/dev/null </dev/null | $sj_sums 2>/dev/null)
-        [ "${1-}" = "$sj_sum" ] && return
+        sj_out=$(head -c "$3" "jobs/$sj_id/$1" 2>/dev/null </dev/null | $sj_sums 2>/dev/null)
+        [ "${sj_out%%" "*}" = "$4" ] && return
         ;;
     esac
     if [ $sj_sums = none ]; then
-        printf 'unreaped %s there is no cksum to compare its log with\n' "$sj_id"
-    elif [ "$sj_same" = unread ]; then
-        printf 'unreaped %s its log could not be read to be compared (%s)\n' "$sj_id" $sj_sums
+        printf 'unreaped %s there is no cksum to compare its %s with\n' "$sj_id" "$1"
+    elif [ "$5" = unread ]; then
+        printf 'unreaped %s its %s could not be read to be compared (%s)\n' "$sj_id" "$1" $sj_sums
     else
         printf 'differs %s\n' "$sj_id"
-        printf 'unreaped %s its log there and the one that is home differ (%s)\n' "$sj_id" "$sj_sums"
+        printf 'unreaped %s its %s there and the one that is home differ (%s)\n' "$sj_id" "$1" "$sj_sums"
     fi
     return 1
 }
@@ -144,6 +160,7 @@ signal=${sj_signal#-}
 started_at=${sj_t0#-}
 finished_at=${sj_t1#-}
 log_bytes=${sj_bytes#-}
+stderr_bytes=${sj_bytes2#-}
 state=$sj_state"
     sj_write_tombstone || { sj_make_room; sj_write_tombstone; } || {
         printf 'unreaped %s no room for its tombstone\n' "$sj_id"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import protocol, states
 from ..startup.records import TYPE_CHECKING
 from .changes import JobChanges
-from .log_state import RUNS_ON
+from .log_state import RUNS_ON, has_known_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 def apply_ended(changes: JobChanges, said: protocol.Ended) -> None:
     event = states.end_event(said.exit_status, said.signal, said.cause)
     job = changes.jobs.get(said.job_id)
-    home = job.log_local_bytes if job else 0
+    stderr = said.stderr_bytes
+    if stderr is None and job is not None and job.stderr_bytes is not None:
+        stderr = 0  # an end that no runner has published, or of a key's other holder
+    lengths: dict[str, Any] = {"log_bytes": said.log_bytes, "stderr_bytes": stderr}
+    is_home = job is not None and has_known_bytes(job._replace(**lengths))
     started = job.started_at if job else None
     if started is None and said.started_at is not None:
         started = said.started_at + changes.skew
@@ -30,8 +34,8 @@ def apply_ended(changes: JobChanges, said: protocol.Ended) -> None:
         reason=said.reason or explain_end(event, said),
         started_at=started,
         finished_at=finished,
-        log_bytes=said.log_bytes,
-        log_final=home >= said.log_bytes,
+        log_final=is_home,
+        **lengths,
     )
     for kind in ("start", "kill", "forget"):
         changes.serve_intents(kind, said.job_id)

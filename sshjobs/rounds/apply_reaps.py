@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from .. import errors, protocol, states
+from ..model import STDERR, name_streams
 from ..startup.records import TYPE_CHECKING
 from .changes import JobChanges
-from .log_state import is_log_home
+from .log_state import has_known_bytes, is_log_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+#: Of each log of a job the columns of its length on the host, and of its bytes here.
+_COLUMNS = {
+    "": ("log_bytes", "log_local_bytes"),
+    STDERR: ("stderr_bytes", "stderr_local_bytes"),
+}
 
 _ANEW = (
     "its log there and the one that is home differ, and it could not be brought anew"
@@ -53,8 +60,10 @@ def apply_longer(changes: JobChanges, event: protocol.Longer) -> None:
         return
     # The host would have deleted a log of which bytes are missing here; it refuses, and
     # says its length (docs/reference/wire-format.md).
-    if event.log_bytes > job.log_local_bytes:
-        changes.change(event.job_id, log_bytes=event.log_bytes, log_final=False)
+    there, here = _COLUMNS[event.stream]
+    if event.log_bytes > getattr(job, here):
+        length: dict[str, Any] = {there: event.log_bytes}
+        changes.change(event.job_id, log_final=False, **length)
         changes.intents.pop(("reap", event.job_id), None)
 
 
@@ -68,7 +77,9 @@ def apply_differs(changes: JobChanges, event: protocol.Differs) -> None:
         del changes.intents["reap", event.job_id]
         error = errors.JobError(event.job_id, f"not reaped: {_ANEW}")
         changes.store.intents.note_error(numbers, error)
-        changes.change(event.job_id, log_local_bytes=0, log_final=False)
+        changes.change(
+            event.job_id, log_local_bytes=0, stderr_local_bytes=0, log_final=False
+        )
 
 
 def apply_no_log(changes: JobChanges, event: protocol.NoLog) -> None:
@@ -93,21 +104,22 @@ def apply_log_end(changes: JobChanges, event: protocol.LogEnd) -> None:
     job = changes.jobs.get(event.job_id)
     # A gap: bytes before it were never taken (a leader of an older generation, or a
     # disk without room). Bytes behind a gap do not count; they come again.
-    if job is None or event.offset > job.log_local_bytes:
+    there, here = _COLUMNS[event.stream]
+    if job is None or event.offset > getattr(job, here):
         return
-    home = max(job.log_local_bytes, event.offset + event.length)
+    home = max(getattr(job, here), event.offset + event.length)
     final = states.is_final(job.state)
-    known = job.log_bytes
+    known = getattr(job, there) or 0
     # The length that an end record tells is the last word. A job without one may write
     # on.
     if job.state == states.LOST or not final:
-        known = max(job.log_bytes, event.size, home)
-    changes.change(
-        event.job_id,
-        log_local_bytes=home,
-        log_bytes=known,
-        log_final=final and home >= known,
-    )
+        known = max(known, event.size, home)
+        # A request wants the second of two logs after the first, so that the length of
+        # each was looked at since the job was known to be lost.
+        final = final and event.stream == name_streams(job)[-1]
+    columns: dict[str, Any] = {here: home, there: known}
+    final = final and has_known_bytes(job._replace(**columns))
+    changes.change(event.job_id, log_final=final, **columns)
 
 
 HANDLERS: dict[type, Callable[[JobChanges, Any], None]] = {

@@ -59,14 +59,14 @@ class Asked:
         self._host = host
         self._lists = request.listing
         self._examines = request.examine
-        self._wants = {want.job_id: want for want in request.logs}
-        self._come: dict[str, int] = {}  # how many bytes of each log
+        self._wants = {(want.job_id, want.stream): want for want in request.logs}
+        self._come: dict[tuple[str, str], int] = {}  # how many bytes of each log
         starts = _collect_ids(request.starts)
         kills = set(request.kills)
         reaps = _collect_ids(request.reaps)
         forgets = _collect_ids(request.forgets)
         self._due_left = _MOST_DUE
-        logs = set(self._wants)
+        logs = _collect_ids(request.logs)
         self._judged = starts | kills | forgets | _collect_ids(request.checks)
         self._ids: dict[type, tuple[set[str], ...]] = {
             **dict.fromkeys(_JUDGEMENTS, (self._judged,)),
@@ -122,24 +122,25 @@ class Asked:
         return kind is protocol.Due and self._due_left >= 0
 
     def _check_log(self, event: protocol.LogData | protocol.LogEnd) -> protocol.Event:
-        want = self._wants.get(event.job_id)
+        log = event.job_id, event.stream
+        want = self._wants.get(log)
         if want is None:
             raise self._make_log_error(
                 event.job_id, "was not asked for, or came before"
             )
-        come = self._come.get(event.job_id, 0)
+        come = self._come.get(log, 0)
         if isinstance(event, protocol.LogEnd):
             at, length = want.offset, come
-            del self._wants[event.job_id]
+            del self._wants[log]
         else:
             at, length = want.offset + come, len(event.data)
-            self._come[event.job_id] = come + length
+            self._come[log] = come + length
         # A piece that repeats or skips bytes would put others in their place.
         if event.offset != at:
             raise self._make_log_error(
                 event.job_id, f"begins at {event.offset}, not at {at}"
             )
-        if self._come.get(event.job_id, 0) > want.limit:
+        if self._come.get(log, 0) > want.limit:
             raise self._make_log_error(
                 event.job_id, f"is longer than the {want.limit} asked"
             )
@@ -150,7 +151,9 @@ class Asked:
 
 
 def _collect_ids(
-    wanted: Iterable[protocol.Start | protocol.Check | protocol.Reap],
+    wanted: Iterable[
+        protocol.Start | protocol.Check | protocol.Reap | protocol.LogWant
+    ],
 ) -> set[str]:
     return {one.job_id for one in wanted}
 

@@ -14,10 +14,11 @@ import time
 from .. import errors, protocol, transports
 from ..errors import SshJobsError, TransportError
 from ..locks import Bell, LeaderLock
+from ..model import name_streams
 from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow
 from .cooldown import cause_of, cooldown_end
-from .log_state import count_bytes_left, is_end_known
+from .log_state import count_bytes_left, is_end_known, view_log
 from .request import LONG
 from .round import Round
 from .site import Site
@@ -111,22 +112,23 @@ class Leadership:
         job = self.site.store.jobs.find_job(urgent) if urgent else None
         if job is None or not is_end_known(job) or job.id in self.site.unfetched:
             return False
-        if min(count_bytes_left(job), self.site.measure_room()) < LONG:
+        left = max(count_bytes_left(view_log(job, s)) for s in name_streams(job))
+        if min(left, self.site.measure_room()) < LONG:
             return False
         if not self.bell.is_alone():  # others want a round, which is short
             return False
-        self._transfer_logs(
-            transport, [job.id], self.site.store.intents.find_newest(self.site.site_id)
-        )
+        logs = [(job.id, stream) for stream in name_streams(job)]
+        newest = self.site.store.intents.find_newest(self.site.site_id)
+        self._transfer_logs(transport, logs, newest)
         return True
 
     def _transfer_logs(
-        self, transport: transports.Transport, ids: list[str], newest: int
+        self, transport: transports.Transport, logs: list[tuple[str, str]], newest: int
     ) -> None:
         """Bring home the rest of long logs, until others want a round."""
         from .log_transfer import LogTransfer
 
-        for job_id in ids:
+        for job_id, stream in logs:
             job = self.site.store.jobs.find_job(job_id)
             if (
                 job is None
@@ -134,12 +136,13 @@ class Leadership:
                 or job_id in self.site.unfetched
             ):
                 continue
-            if min(count_bytes_left(job), self.site.measure_room()) < LONG:
+            left = count_bytes_left(view_log(job, stream))
+            if min(left, self.site.measure_room()) < LONG:
                 continue
             try:
                 wish = self.wish._replace(portion_bytes=self.portion)
                 transfer = LogTransfer(
-                    self.site, self.lock, job, newest, self.bell, wish
+                    self.site, self.lock, job, newest, self.bell, wish, stream
                 )
                 again = transfer.run(transport)
                 self.portion = transfer.next_portion

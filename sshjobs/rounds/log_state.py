@@ -7,10 +7,40 @@ applied with them, verbs show with them.
 from __future__ import annotations
 
 from .. import states
-from ..model import Job
+from ..model import STDERR, Job
 
 #: The reason of a job that another machine of the host has, before the name of that.
 RUNS_ON = "runs on "
+
+
+def view_log(job: Job, stream: str) -> Job:
+    """Return a job as it would be if one of its two logs were all that it has.
+
+    ``log_final`` stays true of both.
+    """
+    if job.stderr_bytes is None:
+        return job
+    if stream != STDERR:
+        return job._replace(stderr_bytes=None, stderr_local_bytes=0)
+    return job._replace(
+        log_bytes=job.stderr_bytes,
+        log_local_bytes=job.stderr_local_bytes,
+        stderr_bytes=None,
+        stderr_local_bytes=0,
+    )
+
+
+def has_known_bytes(job: Job) -> bool:
+    """Tell whether all that is known to be written of a job's logs is here."""
+    return job.log_local_bytes >= job.log_bytes and job.stderr_local_bytes >= (
+        job.stderr_bytes or 0
+    )
+
+
+def count_bytes(job: Job) -> tuple[int, int]:
+    """Return how many bytes of a job's logs are here, and are known to be written."""
+    there = job.log_bytes + (job.stderr_bytes or 0)
+    return job.log_local_bytes + job.stderr_local_bytes, there
 
 
 def is_log_wanted(job: Job) -> bool:
@@ -20,8 +50,17 @@ def is_log_wanted(job: Job) -> bool:
 
 def is_log_full(job: Job) -> bool:
     """Tell whether as much of a job's log is here as is to be brought home."""
-    # A limit of 0 is none.
-    return 0 < job.max_log_bytes <= job.log_local_bytes
+    most = job.max_log_bytes  # 0 is none
+    if job.stderr_bytes is None or not most:
+        return 0 < most <= job.log_local_bytes
+    # Each of two logs has that limit; of one that is whole there is no more to bring.
+    full = [here >= most for here in (job.log_local_bytes, job.stderr_local_bytes)]
+    is_final = states.is_final(job.state)
+    whole = (
+        is_final and job.log_local_bytes >= job.log_bytes,
+        is_final and job.stderr_local_bytes >= job.stderr_bytes,
+    )
+    return any(full) and all(map(max, full, whole))
 
 
 def is_log_cut(job: Job) -> bool:
@@ -32,7 +71,7 @@ def is_log_cut(job: Job) -> bool:
 
 def is_rest_given_up(job: Job) -> bool:
     """Tell whether somebody has said that the rest of a log that was cut may go."""
-    return is_log_full(job) and job.log_final and job.log_local_bytes < job.log_bytes
+    return is_log_full(job) and job.log_final and not has_known_bytes(job)
 
 
 def count_bytes_left(job: Job) -> int:
@@ -40,7 +79,12 @@ def count_bytes_left(job: Job) -> int:
     if not is_log_wanted(job):
         return 0
     # log_bytes is the length of the last look; a running job has written more since.
-    return min(job.log_bytes, job.max_log_bytes or job.log_bytes) - job.log_local_bytes
+    most = job.max_log_bytes
+    left = min(job.log_bytes, most or job.log_bytes) - job.log_local_bytes
+    if job.stderr_bytes is not None:
+        there = min(job.stderr_bytes, most or job.stderr_bytes)
+        left += there - job.stderr_local_bytes
+    return left
 
 
 def is_log_home(job: Job | None) -> bool:
@@ -68,7 +112,7 @@ def wants_cleanup(job: Job) -> bool:
     It stays where its log does not come home whole.
     """
     # Bytes above the limit are on the host only: with the directory they would be lost.
-    if 0 < job.max_log_bytes < job.log_bytes:
+    if 0 < job.max_log_bytes < max(job.log_bytes, job.stderr_bytes or 0):
         return False
     if job.cleanup == "on_success":
         return job.state == states.COMPLETED

@@ -23,7 +23,7 @@ from ..protocol import LogWant
 from ..transports import StdoutTaker, Transport
 from .apply import ReplyApplier
 from .bounds import Bounds
-from .log_state import count_bytes_left
+from .log_state import count_bytes_left, view_log
 from .reply_sink import is_disk_full, not_written, open_log
 from .request import LONG
 from .site import Site
@@ -89,6 +89,7 @@ class LogTransfer:
         newest: The newest intent there is, as long as nobody wants more done.
         bell: The place where others wait for the host.
         wish: How many bytes of it to bring at most, and who is told of them.
+        stream: Which of the two logs that a job may have.
 
     Attributes:
         next_portion: How many bytes the next session is to bring, so that it takes
@@ -103,18 +104,20 @@ class LogTransfer:
         newest: int,
         bell: Bell,
         wish: RoundWish = NO_WISH,
+        stream: str = "",
     ) -> None:
         self._site = site
         self._lead = lead
         self._newest = newest
         self._bell = bell
         self._job_id = job.id
-        self._on_log = wish.on_log
+        self._on_log = None if stream else wish.on_log
         self.next_portion = wish.portion_bytes
-        most = wish.portion_bytes or count_bytes_left(job)
-        most = min(most, count_bytes_left(job), site.measure_room())
-        self._want = LogWant(job.id, job.log_local_bytes, most)
-        self._path = site.store.files.locate_log(job.id)
+        log = view_log(job, stream)
+        most = wish.portion_bytes or count_bytes_left(log)
+        most = min(most, count_bytes_left(log), site.measure_room())
+        self._want = LogWant(job.id, log.log_local_bytes, most, stream)
+        self._path = site.store.files.locate_log(job.id, stream)
         self._fence = self._said = b""
         self._file = -1
         self._goes = False
@@ -256,5 +259,6 @@ class LogTransfer:
                 return
             store.sites.count_events(site.site_id, {"bytes_in": length})
             now, host = site.clock(), site.identity.host
-            end = protocol.LogEnd(self._job_id, offset, length, offset + length)
+            log = self._job_id, offset, length, offset + length, self._want.stream
+            end = protocol.LogEnd(*log)
             ReplyApplier(store, site.site_id, host, [], 0.0, now).apply([end])

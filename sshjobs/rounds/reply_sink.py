@@ -34,7 +34,7 @@ class ReplySink:
         self,
         reply: protocol.Reply,
         check: Callable[[protocol.Event], protocol.Event],
-        log_path: Callable[[str], str],
+        log_path: Callable[[str, str], str],
         take: Callable[[protocol.Event], None],
         beat: Callable[[], None],
         bounds: ReplyBounds | None = None,
@@ -46,7 +46,7 @@ class ReplySink:
         self._beat = beat
         self._bounds = bounds
         self._file = -1
-        self._job_id = ""
+        self._log = ("", "")  # the job and the stream of that file
         self.bytes_in = 0
         self.unwritten: dict[str, errors.StoreError] = {}
 
@@ -79,7 +79,7 @@ class ReplySink:
             if event.job_id in self.unwritten:
                 return  # nothing of that piece counts; all else that is said does
         if isinstance(event, protocol.LogData):
-            self._write_log(event.job_id, event.offset, event.data)
+            self._write_log(event)
         else:
             self._take(event)
 
@@ -87,17 +87,18 @@ class ReplySink:
         """Close the file that is open."""
         if self._file >= 0:
             os.close(self._file)
-        self._file, self._job_id = -1, ""
+        self._file, self._log = -1, ("", "")
 
-    def _write_log(self, job_id: str, offset: int, data: bytes) -> None:
+    def _write_log(self, event: protocol.LogData) -> None:
         """Put log bytes where they belong; the same bytes twice do no harm."""
-        if self._job_id != job_id:
+        log = event.job_id, event.stream
+        if self._log != log:
             self.close()
-            self._job_id = job_id
-        rest = memoryview(data)
+            self._log = log
+        rest, offset = memoryview(event.data), event.offset
         try:
             if self._file < 0:
-                self._file = open_log(self._log_path(job_id))
+                self._file = open_log(self._log_path(*log))
             while rest:
                 # At its offset, not appended: a round that was run again brings the
                 # same bytes to the same place, and a signal may cut a write short
@@ -105,12 +106,12 @@ class ReplySink:
                 done = os.pwrite(self._file, rest, offset)
                 rest, offset = rest[done:], offset + done
         except OSError as error:
-            failed = not_written(self._log_path(job_id), error)
+            failed = not_written(self._log_path(*log), error)
             if not is_disk_full(error):
                 raise failed from error
             # A full disk ends no round: states and ends count, which need no room here,
             # and the bytes stay on the host until there is some.
-            self.unwritten[job_id] = failed
+            self.unwritten[event.job_id] = failed
 
 
 def open_log(path: str) -> int:

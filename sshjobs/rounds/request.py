@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import errors, protocol, states
-from ..model import LIMIT, Job
-from ..startup.records import Record
+from ..model import LIMIT, Job, name_streams
+from ..startup.records import TYPE_CHECKING, Record
 from ..store import Intent, Store
 from .log_state import (
     count_bytes_left,
@@ -12,8 +12,12 @@ from .log_state import (
     is_log_home,
     is_log_wanted,
     is_rest_given_up,
+    view_log,
 )
 from .site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Bounds of one request (docs/reference/wire-format.md); the rest waits for the next.
 MAX_STARTS = 500
@@ -74,11 +78,6 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
     gone = {job.id: protocol.Check(job.id, job.pid, job.start) for job in forgotten}
     starts, job_requests = _choose_starts(site, intents, jobs)
     reaps = _choose_reaps(store, intents, jobs)
-    # How long the log of each may be on the host if it is to be deleted there.
-    homes = {
-        job.id: protocol.ANY_LOG if is_rest_given_up(job) else job.log_local_bytes
-        for job in (jobs[i.job_id] for i in reaps)
-    }
     logs = _share_log_bytes(site, row.rounds, intents, jobs)
     wanted = {want.job_id for want in logs}
     waits = [i for i in intents if i.kind in ("log", "reap") and i.job_id in wanted]
@@ -93,7 +92,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
             for job_id, pid, start in store.jobs.list_asked(site.site_id)
             if job_id not in gone
         ),
-        reaps=tuple(protocol.Reap(*pair) for pair in homes.items()),
+        reaps=_build_reaps(jobs[job_id] for job_id in {i.job_id: 0 for i in reaps}),
         logs=logs,
         listing=listing,
         start_grace=site.settings.start_grace,
@@ -151,12 +150,29 @@ def _choose_reaps(
     for intent in intents:
         if intent.kind != "reap" or not is_log_home(jobs.get(intent.job_id)):
             continue
-        size += jobs[intent.job_id].log_local_bytes
+        job = jobs[intent.job_id]
+        size += job.log_local_bytes + job.stderr_local_bytes
         if len(reaps) == MAX_REAPS or (reaps and size > MAX_REAP_BYTES):
             break
         reaps.append(intent)
     short = store.sync_logs([jobs[i.job_id] for i in reaps])
     return [intent for intent in reaps if intent.job_id not in short]
+
+
+def _build_reaps(jobs: Iterable[Job]) -> tuple[protocol.Reap, ...]:
+    """Return how long the logs of each may be on the host if they are to go there.
+
+    The host hears of a second log before the first, which brings its job's end.
+    """
+    return tuple(
+        protocol.Reap(
+            job.id,
+            protocol.ANY_LOG if is_rest_given_up(log) else log.log_local_bytes,
+            stream=stream,
+        )
+        for job in jobs
+        for stream, log in ((s, view_log(job, s)) for s in name_streams(job)[::-1])
+    )
 
 
 def _choose_starts(
@@ -207,18 +223,19 @@ def _share_log_bytes(
     chosen = list(wanted.values())
     turn = rounds * MAX_LOGS % max(1, len(chosen))
     chosen = (chosen[turn:] + chosen[:turn])[:MAX_LOGS]
-    share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // max(1, len(chosen)))
+    count = max(1, sum(len(name_streams(job)) for job in chosen))
+    share = min(LOG_PIECE_BYTES, MAX_LOG_BYTES // count)
     piece = max(site.settings.log_chunk_size, share)
     room = site.measure_room() if chosen else 0
-    piece = min(piece, room // max(1, len(chosen)))  # the disk keeps its floor
+    piece = min(piece, room // count)  # the disk keeps its floor
     if not piece:
         return ()
-    chosen = list(map(site.store.check_log, chosen))
     return tuple(
         protocol.LogWant(
-            job.id, job.log_local_bytes, _limit_piece(site, job, piece, room)
+            job.id, log.log_local_bytes, _limit_piece(site, log, piece, room), stream
         )
-        for job in chosen
+        for job in map(site.store.check_log, chosen)
+        for stream, log in ((s, view_log(job, s)) for s in name_streams(job))
     )
 
 

@@ -40,8 +40,8 @@ class Round:
         self._store = site.store
         #: What a listing brought, in the order of the reply.
         self.listed: list[protocol.Event] = []
-        #: The ids of jobs of whose logs the host has far more than it was asked for.
-        self.long: list[str] = []
+        #: Jobs and streams of which the host has far more than it was asked for.
+        self.long: list[tuple[str, str]] = []
         #: The newest of the intents that it could serve, see IntentTable.find_newest.
         self.newest = 0
         #: What could not be read of the reply, or was not asked.
@@ -134,7 +134,8 @@ class Round:
 
         path, beat = self._store.files.locate_log, self._show_beat
         reaps = tuple(
-            add_checksums(reap, path(reap.job_id), beat) for reap in request.reaps
+            add_checksums(reap, path(reap.job_id, reap.stream), beat)
+            for reap in request.reaps
         )
         return request._replace(reaps=reaps)
 
@@ -221,8 +222,8 @@ class Round:
     def _take_log(self, event: protocol.LogEnd) -> None:
         end = event.offset + event.length
         if event.size - end >= LONG:
-            self.long.append(event.job_id)
-        if self._wish.on_log is not None:
+            self.long.append((event.job_id, event.stream))
+        if self._wish.on_log is not None and not event.stream:
             self._wish.on_log(event.job_id, event.offset, end)
 
     # -- what was said -----------------------------------------------------------------

@@ -25,7 +25,8 @@ class RoundWish(Record):
     ``urgent_log`` names the job whose log is wanted now. ``portion_bytes`` bounds the
     bytes of a long log that one session brings, 0 for all that there are. ``on_log`` is
     told of the id, offset and end of each piece of log that a session of this process
-    has put into its file, at once, before it counts; it must not wait for anything.
+    has put into its file, at once, before it counts; it must not wait for anything, and
+    it is not told of a log of standard error alone.
     ``waits_for_end`` says that an end is waited for, of which a watch can hear.
     ``on_look`` is called before each look at the need, to deliver what has come by
     then: the need itself only looks.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 
-from ..model import Job, is_job_id
+from ..model import STDERR, Job, is_job_id, name_streams
 from ..startup.records import TYPE_CHECKING
 from ..states import PENDING
 from .database import SLICE, Database, Seam, slices, sync_file
@@ -30,6 +30,7 @@ from .sites import COUNTERS, SiteRow, SiteTable
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from .queries import JobQueries
     from .traffic import TrafficTable
@@ -117,7 +118,8 @@ class Store:
         """
         short = []
         for job in jobs:
-            sync_file(self.files.locate_log(job.id))
+            for stream in name_streams(job):
+                sync_file(self.files.locate_log(job.id, stream))
             if self.check_log(job) != job:
                 short.append(job.id)
         return short
@@ -128,19 +130,27 @@ class Store:
         A power failure may leave less of a file than the record says is there; it
         is brought again then, as long as the host has it.
         """
-        path = self.files.locate_log(job.id)
-        with Seam(path):
-            try:
-                size = os.stat(path).st_size
-            except FileNotFoundError:
-                size = 0
+        here: dict[str, Any] = {}
+        here["log_local_bytes"] = self._measure_log(job.id, "", job.log_local_bytes)
+        if job.stderr_local_bytes:
+            size = self._measure_log(job.id, STDERR, job.stderr_local_bytes)
+            here["stderr_local_bytes"] = size
         # The row may have reached the disk before the bytes did: they are in a file of
         # their own, and not in SQLite's transaction.
-        if size >= job.log_local_bytes:
+        if all(getattr(job, name) == size for name, size in here.items()):
             return job
         final = job.reaped_at is not None
-        self.jobs.update_job(job.id, log_local_bytes=size, log_final=final)
-        return job._replace(log_local_bytes=size, log_final=final)
+        self.jobs.update_job(job.id, log_final=final, **here)
+        return job._replace(log_final=final, **here)
+
+    def _measure_log(self, job_id: str, stream: str, known: int) -> int:
+        """Return how many of the known bytes of a log its file has."""
+        path = self.files.locate_log(job_id, stream)
+        with Seam(path):
+            try:
+                return min(known, os.stat(path).st_size)
+            except FileNotFoundError:
+                return 0
 
     def sweep_specs(self) -> int:
         """Delete specs that a crash has left; return how many.

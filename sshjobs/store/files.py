@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..errors import StoreError
-from ..model import Spec, is_job_id
+from ..model import STDERR, Spec, is_job_id
 from ..owned import open_owned
 from ..startup.contexts import contextmanager, suppress
 from ..startup.records import TYPE_CHECKING
@@ -29,9 +29,14 @@ class JobFiles:
         self._database = database
         self._home = database.home
 
-    def locate_log(self, job_id: str) -> str:
-        """Return where the brought-home bytes of a job's log are."""
-        return self._locate_file("logs", job_id)
+    def locate_log(self, job_id: str, stream: str = "") -> str:
+        """Return where the brought-home bytes of a job's log are.
+
+        Args:
+            stream: STDERR for the log of its standard error alone.
+        """
+        path = self._locate_file("logs", job_id)
+        return f"{path}.{STDERR}" if stream else path
 
     def _spec_path(self, job_id: str) -> str:
         return self._locate_file("specs", job_id)
@@ -127,7 +132,8 @@ class JobFiles:
 
     def drop_log(self, job_id: str) -> None:
         """Delete what is here of a log."""
-        self._database.delete_file(self.locate_log(job_id))
+        for stream in ("", STDERR):
+            self._database.delete_file(self.locate_log(job_id, stream))
 
     @contextmanager
     def hold_off_sweep(self) -> Iterator[None]:

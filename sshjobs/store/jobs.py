@@ -249,7 +249,7 @@ class JobTable:
     def count_local_bytes(self, ids: Sequence[str]) -> int:
         """Return how many bytes of the logs of these jobs are here."""
         sql = (
-            "SELECT coalesce(sum(log_local_bytes), 0) FROM jobs "
+            "SELECT coalesce(sum(log_local_bytes + stderr_local_bytes), 0) FROM jobs "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         return sum(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..states import ACTIVE
 
 #: The version that this sshjobs writes, SQLite's ``user_version``.
-VERSION = 8
+VERSION = 9
 
 #: True of a row of a job that may still change, and of one that may not. SQLite uses a
 #: partial index only where a query says the same as the index: both take it from here.
@@ -41,7 +41,8 @@ CREATE TABLE jobs (
     started_at REAL, finished_at REAL, log_bytes INTEGER NOT NULL,
     log_local_bytes INTEGER NOT NULL, log_final INTEGER NOT NULL, reaped_at REAL,
     max_log_bytes INTEGER NOT NULL DEFAULT 0, launcher TEXT NOT NULL DEFAULT '',
-    handle TEXT NOT NULL DEFAULT '', pool TEXT NOT NULL DEFAULT ''
+    handle TEXT NOT NULL DEFAULT '', pool TEXT NOT NULL DEFAULT '',
+    stderr_bytes INTEGER, stderr_local_bytes INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX jobs_active ON jobs (site_id) WHERE {IS_ACTIVE};
 CREATE INDEX jobs_active_age ON jobs (submitted_at, id) WHERE {IS_ACTIVE};
@@ -126,4 +127,10 @@ CREATE TRIGGER intents_of_version_5 AFTER UPDATE OF done ON intents
     ),
     6: (7, _TRAFFIC),
     7: (8, "ALTER TABLE jobs ADD COLUMN pool TEXT NOT NULL DEFAULT ''"),
+    8: (
+        9,
+        """
+ALTER TABLE jobs ADD COLUMN stderr_bytes INTEGER;
+ALTER TABLE jobs ADD COLUMN stderr_local_bytes INTEGER NOT NULL DEFAULT 0""",
+    ),
 }

@@ -96,4 +96,5 @@ def build_adopted_job(
         name=fact.name,
         digest=fact.digest,
         submitted_at=now - max(0.0, fact.age),
+        stderr_bytes=fact.stderr_bytes,
     )

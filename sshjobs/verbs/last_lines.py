@@ -6,9 +6,14 @@ import os
 import time
 from collections.abc import Sequence
 
-from ..model import Job
+from ..model import STDERR, Job
 from ..owned import open_owned
-from ..rounds.log_state import count_bytes_left, is_log_cut, is_log_wanted
+from ..rounds.log_state import (
+    count_bytes_left,
+    is_log_cut,
+    is_log_wanted,
+    view_log,
+)
 from ..rounds.needs import find_next_look, require_fresh_round
 from ..store import Store
 from .context import Context
@@ -66,6 +71,25 @@ def _bring_logs_home(ctx: Context, site_id: str, ids: list[str]) -> None:
             store.intents.drop_intents(numbers)
 
 
+def read_log_end(store: Store, job: Job, most: int) -> bytes:
+    """Return the last bytes of a job's log that are here; of two logs, of the telling.
+
+    Raises:
+        OSError, StoreError: the file cannot be read.
+    """
+    # Where a job says apart why it fails, that is in its second log.
+    stream = STDERR if job.stderr_local_bytes else ""
+    size = view_log(job, stream).log_local_bytes
+    if not size:
+        return b""
+    with open(
+        open_owned(store.files.locate_log(job.id, stream), os.O_RDONLY), "rb"
+    ) as log:
+        start = max(0, size - most)
+        log.seek(start)
+        return log.read(size - start)
+
+
 def _describe_last_line(store: Store, job: Job) -> str:
     """Return why a job ended so, if that is known, and its last line."""
     reason = f"{job.reason}; " if job.reason else ""
@@ -73,11 +97,8 @@ def _describe_last_line(store: Store, job: Job) -> str:
         return (
             f"{reason}the end of its log is not here:\nsshjobs logs {job.id} --tail 5"
         )
-    if not job.log_local_bytes:
+    text = read_log_end(store, job, _END).decode("utf-8", "replace")
+    if not text:
         return f"{reason}its log is empty"
-    with open(open_owned(store.files.locate_log(job.id), os.O_RDONLY), "rb") as log:
-        start = max(0, job.log_local_bytes - _END)
-        log.seek(start)
-        text = log.read(job.log_local_bytes - start).decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return reason + (lines[-1] if lines else "its log has only empty lines")

@@ -7,10 +7,18 @@ import os
 
 from .. import errors, states
 from ..errors import SshJobsError
-from ..model import Job
+from ..model import STDERR, Job
 from ..owned import open_owned
 from ..rounds import LONG, Coordinator, RoundWish
-from ..rounds.log_state import is_end_known, is_log_cut, is_log_full, is_log_wanted
+from ..rounds.log_state import (
+    count_bytes,
+    has_known_bytes,
+    is_end_known,
+    is_log_cut,
+    is_log_full,
+    is_log_wanted,
+    view_log,
+)
 from ..rounds.needs import (
     find_next_look,
     is_overdue,
@@ -44,6 +52,9 @@ _NO_SENDFILE = frozenset(
 #: Takes bytes, all of them.
 Write: TypeAlias = "Callable[[bytes | memoryview], object]"
 
+#: What takes the second log of a job, and the byte where that begins.
+Second: TypeAlias = "tuple[Write, int]"
+
 
 class LogCopier:
     """Copies a job's log, as it is brought home, to a sink.
@@ -54,16 +65,31 @@ class LogCopier:
         write: Takes bytes; may raise ``BrokenPipeError``.
         offset: Where to begin, in bytes.
         file: The regular file to which ``write`` writes, -1 if it is none.
+        stream: STDERR for the log of its standard error alone.
     """
 
     def __init__(
-        self, store: Store, job_id: str, write: Write, offset: int, file: int = -1
+        self,
+        store: Store,
+        job_id: str,
+        write: Write,
+        offset: int,
+        file: int = -1,
+        stream: str = "",
     ) -> None:
-        self.path = store.files.locate_log(job_id)
+        self.path = store.files.locate_log(job_id, stream)
+        self.stream = stream
         self._job_id = job_id
         self._write = write
         self._file = file
         self.at = offset
+
+    def copy_home(self, job: Job, tail: int | None = None) -> None:
+        """Hand over the bytes that are on this machine, of the last lines if given."""
+        size = view_log(job, self.stream).log_local_bytes
+        if tail is not None:
+            self.at = max(self.at, find_tail_offset(self.path, size, tail))
+        self.copy(size)
 
     def copy(self, upto: int) -> None:
         """Hand over the bytes between the last one given and ``upto``."""
@@ -95,7 +121,7 @@ class LogCopier:
 
     def hand_over_next(self, job_id: str, offset: int, end: int) -> None:
         """Hand over bytes that have just come, if they are the next ones."""
-        if job_id == self._job_id and offset <= self.at:
+        if job_id == self._job_id and not self.stream and offset <= self.at:
             self.copy(end)
 
 
@@ -110,6 +136,8 @@ def copy_log(
     file: int = -1,
     whole: bool = False,
     until: float | None = None,
+    stream: str = "",
+    second: Second | None = None,
 ) -> Job:
     """Hand over the bytes of a job's log.
 
@@ -118,36 +146,40 @@ def copy_log(
         file: The descriptor to which ``write`` writes, if that is a regular file: no
             reader is waited for, so bytes go there while others are on their way.
         follow: Go on until the job has ended and its last byte was given.
-        offset: Begin at this byte.
-        tail: Begin with the last so many lines that are there now.
+        offset, tail: Begin at this byte, or with the last so many lines of now.
         whole: Bring also the bytes that ``max_log_bytes`` would leave on the host.
         until: Follow no longer than to this instant of the monotonic clock.
+        stream: STDERR for the log of its standard error alone.
+        second: What takes the bytes of that log beside, and from which byte on.
 
     Raises:
         HostUnreachable: after the bytes on this machine were given.
     """
     job = ctx.store.check_log(job)
+    seconds = [second] if second is not None else []
+    copiers = [LogCopier(ctx.store, job.id, *one, stream=STDERR) for one in seconds]
+    copiers.insert(0, LogCopier(ctx.store, job.id, write, offset, file, stream))
     if whole and job.max_log_bytes:
         ctx.store.jobs.update_job(job.id, max_log_bytes=0)
         job = job._replace(max_log_bytes=0)
     if job.log_final or job.reaped_at is not None or is_log_cut(job):
-        give_local_bytes(LogCopier(ctx.store, job.id, write, offset, file), job, tail)
+        for copier in copiers:
+            copier.copy_home(job, tail)
         return job
     with ctx.coordinator_at(job.site_id) as coordinator, _want_log(
         coordinator, job.id
     ) as missing:
-        copier = LogCopier(coordinator.store, job.id, write, offset, file)
         if tail is not None or not follow:
             is_early = file >= 0 and tail is None
-            job = _give_bytes_of_now(coordinator, copier, job, missing, tail, is_early)
+            job = _give_bytes_of_now(coordinator, copiers, job, missing, tail, is_early)
             if not follow:
                 return job
-        return _follow_log(coordinator, job.id, copier, missing, ctx.say, until)
+        return _follow_log(coordinator, job.id, copiers, missing, ctx.say, until)
 
 
 def _give_bytes_of_now(
     coordinator: Coordinator,
-    copier: LogCopier,
+    copiers: list[LogCopier],
     job: Job,
     missing: MissingBytes,
     tail: int | None,
@@ -163,23 +195,15 @@ def _give_bytes_of_now(
     """
     wish = RoundWish(urgent_log=job.id)
     if is_early:
-        copier.copy(job.log_local_bytes)
-        wish = wish._replace(on_log=copier.hand_over_next)
+        copiers[0].copy_home(job)
+        wish = wish._replace(on_log=copiers[0].hand_over_next)
     error = _bring_log_home(coordinator, job.id, missing, wish)
     job = coordinator.store.jobs.find_job(job.id) or job
-    give_local_bytes(copier, job, tail)
+    for copier in copiers:
+        copier.copy_home(job, tail)
     if error is not None:
         raise error
     return job
-
-
-def give_local_bytes(copier: LogCopier, job: Job, tail: int | None) -> None:
-    """Hand over the bytes that are on this machine."""
-    if tail is not None:
-        copier.at = max(
-            copier.at, find_tail_offset(copier.path, job.log_local_bytes, tail)
-        )
-    copier.copy(job.log_local_bytes)
 
 
 def find_tail_offset(path: str, size: int, lines: int) -> int:
@@ -224,21 +248,20 @@ class MissingBytes:
         if job.id in coordinator.site.unwritten:
             raise coordinator.site.unwritten[job.id]
         if not coordinator.site.measure_room():
-            raise coordinator.site.make_no_room_error(
-                job.id, job.log_local_bytes, job.log_bytes
-            )
+            raise coordinator.site.make_no_room_error(job.id, *count_bytes(job))
         for intent in coordinator.store.intents.read_outcomes(self._numbers).values():
             if intent.note:
                 raise errors.load(intent.note)
         rounds = coordinator.site.row().rounds
-        if job.log_local_bytes != self._home:
-            self._home, self._mark = job.log_local_bytes, (rounds, coordinator.clock())
+        home, there = count_bytes(job)
+        if home != self._home:
+            self._home, self._mark = home, (rounds, coordinator.clock())
         if rounds == self._mark[0]:
             return 0.0
         if is_overdue(coordinator.site, *self._mark):
             raise errors.JobError(
                 self._job_id,
-                f"{job.log_local_bytes} of the {job.log_bytes} bytes of its log are "
+                f"{home} of the {there} bytes of its log are "
                 "here, and the host has no more of them: it was made shorter there",
             )
         return find_next_look(coordinator.site)
@@ -284,7 +307,7 @@ def require_log_of_now(
             return None
         if is_log_full(job):
             return None
-        if job.log_local_bytes >= job.log_bytes and (
+        if has_known_bytes(job) and (
             is_end_known(job) or coordinator.site.measure_room()
         ):
             return None
@@ -296,7 +319,7 @@ def require_log_of_now(
 def _make_delivery(
     coordinator: Coordinator,
     job_id: str,
-    copier: LogCopier,
+    copiers: list[LogCopier],
     say: Callable[[str], object],
 ) -> Callable[[], None]:
     """Return a function that hands over the bytes that have come home by then.
@@ -309,12 +332,11 @@ def _make_delivery(
         job = coordinator.store.jobs.find_job(job_id)
         if job is None:
             return
-        copier.copy(job.log_local_bytes)
+        for copier in copiers:
+            copier.copy_home(job)
         if said or not is_log_wanted(job) or coordinator.site.measure_room():
             return
-        error = coordinator.site.make_no_room_error(
-            job_id, job.log_local_bytes, job.log_bytes
-        )
+        error = coordinator.site.make_no_room_error(job_id, *count_bytes(job))
         said.append(str(error))
         say(said[0])
 
@@ -384,9 +406,7 @@ def require_whole_log(
         if states.is_final(job.state) and not is_log_wanted(job):
             return None
         full = not coordinator.site.measure_room() or is_log_full(job)
-        if job.log_bytes > job.log_local_bytes and (
-            states.is_final(job.state) or not full
-        ):
+        if not has_known_bytes(job) and (states.is_final(job.state) or not full):
             return missing.due(job)
         return paced() or 0.0
 
@@ -403,7 +423,7 @@ def _find_job(coordinator: Coordinator, job_id: str) -> Job:
 def _follow_log(
     coordinator: Coordinator,
     job_id: str,
-    copier: LogCopier,
+    copiers: list[LogCopier],
     missing: MissingBytes,
     say: Callable[[str], object],
     until: float | None,
@@ -412,7 +432,7 @@ def _follow_log(
 
     While this machine has no room for more of it, the end is waited for all the same.
     """
-    deliver = _make_delivery(coordinator, job_id, copier, say)
+    deliver = _make_delivery(coordinator, job_id, copiers, say)
     need = require_whole_log(coordinator, job_id, missing)
     wish = RoundWish(portion_bytes=LONG, waits_for_end=True, on_look=deliver)
     coordinator.wait_for(need, until=until, wish=wish)

@@ -76,7 +76,7 @@ class ManyHosts:
 
     def run(
         self,
-        open_sink: Callable[[str], Callable[[memoryview], int]],
+        open_sink: Callable[[str, int], Callable[[memoryview], int]],
         on_start: Callable[[str, Submitted], object],
         on_cancel: Callable[[Job], object],
         *,
@@ -85,7 +85,8 @@ class ManyHosts:
         """Run the jobs; yield the outcome of each host when its job has ended.
 
         Args:
-            open_sink: Returns what takes the bytes of a host's log; see ``run_job``.
+            open_sink: Returns what takes the bytes of a host's log (1), or of the
+                second log of its job (2); see ``run_job``.
         """
 
         def cancel(job: Job) -> None:
@@ -93,15 +94,17 @@ class ManyHosts:
             on_cancel(job)
 
         def run_there(own: Context, host: str) -> HostOutcome:
+            request = self._job_requests[host]
+            stderr = (open_sink(host, 2), lambda: None) if request.spec.split else None
             job = run_job(
                 own,
                 host,
-                self._job_requests[host],
-                open_sink(host),
-                lambda: None,
+                request,
+                (open_sink(host, 1), lambda: None),
                 lambda done: self._note_start(host, done, on_start),
                 cancel,
                 detach_on_signal=detach_on_signal,
+                stderr=stderr,
             )
             return HostOutcome(host, job)
 

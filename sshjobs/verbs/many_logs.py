@@ -12,10 +12,10 @@ import os
 
 from .. import states
 from ..errors import JobNotFound, SpecError, SshJobsError
-from ..model import Job
+from ..model import Job, name_streams
 from ..owned import open_owned
 from ..rounds import LONG, Coordinator, RoundWish
-from ..rounds.log_state import is_log_cut, is_log_wanted
+from ..rounds.log_state import is_log_cut, is_log_wanted, view_log
 from ..startup.contexts import contextmanager
 from ..startup.records import TYPE_CHECKING
 from ..store import Store, slices
@@ -53,27 +53,36 @@ class LogLines:
         job: The job.
         write: Takes whole lines.
         offset: Where to begin, in bytes.
+        stderr: Take the log of its standard error, if it has one.
     """
 
     def __init__(
-        self, store: Store, job: Job, write: WriteLines, offset: int = 0
+        self,
+        store: Store,
+        job: Job,
+        write: WriteLines,
+        offset: int = 0,
+        stderr: bool = False,
     ) -> None:
-        self._path = store.files.locate_log(job.id)
+        self._stream = name_streams(job)[-1] if stderr else ""
+        self._path = store.files.locate_log(job.id, self._stream)
         self._job = job
         self._write = write
         self._at = offset
         self._looked_upto = 0
 
-    def skip_to_tail(self, size: int, lines: int) -> None:
-        """Begin with the last so many lines of the first ``size`` bytes."""
+    def skip_to_tail(self, job: Job, lines: int) -> None:
+        """Begin with the last so many lines of the bytes that are here."""
+        size = view_log(job, self._stream).log_local_bytes
         self._at = max(self._at, find_tail_offset(self._path, size, lines))
 
-    def copy(self, upto: int, *, is_end: bool = False) -> None:
-        """Hand over the lines that end before ``upto``.
+    def copy(self, job: Job, *, is_end: bool = False) -> None:
+        """Hand over the lines that end in the bytes that are here.
 
         Args:
             is_end: The log ends there, maybe within a line.
         """
+        upto = view_log(job, self._stream).log_local_bytes
         if upto <= self._at or (upto == self._looked_upto and not is_end):
             return
         self._looked_upto = upto
@@ -128,6 +137,7 @@ def follow_logs(
     offset: int = 0,
     tail: int | None = None,
     whole: bool = False,
+    stderr: bool = False,
 ) -> list[SshJobsError]:
     """Hand over the lines of jobs as they come, until each has ended.
 
@@ -137,7 +147,7 @@ def follow_logs(
         on_end: Takes a job that has ended, and whose last line was handed over.
         offset: Begin with this byte of each log.
         tail: Begin with the last so many lines of each that are there now.
-        whole: See :func:`bring_logs`.
+        whole, stderr: See :func:`bring_logs` and :class:`LogLines`.
 
     Returns:
         Why hosts, or single logs, could not be followed to the end; lines that are here
@@ -151,34 +161,30 @@ def follow_logs(
         )
 
     def follow(own: Context, site_id: str) -> list[SshJobsError]:
-        ids = jobs[site_id]
-        open_ids = _prepare_jobs(own.store, ids, whole)
-        known = own.store.jobs.find_jobs(ids)
-        for job in filter(None, map(known.get, ids)):
-            if job.id not in open_ids:
-                copy_lines_home(own.store, job, write, offset=offset, tail=tail)
+        open_ids = _prepare_jobs(own.store, jobs[site_id], whole)
+        logs: dict[str, LogLines] = {}
+        for job in own.store.jobs.find_jobs(jobs[site_id]).values():
+            lines = LogLines(own.store, job, write, offset, stderr)
+            if job.id in open_ids:
+                logs[job.id] = lines
+            else:
+                copy_lines_home(lines, job, tail)
                 on_end(job)
-        if not open_ids:
+        if not logs:
             return []
         with own.coordinator_at(site_id) as coordinator:
-            lines = [LogLines(own.store, known[i], write, offset) for i in open_ids]
-            follower = _Follower(coordinator, dict(zip(open_ids, lines)), on_end)
+            follower = _Follower(coordinator, logs, on_end)
             return follower.follow(tail)
 
-    found: list[SshJobsError] = []
-    for _, result in work_side_by_side(ctx, jobs, follow):
-        found += [result] if isinstance(result, SshJobsError) else result
-    return found
+    results = [result for _, result in work_side_by_side(ctx, jobs, follow)]
+    return sum((r if isinstance(r, list) else [r] for r in results), [])
 
 
-def copy_lines_home(
-    store: Store, job: Job, write: WriteLines, *, offset: int = 0, tail: int | None
-) -> None:
+def copy_lines_home(lines: LogLines, job: Job, tail: int | None) -> None:
     """Hand over the lines of a log that are on this machine."""
-    lines = LogLines(store, job, write, offset)
     if tail is not None:
-        lines.skip_to_tail(job.log_local_bytes, tail)
-    lines.copy(job.log_local_bytes, is_end=True)
+        lines.skip_to_tail(job, tail)
+    lines.copy(job, is_end=True)
 
 
 def _prepare_jobs(store: Store, ids: Sequence[str], whole: bool) -> list[str]:
@@ -280,7 +286,7 @@ class _Follower:
         if tail is not None:
             self._failed = _bring_logs_of_now(coordinator, ids)
             for job_id, job in coordinator.store.jobs.find_jobs(ids).items():
-                self._logs[job_id].skip_to_tail(job.log_local_bytes, tail)
+                self._logs[job_id].skip_to_tail(job, tail)
         with _want_logs(coordinator, ids) as missing:
             each = _EachNeed(
                 {
@@ -297,7 +303,7 @@ class _Follower:
                 self._failed.append(error)
         self._deliver()  # what came after the last delivery and before the last look
         for job_id, job in coordinator.store.jobs.find_jobs(self._logs).items():
-            self._logs[job_id].copy(job.log_local_bytes, is_end=True)  # half a line
+            self._logs[job_id].copy(job, is_end=True)  # half a line
         return self._failed + list(each.errors.values())
 
     def _deliver(self) -> None:
@@ -310,7 +316,7 @@ class _Follower:
                 del self._logs[job_id]
                 continue
             is_end = states.is_final(job.state) and not is_log_wanted(job)
-            lines.copy(job.log_local_bytes, is_end=is_end)
+            lines.copy(job, is_end=is_end)
             if is_end:
                 del self._logs[job_id]
                 self._on_end(job)

@@ -8,7 +8,13 @@ from .. import errors, protocol, states
 from ..errors import SshJobsError
 from ..model import Job
 from ..rounds import Coordinator
-from ..rounds.log_state import is_log_cut, is_log_wanted, wants_cleanup
+from ..rounds.log_state import (
+    count_bytes,
+    has_known_bytes,
+    is_log_cut,
+    is_log_wanted,
+    wants_cleanup,
+)
 from ..rounds.needs import require_fresh_round, require_intents_served
 from ..startup.contexts import suppress
 from ..startup.records import TYPE_CHECKING
@@ -302,10 +308,10 @@ def _describe_rest(coordinator: Coordinator, job_id: str) -> str:
     job = coordinator.store.jobs.find_job(job_id)
     if not coordinator.site.measure_room():
         return ": no room on this machine's disk, see the setting min_free_bytes"
-    if job is None or job.log_local_bytes >= job.log_bytes:
+    if job is None or has_known_bytes(job):
         return ""
     base = coordinator.settings.remote_base_dir
-    return _SHORT.format(job.log_local_bytes, job.log_bytes, base, job_id)
+    return _SHORT.format(*count_bytes(job), base, job_id)
 
 
 def _yield_gone_ids(store: Store, ids: list[str]) -> Iterator[str]:

@@ -12,15 +12,15 @@ from collections import deque
 from .. import states
 from ..errors import StoreError, of_system
 from ..model import Job
-from ..owned import open_owned
 from ..protocol.frames import MAX_INSTANT
 from ..rounds.log_state import is_log_cut, is_log_wanted
+from ..startup.contexts import suppress
 from ..startup.records import Record
-from ..store import SiteRow, Store
+from ..store import SiteRow
 from ..store.database import describe_damage
 from ..store.traffic import TrafficRow
 from .context import Context
-from .last_lines import bring_short_logs
+from .last_lines import bring_short_logs, read_log_end
 from .selection import Criteria, select_recorded_jobs
 
 #: So many jobs, the newest, are drawn; so many that ended badly are shown with a log.
@@ -63,7 +63,12 @@ def gather_report(ctx: Context, criteria: Criteria) -> Report:
     bad = [job for job in jobs if is_bad(job)][-MOST_LOGS:]
     bring_short_logs(ctx, bad)
     home = ctx.store.jobs.find_jobs(job.id for job in bad)
-    logs = {job.id: _read_log_end(ctx.store, home.get(job.id, job)) for job in bad}
+    logs: dict[str, bytes | None] = dict.fromkeys(job.id for job in bad)
+    for job in home.values():
+        # A file that somebody deleted is no log.
+        with suppress(OSError, StoreError):
+            if not (is_log_wanted(job) or is_log_cut(job)):
+                logs[job.id] = read_log_end(ctx.store, job, _END)
     known = {job.site_id for job in jobs}
     sites = [row for row in ctx.store.sites.list_sites() if row.site_id in known]
     now = time.time()
@@ -94,20 +99,6 @@ def _check_instants(path: str, job: Job) -> None:
 def is_bad(job: Job) -> bool:
     """Tell whether a job ended otherwise than well."""
     return states.is_final(job.state) and job.state != states.COMPLETED
-
-
-def _read_log_end(store: Store, job: Job) -> bytes | None:
-    if is_log_wanted(job) or is_log_cut(job):
-        return None
-    if not job.log_local_bytes:
-        return b""
-    try:
-        with open(open_owned(store.files.locate_log(job.id), os.O_RDONLY), "rb") as log:
-            start = max(0, job.log_local_bytes - _END)
-            log.seek(start)
-            return log.read(job.log_local_bytes - start)
-    except (OSError, StoreError):  # a file that somebody deleted is no log
-        return None
 
 
 def write_report(path: str, text: str) -> None:

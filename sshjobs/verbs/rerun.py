@@ -124,6 +124,7 @@ def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobReques
     values = tuple((name, env[name]) for name in names)
     for command in _yield_commands(job.command):
         spec = Spec(command, values, job.cwd, job.timeout, job.shell, None, grace)
+        spec = spec._replace(split=job.stderr_bytes is not None)
         mark = LINE if isinstance(command, bytes) else VECTOR
         if job.digest in (mark, spec.digest()):
             first = job.command.strip().partition("\n")[0][:_NAME_LENGTH]

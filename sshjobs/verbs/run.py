@@ -18,45 +18,50 @@ from .submit import JobRequest, Submitted, submit_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
+    #: What takes some bytes of a log, and waits until it can.
+    Sink: TypeAlias = tuple[Callable[[memoryview], int], Callable[[], object]]
 
 
 def run_job(
     ctx: Context,
     host: str,
     job_request: JobRequest,
-    write: Callable[[memoryview], int],
-    wait_for_room: Callable[[], object],
+    stdout: Sink,
     on_start: Callable[[Submitted], object],
     on_cancel: Callable[[Job], object],
     *,
     detach_on_signal: bool = False,
+    stderr: Sink | None = None,
 ) -> Job:
     """Submit a job, hand over its log as it grows, return it when it has ended.
 
     SIGINT and SIGTERM cancel the job, unless ``detach_on_signal``, and its log goes on
     until it has ended; a second one ends the verb at once. SIGHUP and a
-    ``BrokenPipeError`` of ``write`` leave it.
+    ``BrokenPipeError`` of a sink leave it.
 
     Args:
-        write: Takes as much of a piece of the log as it can without waiting; returns
-            how many bytes that were.
-        wait_for_room: Waits until ``write`` can take some.
+        stdout: Takes as much of a piece of the log as it can without waiting, and
+            returns how many bytes that were; and waits until it can take some.
         on_start: Called once, when the job is known to have started.
         on_cancel: Called before the job is cancelled.
+        stderr: The same for the second log of a job that has two.
 
     Raises:
         Interrupted: with ``detach_on_signal``, after a signal; after a second one,
             ``ctx.sent_ids`` has the job if its host was told to end it.
-        BrokenPipeError: from ``write``; the job runs on.
+        BrokenPipeError: from a sink; the job runs on.
     """
     job_request = job_request._replace(id=job_request.id or new_job_id())
     with _raise_on_signals() as interrupts:
-        writer = _CountingWriter(write, wait_for_room, interrupts)
+        sinks = [stdout] if stderr is None else [stdout, stderr]
+        writers = [_CountingWriter(*sink, interrupts) for sink in sinks]
         try:
             done = _start_job(ctx, host, job_request)
             assert done.job is not None
             on_start(done)
-            ended = copy_log(ctx, done.job, writer.write_all, follow=True)
+            ended = _follow_logs(ctx, done.job, writers)
         except Interrupted:
             job = _find_submitted_job(ctx, host, job_request)
             if detach_on_signal or job is None:
@@ -64,7 +69,7 @@ def run_job(
             ctx.sent_ids.clear()
             ctx.interrupt.clear()  # the rest is its consequence, until the next one
             on_cancel(job)
-            ended = _end_and_follow(ctx, job, writer)
+            ended = _end_and_follow(ctx, job, writers)
         return reap_if_wanted(ctx, ended)
 
 
@@ -85,7 +90,24 @@ def _start_job(ctx: Context, host: str, job_request: JobRequest) -> Submitted:
     return done
 
 
-def _end_and_follow(ctx: Context, job: Job, writer: _CountingWriter) -> Job:
+def _follow_logs(
+    ctx: Context, job: Job, writers: list[_CountingWriter], until: float | None = None
+) -> Job:
+    """Hand over what is left of a job's log, or of both its logs, to its end."""
+    writer, *others = writers
+    second = [(other.write_all, other.count) for other in others]
+    return copy_log(
+        ctx,
+        job,
+        writer.write_all,
+        follow=True,
+        offset=writer.count,
+        until=until,
+        second=second[0] if second else None,
+    )
+
+
+def _end_and_follow(ctx: Context, job: Job, writers: list[_CountingWriter]) -> Job:
     """Have the host end a job, hand over the rest of its log, return it ended.
 
     Raises:
@@ -101,9 +123,7 @@ def _end_and_follow(ctx: Context, job: Job, writer: _CountingWriter) -> Job:
             (job.id,),
         ) from None
     until = time.monotonic() + ctx.settings(job.host).kill_grace + KILL_BOUND
-    ended = copy_log(
-        ctx, job, writer.write_all, follow=True, offset=writer.count, until=until
-    )
+    ended = _follow_logs(ctx, job, writers, until)
     if not states.is_final(ended.state):
         raise NotYet("told to end, and not ended yet", (job.id,)) from None
     return ended

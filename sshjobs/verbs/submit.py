@@ -324,6 +324,7 @@ def build_job(coordinator: Coordinator, job_request: JobRequest, now: float) -> 
         ),
         launcher=spec.launcher,
         submitted_at=now,
+        stderr_bytes=0 if spec.split else None,
     )
 
 

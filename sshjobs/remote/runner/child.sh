@@ -54,6 +54,10 @@ sj_choose_shell() {
 sj_exec_job() {
     sj_is_regular "$sj_job_dir/log" || exit 126
     exec >>"$sj_job_dir/log" 2>&1
+    [ -z "$sj_split" ] || {
+        sj_is_regular "$sj_job_dir/stderr" || exit 126
+        exec 2>>"$sj_job_dir/stderr"
+    }
     # bash leaves the pipe of the runner where the job is forked behind a trap (5.2).
     if [ "$sj_hasin" ]; then exec <"$sj_job_dir/stdin"; else exec </dev/null; fi
     sj_strict=''

@@ -4,7 +4,7 @@
 # One job: its runner, and with a timeout the process that keeps the time beside it.
 sj_run_job() {
     # ID ATTEMPT
-    sj_id=$1 sj_attempt=$2 sj_job_dir=jobs/$1 sj_ok='' sj_envnames='' sj_launcher='' sj_unbuffered=''
+    sj_id=$1 sj_attempt=$2 sj_job_dir=jobs/$1 sj_ok='' sj_envnames='' sj_launcher='' sj_unbuffered='' sj_split=''
     [ -f "$sj_job_dir/spec" ] && sj_is_regular "$sj_job_dir/spec" && [ ! -e "$sj_job_dir/run" ] || return 0
     . "./$sj_job_dir/spec"
     [ "$sj_ok" = "$sj_id" ] || return 0

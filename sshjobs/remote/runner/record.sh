@@ -37,14 +37,19 @@ sj_read_clock() {
 # job costs, so there `exit` is a copy, created exclusively and written at once.
 sj_publish_end() {
     # STATUS SIGNAL CAUSE REASON
-    sj_bytes=0
-    [ -s "$sj_job_dir/log" ] && sj_is_regular "$sj_job_dir/log" && sj_read_size "$sj_job_dir/log"
+    sj_second=''
+    [ -z "$sj_split" ] || {
+        sj_measure_log stderr
+        sj_second="
+stderr_bytes=$sj_bytes"
+    }
+    sj_measure_log log
     sj_rec="id=$sj_id
 status=$1
 signal=$2
 cause=$3
 finished_at=$sj_time
-log_bytes=$sj_bytes
+log_bytes=$sj_bytes$sj_second
 reason=$4
 end="
     if sj_is_regular "$sj_job_dir/run"; then
@@ -105,7 +110,7 @@ sj_exec_again() {
     while [ $sj_count -lt 4000 ] && read -r sj_line </proc/uptime; do sj_count=$((sj_count + 1)); done
     export sj_by sj_hears sj_stage sj_machine sj_boot sj_offset sj_setsid sj_grepz sj_wc sj_burst sj_proc \
         sj_posix sj_pid sj_me sj_told sj_since sj_left sj_scope sj_sleeper sj_alone sj_id sj_job_dir sj_job_pid \
-        sj_record sj_status sj_signal sj_cause sj_why sj_time sj_gracecs
+        sj_record sj_status sj_signal sj_cause sj_why sj_time sj_gracecs sj_split
     exec "$sj_posix" "$0" again
 }
 
@@ -129,6 +134,12 @@ sj_write_exit() {
     sj_failure=$?
     set +C
     return $sj_failure
+}
+
+sj_measure_log() {
+    # NAME of a log of the job: sj_bytes
+    sj_bytes=0
+    [ -s "$sj_job_dir/$1" ] && sj_is_regular "$sj_job_dir/$1" && sj_read_size "$sj_job_dir/$1"
 }
 
 # BusyBox wc reads the whole file to count, its ls is the same binary.
