@@ -117,8 +117,7 @@ class Host(HostFiles):
             cleanup: "never", "on_success" or "always"; None: the setting.
             max_log_bytes: So many bytes of its log come home; None: the setting.
             launcher, launcher_args: As the setting ``launcher``, and options for that.
-            group, priority: The jobs of a group share a limit (``group_limits``), in
-                which the highest priority begins first.
+            group, priority: Jobs of a group share a limit; the highest begins first.
             split: Have its standard error in a log of its own: ``log(stderr=True)``.
 
         Raises:
