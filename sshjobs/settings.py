@@ -95,8 +95,8 @@ SETTINGS = (
         "round_timeout",
         "seconds",
         120.0,
-        "how long a round may take in all, beside a second for each 8 KiB that it "
-        "sends and asks for; a slower host is asked again",
+        "how long a round may take in all, with a second more for each 8 KiB that it "
+        "sends and asks for; after that the round is given up and run again",
         "",
         1,
     ),
@@ -126,7 +126,7 @@ SETTINGS = (
         "max_reconnect_attempts",
         "count",
         5,
-        "rounds in a row that fail before a verb gives up; a whole one ends the row",
+        "rounds that fail in a row before a verb gives up; a good one ends the row",
         _AIRFLOW,
         1,
     ),
@@ -151,16 +151,16 @@ SETTINGS = (
         "wait_host",
         "seconds",
         60.0,
-        "how long a verb goes on with a host that fails, is in cooldown or says "
-        "nothing: no further try begins after it, and the one that goes on then ends "
-        "(but each may take conn_timeout and banner_timeout, and be silent for 10 s)",
+        "how long a verb goes on with a host that fails, is in cooldown or is silent; "
+        "after it no try begins, and a try under way is ended (but each may take "
+        "conn_timeout and banner_timeout, and be silent for 10 s)",
     ),
     Setting(
         "refused_retry",
         "seconds",
         600.0,
-        "how long no process tries a refused login again by itself: as long as the "
-        "longest penalty of sshd. Then one process tries once",
+        "how long no process tries a refused login again by itself; the default is the "
+        "longest penalty of sshd. After that one process tries once",
         "sshd_config(5) PerSourcePenalties",
         1,
     ),
@@ -198,9 +198,8 @@ SETTINGS = (
         "launcher",
         "choice",
         "process",
-        "what starts jobs on a host: process, which runs them there at once, or a "
-        "scheduler to which they are handed: slurm, sge (Grid Engine), or systemd, of "
-        "which each is a service",
+        "what starts jobs on a host: process runs them at once; slurm, sge (Grid "
+        "Engine) hand them to that scheduler; systemd makes each job a service",
     ),
     Setting(
         "launcher_args",
@@ -215,8 +214,8 @@ SETTINGS = (
         "vanish_grace",
         "seconds",
         90.0,
-        "how long a job that its scheduler has no more may be without a record of its "
-        "end before it is LOST: on a shared file system files come late",
+        "how long a job that its scheduler no longer lists may have no record of its "
+        "end before it is LOST; on a shared file system files come late",
     ),
     Setting(
         "remote_base_dir", "text", "~/.sshjobs", "where jobs live on a host", _AIRFLOW
@@ -234,7 +233,8 @@ SETTINGS = (
         "watch",
         "choice",
         "auto",
-        "auto: while a command waits, one more session hears of ends; off: polls only",
+        "auto: while a command waits, one more session listens for ends of jobs; off: "
+        "the command only polls",
     ),
     Setting(
         "transport", "choice", "auto", "which library connects: auto, openssh or fabric"
@@ -252,11 +252,11 @@ SETTINGS = (
         "password_command",
         "text",
         "",
-        "a shell line that prints the password of a login (pass, a vault); run once a "
-        "login, its output is kept nowhere",
+        "a shell line that prints the password of a login (pass, a vault); it runs "
+        "once for each login, and its output is kept nowhere",
     ),
     Setting("passphrase_command", "text", "", "the same for a key's passphrase"),
-    Setting("askpass_env", "text", "", "the variable of the environment that has both"),
+    Setting("askpass_env", "text", "", "an environment variable with either secret"),
     Setting("max_hosts", "count", 100, "hosts a verb works on side by side", "", 1),
     Setting(
         "unbuffered",
@@ -269,7 +269,8 @@ SETTINGS = (
         "notify",
         "text",
         "",
-        "command (sh -c), run here when a job is known to have ended; gets it as JSON",
+        "a command that this machine runs (sh -c) once it knows that a job has ended; "
+        "the command gets the job as JSON",
     ),
 )
 

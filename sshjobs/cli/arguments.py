@@ -137,7 +137,7 @@ QUIET_SUBMIT = Arg(
 
 QUIET = Arg(
     "--quiet",
-    "print no jobs and no remarks: the exit status tells",
+    "print no jobs and no remarks; the exit status says how it went",
     "flag",
     short="-q",
 )
@@ -180,8 +180,8 @@ LOG = (
     Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
     Arg(
         "--prefix",
-        "put the job's name before each line; jobs that are followed side by "
-        "side have that anyway",
+        "put the job's name before each line, as always for jobs that are followed "
+        "side by side",
         "flag",
     ),
 )
@@ -190,7 +190,7 @@ LOG = (
 WAIT_HOST = Arg(
     "--wait-host",
     "how long to go on with a host that cannot be reached or is silent, cooldowns "
-    "included, before giving up with 69 or 75 (setting wait_host, default 60)",
+    "included, before the command ends with 69 or 75 (setting wait_host, default 60)",
     "seconds",
     "S",
 )
@@ -219,9 +219,9 @@ SSH = (
     ),
     Arg(
         "--askpass-env",
-        "a variable of this command's environment that has the password, or the "
-        "passphrase of the key, of a login (setting askpass_env; password_command and "
-        "passphrase_command are for commands that print them)",
+        "a variable of this command's environment with the password of a login, or the "
+        "passphrase of its key (setting askpass_env; the settings password_command and "
+        "passphrase_command name commands that print them)",
         metavar="NAME",
     ),
 )
@@ -359,8 +359,8 @@ SPEC = (
     ),
     Arg(
         "--timeout",
-        "end the whole job after this long (90, 15m, 12h, 7d), kept on the host "
-        "even when this machine is gone",
+        "end the whole job after this long (90, 15m, 12h, 7d); the host itself ends "
+        "it, even when this machine is gone",
         "seconds",
         "S",
     ),
@@ -386,8 +386,8 @@ SPEC = (
     ),
     Arg(
         "--launcher",
-        "what starts the job there: process, or a scheduler such as slurm (setting "
-        "launcher)",
+        "what starts the job on the host: process, or a scheduler such as slurm "
+        "(setting launcher)",
         "choice",
         "L",
         choices=LAUNCHERS,

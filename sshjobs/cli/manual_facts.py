@@ -13,7 +13,7 @@ EXIT_STATUSES = (
     (1, "a job ended badly (FAILED, CANCELLED, TIMEOUT, LOST); a copy is not whole"),
     (64, "wrong usage; nothing was done"),
     (69, "the host is unreachable, or refuses, after the whole budget; nothing ran"),
-    (70, "a bug of sshjobs, or a record on this machine that cannot be read"),
+    (70, "a bug of sshjobs, or the record on this machine cannot be read"),
     (75, "not yet: accepted and not finished, and worth asking again"),
     (77, "the key or the host key was refused: a person must act"),
     (130, "interrupted (Ctrl-C)"),

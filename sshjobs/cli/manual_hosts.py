@@ -20,10 +20,10 @@ _CONNECT = Verb(
     "connect",
     """Make the connection to a host, at a terminal if it asks something.
 
-For hosts that want a password or a one-time code: log in once here, and cron,
-Airflow and all other processes of yours ride on the connection until it has
-been idle for the setting persist (default 600 s) or is ended with disconnect.
-It also forgets a refused key or host key that was remembered, and a cooldown.""",
+For hosts that want a password or a one-time code: log in once, and cron,
+Airflow and all your other processes use the connection until it has been idle
+for the setting persist (default 600 s), or until sshjobs disconnect ends it.
+connect also forgets a cooldown, and that a key or a host key was refused.""",
     (HOST, *SSH, *CONTACT),
     ("sshjobs connect cluster", "sshjobs connect -J gateway -p 2222 node7"),
 )
@@ -32,7 +32,7 @@ _DISCONNECT = Verb(
     "disconnect",
     """End the connection to a host, once its commands have ended.
 
-Jobs are not touched: they do not hang on the connection.""",
+Jobs run on: they do not depend on the connection.""",
     (HOST, *SSH, JSON),
     ("sshjobs disconnect cluster",),
 )
@@ -41,8 +41,8 @@ _HOSTS = Verb(
     "hosts",
     """List the hosts, their connections and the ledger of each.
 
-Handshakes, drops, sessions, rounds, refusals and bytes since the record
-began, so that "one connection" is something that you can check. No host is
+It counts handshakes, drops, sessions, rounds, refusals and bytes since the
+record began, so that you can check the promise of one connection. No host is
 asked.""",
     (JSON,),
     ("sshjobs hosts",),
@@ -63,8 +63,9 @@ _SSH = Verb(
     "ssh",
     """Run ssh over the one connection; for rsync -e, GIT_SSH_COMMAND and people.
 
-It takes the words of ssh, and never dials by itself. scp -S, sftp -S and Ansible's
-ssh_executable want the path of sshjobs-ssh, which stands beside sshjobs.""",
+It takes the arguments of ssh, and the ssh that it runs never makes a connection.
+scp -S, sftp -S and Ansible's ssh_executable take the path of sshjobs-ssh, which
+is installed beside sshjobs.""",
     (HOST, COMMAND, *SSH),
     ("sshjobs ssh gpu1 uptime",),
 )
@@ -81,13 +82,13 @@ _PUT = Verb(
     "put",
     """Copy files and directories to a host, over the one connection.
 
-DEST is relative to the login directory. It is a directory, which is made if DEST
+DEST is relative to the login directory. DEST is a directory, which is made if it
 ends with /, or the new name of the one FILE. A directory is copied with all in
 it, under its own name; links are followed.
 
-rsync copies where both sides have it. A copy that was broken off goes on from
-there when it is run again. Without rsync it is the system's sftp, which begins a
-file anew and leaves out links inside of directories.
+rsync copies if both sides have it. Run a copy that was broken off again, and it
+goes on from there. Without rsync the system's sftp copies: it begins each file
+anew and leaves out links inside of directories.
 
 Ends with 0; 1 if not all was copied; 64, 69, 75 and 77 as every verb.""",
     (HOST, *_FILES),
@@ -98,10 +99,11 @@ _GET = Verb(
     "get",
     """Copy files and directories from a host, or those of a job, to this machine.
 
-FILE is a path or a pattern. The host expands it: quote it. It is relative to the
-working directory of a JOB, or the login directory of a HOST. A word that is the
-name of a known host means that. DEST is the directory here if FILE stands alone;
-else it is as for put, and so is all the rest. Nothing outside of DEST is written.""",
+FILE is a path or a pattern. The host expands patterns: quote them. FILE is
+relative to the working directory of a JOB, or the login directory of a HOST. A
+word that names both a known host and a job means the host. Without DEST files go
+into the current directory; all else is as for put. Nothing outside of DEST is
+written.""",
     (Arg("host", "a host, or a JOB as for logs", metavar="HOST|JOB"), *_FILES),
     ("sshjobs get train 'out/*.csv'", "sshjobs get gpu1 runs/7/model.bin models/"),
 )

@@ -28,10 +28,10 @@ from .arguments import (
 JOB_FORMS = """\
 JOB is an id, a name, the beginning of an id that no other id shares, a pattern
 of names ('sweep-*'), or key:K (K may be a pattern, too); of a job in Slurm also
-sj-ID and slurm:NUMBER. A job without a name goes by its key. A flag that stands
-twice means either value, several flags mean jobs that meet all of them, and so
-it is with JOB. Of a key the newest attempt counts. If no job is meant, nothing is
-done, and the command ends with 64."""
+sj-ID and slurm:NUMBER. The key of a job without a name serves as its name. A flag
+given twice means either value; a job must meet all different flags, and JOB. Of a
+key the newest attempt counts. If no job is meant, the command does nothing and
+ends with 64."""
 
 #: How a host is named.
 HOST_FORMS = """\
@@ -41,9 +41,9 @@ pool of the config file, it is the host with the most free room."""
 
 #: Of the verbs that take several hosts.
 _MANY_HOSTS = """\
-Several hosts are served side by side (setting max_hosts at once), a name that
-stands twice once. A summary on standard error counts them, and the command ends
-with 0, or with the largest of the statuses that it would have for one of them."""
+Several hosts are served side by side (as many at once as the setting max_hosts
+says), each once. A summary on standard error counts them. The command ends with
+0, or with the largest of the statuses that it would have for one of them alone."""
 
 
 _SUBMIT = Verb(
@@ -65,14 +65,14 @@ With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
 "stdin" (the text itself), "cwd", "timeout", "shell", "login", "cleanup",
 "max_log_bytes", "group", "priority", "launcher", "launcher_args", "split"; "env"
-is an object of names and values. Empty lines and those that begin with # are
-passed over. The flags hold for all of them. If a line has a mistake, it is named
-and nothing is submitted. The ids come out in the order of the lines, with a - for
-one that the host refused.
+is an object of names and values. Empty lines and lines that begin with # are left
+out. The flags hold for all jobs. If a line has a mistake, the error names it and
+nothing is submitted. The ids come out in the order of the lines, with a - for a
+job that the host refused.
 
 {_MANY_HOSTS}
-Each line has an id and its host. A key is one on each host. --from goes with
-one host, or with a pool.
+Each line has an id and its host. A key counts on each host by itself. --from
+takes one host, or a pool.
 
 Ends with 0 when the host has the job, 69 when the host could not be reached
 and nothing was or will be run, 75 (with the id printed) when it was sent and
@@ -115,13 +115,13 @@ Each line comes whole, behind the name of its host (a line of more than 64 KiB
 in pieces), and a host that does not answer holds up no line of another.
 
 Ctrl-C and SIGTERM cancel the job (not with --detach-on-signal), and its log goes
-on until it has ended; a second one leaves that to the host. SIGHUP and a standard
-output that is closed leave it running; sshjobs logs JOB --follow
-takes it up again.
+on until the job has ended; a second signal leaves that to the host. After SIGHUP,
+or when standard output is closed, the job runs on; sshjobs logs JOB --follow shows
+its log again.
 
 Ends with the job's own exit status: 128+N after signal N, 124 after --timeout,
-143 when it was cancelled, 70 when it is LOST. A command that cannot go on
-asking says so and ends with 69, 75 or 77; the job goes on.""",
+143 when it was cancelled, 70 when it is LOST. If the command cannot ask the host
+any longer, it says so and ends with 69, 75 or 77; the job runs on.""",
     (
         *HOSTS,
         COMMAND,
@@ -147,8 +147,8 @@ _POLL = Verb(
     "poll",
     f"""Ask the hosts once, and print one line for each job.
 
-One round per host, shared with all that ask at the same time; hosts are asked
-side by side. Without JOB, or with --host alone: every job that is active.
+All that ask a host at the same time share one round; hosts are asked side by
+side. Without JOB, or with --host alone: every job that is active.
 {JOB_FORMS}
 
 A host that cannot be asked changes no state: the job keeps its last one, the
@@ -181,8 +181,8 @@ _WAIT = Verb(
     "wait",
     f"""Wait until jobs have ended, and print how.
 
-Without JOB, or with --host alone: all that are active. All that wait for a host
-share one question a second (setting poll_interval).
+Without JOB, or with --host alone: all that are active. All commands that wait for
+a host share one question a second (setting poll_interval).
 {JOB_FORMS}
 
 Ends with 0 when all are COMPLETED, 1 when one ended badly, 75 when --timeout
@@ -208,15 +208,15 @@ _LOGS = Verb(
 
 Standard output and standard error of the job, in the order in which they were
 written; of a job that was submitted with --split its standard output, and with
---stderr its standard error. Bytes that are here already are not asked for again,
-and a log can be read after the job was reaped. The log of each of several jobs
-stands below a line that names its job, its state and its exit status.
+--stderr its standard error. Bytes that are on this machine already are not asked
+for again, and a log can be read after the job was reaped. With several jobs, a
+line before each log names its job, its state and its exit status.
 {JOB_FORMS}
 
-With --follow it goes on until the job has ended and its last byte is here. A
-connection that breaks in between costs no byte and doubles none. Several jobs
+With --follow it goes on until the job has ended and its last byte was printed. A
+connection that breaks in between loses no byte and doubles none. Several jobs
 are followed side by side: each line comes whole, behind the name of its job
-(a line of more than 64 KiB in pieces); up to 500 at once. It ends with 1 if
+(a line of more than 64 KiB in pieces); up to 500 at once. logs ends with 1 if
 bytes are missing for good, since another machine has reaped the job.""",
     (
         JOBS,
@@ -250,10 +250,10 @@ terminal you are asked first (not with --yes).
 A job on another machine of the host (a shared home, a container made anew) is
 told to end, and the command names that machine and ends with 75: the next
 command that reaches it ends the job. If you know that the machine is gone,
---forget declares the job LOST, and its key is free for a new attempt. It ends
-nothing that runs where the host can see it: that is refused. A host that
-cannot be asked at all does not hinder it; the job may still run there, and is
-ended if the host can be asked again.
+--forget declares the job LOST, and its key is free for a new attempt. For a job
+that the host sees running, --forget is refused. It works for a host that cannot
+be asked at all: the job may still run there, and is ended once the host can be
+asked again.
 
 Ends with 0 when each has ended, whichever way.""",
     (
@@ -284,9 +284,8 @@ _REAP = Verb(
 
 Only a job of ours that has ended, and has its record and its whole log on
 this machine, is deleted; symlinks are never followed. The log stays readable
-here for 90 days (setting record_ttl). A key is remembered on the host for 30
-days (setting key_ttl), so that its work is not done again because it was
-tidied away.
+on this machine for 90 days (setting record_ttl). The host remembers a key for 30
+days (setting key_ttl), so that reaping a job does not let its work run again.
 Without JOB: every job that has ended.
 {JOB_FORMS}
 
@@ -305,8 +304,8 @@ record, if they have ended and are older than --older-than.""",
         Arg("--dry-run", "name the jobs that would go, delete nothing", "flag"),
         Arg(
             "--cut-logs",
-            "also jobs of whose logs --max-log-bytes left a part on the host: it is "
-            "lost",
+            "also jobs of whose logs --max-log-bytes left a part on the host: that "
+            "part is lost",
             "flag",
         ),
         Arg(
@@ -325,12 +324,12 @@ _LIST = Verb(
     "list",
     f"""List the jobs of this machine's record.
 
-No host is asked. A state that is older than 10 s says when it was seen, and its
-clock stands still; sshjobs status asks. At a terminal the list is a table of the
-newest jobs that fit and were not reaped (--all: all); in a pipe it is all jobs,
-oldest first, a line each.
+No host is asked. A state that is older than 10 s is shown with the time when it
+was seen, and its clock stands still; sshjobs status asks the hosts. At a terminal
+list prints a table of the newest jobs that fit and were not reaped (--all: all of
+them); into a pipe it prints all jobs, oldest first, a line each.
 {JOB_FORMS}
-But a list has the older attempts, too.""",
+A list, though, has the older attempts, too.""",
     (
         JOBS,
         *SELECT,

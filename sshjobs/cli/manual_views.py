@@ -27,10 +27,10 @@ sshjobs alone is the same. Each host with active jobs, or each HOST, is asked
 once, side by side. A host that does not answer within 5 s (--wait-host) hinders
 no other; its jobs are shown as they were last seen.
 
-The jobs of the last 24 h are shown that were not reaped, newest last; at a
-terminal no more than fit. With --all it is all jobs, with any other condition
-those that meet it. Below stand the jobs that are active now, those that ended
-since midnight, and hosts that do not answer.
+The table has the jobs of the last 24 h that were not reaped, newest last; at a
+terminal no more than fit. With --all it has all jobs, with any other condition
+the jobs that meet it. Lines below it count the jobs that are active now and those
+that ended since midnight, and name hosts that do not answer.
 
 Ends with 0, or 69 when a host could not be asked.""",
     (
@@ -47,8 +47,8 @@ _SHOW = Verb(
     "show",
     f"""Print all that is known of jobs.
 
-From the record on this machine; no host is asked. Values of the environment
-are not in it: they are gone from the record once the job has started.
+It reads the record on this machine; no host is asked. The record has no values of
+environment variables once the job has started.
 {JOB_FORMS}""",
     (JOBS, *SELECT, *SSH, JSON),
     ("sshjobs show train", "sshjobs show k3j5 --json"),
@@ -56,9 +56,9 @@ are not in it: they are gone from the record once the job has started.
 
 _DEMO = Verb(
     "demo",
-    """Show it all on this machine in half a minute, and leave nothing behind.
+    """Show all of it on this machine in half a minute, and leave nothing behind.
 
-Starts an sshd of its own on the loopback address, with keys of its own (where
+It starts an sshd of its own on the loopback address, with keys of its own (where
 there is no sshd, the host local is used), submits real jobs from many
 processes at once, follows them, shows their states, their logs and sshd's
 counts, reaps, and removes all that it made. Your own jobs, record and
@@ -75,11 +75,11 @@ One file of HTML that needs nothing else, for yourself or a colleague: a timelin
 by host, states, how long jobs ran and waited, the slowest, those that ended badly
 with the ends of their logs, and the connections of their hosts. It opens in any
 browser, light and dark, and prints. It is made from the record on this machine: a
-host is asked for nothing but short logs of such jobs that are not here yet.
-Without JOB and flags it is about all jobs, up to the newest 5,000. Commands and
-ends of logs stand in it: look before you pass it on.
+host is asked for nothing but short logs of jobs that ended badly and are not on
+this machine yet. Without JOB and flags it has all jobs, up to the newest 5,000. It
+holds commands and ends of logs: look at it before you pass it on.
 {JOB_FORMS}
-But older attempts are in it, too.""",
+A report, though, has older attempts, too.""",
     (
         JOBS,
         *SELECT,
@@ -113,7 +113,7 @@ Keys: up, down, k, j choose a job, Enter or l follows its log (Ctrl-C comes back
 ends it after a question, / shows only jobs with a text, s sorts by the next column,
 ? shows the keys, q leaves. All jobs go on.
 
-Without a terminal it is refused with 64: sshjobs status shows the same, once.""",
+Without a terminal top ends with 64: sshjobs status shows the same, once.""",
     (Arg("hosts", "the hosts to show; none: all", "list", "HOST"), *SELECT, *SSH),
     ("sshjobs top", "sshjobs top --name 'sweep-*'"),
 )
@@ -125,13 +125,13 @@ _RERUN = Verb(
 Of the jobs that are meant, those that are FAILED, TIMEOUT, LOST or CANCELLED run again,
 each on its host: the same command, directory, shell, limit and name. A job that is
 active or COMPLETED does not (with --all a COMPLETED one does, unless it has a key of
-its own). Said twice, it runs once: a job and those that ran in its place share a key,
-rerun/ID or the job's own, of which the newest attempt counts.
+its own). Given twice, rerun runs a job once: a job and those that ran in its place
+share a key, rerun/ID or the job's own, of which the newest attempt counts.
 {JOB_FORMS}
 
 The record has no values of variables: give them again with --env-from. It has no
 standard input either, nor options of a scheduler: submit such a job again. If one job
-cannot be made again, it is named and nothing is done.
+cannot be made again, the error names it and nothing is done.
 
 Ends as submit does.""",
     (
@@ -159,8 +159,8 @@ _COMPLETION = Verb(
     """Print the script with which a shell completes the words of sshjobs.
 
 It offers verbs, flags and their values, hosts of ssh_config and of the record, and
-jobs by name, id and key. On each TAB the shell asks this sshjobs, which reads files
-of this machine; no host is asked. To switch it on, for good:
+jobs by name, id and key. On each TAB the shell asks sshjobs, which reads files of this
+machine; no host is asked. To switch completion on for good:
 
   bash  echo 'eval "$(sshjobs completion bash)"' >>~/.bashrc
   zsh   echo 'eval "$(sshjobs completion zsh)"' >>~/.zshrc   (below compinit)

@@ -8,7 +8,7 @@
 # A claimed job is judged as any process of this machine; what systemd says is for those that
 # wait, and for a person. Source: systemd-run(1), systemctl(1), systemd.service(5), loginctl(1).
 
-sj_systemd() (
+sj_run_systemd() (
     # COMMAND WORDS
     XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
     export XDG_RUNTIME_DIR
@@ -32,13 +32,13 @@ sj_systemd_probe() {
 
 sj_systemd_examine() {
     # for `sshjobs doctor`
-    sj_systemd_probe && sj_said=$(sj_systemd systemctl --user --version 2>&1) || {
+    sj_systemd_probe && sj_said=$(sj_run_systemd systemctl --user --version 2>&1) || {
         sj_tell_fact launcher "no: $sj_said"
         return
     }
     sj_line=${sj_said%%"
 "*}
-    sj_said=$(sj_systemd systemctl --user list-units --no-legend 2>&1) || {
+    sj_said=$(sj_run_systemd systemctl --user list-units --no-legend 2>&1) || {
         sj_tell_fact launcher "no: systemd does not answer: $sj_said"
         return
     }
@@ -52,9 +52,9 @@ sj_systemd_submit() (
     sj_write_login "$sj_id"
     sj_is_regular "jobs/$sj_id/batch" && { printf '%s\n' "$sj_script" >"jobs/$sj_id/batch"; } || return 124
     eval "set -- $sj_launchargs"
-    sj_systemd systemd-run --user --collect --unit="sj-$sj_id" -p KillMode=control-group \
+    sj_run_systemd systemd-run --user --collect --unit="sj-$sj_id" -p KillMode=control-group \
         -p WorkingDirectory="$sj_dir" "$@" "$sj_sh" "./jobs/$sj_id/batch" || return
-    sj_systemd systemctl --user show -p MainPID "sj-$sj_id.service"
+    sj_run_systemd systemctl --user show -p MainPID "sj-$sj_id.service"
 )
 
 sj_systemd_find() {
@@ -76,7 +76,7 @@ sj_systemd_refuses() {
 }
 
 sj_systemd_look() {
-    sj_systemd systemctl --user list-units --all --plain --no-legend --full 'sj-*.service' >"$sj_tmp.units" || return
+    sj_run_systemd systemctl --user list-units --all --plain --no-legend --full 'sj-*.service' >"$sj_tmp.units" || return
     # A name, whether it is loaded, what it does at large, and in detail.
     awk '{
         sub(/^[^ -~]* */, "")
@@ -98,5 +98,5 @@ sj_systemd_recall() {
 
 sj_systemd_cancel() {
     # ID
-    sj_systemd systemctl --user --no-block stop "sj-$1.service"
+    sj_run_systemd systemctl --user --no-block stop "sj-$1.service"
 }
