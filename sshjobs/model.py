@@ -28,7 +28,7 @@ CLEANUP = ("never", "on_success", "always")
 STDERR = "stderr"
 
 #: What can start a job on a host, see launchers/.
-LAUNCHERS = ("process", "slurm", "sge", "systemd")
+LAUNCHERS = ("process", "slurm", "sge", "systemd", "pbs", "lsf")
 
 #: Before the name of a pool, where a HOST may be one.
 POOL = "pool:"

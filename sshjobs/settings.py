@@ -199,7 +199,7 @@ SETTINGS = (
         "choice",
         "process",
         "what starts jobs on a host: process runs them at once; slurm, sge (Grid "
-        "Engine) hand them to that scheduler; systemd makes each job a service",
+        "Engine), pbs, lsf hand them to that scheduler; systemd makes each a service",
     ),
     Setting(
         "launcher_args",

@@ -63,4 +63,12 @@ def find_launcher(name: str) -> Launcher:
         from .limit import LimitLauncher
 
         return LimitLauncher()
+    if name == "pbs":
+        from .pbs import PbsLauncher
+
+        return PbsLauncher()
+    if name == "lsf":
+        from .lsf import LsfLauncher
+
+        return LsfLauncher()
     raise SpecError(f"{name!r} is not one of {', '.join(LAUNCHERS)}")

@@ -55,6 +55,8 @@ PARTS = {
         "limit/choose.awk",
         "limit/pass.sh",
     ),
+    "pbs": ("launch/pbs.awk", "launch/pbs.sh"),
+    "lsf": ("launch/lsf.sh",),
     "runs": ("groups.sh", "detach.sh", "launch/process.sh", "start.sh"),
     "kill": ("kill.sh",),
     "keys": ("keys.sh",),
@@ -83,6 +85,8 @@ PARTS = {
         "launch/slurm_node.sh",
         "launch/sge_node.sh",
         "launch/systemd_node.sh",
+        "launch/pbs_node.sh",
+        "launch/lsf_node.sh",
         "launch/batch.sh",
     ),
     "runner": (
@@ -102,9 +106,10 @@ PARTS = {
 
 #: Those that sh is to pass on to another program are sent as one quoted word each, and
 #: consist of these files.
+_ALONE = "records.awk expired.awk launch/slurm.awk launch/sge.awk "
+_ALONE += "launch/pbs.awk lost.sh reap.awk logs.awk list.awk"
 QUOTED_PARTS = {
-    "records.awk": ("records.awk",),
-    "expired.awk": ("expired.awk",),
+    **{name: (name,) for name in _ALONE.split()},
     "judge.awk": (
         "fields.awk",
         "processes.awk",
@@ -119,13 +124,7 @@ QUOTED_PARTS = {
         "launch/queue.awk",
         "check.awk",
     ),
-    "launch/slurm.awk": ("launch/slurm.awk",),
-    "launch/sge.awk": ("launch/sge.awk",),
     "limit/choose.awk": ("records.awk", "fields.awk", "limit/choose.awk"),
-    "lost.sh": ("lost.sh",),
-    "reap.awk": ("reap.awk",),
-    "logs.awk": ("logs.awk",),
-    "list.awk": ("list.awk",),
     "runner/tree.awk": ("records.awk", "processes.awk", "runner/tree.awk"),
 }
 

@@ -43,7 +43,10 @@ sj_run_batch() {
     sj_run_job "${sj_word%%:*}" "${sj_word#*:}" >/dev/null </dev/null &
     sj_inner=$!
     sj_noticed=''
-    [ "$sj_by" = slurm ] || trap 'sj_noticed=1' INT TERM USR2
+    [ "$sj_by" = slurm ] || {
+        trap 'sj_noticed=TERM' INT TERM
+        trap 'sj_noticed=USR2' USR2
+    }
     wait $sj_inner
     [ -z "$sj_noticed" ] || {
         sj_take_notice
@@ -57,13 +60,31 @@ sj_run_batch() {
 # first, then the job ends as with a kill, if it has not by the signal itself.
 sj_take_notice() {
     trap '' INT TERM USR2
+    kill -9 $sj_canary # dash keeps it from hearing of INT
     sj_id=${sj_word%%:*} sj_cause=cancelled sj_why="$sj_by ended it"
     sj_job_dir=jobs/$sj_id
     [ -f "$sj_job_dir/run" ] && ! [ -e "$sj_job_dir/exit" ] || return 0
+    sj_write_word
     "sj_${sj_by}_tell_why"
-    sj_is_regular "$sj_job_dir/handle" && printf 'word=%s %s\n' "${sj_cause:-failed}" "$sj_why" >>"$sj_job_dir/handle"
+    sj_write_word
     sj_read_self
     sj_end_trees tree "$sj_id"
+}
+
+sj_write_word() {
+    sj_is_regular "$sj_job_dir/handle" && printf 'word=%s %s\n' "${sj_cause:-failed}" "$sj_why" >>"$sj_job_dir/handle"
+    return 0
+}
+
+# The last of them, to sj_cause and sj_why, if it says more than that there was one.
+sj_read_word() {
+    sj_word=''
+    sj_is_regular "$sj_job_dir/handle" && while IFS= read -r sj_line; do
+        case $sj_line in word=*) sj_word=${sj_line#word=} ;; esac
+    done <"$sj_job_dir/handle"
+    case $sj_word in "cancelled $sj_by ended it" | '') return 1 ;; esac
+    sj_cause=${sj_word%% *} sj_why=${sj_word#* }
+    case $sj_cause in failed) sj_cause='' ;; esac
 }
 
 # What the scheduler did to the job that has just ended: sj_cause and sj_why.
@@ -84,7 +105,7 @@ sj_ask_launcher() {
     # One that was waited for is gone, one that was not yet is a zombie.
     sj_read_start "$sj_canary" || {
         sj_cause=cancelled sj_why="$sj_by ended it"
-        "sj_${sj_by}_tell_why"
+        sj_read_word || "sj_${sj_by}_tell_why"
     }
 }
 

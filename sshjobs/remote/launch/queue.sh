@@ -139,11 +139,11 @@ sj_give_back_job() {
 # standard input where that can be, since a file comes late to a node that shares it; what it
 # needs to know stands in it, and in no argument.
 sj_write_batch() {
-    # LAUNCHER ID:ATTEMPT: to sj_script; sj_launchargs of its spec
+    # LAUNCHER ID:ATTEMPT LINES: to sj_script; sj_launchargs of its spec
     sj_id=${2%%:*} sj_launchargs=''
     . "./jobs/$sj_id/spec"
     sj_script="#!/bin/sh
-[ -s ./runner-$sj_batch_hash ] || exit 78
+${3-}[ -s ./runner-$sj_batch_hash ] || exit 78
 [ ! -f ./jobs/$sj_id/login ] || . ./jobs/$sj_id/login
 exec sh ./runner-$sj_batch_hash b $1 <<\\sj_end
 $(sj_burst=- sj_print_setup "$2")

@@ -1,0 +1,61 @@
+"""Jobs of a cluster that LSF schedules: the job script is our runner.
+
+Source: bsub(1) of IBM Spectrum LSF 10.1.
+"""
+
+from __future__ import annotations
+
+from ..model import Spec
+from .options import Options
+
+#: The limit of a job (--timeout) is kept by its runner; that of LSF comes after it, and
+#: counts in minutes.
+_SPARE_SECONDS = 60.0
+
+_OPTIONS = Options(
+    "bsub",
+    takes={
+        **dict.fromkeys("-B -H -N -hl -ti -x".split(), 0),
+        **dict.fromkeys("-a -app -b -c -C -D -F -g -G -gpu -m -M -n -p -P".split(), 1),
+        **dict.fromkeys("-q -R -S -sla -sp -t -T -u -U -v -w -W -We".split(), 1),
+    },
+    refused={
+        "-J": "the name there is sj-ID; use --name, and --from for many",
+        "-cwd": "use --cwd",
+        "-o": "the log has both; read it with sshjobs logs",
+        "-oo": "the log has both; read it with sshjobs logs",
+        "-e": "the log has both",
+        "-eo": "the log has both",
+        "-i": "use --stdin",
+        "-is": "use --stdin",
+        "-r": "a job runs once; use --key, and submit it again",
+        "-rn": "it is given already",
+        "-k": "a job runs once; use --key, and submit it again",
+        "-L": "use --shell",
+        "-env": "use --env",
+        "-K": "use sshjobs wait",
+        "-I": "a job has no terminal",
+        "-Is": "a job has no terminal",
+        "-Ip": "a job has no terminal",
+        "-Zs": "the script is sshjobs' own",
+    },
+)
+
+
+class LsfLauncher:
+    """Hands jobs to bsub, and asks bjobs about them."""
+
+    name = "lsf"
+    parts: tuple[str, ...] = ("lsf",)
+
+    def check_spec(self, spec: Spec) -> None:
+        """Refuse options that would break the contract with a job."""
+        _OPTIONS.check(spec)
+
+    def build_options(self, spec: Spec) -> tuple[bytes, ...]:
+        """Return ``-W`` for a job with a limit, and then the job's own options."""
+        limit: tuple[bytes, ...] = ()
+        if spec.timeout is not None:
+            seconds = spec.timeout + spec.kill_grace + _SPARE_SECONDS
+            limit = (b"-W", b"%d" % -int(-seconds // 60))
+        return limit + spec.launcher_args
