@@ -2,9 +2,11 @@
 
 A code is a kind and a word: ``here:`` for files and programs of this machine, after the
 name of an errno(3) where there is one; ``host:`` for a code that the host's program
-gave, of the frames ``failed`` and ``refused``; ``login:`` for connections, ``session:``
-for sessions over one, ``round:`` for rounds; ``doctor:`` for findings of the doctor.
-Names in braces are facts that the error's place fills in.
+gave, of the frames ``failed`` and ``refused``; ``shell:`` for hosts where no ``sh``
+read that program; ``login:`` for connections, ``session:`` for sessions over one,
+``round:`` for rounds; ``doctor:`` for findings of the doctor. Names in braces are facts
+that the error's place fills in. A host may give any code, so that no ``host:`` hint has
+a fact.
 
 Only what goes wrong imports this module (:func:`sshjobs.errors.find_hint`), so that a
 start never reads it.
@@ -77,17 +79,15 @@ HINTS = {
     "host:EHOME": "set remote_base_dir to an absolute path",
     "host:EVERSION": "update sshjobs here, or name another directory with "
     "remote_base_dir",
-    "host:key": "nothing ran; if both names lead to one host, use that one for this "
-    "key",
-    "host:shell": "nothing was done there; look for 'exec {name}' in the start-up "
+    "shell:exec": "nothing was done there; look for 'exec {name}' in the start-up "
     "files of the account (.bashrc, .profile) or in a forced command, and let it "
     "happen at a terminal only: [ -t 0 ] && exec {name}",
-    "host:terminal": "nothing was done there; a forced command or a wrapper (script, "
+    "shell:terminal": "nothing was done there; a forced command or a wrapper (script, "
     "tmux, sudo with use_pty) runs each command in a terminal: let it hand on commands "
     "without one",
-    "host:Windows": "nothing was done there; hosts of jobs need a POSIX sh: log in to "
+    "shell:Windows": "nothing was done there; hosts of jobs need a POSIX sh: log in to "
     "Linux on that machine (sshd in WSL), or to another host",
-    "host:account": "the account must be able to run commands: ssh HOST echo yes must "
+    "shell:account": "the account must be able to run commands: ssh HOST echo yes must "
     "print yes, which a forced command prevents, or start-up files such as .bashrc "
     "that exit, exec or read standard input",
     # Connections; most are of a word of ssh, see transports/ssh_errors.py.
@@ -137,7 +137,7 @@ HINTS = {
     "session:sftp": "if it ends at once, the host has neither rsync nor sftp",
     # Rounds, and how often they are tried.
     "round:setting": "the setting is {name}",
-    "round:not taken": "a full disk there, or no more processes allowed (ulimit -u)",
+    "round:unserved": "a full disk there, or no more processes allowed (ulimit -u)",
     "round:handshakes": "given up after handshake {most}: the setting is "
     "conn_retry_attempts",
     "round:rounds": "given up after round {most}: the setting is "
@@ -146,6 +146,8 @@ HINTS = {
     "round:cooldown": "nobody on this machine tries again for {seconds} s, which is "
     "beyond what is left of --wait-host {bound:g} s",
     "round:placed": "key {key} was placed on {host}, and runs on no other host",
+    "round:key": "nothing ran; if both names lead to one host, use that one for this "
+    "key",
     # Findings of the doctor.
     "doctor:setsid": "install util-linux",
     "doctor:signals": "GNU coreutils 8.31 or later gives them back",

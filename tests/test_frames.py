@@ -263,6 +263,7 @@ def test_a_status_and_a_signal_are_those_of_a_process(
         ("odd", "x?y no name", protocol.ListedOdd("x?y", "no name")),
         ("fact", "os Linux 6.1", protocol.Fact("os", "Linux 6.1")),
         ("failed", "EODD why", protocol.Failed("EODD", "why", "")),
+        ("failed", "exec why", protocol.Failed("exec", "why", "")),
         (
             "failed",
             "EFORK why",

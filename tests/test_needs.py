@@ -112,7 +112,7 @@ def test_a_host_that_takes_nothing_for_rounds_and_seconds_is_told_of(
         return
     with pytest.raises(errors.OutcomeUnknown) as caught:
         need()
-    assert "has not taken 2 of what was sent for 10 s" in str(caught.value)
+    assert "left 2 of our requests unserved for 10 s" in str(caught.value)
     assert caught.value.hint.endswith("start_grace")
     know(site, cause=errors.dump(errors.StoreError("no room")))
     with pytest.raises(errors.OutcomeUnknown) as caught:

@@ -99,7 +99,7 @@ HINTED = frozenset(
 )
 
 #: The form of a hint's code.
-CODE = re.compile(r"(here|host|login|session|round|doctor):[\w-][\w -]*")
+CODE = re.compile(r"(here|host|shell|login|session|round|doctor):[\w-][\w -]*")
 
 
 def name_callee(node: ast.Call) -> str:
@@ -152,6 +152,9 @@ def test_what_a_hint_leaves_blank_is_filled_in() -> None:
     for code in hints.HINTS:
         assert errors.find_hint(code, **facts).isprintable()
     assert errors.find_hint("host:EODD") == ""
+    # A host gives any code, and no fact of ours goes with it.
+    for code in hints.HINTS:
+        assert errors.find_hint(f"host:{code.partition(':')[2]}").isprintable()
     assert errors.find_hint("session:again", "", "round:setting", name="x") == (
         "asking again is safe; the setting is x"
     )

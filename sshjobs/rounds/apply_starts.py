@@ -91,7 +91,7 @@ def refuse_holder(changes: JobChanges, job_id: str, holder: Job) -> None:
         f"it says that job {holder.id} holds the key, which this machine knows as "
         f"a job of {holder.host}"
     )
-    give_up_start(changes, job_id, detail, errors.find_hint("host:key"))
+    give_up_start(changes, job_id, detail, errors.find_hint("round:key"))
 
 
 def apply_refused(changes: JobChanges, event: protocol.Refused) -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from .watch import Watch
 
-#: Who did not lead the last of the usual rounds leaves the next one to who did, for up
-#: to this part of a poll_interval: two hundred who wait would all try at one instant.
+#: A follower waits up to this fraction of poll_interval before it tries to lead, so
+#: that the last leader usually goes on: two hundred would all try at one instant.
 _TURN = 0.5
 
 #: A look at the store without a bell, should the leader have died.

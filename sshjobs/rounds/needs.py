@@ -50,7 +50,7 @@ def require_intents_served(site: Site, numbers: Sequence[int]) -> Need:
             return 0.0
         first = first or (site.row().rounds, site.clock())
         if is_overdue(site, *first):
-            raise build_untaken_error(site, still)
+            raise build_unserved_error(site, still)
         return find_next_look(site)
 
     return need
@@ -64,14 +64,14 @@ def is_overdue(site: Site, rounds: int, since: float) -> bool:
     return late and site.row().rounds >= rounds + _TRIES
 
 
-def build_untaken_error(site: Site, count: int) -> SshJobsError:
+def build_unserved_error(site: Site, count: int) -> SshJobsError:
     """Return the error of a host that replies and starts nothing of what was sent."""
     cause = site.row().cause
     error = errors.OutcomeUnknown(
         site.identity.host,
-        f"the host answers, and has not taken {count} of what was sent for "
+        f"the host replied, but left {count} of our requests unserved for "
         f"{site.settings.start_grace:g} s",
-        errors.find_hint("round:not taken", "round:setting", name="start_grace"),
+        errors.find_hint("round:unserved", "round:setting", name="start_grace"),
     )
     return errors.add_hint(error, str(errors.load(cause)) if cause else "")
 

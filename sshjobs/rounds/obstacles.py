@@ -43,16 +43,16 @@ def build_not_run_error(host: str, reply: Reply, ran: Completed) -> TransportErr
         name = "fish"
     if name == "terminal":
         text = "the session is in a terminal, and not on a pipe"
-        return TransportError(host, text, find_hint("host:terminal"))
+        return TransportError(host, text, find_hint("shell:terminal"))
     if name:
         text = f"{name} read our program, and not sh"
-        return TransportError(host, text, find_hint("host:shell", name=name))
-    hint = find_hint("host:account")
+        return TransportError(host, text, find_hint("shell:exec", name=name))
+    hint = find_hint("shell:account")
     if reply.unread:
         return TransportError(host, "our program came back, and was not run", hint)
     if _is_windows(reply.preamble + ran.stderr):
         text = "the host runs Windows, which has no sh"
-        return TransportError(host, text, find_hint("host:Windows"))
+        return TransportError(host, text, find_hint("shell:Windows"))
     said = words_of_session(reply.preamble, ran)
     text = f"the login shell did not run our program; {said}"
     return TransportError(host, text, hint)
