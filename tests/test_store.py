@@ -7,9 +7,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -511,3 +513,57 @@ def test_a_disk_that_cannot_be_written_to_holds_no_locks(disk: Path) -> None:
     with pytest.raises(StoreError, match="Read-only.*SSHJOBS_HOME"):
         with Bell(str(disk), "c") as bell:
             bell.be_reachable()
+
+
+def test_threads_of_a_process_write_in_turn(tmp_path: Path) -> None:
+    """None of them finds the lock of SQLite taken by another, so that none starves."""
+    failed: list[BaseException] = []
+    home = str(tmp_path / "home")
+
+    def write_often(name: str) -> None:
+        with closing(Store(home)) as store:
+            store._database._db.execute(
+                "PRAGMA busy_timeout=0"
+            )  # whoever finds it taken fails
+            try:
+                for _ in range(10):
+                    with store.begin_write():
+                        store.sites.ensure_site(name, name)
+                        time.sleep(0.001)
+                    store.sites.count_events(name, {"rounds": 1})
+                    numbers = store.intents.add_intents(name, "start", ["x"] * 3)
+                    store.intents.drop_intents(numbers)
+            except BaseException as error:
+                failed.append(error)
+
+    Store(home).close()
+    threads = [Thread(target=write_often, args=(f"h{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    with closing(Store(home)) as store:
+        assert [row.rounds for row in store.sites.list_sites()] == [10] * 8
+
+
+def test_rows_of_one_call_are_one_transaction(store: Store) -> None:
+    numbers = store.intents.add_intents("c", "start", map(str, range(50)))
+    said: list[str] = []
+    store._database._db.set_trace_callback(said.append)
+    store.intents.drop_intents(numbers)
+    store._database._db.set_trace_callback(None)
+    assert [text for text in said if text[:6] in ("BEGIN ", "COMMIT")] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ]
+
+
+def test_of_very_many_specs_only_some_are_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshjobs.store.SLICE", 3)
+    folder = Path(store.home, "specs")
+    for _ in range(8):
+        (folder / new_job_id()).write_bytes(b"left by a crash")
+    assert [store.sweep_specs() for _ in range(4)] == [3, 3, 2, 0]

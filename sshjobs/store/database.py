@@ -8,6 +8,7 @@ once with "database is locked" under any timeout (SQLite 3.40, 89 of 120 process
 from __future__ import annotations
 
 import os
+from _thread import LockType, allocate_lock
 
 from ..errors import StoreError, add_hint, find_hint, of_system
 from ..locks import FileLock, describe_holders
@@ -178,6 +179,35 @@ def _unlink_if_there(path: str) -> None:
             return
 
 
+class _Turn:
+    """The turn of a thread to write, among those of this process.
+
+    SQLite makes a writer sleep, for up to 0.1 s at a time, and look again
+    (sqliteDefaultBusyCallback(), main.c, 3.40). Of a hundred threads that look, each
+    with a connection of its own, some found the lock taken each time for a minute. A
+    thread that waits for its turn is woken, and this process looks once.
+    """
+
+    __slots__ = ("_is_taken", "_lock")
+
+    def __init__(self, path: str) -> None:
+        self._lock = _turns.get(path) or _turns.setdefault(path, allocate_lock())
+        self._is_taken = False
+
+    def __enter__(self) -> None:
+        # A thread without its turn asks SQLite itself, which says who holds the lock.
+        self._is_taken = self._lock.acquire(timeout=BUSY)
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_taken:
+            self._lock.release()
+
+
+#: By database. A forked child has none of the threads that hold a turn.
+_turns: dict[str, LockType] = {}
+os.register_at_fork(after_in_child=_turns.clear)
+
+
 class Database:
     """The database of one home directory, as one thread of one process sees it.
 
@@ -313,32 +343,33 @@ class Database:
             if self._depth:
                 yield
                 return
-            # SQLite refuses this pragma within a transaction (pragma.c, 3.40), so it
-            # stands before BEGIN and after COMMIT.
-            if durable:
-                self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("BEGIN IMMEDIATE")
-            # Only the outermost begins and ends a transaction: SQLite nests none
-            # (sqlite.org/lang_transaction.html).
-            self._depth += 1
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._doomed.clear()
-                # A full disk or an I/O error may have rolled it back already
-                # (sqlite.org/lang_transaction.html, "Response To Errors").
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            finally:
-                self._depth -= 1
+            with _Turn(self.path):
+                # SQLite refuses this pragma within a transaction (pragma.c, 3.40), so
+                # it stands before BEGIN and after COMMIT.
                 if durable:
-                    self._db.execute("PRAGMA synchronous=NORMAL")
-            # A rollback brings rows back and no file: files go when their rows are gone
-            # for good.
-            while self._doomed:
-                _unlink_if_there(self._doomed.pop())
+                    self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("BEGIN IMMEDIATE")
+                # Only the outermost begins and ends a transaction: SQLite nests none
+                # (sqlite.org/lang_transaction.html).
+                self._depth += 1
+                try:
+                    yield
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    self._doomed.clear()
+                    # A full disk or an I/O error may have rolled it back already
+                    # (sqlite.org/lang_transaction.html, "Response To Errors").
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._depth -= 1
+                    if durable:
+                        self._db.execute("PRAGMA synchronous=NORMAL")
+                # A rollback brings rows back and no file: files go when their rows are
+                # gone for good.
+                while self._doomed:
+                    _unlink_if_there(self._doomed.pop())
 
     def delete_file(self, path: str) -> None:
         """Delete a file; inside a transaction, once that has been committed."""
@@ -350,10 +381,25 @@ class Database:
     def execute_sql(self, sql: str, args: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement; outside a transaction it is one by itself."""
         with Seam(self.path):
-            return self._db.execute(sql, args)
+            if self._depth:
+                return self._db.execute(sql, args)
+            with _Turn(self.path):
+                return self._db.execute(sql, args)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a statement for each of these rows."""
+        """Run a statement for each of these rows, all in one transaction."""
+        # Outside of one SQLite makes a transaction of each row, and locks for each
+        # (sqlite.org/lang_transaction.html, "Implicit versus explicit").
+        with self.begin_write():
+            self._db.executemany(sql, rows)
+
+    def execute_own(self, sql: str) -> sqlite3.Cursor:
+        """Run a statement on a table of this connection, or inside a transaction."""
+        with Seam(self.path):
+            return self._db.execute(sql)
+
+    def execute_own_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run such a statement for each of these rows."""
         with Seam(self.path):
             self._db.executemany(sql, rows)
 

@@ -336,7 +336,8 @@ class JobTable:
     @contextmanager
     def collect_batch(self) -> Iterator[Batch]:
         """Collect jobs that come into the store together, or not at all."""
-        batch = Batch(self._database.execute_sql, self._database.execute_many)
+        # Its own table is no other process's, and is written without a turn.
+        batch = Batch(self._database.execute_own, self._database.execute_own_many)
         try:
             yield batch
         except BaseException:
