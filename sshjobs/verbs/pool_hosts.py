@@ -86,7 +86,7 @@ class PoolHosts:
             if end > now or member.coordinator.leadership.find_refusal(row):
                 continue
             here = queries.equals("site_id", site_id) & queries.IS_ACTIVE
-            limit = int(getattr(member.coordinator.settings, "max_running", 0))
+            limit = member.coordinator.settings.max_running
             rooms.append(Room(site_id, self._ctx.store.queries.count_jobs(here), limit))
         if not rooms:
             self._last_resort = self._last_resort or self._find_last_resort(now)
