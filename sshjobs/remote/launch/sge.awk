@@ -1,6 +1,6 @@
 # What qstat -xml says of our jobs, in the words of queue.awk.
 # In: its elements, whatever their lines. Out: lines of q LAUNCHER ID NUMBER WORD QUEUE NODE
-# REASON; fails if it is no such answer, or not all of it.
+# REASON.
 #
 # A state is letters: of what it waits for (q w h), that it is being moved or runs (t r), has
 # been restarted (R), is suspended (s S T), is to be deleted (d), or is in error (E), sge_status(5).
@@ -27,5 +27,3 @@ tag == "/job_list" && name ~ /^sj-[a-z2-7]+$/ && length(name) == 19 && number ~ 
     s = letters ~ /E/ ? "in error (" clean_word(letters, "-") "), see qstat -j " number : letters ~ /d/ ? "being deleted (" clean_word(letters, "-") ")" : letters ~ /h/ ? "held (" clean_word(letters, "-") ")" : letters ~ /[sST]/ ? "suspended (" clean_word(letters, "-") ")" : w == "waits" ? clean_word(letters, "-") : ""
     print "q sge", substr(name, 4), number, w, clean_word(queue, "-"), clean_word(node, "-"), s
 }
-tag == "/job_info" { whole = 1 }
-END { exit !whole }

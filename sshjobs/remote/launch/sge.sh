@@ -75,7 +75,8 @@ sj_sge_refuses() {
 # ten letters; XML does not.
 sj_sge_look() {
     timeout 15 qstat -xml -u "$(id -un)" >"$sj_tmp.qstat" || return
-    awk "$sj_sge_awk" "$sj_tmp.qstat"
+    # One that was cut off is no answer.
+    grep -q '^</job_info>' "$sj_tmp.qstat" && awk "$sj_sge_awk" "$sj_tmp.qstat"
     sj_failure=$?
     rm -f "$sj_tmp.qstat"
     return $sj_failure
