@@ -78,3 +78,13 @@ def test_what_a_host_says_of_itself_may_be_anything(said: str) -> None:
     facts = {name: [said] for name in names} | {"end": ["yes"]}
     for finding in _judge_host(facts, 1e9):
         assert "MiB" not in finding.what and "clock" not in finding.what
+
+
+@pytest.mark.parametrize("words", [("hosts",), ("doctor", "local")])
+def test_colour_is_as_it_was_wanted(cli: Cli, words: tuple[str, ...]) -> None:
+    cli.env["SSHJOBS_REMOTE_BASE_DIR"] = str(cli.home.parent / "local")
+    cli.ok("submit", "local", "--", "true")
+    cli.env |= {"NO_COLOR": "1", "TERM": "dumb"}
+    assert "\033[" in cli.ok(*words, "--color", "always").out
+    assert "\033" not in cli.ok(*words).out
+    assert cli(*words, "--color", "sometimes").status == 64

@@ -20,6 +20,7 @@ from sshjobs.tasks import read_values
 from sshjobs.verbs.many_logs import LONGEST_LINE
 from tests.cli import eventually, finish
 from tests.fleet import Fleet
+from tests.terminal import open_terminal
 
 
 @pytest.fixture
@@ -114,7 +115,8 @@ def test_lines_of_a_host_come_whole_and_long_ones_in_pieces() -> None:
     shown: list[bytes] = []
 
     class Printer:
-        def write_lines(self, prefix: bytes, lines: bytes) -> None:
+        def write_lines(self, prefix: bytes, lines: bytes, file: int) -> None:
+            assert file == 1
             shown.append(prefix + lines)
 
     lines = HostLines(b"h ", Printer())  # type: ignore[arg-type]
@@ -161,6 +163,20 @@ def test_the_status_is_the_largest(three: Fleet) -> None:
     assert ended.status == 137 and ended.out == ""
     rows = [line for line in ended.said if line.startswith("{")]
     assert len(rows) == 2 and all('"signal": 9' in row for row in rows)
+
+
+def test_at_a_terminal_a_line_tells_how_far_it_is(three: Fleet, place: Path) -> None:
+    with open_terminal(three.cli, place / "t", 80) as terminal:
+        terminal.type("sshjobs run n1,n2 -- 'test $SSHJOBS_ATTEMPT; sleep 300'")
+        screen = terminal.wait_for("0/2 hosts done · 2 running; Ctrl-C: the jobs are")
+        assert "nothing was sent" not in screen
+        terminal.press("C-c")
+        terminal.wait_for("2 hosts: 2 cancelled")
+        # One that is down is counted while the other runs.
+        terminal.type("clear; sshjobs run n1,ndown --wait-host 1 -- sleep 300")
+        terminal.wait_for("1/2 hosts done · 1 failed · 1 running")
+        terminal.press("C-c")
+        terminal.wait_for("1 cancelled (n1) · 1 unreachable (ndown)")
 
 
 def test_a_silent_host_holds_up_no_output(three: Fleet) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from sshjobs.display.text import cut_to_width
 from tests.cli import Cli, Ended, eventually, finish
+from tests.fleet import Fleet
 from tests.terminal import open_terminal
 
 
@@ -98,6 +99,11 @@ def test_a_batch_says_how_many_were_there_already(cli: Cli, place: Path) -> None
         (("run", "mute", "--", "true"), "nothing was sent"),
         (("connect", "mute"), "no connection is made"),
         (("doctor", "mute"), "nothing is changed"),
+        (("put", "mute", "/etc/hostname", "to"), "nothing is changed"),
+        (("get", "mute", "/etc/hostname", "/tmp"), "nothing is changed"),
+        (("ssh", "mute", "true"), "nothing is changed"),
+        (("poll", "--host", "mute", "--adopt"), "nothing is changed"),
+        (("run", "mute", "--detach-on-signal", "--", "true"), "nothing was sent"),
     ],
     ids=lambda words: words[0] if isinstance(words, tuple) else "",
 )
@@ -115,6 +121,32 @@ def test_a_verb_says_what_it_waits_for_and_what_an_interrupt_leaves(
     assert "interrupted: " in ended.err and "Traceback" not in ended.err
     assert len(re.findall("Ctrl-C", ended.err)) <= 1  # a line a change, no more
     assert cli.ok("list").out == ""
+
+
+def test_status_tells_what_it_waits_for_while_a_job_runs(
+    fleet: Fleet, place: Path
+) -> None:
+    """And a run whose connection is gone says that its job is there."""
+    fleet.add("n0", relayed=True)
+    fleet.write()
+    runs = [
+        fleet.cli.start("run", "n0", *flag, "--", "echo up; sleep 300")
+        for flag in ((), ("--detach-on-signal",))
+    ]
+    for run in runs:
+        assert run.stdout is not None and run.stdout.readline() == b"up\n"
+    fleet.relays["n0"].hole = True
+    fleet.relays["n0"].drop()
+    status = fleet.cli.start("status", "--wait-host", "60")
+    assert re.search(
+        "n0: .*; Ctrl-C: nothing is changed", read_until(status.stderr, "Ctrl-C")
+    )
+    interrupt(status)
+    for run, left in zip(runs, ("the job is cancelled", "the job goes on")):
+        assert f"; Ctrl-C: {left}" in read_until(run.stderr, "; Ctrl-C")
+    for run in runs:
+        run.kill()
+    finish(runs)
 
 
 def test_a_refused_connection_is_counted(cli: Cli) -> None:

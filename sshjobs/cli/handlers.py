@@ -65,7 +65,9 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
     try:
         ctx = _make_context(values)
         ctx.say = print_error
-        end_telling = _tell_waits(ctx, verb)
+        end_telling = _tell_waits(
+            ctx, "leave" if values.get("detach_on_signal") else verb
+        )
         try:
             return _find_handler(verb)(ctx, values)
         except (KeyboardInterrupt, errors.Interrupted) as interrupt:

@@ -58,7 +58,7 @@ def handle_hosts(ctx: Context, values: Values) -> int:
             pools = list_pools_of(ctx.config, host.row.host)
             print(format_json(build_host_object(host) | {"pools": pools}))
     else:
-        look = find_look(sys.stdout, "auto", ctx.environ)
+        look = find_look(sys.stdout, values.get("color") or "auto", ctx.environ)
         print("\n".join(yield_host_lines(hosts, time.time(), look)))
         for name, pool in ctx.config.get("pools", {}).items():
             print(printable(f"{POOL}{name}: {', '.join(pool['hosts'])}"))
@@ -75,7 +75,7 @@ def handle_doctor(ctx: Context, values: Values) -> int:
     versions = (
         f"sshjobs {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}"
     )
-    look = find_look(sys.stdout, "auto", ctx.environ)
+    look = find_look(sys.stdout, values.get("color") or "auto", ctx.environ)
     if is_pool(values["host"]):
         return _examine_pool(ctx, values, Finding(GOOD, versions), look)
     findings = [Finding(GOOD, versions), *examine_host(ctx, values["host"])]

@@ -21,6 +21,7 @@ _LEFT = {
     "run": "nothing was sent, and nothing will run",
     "wait": "the jobs go on. To wait for them again",
     "logs": "the job goes on. To read its log again",
+    "rerun": "nothing more is sent, and what was goes on. To go on",
     "kill": "nothing was sent, and no job was told to end. To do it",
     "reap": "what is not reaped yet stays until it is. To go on",
     "connect": "no connection was made. To make it",
@@ -34,7 +35,7 @@ _ELSE = "nothing was changed. To ask again"
 def explain_interrupt(ctx: Context, verb: str, values: Mapping[str, Any]) -> str:
     """Return the rest of an interrupted call, and the command that takes it up."""
     ids = ctx.sent_ids
-    if ids and verb in ("submit", "run", "kill"):
+    if ids and verb in ("submit", "run", "rerun", "kill"):
         count = f"{len(ids)} jobs were" if len(ids) > 1 else "1 job was"
         left = f"{count} told to end, and the host sees to that"
         if verb != "kill":

@@ -6,6 +6,7 @@ Pure data; ``manual.py`` reads it when such a verb is meant.
 from __future__ import annotations
 
 from .arguments import (
+    COLOR,
     COMMAND,
     CONTACT,
     HOST,
@@ -44,7 +45,7 @@ _HOSTS = Verb(
 It counts handshakes, drops, sessions, rounds, refusals and bytes since the
 record began, so that you can check the promise of one connection. No host is
 asked.""",
-    (JSON,),
+    (JSON, COLOR),
     ("sshjobs hosts",),
 )
 
@@ -55,7 +56,7 @@ _DOCTOR = Verb(
 Reads the ssh configuration, makes the connection (or uses the one that is
 there), and looks at the host's shell, tools, home directory, free space and
 limits. It opens no second connection and never pokes at the port.""",
-    (HOST, *SSH, *CONTACT),
+    (HOST, *SSH, *CONTACT, COLOR),
     ("sshjobs doctor gpu1",),
 )
 

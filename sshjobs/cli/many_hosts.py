@@ -21,6 +21,7 @@ from .host_lists import read_hosts
 from .job_requests import read_job_request_of_each
 from .many_logs import build_prefixes, clean_lines
 from .output import (
+    LIVE_LINE,
     format_json,
     print_error,
     print_line,
@@ -236,13 +237,33 @@ def run_on_many_hosts(ctx: Context, values: Values) -> int:
     job_requests = read_job_request_of_each(ctx, values, read_hosts(values))
     printer = _Printer(ctx, values, list(job_requests), is_run=True)
     call = ManyHosts(ctx, job_requests)
+    stays = bool(values.get("detach_on_signal"))
+    left = "the jobs go on" if stays else "the jobs are cancelled"
+    ctx.goal = lambda: (describe_run(call, len(job_requests), left), "runs")
     outcomes = call.run(
         printer.open_sink,
         printer.tell_start,
         printer.tell_cancel,
-        detach_on_signal=bool(values.get("detach_on_signal")),
+        detach_on_signal=stays,
     )
     return _show_outcomes(values, call, outcomes, printer)
+
+
+def describe_run(call: ManyHosts, total: int, left: str) -> str:
+    """Return how far a run on several hosts has come, for the line of a terminal.
+
+    Args:
+        left: What Ctrl-C does to the jobs.
+    """
+    # Threads write there: a copy is looked at, of what they have written by now.
+    ended, started = dict(call.outcomes), list(call.started)
+    if not LIVE_LINE.is_possible() or len(ended) == total:
+        return ""
+    good = [one.job is not None and one.job.state in _GOOD for one in ended.values()]
+    words = [f"{len(ended)}/{total} hosts done"]
+    words += [f"{good.count(False)} failed"] * (False in good)
+    words += [f"{sum(host not in ended for host in started)} running"]
+    return f"{' · '.join(words)}; Ctrl-C: {left}"
 
 
 def submit_to_many_hosts(ctx: Context, values: Values) -> int:

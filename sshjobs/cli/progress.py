@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _UNSENT = {
     "submit": "nothing was sent",
     "run": "nothing was sent",
+    "leave": "nothing was sent",
+    "rerun": "nothing was sent",
     "wait": "the jobs go on",
     "logs": "the job goes on",
     "kill": "nothing was sent",
@@ -33,6 +35,9 @@ _UNSENT = {
 _SENT = {
     "submit": "what was sent goes on",
     "run": "the job is cancelled",
+    "leave": "the job goes on",
+    "rerun": "what was sent goes on",
+    "reap": "what the host was asked for is done",
     "kill": "what was told to end ends",
 }
 

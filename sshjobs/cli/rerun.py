@@ -11,6 +11,7 @@ from .job_requests import read_environment
 from .output import (
     format_json,
     print_error,
+    print_job,
     print_line,
     report_error_with_ids,
     warn_of_other_command,
@@ -32,10 +33,8 @@ def handle_rerun(ctx: Context, values: Values) -> int:
     criteria = read_criteria_flags(values, must_say="rerun")
     jobs = choose_jobs_to_rerun(ctx, criteria, bool(values.get("all")))
     if values.get("dry_run"):
-        from ..display.text import format_job_line
-
         for job in jobs:
-            print_line(format_job_line(job))
+            print_job(values, job)
         return 0
     return _run_again(ctx, values, jobs)
 

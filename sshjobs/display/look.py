@@ -1,7 +1,8 @@
 """How output may look where it goes: colour, width, height, letters.
 
 Colour is for terminals, unless ``--color`` says otherwise; NO_COLOR (no-color.org) and
-TERM=dumb are heard. A pipe gets whole lines of plain text.
+TERM are heard: of a terminal that is dumb, or of which nothing is known, colours would
+stand in the text. A pipe gets whole lines of plain text.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def find_look(stream: TextIO, when: str, environ: Mapping[str, str]) -> Look:
         when: As ``--color`` has it: always, never, else auto.
     """
     is_terminal = stream.isatty()
-    is_plain = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
+    is_plain = environ.get("NO_COLOR") or environ.get("TERM", "") in ("", "dumb")
     has_colour = when == "always" or (is_terminal and not is_plain and when != "never")
     has_unicode = "utf" in (stream.encoding or "").lower()
     if not is_terminal:

@@ -169,6 +169,7 @@ def copy_log(
     with ctx.coordinator_at(job.site_id) as coordinator, _want_log(
         coordinator, job.id
     ) as missing:
+        coordinator.site.contact.is_sent = True  # the job is on its host
         if tail is not None or not follow:
             is_early = file >= 0 and tail is None
             job = _give_bytes_of_now(coordinator, copiers, job, missing, tail, is_early)

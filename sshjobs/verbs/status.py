@@ -20,7 +20,7 @@ def ask_hosts(ctx: Context, criteria: Criteria, bound: float) -> list[SshJobsErr
         bound: No host is waited for longer than so many seconds.
     """
     brief = {"wait_host": bound, "conn_timeout": bound}
-    ctx = Context(ctx.environ, ctx.config, ctx.flags | brief)
+    ctx = ctx.open_for_thread(**brief)  # whose waits are told like those of a thread
     if criteria.hosts:
         site_ids = [
             site for name in criteria.hosts for site in find_site_ids(ctx, name)
