@@ -169,7 +169,6 @@ def copy_log(
     with ctx.coordinator_at(job.site_id) as coordinator, _want_log(
         coordinator, job.id
     ) as missing:
-        coordinator.site.contact.is_sent = True  # the job is on its host
         if tail is not None or not follow:
             is_early = file >= 0 and tail is None
             job = _give_bytes_of_now(coordinator, copiers, job, missing, tail, is_early)
@@ -271,6 +270,7 @@ class MissingBytes:
 @contextmanager
 def _want_log(coordinator: Coordinator, job_id: str) -> Iterator[MissingBytes]:
     """Have every round bring this job's log, as long as this lasts."""
+    coordinator.site.contact.is_sent = True  # a person hears that the job is there
     numbers = coordinator.store.intents.add_intents(
         coordinator.site_id, "log", [job_id]
     )
