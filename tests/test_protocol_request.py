@@ -27,6 +27,7 @@ def test_a_request_asks_for_nothing_by_itself() -> None:
         "forgets": (),
         "examine": False,
         "launchers": (),
+        "limits": "",
         "queue_age": 0.0,
         "vanish_grace": 90.0,
     }
