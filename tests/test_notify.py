@@ -26,6 +26,7 @@ from sshjobs.store import Store
 from sshjobs.verbs.context import Context
 from sshjobs.verbs.submit import JobRequest
 from tests.cli import Cli, eventually, finish
+from tests.remote.host import gone
 
 
 class Heard:
@@ -266,17 +267,7 @@ def test_commands_that_take_too_long_are_killed_and_soon_no_more_are_run(
     started = [int(pid) for pid in pids.read_text().split()]
     assert started
     for pid in started:
-        eventually(partial(is_gone, pid), "the processes of a command are gone")
-
-
-def is_gone(pid: int) -> bool:
-    """Tell whether a process has ended, be it that nobody has waited for it."""
-    try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        )
-    except FileNotFoundError:
-        return True
+        eventually(partial(gone, pid), "the processes of a command are gone")
 
 
 def test_a_command_has_a_home_and_its_failure_is_told_in_a_line(
