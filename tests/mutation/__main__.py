@@ -34,6 +34,9 @@ from tests.mutation.runner import (
     Subject,
 )
 
+#: Where tests write: a store is synced at each commit, which costs nothing in memory.
+_MEMORY = "/dev/shm"
+
 
 class Result(NamedTuple):
     """What became of the mutants of a module."""
@@ -115,7 +118,8 @@ def run_subject(subject: Subject, name: str, jobs: int, verbose: bool) -> Result
     """Run the tests of a module on its mutants, and print those that survive."""
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="mutation") as folder:
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="mutation", dir=memory) as folder:
         runner = MutantRunner(subject, jobs, folder)
         for outcome in runner.iterate_outcomes():
             outcomes.append(outcome)
