@@ -11,10 +11,6 @@ APPLY = ("test_apply.py", "test_settled_events.py", "test_apply_orders.py")
 
 #: The modules that ``inv mutate`` runs, and the files of their own tests in ``tests/``.
 OWN_TESTS: dict[str, tuple[str, ...]] = {
-    "display.report_chart": ("test_report_pictures.py",),
-    "display.report_text": ("test_report_pictures.py",),
-    "display.report_traffic": ("test_report_pictures.py",),
-    "display.top_screen": ("test_top_picture.py",),
     "locks": ("test_file_lock.py", "test_locks.py", "test_lock_waits.py"),
     "protocol.events": ("test_frames.py",),
     "protocol.files": ("test_protocol_files.py",),
@@ -38,8 +34,6 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "states": ("test_states.py",),
     "transports.openssh.mux": ("test_mux.py",),
     "transports.ssh_errors": ("test_ssh_errors.py",),
-    "verbs.copy_tools": ("test_copy_tools.py",),
-    "verbs.overview": ("test_top_picture.py",),
 }
 
 #: Of a module's mutants so many percent must be noticed, those that change nothing
