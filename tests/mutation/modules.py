@@ -7,17 +7,22 @@ is named as below ``sshjobs/``, with dots.
 from __future__ import annotations
 
 #: Those of what a reply changes in the store.
-APPLY = ("test_apply.py", "test_settled_events.py", "test_apply_orders.py")
+APPLY = (
+    "test_apply.py",
+    "test_settled_events.py",
+    "test_apply_orders.py",
+    "test_two_logs.py",
+)
 
 #: The modules that ``inv mutate`` runs, and the files of their own tests in ``tests/``.
 OWN_TESTS: dict[str, tuple[str, ...]] = {
     "locks": ("test_file_lock.py", "test_locks.py", "test_lock_waits.py"),
     "protocol.events": ("test_frames.py",),
     "protocol.files": ("test_protocol_files.py",),
-    "protocol.frames": ("test_frames.py",),
-    "protocol.program": ("test_program.py",),
-    "protocol.reply": ("test_reply.py",),
-    "protocol.request": ("test_protocol_request.py",),
+    "protocol.frames": ("test_frames.py", "test_two_logs.py"),
+    "protocol.program": ("test_program.py", "test_two_logs.py"),
+    "protocol.reply": ("test_reply.py", "test_two_logs.py"),
+    "protocol.request": ("test_protocol_request.py", "test_two_logs.py"),
     "protocol.watch_reply": ("test_watch_reply.py",),
     "quoting": ("test_quoting.py",),
     "rounds.apply": APPLY,
@@ -26,9 +31,9 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "rounds.apply_starts": APPLY,
     "rounds.changes": APPLY,
     "rounds.cooldown": ("test_retry.py",),
-    "rounds.log_state": ("test_log_state.py",),
+    "rounds.log_state": ("test_log_state.py", "test_two_logs.py"),
     "rounds.needs": ("test_needs.py",),
-    "rounds.request": ("test_round_request.py",),
+    "rounds.request": ("test_round_request.py", "test_two_logs.py"),
     "rounds.retry": ("test_retry.py",),
     "store.intents": ("test_intents.py",),
     "states": ("test_states.py",),
