@@ -39,13 +39,13 @@ def count_most(notes: list[str]) -> int:
 
 def test_the_page_on_limits(new_box: Callable[..., Cli], place: Path) -> None:
     """As printed: the command's batch, then a host and a group with limits."""
-    [submit] = read_blocks("docs/how-to/limits.md")
+    [submit, _] = read_blocks("docs/how-to/limits.md")
     [config] = read_blocks("docs/how-to/limits.md", "toml")
     box = new_box()
     assert box.sshd
     box.sshd.alias = box.host = "gpu1"
     box.env["SSHJOBS_SSH_CONFIG"] = str(box.sshd.write_client_config())
-    (place / "jobs.txt").write_bytes(write_batch(box, 6, 0, 0.3))
+    (place / "jobs.txt").write_bytes(write_batch(box, 6, 0, 2))
     words = shlex.split(submit.replace("jobs.txt", f"{place}/jobs.txt"))[1:]
     ids = box.ok(*words).lines
     assert box.job(ids[4])["reason"] == "limit 4, 1st"
@@ -61,6 +61,40 @@ def test_the_page_on_limits(new_box: Callable[..., Cli], place: Path) -> None:
     assert {box.job(job_id)["state"] for job_id in ids} == {"CANCELLED"}
     box.ok("reap")
     assert not list(box.base.glob("*/queue"))
+
+
+def test_one_after_another_as_printed(new_box: Callable[..., Cli]) -> None:
+    _, after = read_blocks("docs/how-to/limits.md")
+    lines = read_blocks("docs/how-to/limits.md", "json")
+    box = new_box()
+    assert box.sshd
+    box.sshd.alias = box.host = "gpu1"
+    box.env["SSHJOBS_SSH_CONFIG"] = str(box.sshd.write_client_config())
+    note = f"date +%s.%N >>{box.base.parent}/$SSHJOBS_JOB_ID"
+    for word in ("make", "./test.sh", "./load.sh", "./train.sh", "./report.sh"):
+        after = after.replace(f"-- {word}", f"-- '{note}; sleep 0.3; {note}'")
+        lines = [line.replace(word, f"{note}; sleep 0.3; {note}") for line in lines]
+    ids = [box.ok(*shlex.split(line)[1:]).id for line in after.splitlines()]
+    batch = ("submit", box.host, "--from", "-", "--after", f"{ids[1]}:any")
+    ids += box.ok(*batch, stdin="".join(lines).encode()).lines
+    assert box("wait").status == 0
+    times = [(box.base.parent / job_id).read_text().split() for job_id in ids]
+    assert len(times) == 5 and sorted(times) == times
+    ends = [moment for pair in times for moment in pair]
+    assert sorted(ends) == ends
+    known = box.submit("--after", ids[0], "--", "true")  # it has ended so
+    bad = box.submit("--name", "bad", "--", "false")
+    never = [box.submit("--after", word, "--", "true") for word in ("bad", bad)]
+    box("wait")
+    assert box.job(known)["state"] == "COMPLETED"
+    for job_id in never:
+        assert box.job(job_id)["state"] == "CANCELLED"
+        assert f"job {bad}" in box.job(job_id)["reason"]
+    refused = box("submit", "local", "--after", ids[0], "--", "true")
+    assert refused.status == 64 and f"sshjobs wait {ids[0]}" in refused.err
+    refused = box("submit", box.host, "--after", "nobody", "--", "true")
+    assert "no such job" in refused.err
+    box.ok("reap")
 
 
 def test_two_machines_share_a_limit_and_need_not_be_alive(

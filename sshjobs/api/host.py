@@ -100,6 +100,7 @@ class Host(HostFiles):
         group: str | None = None,
         priority: int | None = None,
         split: bool = False,
+        after: Iterable[object] | None = None,
     ) -> Job:
         """Start a job, exactly once, and return it once it has started.
 
@@ -119,6 +120,7 @@ class Host(HostFiles):
             launcher, launcher_args: As the setting ``launcher``, and options for that.
             group, priority: Jobs of a group share a limit; the highest begins first.
             split: Have its standard error in a log of its own: ``log(stderr=True)``.
+            after: Jobs of this host that are to be COMPLETED first, or ``"ID:any"``.
 
         Raises:
             SpecError: something of it is wrong; nothing was done.
@@ -126,8 +128,6 @@ class Host(HostFiles):
             NotYet: sent and not answered; the next call asks the host for ``job_ids``.
 
         >>> job = Host("gpu1").submit(["echo", "it's", "$HOME"], key="greeting")
-        >>> job.wait().log()
-        b"it's $HOME\\n"
         """
         return self._start(command, locals())
 
@@ -212,11 +212,11 @@ class Host(HostFiles):
         group: str | None = None,
         priority: int | None = None,
         split: bool = False,
+        after: Iterable[object] | None = None,
     ) -> Completed[bytes] | Completed[str]:
         """Run a job to its end, as ``subprocess.run`` does a command.
 
-        If something ends the call early (Ctrl-C, an error of ``stdout``), the job is
-        killed; if the host cannot be asked any more, it goes on.
+        If the call ends early (Ctrl-C, an error of ``stdout``), the job is killed.
 
         Args:
             check: Raise JobFailed unless the job is COMPLETED.

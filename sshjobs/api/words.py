@@ -49,6 +49,7 @@ class JobOptions(TypedDict, total=False):
     group: str | None
     priority: int | None
     split: bool
+    after: Iterable[object] | None
 
 
 _OPTIONS = frozenset(JobOptions.__annotations__)
@@ -88,9 +89,7 @@ def build_job_request(
         ),
     )
     if settings.max_running or any(map(options.get, TURN_WORDS)):
-        from ..verbs.turns import build_turn
-
-        spec = build_turn(spec, options)
+        spec = _build_turn(spec, options)
     request = JobRequest(
         spec,
         name="" if (name := options.get("name")) is None else name,
@@ -100,6 +99,18 @@ def build_job_request(
         max_log_bytes=options.get("max_log_bytes"),
     )
     return check_job_request(request)
+
+
+def _build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
+    """Return the spec of a job that waits its turn on its host."""
+    from ..verbs.turns import build_turn, split_condition
+
+    given = options.get("after") or ()
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise SpecError(f"after is a list of jobs, {_but(given)}")
+    texts = [getattr(job, "id", job) for job in given]
+    before = [":".join(split_condition(str(text))) for text in texts]
+    return build_turn(spec, {**options, "after": before})
 
 
 def read_for_target(

@@ -364,18 +364,20 @@ SPEC = (
         "seconds",
         "S",
     ),
-    Arg(
-        "--group",
-        "the jobs of a group share a limit on their host (--at-most, setting "
-        "group_limits)",
-        metavar="G",
-    ),
+    Arg("--group", "jobs of a group share a limit (setting group_limits)", metavar="G"),
     Arg(
         "--at-most",
         "let so many jobs of the group run on the host at once, 0 for no limit; others "
         "wait there in order. Without --group the jobs of this command are a group",
         "count",
         "N",
+    ),
+    Arg(
+        "--after",
+        "begin once that job of the same host is COMPLETED, with JOB:any once it has "
+        "ended anyhow; if that can never be, the job is CANCELLED",
+        metavar="JOB",
+        repeat=True,
     ),
     Arg(
         "--priority",

@@ -6,7 +6,7 @@ import os
 import sys
 
 from ..errors import SpecError
-from ..model import POOL, TURN_WORDS, Spec
+from ..model import POOL, TURN_WORDS, Spec, new_job_id
 from ..startup.contexts import nullcontext
 from ..startup.records import TYPE_CHECKING
 from ..verbs.context import Context
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 #: What one line of ``--from`` may say of a job.
 _FIELDS = frozenset(
     "command name key once env cwd timeout shell login cleanup stdin "
-    "max_log_bytes launcher launcher_args group priority split".split()
+    "max_log_bytes launcher launcher_args group priority after split".split()
 )
 
 
-_SPECIAL = ("command", "env", "stdin", "timeout", "launcher_args")
+_SPECIAL = ("command", "env", "stdin", "timeout", "launcher_args", "after")
 
 
 def read_job_requests(ctx: Context, values: Values) -> Iterable[JobRequest]:
@@ -139,9 +139,11 @@ def _build_job_request(
         ),
     )
     if settings.max_running or any(map(values.get, TURN_WORDS)):
-        from ..verbs.turns import build_turn
+        from ..verbs.turns import build_turn, find_before
 
-        spec = build_turn(spec, values)
+        words, batch = values.get("after") or (), values.get("batch") or {}
+        before = find_before(ctx, values["host"], words, batch)
+        spec = build_turn(spec, {**values, "after": before})
     return JobRequest(
         spec,
         name=values.get("name") or "",
@@ -184,8 +186,10 @@ def _yield_lines(path: str) -> Iterator[bytes]:
 
 
 def _read_job_file(ctx: Context, values: Values) -> Iterator[JobRequest]:
-    """Yield a job a line, and hold no more than that: a batch may be long."""
+    """Yield a job a line; of those before it only names are held, for --after."""
     count = 0
+    batch: dict[str, str] = {}
+    values = dict(values) | {"batch": batch}
     for number, line in enumerate(_yield_lines(values["from"]), 1):
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")  # of some editors
@@ -199,6 +203,9 @@ def _read_job_file(ctx: Context, values: Values) -> Iterator[JobRequest]:
         count += 1
         if values.get("key") and count > 1:
             raise SpecError('--key names one job; each line may have its own "key"')
+        if job_request.name and not job_request.key:  # a key may have another holder
+            job_request = job_request._replace(id=new_job_id())
+            batch[job_request.name] = job_request.id
         yield job_request
 
 
@@ -223,7 +230,8 @@ def _parse_line(ctx: Context, values: Values, line: bytes) -> JobRequest:
         ctx,
         merged
         | {"timeout": _read_timeout(plain, values)}
-        | _read_launcher_args(plain, values),
+        | _read_launcher_args(plain, values)
+        | {"after": _read_after(plain, values)},
         command,
         None if stdin is None else _encode_text(stdin, "stdin"),
     )
@@ -301,6 +309,20 @@ def _encode_text(text: Any, what: str) -> bytes:
         raise SpecError(
             f"{what} has half a surrogate pair, which is no text"
         ) from error
+
+
+def _read_after(plain: Mapping[str, Any], values: Values) -> list[str]:
+    """Return the jobs that come before that of a line: a text, or a list of texts.
+
+    Those of the command come before each of its jobs.
+    """
+    given = plain.get("after")
+    own = [] if given is None else [given] if isinstance(given, str) else given
+    if not isinstance(own, list):
+        raise SpecError(f'"after" is a text or a list of texts, not {given!r:.60}')
+    for word in own:
+        _encode_text(word, "a word of after")
+    return [*(values.get("after") or ()), *own]
 
 
 def _read_launcher_args(plain: Mapping[str, Any], values: Values) -> dict[str, str]:

@@ -64,11 +64,11 @@ byte for byte, with every login shell.
 With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
 "stdin" (the text itself), "cwd", "timeout", "shell", "login", "cleanup",
-"max_log_bytes", "group", "priority", "launcher", "launcher_args", "split"; "env"
-is an object of names and values. Empty lines and lines that begin with # are left
-out. The flags hold for all jobs. If a line has a mistake, the error names it and
-nothing is submitted. The ids come out in the order of the lines, with a - for a
-job that the host refused.
+"max_log_bytes", "group", "priority", "after", "launcher", "launcher_args",
+"split"; "env" is an object of names and values. Empty lines and lines that begin
+with # are left out. The flags hold for all jobs. If a line has a mistake, the
+error names it and nothing is submitted. The ids come out in the order of the
+lines, with a - for a job that the host refused.
 
 {_MANY_HOSTS}
 Each line has an id and its host. A key counts on each host by itself. --from
@@ -92,6 +92,7 @@ the answer is still out.""",
         "sshjobs submit gpu1 --from jobs.txt --cleanup always",
         "sshjobs submit gpu1 --from jobs.txt --at-most 4 --priority 5",
         "sshjobs submit gpu1 --group io -- ./load.sh",
+        "sshjobs submit gpu1 --after build --after key:load:any -- ./test.sh",
         "sshjobs submit gpu1,gpu2 --name update -- ./update.sh",
         "sshjobs submit pool:gpu --from jobs.txt",
         "sshjobs submit cluster --launcher slurm --launcher-args '-p gpu' -- make",

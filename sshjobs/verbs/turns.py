@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from ..errors import SpecError
-from ..launchers.limit import check_group, check_limit, check_priority
+from ..launchers.limit import CONDITIONS, check_group, check_limit, check_priority
 from ..model import LIMIT, TURN_WORDS, Spec
 from ..startup.records import TYPE_CHECKING
+from ..states import COMPLETED, FINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
+
+    from .context import Context
 
 
 def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
@@ -26,7 +29,7 @@ def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
     wanted = {
         name: options[name]
         for name in TURN_WORDS
-        if options.get(name) not in (None, "")
+        if options.get(name) not in (None, "", (), [])
     }
     if spec.launcher:
         if not wanted:
@@ -37,7 +40,7 @@ def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
             "--launcher-args"
         )
     if spec.launcher_args:
-        return spec  # which its launcher refuses
+        return spec  # its launcher refuses them
     words = []
     group = check_group(wanted.get("group", ""))
     if group:
@@ -46,8 +49,52 @@ def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
         words.append(f"limit={check_limit(wanted['at_most'], '--at-most')}")
     if "priority" in wanted:
         words.append(f"priority={check_priority(wanted['priority'])}")
-    args = tuple(word.encode("ascii") for word in words)
+    words += (f"after={word}" for word in wanted.get("after", ()))
+    args = tuple(word.encode("utf-8", "replace") for word in words)
     return spec._replace(launcher=LIMIT, launcher_args=args)
+
+
+def find_before(
+    ctx: Context, host: str, words: Iterable[str], batch: Mapping[str, str]
+) -> list[str]:
+    """Return the jobs that ``--after`` names, as ID:ok or ID:any, each once.
+
+    A job that is known to have ended as it was to is left out: the host may have
+    forgotten it.
+
+    Args:
+        batch: The ids of jobs that are submitted with it, by name.
+
+    Raises:
+        JobNotFound: a word means no job, or several.
+        SpecError: a job is on another host, which this one cannot ask.
+    """
+    from .selection import find_job
+
+    found = {}
+    for word in words:
+        text, how = split_condition(word)
+        if text in batch:
+            found[batch[text]] = f"{batch[text]}:{how}"
+            continue
+        job = find_job(ctx, text, host if text.startswith("key:") else None)
+        if job.host != host and job.site_id not in ctx.store.jobs.list_sites(host):
+            raise SpecError(
+                f"--after {word}: job {job.id} is on {job.host}, and {host} cannot ask "
+                f"how it ends. Wait here, and submit then:\nsshjobs wait {job.id}"
+            )
+        met = (COMPLETED,) if how == "ok" else FINAL
+        if job.state not in met:
+            found[job.id] = f"{job.id}:{how}"
+    return list(found.values())
+
+
+def split_condition(word: str) -> tuple[str, str]:
+    """Return the job that a word of ``--after`` names, and how it must end."""
+    text, colon, how = word.rpartition(":")
+    return (
+        (text, how) if how in CONDITIONS and text not in ("", "key") else (word, "ok")
+    )
 
 
 def name_batch(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,16 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request, Start
-from tests.remote.host import Host, an_order, any_host, host, of, paths, wait
+from tests.remote.host import (
+    Host,
+    an_order,
+    any_host,
+    host,
+    of,
+    paths,
+    reap_of,
+    wait,
+)
 
 __all__ = ["any_host", "host", "paths"]
 
@@ -73,9 +82,7 @@ def names_in(host: Host) -> list[str]:
 
 def test_no_more_than_the_limit_run_at_once_and_in_order(any_host: Host) -> None:
     jobs = note_jobs(any_host, 0.2, 9)
-    said = submit(any_host, *jobs, limits="-=2")
-    reasons = [event.reason for event in of(protocol.Queued, said)]
-    assert "limit 2, 1st" in reasons and "limit 2, 3rd" in reasons
+    submit(any_host, *jobs, limits="-=2")
     # Nobody asks any more: each that ends starts the next.
     wait(lambda: len(read_notes(any_host)) == 18)
     notes = read_notes(any_host)
@@ -89,7 +96,8 @@ def test_no_more_than_the_limit_run_at_once_and_in_order(any_host: Host) -> None
 def test_a_limit_is_raised_lowered_and_removed(host: Host) -> None:
     jobs = [a_turn(b"sleep 100") for _ in range(8)]
     submit(host, *jobs, limits="-=1")
-    assert len(poll(host, *jobs)) == 7
+    places = ("1st", "2nd", "3rd", "4th", "5th", "6th", "7th")
+    assert list(poll(host, *jobs).values()) == [f"limit 1, {place}" for place in places]
     poll(host, *jobs, limits="-=3")
     wait(lambda: len(poll(host, *jobs)) == 5)
     poll(host, *jobs, limits="-=1")
@@ -201,6 +209,69 @@ def test_a_link_in_place_of_the_line_starts_nothing(host: Host) -> None:
     (host.home / "elsewhere").rename(line)
     host.run()
     host.end(second.job_id)
+
+
+def test_a_job_begins_after_others_and_never_after_a_bad_end(any_host: Host) -> None:
+    good, bad = an_order(b"sleep 1"), an_order(b"sleep 1; false")
+    log = bytes(any_host.home / "notes")
+    note = b"echo +%s >>" + log
+    ids = {"good": good.job_id, "bad": bad.job_id}
+    wanted = {
+        "both": ["good:ok", "bad:any"],
+        "never": ["good:ok", "bad:ok"],
+        "last": ["both:ok"],
+        "beyond": ["never:ok"],
+        "despite": ["never:any"],
+        "nobody": ["unknown:any"],
+    }
+    ids["unknown"] = "a" * 16
+    jobs = []
+    for name, earlier in wanted.items():
+        words = [before.partition(":") for before in earlier]
+        args = [f"after={ids[job]}:{how}" for job, _, how in words]
+        jobs.append(a_turn(note % name.encode(), *args))
+        ids[name] = jobs[-1].job_id
+    waiting = [job for job in jobs if job.job_id != ids["nobody"]]
+    submit(any_host, good, bad, *jobs)
+    reasons = poll(any_host, *waiting)
+    if reasons.get(ids["both"], "about to start") != "about to start":
+        assert reasons[ids["both"]] == f"after {good.job_id}, {bad.job_id}:any"
+    # Each end is seen to by the runner of the job, or by that of one that never ran.
+    wait(lambda: len(read_notes(any_host)) == 3)
+    wait(lambda: not queue_of(any_host).exists())
+    assert sorted(read_notes(any_host)) == ["+both", "+despite", "+last"]
+    for name, before, state in (
+        ("never", "bad", "is FAILED"),
+        ("beyond", "never", "is CANCELLED"),
+        ("nobody", "unknown", "knows no job"),
+    ):
+        ended = any_host.end(ids[name])
+        assert ended.cause == "cancelled" and ended.exit_status is None
+        assert ids[before] in ended.reason and state in ended.reason
+
+
+def test_a_job_that_waits_for_one_whose_runner_was_killed_ends(host: Host) -> None:
+    first = an_order(b"echo up; exec sleep 100")
+    host.run(Request(starts=(first,)))
+    started = host.started(first.job_id)
+    jobs = [a_turn(b"true", f"after={first.job_id}:{how}") for how in ("ok", "any")]
+    submit(host, *jobs)
+    host.kill_runner(first.job_id)
+    assert len(poll(host, *jobs)) == 2
+    os.killpg(started.pgid, signal.SIGKILL)
+    wait(lambda: not poll(host, *jobs))
+    assert host.end(jobs[0].job_id).cause == "cancelled"
+    assert host.end(jobs[1].job_id).exit_status == 0
+
+
+def test_a_reaped_job_counts_as_it_ended(host: Host) -> None:
+    first = host.start(b"true")
+    host.end(first)
+    host.run(Request(reaps=(reap_of(first, b""),)))
+    assert not (host.jobs / first).exists()
+    job = a_turn(b"true", f"after={first}:ok")
+    submit(host, job)
+    assert host.end(job.job_id).exit_status == 0
 
 
 @pytest.mark.slow

@@ -48,6 +48,13 @@ function list_line(folder,  c, l, a, g, all) {
     }
     close(c)
 }
+function name_before(  t) {
+    t = substr(H["after"], 1, 200)
+    gsub(/:ok/, "", t)
+    gsub(/[^a-z2-7: ]/, "_", t)
+    gsub(/ /, ", ", t)
+    return "after " t
+}
 function name_rank(n) {
     if (n % 100 < 11 || n % 100 > 13) {
         if (n % 10 == 1) return n "st"
@@ -101,7 +108,7 @@ function judge_waiting(id, d,  after, word) {
     if (launcher == "limit" && H["machine"] != "" && H["machine"] != machine) say_frame("queued " id " " handle_of(id) " waits on another machine that shares the directory")
     else if (launcher in QDOWN) say_frame("queued " id " " handle_of(id) " " launcher " does not answer: " QDOWN[launcher])
     else if (!(launcher in QAT)) say_frame("queued " id " " handle_of(id) " its launcher was not asked")
-    else if (word == "waits") say_frame("queued " id " " handle_of(id) " " QR[id])
+    else if (word == "waits") say_frame("queued " id " " handle_of(id) " " (QR[id] == "after" ? name_before() : QR[id]))
     else if (word == "runs") say_frame("queued " id " " handle_of(id) " " (QR[id] == "" ? "RUNNING" : QR[id]) " on " QN[id] ", and has not begun")
     else if (word != "") {
         say_frame("queued " id " " handle_of(id) " " QR[id])

@@ -59,13 +59,13 @@ sj_read_line() {
 # Who comes while another looks leaves a note first; that one looks again after the note,
 # and after it has given its turn back. So no end goes unseen between two.
 sj_look_at_line() {
-    sj_write_journal=$sj_machine/turn/again
-    sj_is_regular "$sj_write_journal" || rm -rf -- "$sj_write_journal"
-    { printf '' >"$sj_write_journal"; } 2>/dev/null
-    while [ -e "$sj_write_journal" ]; do
+    sj_note_file=$sj_machine/turn/again sj_dead=''
+    sj_is_regular "$sj_note_file" || rm -rf -- "$sj_note_file"
+    { printf '' >"$sj_note_file"; } 2>/dev/null
+    while [ -e "$sj_note_file" ]; do
         sj_take_turn || return
-        while [ -e "$sj_write_journal" ]; do
-            rm -f "$sj_write_journal"
+        while [ -e "$sj_note_file" ]; do
+            rm -f "$sj_note_file"
             sj_look_once
         done
         sj_give_turn
@@ -79,7 +79,7 @@ sj_look_once() {
     sj_ended='' sj_unclaimed='' sj_known=''
     for sj_slot in "$sj_machine"/queue/slots/*; do sj_judge_slot; done
     [ -z "$sj_ended" ] || rm -f -- $sj_ended
-    sj_taken=$sj_known
+    sj_taken=$sj_known sj_known=$sj_known$sj_dead
     sj_tell_limits
     sj_choose_jobs
     [ -z "$sj_unclaimed" ] || sj_start_runners $sj_unclaimed
@@ -102,11 +102,11 @@ $sj_known"
 
 sj_is_slot() {
     # NAME: to sj_id, sj_attempt, sj_group
-    sj_id=${1%%.*} sj_word=${1#*.}
-    sj_attempt=${sj_word%%.*} sj_group=${sj_word#*.}
+    sj_id=${1%%.*} sj_pair=${1#*.}
+    sj_attempt=${sj_pair%%.*} sj_group=${sj_pair#*.}
     case $sj_id in *[!a-z2-7]*) return 1 ;; ????????????????) ;; *) return 1 ;; esac
     case $sj_attempt in *[!0-9]* | '' | ??????????*) return 1 ;; esac
-    case $sj_group in *[!A-Za-z0-9_-]* | '' | "$sj_word") return 1 ;; esac
+    case $sj_group in *[!A-Za-z0-9_-]* | '' | "$sj_pair") return 1 ;; esac
 }
 
 sj_judge_slot() {
@@ -182,19 +182,22 @@ sj_choose_jobs() {
         sj_chosen=failed
         return
     }
-    sj_go='' sj_gone='' sj_plan_start=''
+    sj_go='' sj_gone='' sj_ready_names='' sj_never='' sj_buried=''
     for sj_i in $sj_chosen; do
         case $sj_i in
         go:*) sj_choose_job "${sj_i#go:}" || break ;;
         drop:*) sj_gone="$sj_gone $sj_machine/queue/${sj_i#drop:}" ;;
-        ready:*) sj_plan_start="$sj_plan_start $sj_machine/queue/after/${sj_i#ready:}" ;;
+        ready:*) sj_ready_names="$sj_ready_names $sj_machine/queue/after/${sj_i#ready:}" ;;
+        never:*) sj_end_waiting "${sj_i#never:}" ;;
+        ask:*) sj_bury_dead "${sj_i#ask:}" ;;
         esac
     done
+    [ -z "$sj_never" ] || sj_start_runners $sj_never
     [ -z "$sj_gone" ] || rm -rf -- $sj_gone
-    [ -z "$sj_plan_start" ] || mv -f -- $sj_plan_start "$sj_machine/queue/wait/" 2>/dev/null
+    [ -z "$sj_ready_names" ] || mv -f -- $sj_ready_names "$sj_machine/queue/wait/" 2>/dev/null
     [ -z "$sj_go" ] || sj_start_runners $sj_go
     # There may be room for more.
-    [ -z "$sj_go$sj_gone$sj_plan_start" ] || { printf '' >"$sj_write_journal"; } 2>/dev/null
+    [ -z "$sj_go$sj_gone$sj_ready_names$sj_buried" ] || { printf '' >"$sj_note_file"; } 2>/dev/null
 }
 
 sj_choose_job() {
@@ -209,6 +212,29 @@ sj_choose_job() {
     { printf '' >"$sj_machine/queue/slots/$sj_slot"; } 2>/dev/null || return
     sj_gone="$sj_gone $sj_file"
     sj_go="$sj_go $sj_id:$sj_attempt"
+}
+
+# A job that can never begin is claimed by a runner that finds its fate, and ends it.
+sj_end_waiting() {
+    # NAME:ID:WORD
+    sj_word=${1#*:} sj_name=${1%%:*}
+    sj_is_slot "${sj_name#*.*.}" && [ ! -h "jobs/$sj_id" ] && sj_is_regular "jobs/$sj_id/fate" || return 0
+    case ${sj_word#*:} in
+    unknown) sj_line="never began: the host knows no job ${sj_word%%:*}, which was to come before it" ;;
+    *) sj_line="never began: job ${sj_word%%:*}, which was to come before it, is ${sj_word#*:}" ;;
+    esac
+    { printf 'cancelled\n%s\n' "$sj_line" >"jobs/$sj_id/fate"; } 2>/dev/null || return 0
+    sj_gone="$sj_gone $sj_machine/queue/after/$sj_name"
+    sj_never="$sj_never $sj_id:$sj_attempt"
+}
+
+# Others wait for a job of which nothing is left: its runner was killed.
+sj_bury_dead() {
+    # ID
+    sj_is_over "$1" || return 0
+    sj_buried=1
+    sj_has_end "$1" || sj_dead="${sj_dead}x $1
+"
 }
 
 # The time is found anew: the one that was told may be of another boot, or long ago.
