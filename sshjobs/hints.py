@@ -22,8 +22,8 @@ _ELSEWHERE = "SSHJOBS_HOME names another place"
 _WRITABLE = f"it must be writable by you; {_ELSEWHERE}"
 _FILES = "see ulimit -n on this machine"
 _ADOPT = (
-    "move the file aside, then bring back what the hosts know with: sshjobs poll "
-    "--host HOST --adopt"
+    "move the file aside, then bring back what the hosts know:\n"
+    "sshjobs poll --host HOST --adopt"
 )
 _NETWORK = "look at the network, a firewall, the host; the setting is conn_timeout"
 _JUMP = "see whether ssh to the jump host works and its sshd has AllowTcpForwarding yes"
@@ -41,10 +41,10 @@ HINTS = {
     "here:scarce": "see ulimit -n and ulimit -u on this machine",
     "here:elsewhere": _ELSEWHERE,
     "here:damaged": _ADOPT,
-    "here:newer": "what had been asked for by then stays: run the command again with "
-    "the newer one",
-    "here:begun anew": "bring back what the hosts know with: sshjobs poll --host HOST "
-    "--adopt",
+    "here:newer": "all that was asked for stays in the record: run the command again "
+    "with the newer sshjobs",
+    "here:begun anew": "bring back what the hosts know:\n"
+    "sshjobs poll --host HOST --adopt",
     "here:private": "look inside, then chmod 700 it",
     "here:directory": "look inside, then chmod 700 it",
     "here:file": "look inside, then chmod 600 it",
@@ -67,10 +67,10 @@ HINTS = {
     "host:ENOSPC": "make room on the host's file system, or set remote_base_dir",
     "host:EACCES": "the base directory on the host must be writable, see "
     "remote_base_dir",
-    "host:ESHELL": "name one that the host has with --shell",
+    "host:ESHELL": "with --shell name a shell that the host has",
     "host:ELAUNCH": "see --launcher-args, and what sshjobs doctor says of the host",
-    "host:ELIMIT": "the site takes no more jobs of yours now: submit it again as "
-    "others end",
+    "host:ELIMIT": "the cluster takes no more jobs of yours now: submit this one again "
+    "when others have ended",
     "host:ETOOL": "install it, or have it in the PATH of a login there; nothing was "
     "done",
     "host:EFORK": "end some of its processes, or raise its limit (ulimit -u)",

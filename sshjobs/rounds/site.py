@@ -130,9 +130,10 @@ class Site:
         known = f"{home} of {size}" if size > home else f"the first {home}"
         return errors.StoreError(
             f"{self.store.home}: no room for logs: less than the setting "
-            f"min_free_bytes would be free on its disk; {known} bytes of the log of "
-            f"job {job_id} are here, the rest stays on {self.identity.host}: make "
-            f"room, then: sshjobs logs {job_id} --offset {home}"
+            f"min_free_bytes would be free on its disk. {known} bytes of the log of "
+            f"job {job_id} are on this machine, the rest stays on "
+            f"{self.identity.host}. Make room, then run:\n"
+            f"sshjobs logs {job_id} --offset {home}"
         )
 
     def take_sessions(self) -> int:

@@ -186,8 +186,8 @@ class Context:
         identity = transports.Identity.from_bytes(row.identity)
         if not identity.key:
             raise errors.StoreError(
-                f"{self.store.path}: what it has of the connection to {row.host} "
-                f"cannot be read: run sshjobs poll --host {row.host} --adopt"
+                f"{self.store.path}: its record of the connection to {row.host} cannot "
+                f"be read. Make it anew:\nsshjobs poll --host {row.host} --adopt"
             )
         with self._make_contact(row.host) as contact:
             with self._make_coordinator(identity, settings, contact) as coordinator:

@@ -51,7 +51,9 @@ def ask_about_files(
             answer = _read_answer(host, child, silence)
             return child.wait(silence)
         except subprocess.TimeoutExpired as error:
-            raise CommandTimeout(host, "does not end its list of files") from error
+            raise CommandTimeout(
+                host, "the host does not end its list of files"
+            ) from error
         finally:
             child.kill()
             child.wait()
@@ -74,4 +76,6 @@ def _read_answer(host: str, child: subprocess.Popen[bytes], silence: float) -> b
                 return bytes(data)
             if len(data) > files.MAX_ANSWER:
                 raise CopyFailed(host, "more files are meant than one copy takes")
-    raise CommandTimeout(host, f"said nothing for {silence:g} s about its files")
+    raise CommandTimeout(
+        host, f"the host said nothing for {silence:g} s about its files"
+    )

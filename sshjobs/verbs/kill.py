@@ -211,8 +211,8 @@ def _describe_unreachable_machine(coordinator: Coordinator, ids: list[str]) -> N
     where = "; ".join(f"job {job_id} {jobs[job_id].reason}" for job_id in ids)
     return NotYet(
         f"{coordinator.identity.host}: {where}, which this connection does not reach.\n"
-        "The intent to end it stays: the next command of sshjobs that reaches that "
-        "machine, such as poll, ends it.\n"
+        "The kill stays in the record: the next command of sshjobs that reaches that "
+        "machine, such as sshjobs poll, ends the job.\n"
         "If that machine is gone for good, declare its jobs lost:\n"
         f"sshjobs kill --forget {' '.join(ids)}",
         tuple(ids),
@@ -236,7 +236,7 @@ def _want_jobs_ended(
         told = coordinator.leadership.kill_unrecorded(ids)
         raise NotYet(
             f"{coordinator.identity.host}: {len(told)} of {len(ids)} jobs were told to "
-            f"end, which could not be written down: {error}",
+            f"end, but the record on this machine could not be written: {error}",
             tuple(ids),
         ) from error
 

@@ -343,8 +343,8 @@ class _PoolSubmit:
         last = next(error for error in reversed(self._hosts.errors.values()))
         count = f"{len(self._unanswered)} of {len(self._requests)} jobs"
         return errors.NotYet(
-            f"{self._hosts.pool}: {count} were sent and not answered; the next sshjobs "
-            f"poll sees to them. The last try: {last}",
+            f"{self._hosts.pool}: {count} were sent, and their hosts have not answered "
+            f"yet; the next sshjobs poll asks them again. The last try: {last}",
             tuple(every.get(place, "") for place in range(len(self._requests))),
         )
 

@@ -119,7 +119,7 @@ def _add_result(
 def _select_known_jobs(ctx: Context, criteria: Criteria, orphans: bool) -> Selection:
     if orphans:
         raise errors.SpecError(
-            "--orphans: they have no name in this machine's record; only --host, "
+            "--orphans: this machine's record has no name for such jobs; only --host, "
             "--older-than and --dry-run go with it"
         )
     return select_jobs(ctx, criteria, every_attempt=True)

@@ -113,7 +113,7 @@ def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobReques
     if missing:
         flags = " ".join(f"--env-from {name}" for name in missing)
         raise SpecError(
-            f"{job.id}: values of variables are not in the record. Give them again: "
+            f"{job.id}: values of variables are not in the record. Give them again:\n"
             f"sshjobs rerun {job.id} {flags}"
         )
     if job.launcher:
@@ -136,8 +136,9 @@ def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobReques
                 max_log_bytes=job.max_log_bytes,
             )
     raise SpecError(
-        f"{job.id}: the record has not all of it, as of a job with an input (--stdin) "
-        "or a very long command, or of an older sshjobs: submit it again"
+        f"{job.id}: the record does not have all of this job: it has standard input "
+        "(--stdin) or a very long command, or an older sshjobs submitted it. Submit it "
+        "again"
     )
 
 

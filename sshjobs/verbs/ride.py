@@ -98,7 +98,7 @@ def ride_along(
                         and time.monotonic() > since + settings.wait_host
                     ):
                         hint = find_hint("session:rider")
-                        raise SessionRefused(host, "opens no session", hint)
+                        raise SessionRefused(host, "the host opens no session", hint)
                 elif status == 255 and any(words in said for words in _NO_MASTER):
                     lost += 1
                     if lost > _TRIES:

@@ -399,9 +399,9 @@ def _take_back_unsent(
         first = errors.load(refused[0])
         rest += f"; {len(refused)} were refused and are not done, the first: {first}"
     raise NotYet(
-        f"{coordinator.identity.host}: {len(kept)} of {len(numbers)} jobs were sent "
-        f"and not answered; the next sshjobs poll sees to them{rest}. The last try: "
-        f"{error}",
+        f"{coordinator.identity.host}: {len(kept)} of {len(numbers)} jobs were sent, "
+        f"and the host has not answered yet; the next sshjobs poll asks again{rest}. "
+        f"The last try: {error}",
         tuple(ids),
     ) from error
 

@@ -79,8 +79,9 @@ def connect_by_fabric(
     """
     if interactive and not has_login_secrets(settings):
         raise SpecError(
-            f"{identity.host}: without ssh no connection can stay, and nobody is "
-            "asked; each leader makes its own, with a key or the agent"
+            f"{identity.host}: without the system's ssh no connection stays open, and "
+            "no password is asked for; each command connects anew, by a key or the "
+            "agent"
         )
     check_rundir(hooks.rundir)
     while True:

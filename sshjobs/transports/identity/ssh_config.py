@@ -59,7 +59,9 @@ def ask_ssh_for_identity(host: str, settings: Settings) -> Identity:
     ssh = find_program("ssh")
     if not ssh:
         hint = find_hint("here:no ssh")
-        raise HostUnreachable(host, "no ssh client on PATH here", hint)
+        raise HostUnreachable(
+            host, "there is no ssh client in PATH on this machine", hint
+        )
     argv = _with_config(settings)
     for option in options:
         argv += ["-o", option]
