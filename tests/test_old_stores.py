@@ -132,7 +132,9 @@ def test_jobs_of_the_version_before_are_known_followed_and_reaped(
     assert follower.stdout.readline() == b"three\n"
     (place / "out.go").touch()
     out, err = follower.communicate(timeout=60)
-    assert (out, err, follower.returncode) == (b"last\n", b"", 0)
+    assert (out, follower.returncode) == (b"last\n", 0)
+    # On a busy machine a word on waiting stands there, and nothing else may.
+    assert all(b"; Ctrl-C: the job goes on" in line for line in err.splitlines())
     assert old("kill", SLEEPING).status == 0
     assert old("wait", *ENDED, RUNNING, SLEEPING, *HALF_SENT).status == 1
     listed = {job["id"]: job for job in old.ok("list", "--json").objects}
