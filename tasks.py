@@ -241,6 +241,34 @@ def bench(
 
 @task(
     help={
+        "small": "small numbers, and the page stays as it is",
+        "only": "simulation, or clients",
+        "hosts": "simulated hosts (1000)",
+        "jobs": "jobs of each (1000)",
+        "clients": "client machines (100)",
+    },
+    auto_shortflags=False,
+)
+def scale(
+    context: Context,
+    small: bool = False,
+    only: str = "",
+    hosts: int = 0,
+    jobs: int = 0,
+    clients: int = 0,
+) -> None:
+    """Measure many hosts, jobs and clients; write docs/explanation/scale.md."""
+    line = "python -m tests.scale"
+    line += " --small" if small else " --out docs/explanation/scale.md"
+    line += f" --only {only}" if only else ""
+    for name, number in (("hosts", hosts), ("jobs", jobs), ("clients", clients)):
+        line += f" --{name} {number}" if number else ""
+    if not _run(context, line):
+        raise Exit(code=1)
+
+
+@task(
+    help={
         "module": "protocol.reply, or protocol for the whole room; none: all there are",
         "jobs": "how many side by side; 0 is one for each processor",
         "verbose": "say what became of each mutant, and which test noticed it",
@@ -258,6 +286,6 @@ def mutate(
         raise Exit(code=1)
 
 
-ns = Collection(check, test, faults, fuzz, docs, bench, mutate)
+ns = Collection(check, test, faults, fuzz, docs, bench, scale, mutate)
 for verb in verbs.TASKS:
     ns.add_task(verb)

@@ -1,0 +1,1 @@
+"""What sshjobs costs with very many hosts, jobs and client machines."""
