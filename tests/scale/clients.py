@@ -70,6 +70,9 @@ def _measure_crowd(
     connections, drops = sshd.connections, sshd.drops
     failed = sum(end.status != 0 for end in ends)
     tell(f"submitted in {submit_wall:.1f} s, {failed} failed")
+    for end in ends:
+        if end.status:
+            tell(end.err.strip())
     waits = [box.start("wait") for box in boxes]
     time.sleep(_SETTLE)
     before, began = sshd.sessions, time.monotonic()
