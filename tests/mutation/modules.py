@@ -20,6 +20,7 @@ OWN_TESTS: dict[str, tuple[str, ...]] = {
     "protocol.events": ("test_frames.py",),
     "protocol.files": ("test_protocol_files.py",),
     "protocol.frames": ("test_frames.py", "test_two_logs.py"),
+    "protocol.launched": ("test_launched.py",),
     "protocol.program": ("test_program.py", "test_two_logs.py"),
     "protocol.reply": ("test_reply.py", "test_two_logs.py"),
     "protocol.request": ("test_protocol_request.py", "test_two_logs.py"),
