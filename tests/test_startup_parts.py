@@ -228,6 +228,19 @@ def test_the_finder_finds_a_module_that_has_become_a_package(copy: Path) -> None
     assert run_python(VALUE, copy) == ["2 True"], "not the cached code of old"
 
 
+def test_the_finder_finds_two_modules_of_python_where_importlib_does(
+    copy: Path,
+) -> None:
+    code = (
+        "import sys\n{}"
+        "for name in '__future__', '_sqlite3':\n"
+        "    module = __import__(name)\n"
+        "    print(module.__name__, module.__file__, module.__spec__.origin)\n"
+    )
+    ours = "from sshjobs.startup.finder import install_finder\ninstall_finder()\n"
+    assert run_python(code.format(ours), copy) == run_python(code.format(""), copy)
+
+
 def test_the_finder_leaves_the_rest_to_importlib(copy: Path) -> None:
     code = (
         "from sshjobs.startup.finder import PackageFinder, install_finder\n"

@@ -11,25 +11,30 @@ importlib: magic number, time of change and size of the source are those in its 
 (PEP 552). In any other case, and for anything odd, importlib sees to it.
 """
 
-from __future__ import annotations
-
 import marshal
 import os
 import sys
 
-from .records import TYPE_CHECKING
+#: Type checkers take this name for true; see ``records.py``. This module, which is found
+#: by importlib, imports nothing else that has to be searched for, ``__future__`` neither.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec, SourceFileLoader
+    from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
     from types import CodeType, ModuleType
 else:
     # Those of importlib.machinery, which has them from here: the package importlib
     # brings ``warnings``.
     ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
     SourceFileLoader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+    ExtensionFileLoader = sys.modules["_frozen_importlib_external"].ExtensionFileLoader
 
 _PREFIX = f"{__name__.partition('.')[0]}."
 _FOLDER = os.path.dirname(os.path.dirname(__file__))
+
+#: Python's own library, and how its extensions end.
+_LIBRARY = os.path.dirname(os.__file__)
+_EXTENSION = sys.modules["_imp"].extension_suffixes()[0]
 
 _WORD = 0xFFFFFFFF
 
@@ -62,7 +67,7 @@ class PackageLoader(SourceFileLoader):
     cached: str
     found: os.stat_result
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType":
         """Return the module with the names that importlib would look for in vain.
 
         To miss a name of a module makes and drops two errors with a text each.
@@ -72,7 +77,7 @@ class PackageLoader(SourceFileLoader):
         module.__dict__["__cached__"] = self.cached
         return module
 
-    def get_code(self, fullname: str) -> CodeType | None:
+    def get_code(self, fullname: str) -> "CodeType | None":
         """Return the code of the module, compiled anew if its source has changed."""
         try:
             fd = os.open(self.cached, os.O_RDONLY | os.O_CLOEXEC)
@@ -92,16 +97,46 @@ class PackageLoader(SourceFileLoader):
         return code
 
 
+def _build_spec(name: str, source: str, found: os.stat_result) -> PackageSpec:
+    loader = PackageLoader(name, source)
+    folder, _, file = source.rpartition("/")
+    loader.cached = f"{folder}/__pycache__/{file[:-3]}{_ENDING}"
+    loader.found = found
+    spec = PackageSpec(name, loader, origin=source)
+    spec.cached = loader.cached
+    spec.parent = name.rpartition(".")[0]
+    return spec
+
+
+def find_of_python(name: str) -> "ModuleSpec | None":
+    """Return how to load two modules of Python that each start wants, else None.
+
+    The search for them lists each folder of ``sys.path``, the library's two hundred
+    names among them.
+    """
+    try:
+        if name == "__future__":
+            source = f"{_LIBRARY}/{name}.py"
+            return _build_spec(name, source, os.stat(source))
+        if name == "_sqlite3" and _EXTENSION:
+            path = f"{_LIBRARY}/lib-dynload/{name}{_EXTENSION}"
+            os.stat(path)
+            return ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
+    except OSError:  # a layout of its own
+        return None
+    return None
+
+
 class PackageFinder:
     """Finds modules of this package; anything else is for the finders behind it."""
 
     @staticmethod
     def find_spec(
         name: str, _path: object = None, _target: object = None, /
-    ) -> ModuleSpec | None:
+    ) -> "ModuleSpec | None":
         """Return how to load a module of this package, None if it is none."""
         if not name.startswith(_PREFIX):
-            return None
+            return find_of_python(name)
         place = f"{_FOLDER}/{name[len(_PREFIX) :].replace('.', '/')}"
         source, is_package = f"{place}.py", False
         try:
@@ -112,14 +147,9 @@ class PackageFinder:
                 found = os.stat(source)
             except OSError:
                 return None
-        loader = PackageLoader(name, source)
-        folder, _, file = source.rpartition("/")
-        loader.cached = f"{folder}/__pycache__/{file[:-3]}{_ENDING}"
-        loader.found = found
-        spec = PackageSpec(name, loader, origin=source)
-        spec.cached = loader.cached
-        spec.parent = name if is_package else name.rpartition(".")[0]
+        spec = _build_spec(name, source, found)
         if is_package:
+            spec.parent = name
             spec.submodule_search_locations = [place]
         return spec
 
