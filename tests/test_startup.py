@@ -117,7 +117,7 @@ def test_a_start_takes_no_more_instructions_than_its_budget(place: Path) -> None
         subprocess.run([sys.executable, "-S", script, *words], env=env, check=True)
     bare = count_instructions(env, "-c", "pass")
     spare = 1.0 if sys.version_info[:2] == (3, 11) else 4 / 3
-    found = {}
+    found: dict[str, float] = {}
     for words in BUDGETS:
         most = INSTRUCTIONS[words[0]] * spare
         for _ in range(3):  # a busy host's answer comes in more pieces

@@ -53,10 +53,10 @@ sj_reap_jobs() {
             sj_send_beat
             sj_told="$sj_told$sj_id "
             case $sj_state in
-            NO) printf 'unreaped %s it has not ended\n' "$sj_id" ;;
-            STANDS) printf 'unreaped %s it was declared lost less than a day ago, and is ended if its machine comes back\n' "$sj_id" ;;
-            FOREIGN) printf 'unreaped %s no whole job of ours\n' "$sj_id" ;;
-            UNSEEN) printf 'unreaped %s the length of its log cannot be told\n' "$sj_id" ;;
+            NO) sj_spare_job 'it has not ended' ;;
+            STANDS) sj_spare_job 'it was declared lost less than a day ago, and is ended if its machine comes back' ;;
+            FOREIGN) sj_spare_job 'no whole job of ours' ;;
+            UNSEEN) sj_spare_job 'the length of its log cannot be told' ;;
             *)
                 sj_is_home log "$sj_bytes" "$sj_home" "$sj_sum" "$sj_same" &&
                     sj_is_home stderr "$sj_bytes2" "$sj_home2" "$sj_sum2" "$sj_same2" && sj_record_reap
@@ -111,12 +111,17 @@ sj_sum_logs() {
     return 0
 }
 
+sj_spare_job() {
+    # WHY sj_id stays
+    printf 'unreaped %s %s\n' "$sj_id" "$1"
+}
+
 # Bytes that nobody else has are not deleted, whoever believes to have them all.
 sj_is_home() {
     # NAME BYTES HOME SUM SAME, as awk tells of a log
     if [ "$2" = - ]; then # no log, or no ls
         [ -s "jobs/$sj_id/$1" ] || return 0
-        printf 'unreaped %s the length of its %s cannot be told\n' "$sj_id" "$1"
+        sj_spare_job "the length of its $1 cannot be told"
         return 1
     fi
     [ "$2" -le "${3:-0}" ] && {
@@ -127,7 +132,7 @@ sj_is_home() {
     log) printf 'longer %s %s\n' "$sj_id" "$2" ;;
     *) printf 'longer %s/%s %s\n' "$sj_id" "$1" "$2" ;;
     esac
-    printf 'unreaped %s its %s has %s bytes, of which %s are home\n' "$sj_id" "$1" "$2" "${3:-0}"
+    sj_spare_job "its $1 has $2 bytes, of which ${3:-0} are home"
     return 1
 }
 
@@ -142,12 +147,12 @@ sj_is_same() {
         ;;
     esac
     if [ $sj_sums = none ]; then
-        printf 'unreaped %s there is no cksum to compare its %s with\n' "$sj_id" "$1"
+        sj_spare_job "there is no cksum to compare its $1 with"
     elif [ "$5" = unread ]; then
-        printf 'unreaped %s its %s could not be read to be compared (%s)\n' "$sj_id" "$1" $sj_sums
+        sj_spare_job "its $1 could not be read to be compared ($sj_sums)"
     else
         printf 'differs %s\n' "$sj_id"
-        printf 'unreaped %s its %s there and the one that is home differ (%s)\n' "$sj_id" "$1" "$sj_sums"
+        sj_spare_job "its $1 there and the one that is home differ ($sj_sums)"
     fi
     return 1
 }
@@ -163,12 +168,12 @@ log_bytes=${sj_bytes#-}
 stderr_bytes=${sj_bytes2#-}
 state=$sj_state"
     sj_write_tombstone || { sj_make_room; sj_write_tombstone; } || {
-        printf 'unreaped %s no room for its tombstone\n' "$sj_id"
+        sj_spare_job 'no room for its tombstone'
         return
     }
     sj_write_key || { sj_make_room; sj_write_key; } || {
         rm -f "$sj_tmp.key"
-        printf 'unreaped %s no room for the record of its key\n' "$sj_id"
+        sj_spare_job 'no room for the record of its key'
         return
     }
     sj_rm="$sj_rm $sj_id"

@@ -15,8 +15,8 @@ import marshal
 import os
 import sys
 
-#: Type checkers take this name for true; see ``records.py``. This module, which is found
-#: by importlib, imports nothing else that has to be searched for, ``__future__`` neither.
+#: Type checkers take this name for true; see ``records.py``. This module is found by
+#: importlib, and imports nothing that has to be searched for, ``__future__`` neither.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def find_of_python(name: str) -> "ModuleSpec | None":
         if name == "_sqlite3" and _EXTENSION:
             path = f"{_LIBRARY}/lib-dynload/{name}{_EXTENSION}"
             os.stat(path)
-            return ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
+            return PackageSpec(name, ExtensionFileLoader(name, path), origin=path)
     except OSError:  # a layout of its own
         return None
     return None

@@ -15,7 +15,7 @@ function is_id(word) { return word ~ /^[a-z2-7]+$/ && length(word) == 16 }
 function gather_paths(paths) { some = some paths; if (length(some) > 100000) check_paths() }
 function check_paths() { if (some != "") find_odd(some); some = "" }
 function list_after(  c, l) {
-    c = "LC_ALL=C ls " line "/after"
+    c = "LC_ALL=C ls " line "/after 2>/dev/null"
     while ((c | getline l) > 0) if (read_name(l)) { AFTER[++count] = l; gather_paths(" jobs/" A[3] "/.") }
     close(c)
     check_paths()
