@@ -64,6 +64,14 @@ def test_colour_is_for_terminals_that_may_have_it(
     assert find_look(Screen(True), when, environ | {"COLUMNS": "123"}).width == 123
 
 
+def test_nothing_is_no_success_in_silence(cli: Cli) -> None:
+    empty = cli.ok("list")
+    assert (empty.out, "no jobs yet" in empty.err) == ("", True)
+    assert cli.ok("list", "--json").err == ""
+    long = cli("submit", cli.host, "--name", "x" * 1025, "--", "true")
+    assert long.status == 64 and "1,024 characters at most" in long.err
+
+
 def test_texts_are_measured_as_a_terminal_shows_them() -> None:
     for text, width in (("abc", 3), ("日本", 4), ("e\u0301", 1), ("🚀x", 3), ("", 0)):
         assert measure_width(text) == width

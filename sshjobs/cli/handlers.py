@@ -334,7 +334,10 @@ def handle_reap(ctx: Context, values: Values) -> int:
         cut_logs=bool(values.get("cut_logs")),
         show=build_job_printer(values),
     )
-    return report_host_errors(results)
+    status = report_host_errors(results)
+    if os.isatty(2) and not (results.states or results.notes or status):
+        print_error("nothing to reap: no job has ended that still stands on its host")
+    return status
 
 
 def carry_out_ssh(words: list[str]) -> int:

@@ -38,9 +38,12 @@ def handle_list(ctx: Context, values: Values) -> int:
     from ..display.text import format_job_line, stale_age
 
     rows = {row.site_id: row for row in ctx.store.sites.list_sites()}
+    job = None
     for job in select_recorded_jobs(ctx, criteria):
         age = stale_age(job, rows.get(job.site_id))
         print_line(format_job_line(job, age=age))
+    if job is None and criteria.is_open:
+        print_error("no jobs yet: to begin, sshjobs --help")
     return 0
 
 

@@ -31,11 +31,13 @@ def handle_rerun(ctx: Context, values: Values) -> int:
     from ..verbs.rerun import choose_jobs_to_rerun
 
     criteria = read_criteria_flags(values, must_say="rerun")
+    ctx.goal = lambda: ("looking for attempts of the jobs that are meant", "looks")
     jobs = choose_jobs_to_rerun(ctx, criteria, bool(values.get("all")))
     if values.get("dry_run"):
         for job in jobs:
             print_job(values, job)
         return 0
+    ctx.goal = None
     return _run_again(ctx, values, jobs)
 
 

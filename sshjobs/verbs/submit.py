@@ -154,7 +154,10 @@ def check_job_request(job_request: JobRequest) -> JobRequest:
     for text in (job_request.name, job_request.key):
         # Stray bytes of an argument, or half a surrogate pair of JSON, are no text.
         if "\0" in text or len(text) > 1024 or _escape_for_store(text) != text:
-            raise errors.SpecError(f"not a name or key: {text[:60]!r}")
+            raise errors.SpecError(
+                f"not a name or key, which is a text of 1,024 characters at most and "
+                f"has no NUL: {text[:60]!r}"
+            )
     if job_request.cleanup not in (None, *CLEANUP):
         raise errors.SpecError(
             f"{job_request.cleanup!r} is not one of {', '.join(CLEANUP)}"
