@@ -151,7 +151,7 @@ class Airflow:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=880,
+            timeout=1750,
         )
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done.stdout
