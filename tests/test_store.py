@@ -79,6 +79,8 @@ def test_an_ended_job_is_no_longer_active(store: Store) -> None:
     assert [found[0] for found in store.jobs.list_asked("c")] == [two.id]
     assert store.jobs.has_active("c") and not store.jobs.has_active("d")
     assert store.jobs.count_active([one.id, two.id]) == 1
+    store.jobs.update_job(two.id, log_local_bytes=7)
+    assert store.jobs.read_active_bytes([one.id, two.id, "z" * 16]) == {two.id: 7}
     assert store.jobs.list_unreaped("c", 6.0) == [one.id]
     assert store.jobs.list_unreaped("c", 4.0) == []
 

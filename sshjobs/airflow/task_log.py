@@ -60,15 +60,29 @@ _JSON_MARK = b'"logger":"sshjobs.job_log"'
 _TEXT_RECORD = re.compile(rb"\[[^]]*\] \{task_log\.py:\d+\} INFO - ")
 
 
-def list_log_files(ti: Any) -> list[str]:
-    """Return the log files that triggerers have written for this try of a task."""
-    try:
-        template = _compile_template(conf.get("logging", "log_filename_template"))
-        name = template.render(ti=ti, try_number=ti.try_number)
-        base = conf.get("logging", "base_log_folder")
-    except Exception:  # a template of somebody's own may say, and want, anything
-        return []
-    return glob(escape(os.path.join(base, name)) + ".trigger.*")
+class LogFiles:
+    """Lists the log files that triggerers have written for this try of a task.
+
+    Where they are is asked once: a triggerer that waits for a thousand tasks lists
+    theirs again and again.
+    """
+
+    def __init__(self, ti: Any) -> None:
+        self._ti = ti
+        self._pattern = ""
+
+    def __call__(self) -> list[str]:
+        """Return the files that there are now."""
+        ti = self._ti
+        try:
+            if not self._pattern:
+                text = conf.get("logging", "log_filename_template")
+                name = _compile_template(text).render(ti=ti, try_number=ti.try_number)
+                base = conf.get("logging", "base_log_folder")
+                self._pattern = escape(os.path.join(base, name)) + ".trigger.*"
+        except Exception:  # a template of somebody's own may say, and want, anything
+            return []
+        return glob(self._pattern)
 
 
 @lru_cache(maxsize=1)

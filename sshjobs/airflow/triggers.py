@@ -23,7 +23,7 @@ from asgiref.sync import sync_to_async
 
 from .connection import Target, find_target
 from .notes import drop_note, keep_note
-from .task_log import PUMP, LogCopy, list_log_files
+from .task_log import PUMP, LogCopy, LogFiles
 from .versions import AirflowException, BaseTrigger, TriggerEvent, read_task_state
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class SSHJobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the job's end, and yield it as an event."""
         ti = self.task_instance
-        copy = LogCopy(lambda: list_log_files(ti))
+        copy = LogCopy(LogFiles(ti))
         await sync_to_async(keep_note)(self, ti)
         try:
             end = await self._wait_for_end(copy=copy, silence=self.cmd_timeout)

@@ -220,13 +220,22 @@ class HostWaiter:
         rounds = coordinator.site.row().rounds
         if rounds != self._seen_rounds:
             self._seen_rounds = rounds
-            ids = [waited.id for waited in self._open]
+            store, ids = coordinator.store, [waited.id for waited in self._open]
+            # Of a thousand that run only the ended ones are read whole, once a round.
+            active = store.jobs.read_active_bytes(ids)
             jobs: dict[str, Job] = {}
-            for some in slices(ids):
-                jobs |= coordinator.store.jobs.find_jobs(some)
+            for some in slices([job_id for job_id in ids if job_id not in active]):
+                jobs |= store.jobs.find_jobs(some)
             now = time.monotonic()
             for waited in self._open:
-                self._judge_job(coordinator, waited, jobs.get(waited.id), now)
+                if waited.is_dropped:
+                    continue
+                if waited.id in active:
+                    self._take_growth(coordinator, waited, active[waited.id], now)
+                    late = waited.silence and now > waited.grown_at + waited.silence
+                    waited.is_silent = waited.is_silent or bool(late)
+                else:
+                    self._tell_end(coordinator, waited, jobs.get(waited.id), now)
             silent = [one for one in self._open if one.is_silent and not one.kill]
             self._order_kills(coordinator, silent)
         dropped = [waited for waited in self._open if waited.is_dropped]
@@ -236,24 +245,26 @@ class HostWaiter:
         if numbers:
             coordinator.store.intents.drop_intents(numbers)
 
-    def _judge_job(
+    @staticmethod
+    def _take_growth(
+        coordinator: Coordinator, waited: WaitedJob, home_bytes: int, now: float
+    ) -> None:
+        """Have new bytes of a log copied that are here."""
+        if home_bytes == waited.home_bytes:
+            return
+        waited.home_bytes, waited.grown_at = home_bytes, now
+        if waited.copy is not None and home_bytes:
+            waited.copy.grow(coordinator.store.files.locate_log(waited.id), home_bytes)
+            PUMP.stir(waited.copy)
+
+    def _tell_end(
         self, coordinator: Coordinator, waited: WaitedJob, job: Job | None, now: float
     ) -> None:
-        if waited.is_dropped:
-            return
+        """Tell of an ended job once its log is here, or was waited for long enough."""
         if job is None:
             waited.tell(WaitedEnd("unknown"))
             return
-        if job.log_local_bytes != waited.home_bytes:
-            waited.home_bytes, waited.grown_at = job.log_local_bytes, now
-            if waited.copy is not None and job.log_local_bytes:
-                path = coordinator.store.files.locate_log(job.id)
-                waited.copy.grow(path, job.log_local_bytes)
-                PUMP.stir(waited.copy)
-        if not states.is_final(job.state):
-            late = waited.silence and now > waited.grown_at + waited.silence
-            waited.is_silent = waited.is_silent or bool(late)
-            return
+        self._take_growth(coordinator, waited, job.log_local_bytes, now)
         waited.ended_at = waited.ended_at or now
         wants_more = waited.copy is not None and is_log_wanted(job)
         if not wants_more or now > waited.ended_at + _LAST_BYTES:

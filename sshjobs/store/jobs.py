@@ -257,6 +257,18 @@ class JobTable:
             for some in slices(ids)
         )
 
+    def read_active_bytes(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return how many bytes of its log are here, of each that may still change."""
+        sql = (
+            f"SELECT id, log_local_bytes FROM jobs WHERE {IS_ACTIVE} "
+            "AND id IN (SELECT value FROM json_each(?))"
+        )
+        return {
+            job_id: int(count)
+            for some in slices(ids)
+            for job_id, count in self._database.fetch_rows(sql, [quote_array(some)])
+        }
+
     def has_few_active(self, site_id: str) -> bool:
         """Tell whether so few jobs of a connection may change that each end counts.
 

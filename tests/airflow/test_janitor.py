@@ -17,7 +17,7 @@ from tests.sshd import Sshd, sshd_path
 
 pytest.importorskip("airflow")
 pytestmark = [
-    pytest.mark.timeout(200),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not sshd_path(), reason="no sshd"),
 ]
 
