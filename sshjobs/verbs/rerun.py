@@ -14,7 +14,7 @@ import shlex
 
 from .. import states
 from ..errors import SpecError, SshJobsError, StoreError
-from ..model import Job, Spec
+from ..model import LIMIT, Job, Spec
 from ..quoting import join_words
 from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING, Record
@@ -84,8 +84,11 @@ def rerun_jobs(
     by_site: dict[str, list[tuple[Job, JobRequest]]] = {}
     for job in jobs:
         some = by_site.setdefault(job.site_id, [])
-        grace = ctx.settings(job.host).kill_grace
-        some.append((job, build_request(job, env, grace)))
+        settings = ctx.settings(job.host)
+        request = build_request(job, env, settings.kill_grace)
+        if settings.max_running or job.launcher == LIMIT:
+            request = _build_turn_again(job, request)
+        some.append((job, request))
 
     def submit_there(own: Context, site_id: str) -> list[Submitted]:
         host = by_site[site_id][0][0].host
@@ -116,7 +119,7 @@ def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobReques
             f"{job.id}: values of variables are not in the record. Give them again:\n"
             f"sshjobs rerun {job.id} {flags}"
         )
-    if job.launcher:
+    if job.launcher not in ("", LIMIT):
         raise SpecError(
             f"{job.id}: the options for {job.launcher} are not in the record: "
             "submit it again"
@@ -140,6 +143,19 @@ def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobReques
         "(--stdin) or a very long command, or an older sshjobs submitted it. Submit it "
         "again"
     )
+
+
+def _build_turn_again(job: Job, request: JobRequest) -> JobRequest:
+    """Return a request that waits its turn, in the group of the job if that is known.
+
+    The handle names the group of a job that had to wait; jobs that come before it, and
+    its priority, are not in the record.
+    """
+    from .turns import build_turn
+
+    parts = job.handle.split(":")
+    group = parts[2].strip("-") if len(parts) == 3 else ""
+    return request._replace(spec=build_turn(request.spec, {"group": group}))
 
 
 def _yield_commands(text: str) -> Iterator[bytes | tuple[bytes, ...]]:

@@ -125,14 +125,16 @@ def test_a_group_has_a_limit_of_its_own_and_a_priority_goes_first(host: Host) ->
 
 
 def test_a_job_that_waits_is_cancelled_and_never_runs(any_host: Host) -> None:
-    jobs = note_jobs(any_host, 1, 3)
+    jobs = note_jobs(any_host, 0, 3)
+    jobs[0] = a_turn(b"until [ -e ~/go ]; do sleep 0.1; done")
     submit(any_host, *jobs, limits="-=1")
     kills = (jobs[1].job_id,)
     said = any_host.run(Request(kills=kills, launchers=("limit",)))
     assert of(protocol.Ended, said)[0].cause == "cancelled"
     assert not [name for name in names_in(any_host) if jobs[1].job_id in name]
+    (any_host.home / "go").touch()
     any_host.end(jobs[2].job_id)
-    assert read_notes(any_host) == ["+0", "-0", "+2", "-2"]
+    assert read_notes(any_host) == ["+2", "-2"]
 
 
 def forget_next(program: bytes) -> bytes:
