@@ -291,7 +291,11 @@ def find_hint(*codes: str, **facts: object) -> str:
 
 
 def _join_hints(*hints: str) -> str:
-    return "; ".join(filter(None, hints))
+    joined = ""
+    for hint in filter(None, hints):
+        # A command to copy stands on a line of its own, and nothing is put behind it.
+        joined += ("\n" if "\n" in joined else "; ") * bool(joined) + hint
+    return joined
 
 
 def add_hint(error: E, hint: str) -> E:

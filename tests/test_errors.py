@@ -67,6 +67,12 @@ def test_a_further_hint_takes_no_note_from_an_error() -> None:
     assert (odd.detail, odd.reply) == ("odd; ask again", b"?")
 
 
+def test_nothing_stands_behind_a_command_to_copy() -> None:
+    error = errors.StoreError("s: damaged; bring it back with:\nsshjobs poll --adopt")
+    told = str(errors.add_hint(errors.add_hint(error, "given up"), "see why"))
+    assert told.split("\n")[1:] == ["sshjobs poll --adopt", "given up", "see why"]
+
+
 def test_exit_statuses_are_those_of_the_manual() -> None:
     found = {type(error).__name__: error.exit_status for error in SAMPLES}
     assert found == {
