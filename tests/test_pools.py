@@ -196,6 +196,18 @@ def test_a_submit_that_is_killed_leaves_its_placement(two: PoolRig) -> None:
     assert sum(two.count_runs(name) for name in two.names) == 1
 
 
+def test_a_host_with_a_larger_limit_has_more_jobs(two: PoolRig) -> None:
+    text = two.config.read_text()
+    for name, limit in (("n1", 1), ("n2", 3)):
+        table = f'[host."{name}"]\n'
+        text = text.replace(table, f"{table}max_running = {limit}\n")
+    two.config.write_text(text)
+    two.cli.ok("submit", "pool:p", "--from", "-", stdin=b"sleep 60\n" * 4)
+    assert two.where() == {"n1": 1, "n2": 3}
+    jobs = two.cli.ok("poll", "--json").objects
+    assert [job["state"] for job in jobs] == ["RUNNING"] * 4
+
+
 def test_each_host_has_its_own_settings(two: PoolRig) -> None:
     text = two.config.read_text().replace('"n2"]\n', '"n2"]\ncleanup = "always"\n', 1)
     two.config.write_text(text)
