@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,20 @@ def read_table() -> list[tuple[list[str], int]]:
     return [(row[1].split(), int(row[2])) for row in counted if int(row[2])]
 
 
+@contextlib.contextmanager
+def deaf_to_alarms() -> Iterator[None]:
+    """Have processes started that do not tell what they wait for.
+
+    On a slow machine they would, which takes a module more. An ignored signal stays
+    ignored over execve(2), and where SIGALRM is taken nothing is told.
+    """
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def measure(words: tuple[str, ...], extra: list[str], home: Path) -> tuple[str, int]:
     """Run a verb in a cold process; return the modules it has, and would have more."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SSHJOBS_", "COV"))}
@@ -66,7 +82,8 @@ def measure(words: tuple[str, ...], extra: list[str], home: Path) -> tuple[str, 
     top = os.path.dirname(os.path.dirname(os.path.dirname(startup.__file__)))
     libraries = [path for path in sys.path if path.endswith("-packages")]  # tomli
     env["PYTHONPATH"] = os.pathsep.join([top, *libraries])
-    out = subprocess.check_output(argv, env=env, text=True).splitlines()
+    with deaf_to_alarms():
+        out = subprocess.check_output(argv, env=env, text=True).splitlines()
     return out[0], int(out[1])
 
 
@@ -94,13 +111,8 @@ def count_instructions(env: dict[str, str], *words: str) -> int:
     """Return how many instructions a Python process takes; its children apart."""
     tool = ("valgrind", "--tool=cachegrind", "--cache-sim=no")
     argv = [*tool, "--cachegrind-out-file=/dev/null", sys.executable, "-S", *words]
-    # On a slow machine a verb would tell what it waits for, which is counted too. An
-    # ignored signal stays ignored over execve(2), and then nothing is told.
-    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    try:
+    with deaf_to_alarms():
         done = subprocess.run(argv, env=env, capture_output=True, text=True)
-    finally:
-        signal.signal(signal.SIGALRM, before)
     assert done.returncode == 0, done.stderr
     (count,) = re.findall(r"I\s+refs:\s+([\d,]+)", done.stderr)
     return int(count.replace(",", ""))
