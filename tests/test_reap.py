@@ -97,7 +97,7 @@ def test_a_length_that_nothing_tells_is_not_taken_for_none(
     check = protocol.Check(started.job_id, None, "")
     host.until(protocol.Lost, Request(checks=(check,)))
     host.edit = lambda program: program.replace(
-        b"LC_ALL=C ls -lnd $sj_paths", b"no-such-program"
+        b"ls -lnd $sj_paths", b"no-such-program"
     )
     (refused,) = reap(host, Reap(started.job_id, 99))
     assert isinstance(refused, protocol.ReapRefused)

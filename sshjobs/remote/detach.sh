@@ -4,7 +4,8 @@
 # What the tools must not see is set aside for the jobs, which are given it back.
 sj_save_env() {
     sj_had='' sj_launchers=''
-    case ${TMOUT-} in 0) unset TMOUT ;; esac # ksh93 has one by itself
+    # ksh93 has one by itself
+    case ${TMOUT-} in 0) unset TMOUT ;; esac
     for sj_i in $sj_names POSIXLY_CORRECT; do
         eval "case \${$sj_i+x} in x) sj_was_$sj_i=\$$sj_i sj_had=\"\$sj_had $sj_i\" ;; esac"
     done

@@ -27,7 +27,8 @@ sj_enter_base() {
     [ -O . ] || sj_fail_round EBASE 'the base directory belongs to somebody else'
     sj_journal_file=$sj_machine/journal
     for sj_i in jobs keys gone new "$sj_machine" layout "$sj_journal_file" "$sj_machine/now" \
-        "$sj_machine/tools" *-*/swept; do # awk reads that of any machine
+        "$sj_machine/tools" *-*/swept; do
+            # awk reads that of any machine
         case $sj_i in
         layout | */*) sj_is_regular "$sj_i" ;;
         *) [ ! -h "$sj_i" ] && { [ -d "$sj_i" ] || [ ! -e "$sj_i" ]; } ;;

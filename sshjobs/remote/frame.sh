@@ -32,7 +32,8 @@ sshjobs-reply 1 $1
 # The frame around every request.
 sj_open_round() {
     # NONCE BASE GENERATION OFFSET START_GRACE KEY_TTL GONE_TTL HASH ID ...
-    unset sj_nonce sj_first # neither is exported, whatever the login exports
+    # neither is exported, whatever the login exports
+    unset sj_nonce sj_first
     sj_nonce=$1 sj_gen=$3 sj_from=$4 sj_grace=$5 sj_key_ttl=$6 sj_gone_ttl=$7 sj_hash=$8
     sj_first="
 sshjobs-reply 1 $1
@@ -106,7 +107,8 @@ sj_answer_checks() {
         *[!a-z2-7]*:*) ;;
         ????????????????:1) sj_ask="$sj_ask
 d $sj_due_id - -" ;;
-        ????????????????:) # a round that asks about nothing
+        ????????????????:)
+            # a round that asks about nothing
             if [ -e "jobs/$sj_due_id/killed" ] || [ ! -e "jobs/$sj_due_id/cancel" ]; then
                 rm -f "$sj_i"
             else

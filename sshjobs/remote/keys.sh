@@ -77,7 +77,8 @@ sj_claim_key() {
         sj_hold_key "$1" "$3"
     elif [ -e "keys/$2/$3" ]; then
         return 1
-    else # a file system without hard links: O_EXCL, not whole at once
+    else
+        # a file system without hard links: O_EXCL, not whole at once
         set -C
         if { printf 'id=%s\n' "$1" >"keys/$2/$3"; } 2>/dev/null; then
             set +C

@@ -26,10 +26,12 @@ sj_kill_jobs() {
         if ! sj_is_whole "$sj_job_dir/exit" && { [ -e "$sj_machine/due/$sj_i" ] || ! sj_is_whole "$sj_job_dir/lost"; }; then
             [ ! -e "$sj_job_dir/killed" ] || [ -h "$sj_job_dir" ] || rm -rf "$sj_job_dir/killed"
             if [ -h "$sj_job_dir" ]; then
-                sj_victims="$sj_victims $sj_i" # whoever moved it gets no file of ours
+                # whoever moved it gets no file of ours
+                sj_victims="$sj_victims $sj_i"
             elif ! [ -e "$sj_job_dir/cancel" ] && ! { rm -f "$sj_job_dir/cancel" && printf '' >"$sj_job_dir/cancel"; } 2>/dev/null &&
                 ! mv -f "$sj_job_dir/script" "$sj_job_dir/cancel" 2>/dev/null; then
-                printf 'beat\n' # not even room for the marker: it is asked again
+                # not even room for the marker: it is asked again
+                printf 'beat\n'
                 continue
             elif [ -e "$sj_job_dir/run" ]; then
                 sj_may_run_here "$sj_i" && sj_victims="$sj_victims $sj_i"

@@ -20,7 +20,8 @@ sj_reap_jobs() {
         case $sj_i in
         */*)
             sj_log=stderr sj_i=${sj_i%/*}
-            [ -d "jobs/$sj_i" ] && [ ! -h "jobs/$sj_i" ] || continue # told with the first
+            # told with the first
+            [ -d "jobs/$sj_i" ] && [ ! -h "jobs/$sj_i" ] || continue
             ;;
         esac
         if [ -h "jobs/$sj_i" ]; then
@@ -44,7 +45,7 @@ sj_reap_jobs() {
     [ "$sj_questions" ] || return 0
     [ "$sj_logs" ] && [ $sj_sums != none ] && sj_sum_logs
     {
-        LC_ALL=C ls -lnd $sj_paths jobs 2>/dev/null
+        ls -lnd $sj_paths jobs 2>/dev/null
         printf '%s\n' "$sj_logs"
         printf '%s\n' $sj_questions
     } | awk -v now="${sj_now%.*}" -v ttl="$sj_gone_ttl" "$sj_records_awk$sj_reap_awk" | {
@@ -119,7 +120,8 @@ sj_spare_job() {
 # Bytes that nobody else has are not deleted, whoever believes to have them all.
 sj_is_home() {
     # NAME BYTES HOME SUM SAME, as awk tells of a log
-    if [ "$2" = - ]; then # no log, or no ls
+    if [ "$2" = - ]; then
+        # no log, or no ls
         [ -s "jobs/$sj_id/$1" ] || return 0
         sj_spare_job "the length of its $1 cannot be told"
         return 1

@@ -111,7 +111,8 @@ sj_refuse_job() {
 sj_start_jobs() {
     set -- "$sj_new_dir"/*
     [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
-    rm -rf "$sj_new_dir" >/dev/null 2>&1 & # nobody need wait for that
+    # nobody need wait for that
+    rm -rf "$sj_new_dir" >/dev/null 2>&1 &
     sj_go='' sj_queue=''
     for sj_i in $sj_plain; do sj_plan_start "$sj_i" 1; done
     [ "$sj_keyed" ] && {

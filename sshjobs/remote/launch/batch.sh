@@ -60,7 +60,8 @@ sj_run_batch() {
 # first, then the job ends as with a kill, if it has not by the signal itself.
 sj_take_notice() {
     trap '' INT TERM USR2
-    kill -9 $sj_canary # dash keeps it from hearing of INT
+    # dash keeps it from hearing of INT
+    kill -9 $sj_canary
     sj_id=${sj_word%%:*} sj_cause=cancelled sj_why="$sj_by ended it"
     sj_job_dir=jobs/$sj_id
     [ -f "$sj_job_dir/run" ] && ! [ -e "$sj_job_dir/exit" ] || return 0

@@ -13,7 +13,8 @@ sj_read_queues() {
     # to sj_queued
     sj_queued=''
     for sj_launcher in $sj_launchers; do
-        [ "$sj_launcher" != limit ] || { # which is a directory, and asks nobody
+        # which is a directory, and asks nobody
+        [ "$sj_launcher" != limit ] || {
             sj_queued=$sj_queued$(sj_limit_look)"
 "
             continue
@@ -198,7 +199,8 @@ sj_judge_asked() {
     export SJ_TMP="$sj_tmp" SJ_VANISH="$sj_vanish"
     sj_read_queues
     sj_judge_jobs '' "$sj_queued$sj_ask" || sj_broken='awk or find'
-    unset SJ_TMP SJ_VANISH # which no job is to see
+    # which no job is to see
+    unset SJ_TMP SJ_VANISH
     sj_settle_queued
 }
 

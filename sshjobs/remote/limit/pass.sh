@@ -123,7 +123,8 @@ sj_judge_slot() {
 "
         [ -e "jobs/$sj_id/run" ] || case $(tail -c 23 "jobs/$sj_id/spec" 2>/dev/null) in
         *sj_ok="$sj_id") sj_unclaimed="$sj_unclaimed $sj_id:$sj_attempt" ;;
-        *) sj_ended="$sj_ended $sj_slot" ;; # its directory was spoilt, or goes just now
+        # its directory was spoilt, or goes just now
+        *) sj_ended="$sj_ended $sj_slot" ;;
         esac
     fi
 }
@@ -151,7 +152,8 @@ sj_is_over() {
     [ "$sj_of_machine" = "$sj_machine" ] || [ -z "$sj_of_machine" ] || return 0
     case $sj_of_pid in
     *[!0-9]*) return 1 ;;
-    '') # claimed a moment ago, or its runner died in that moment
+    '')
+        # claimed a moment ago, or its runner died in that moment
         [ "$(find "jobs/$1/run" -mmin +1 2>/dev/null)" ] || return
         ;;
     *)

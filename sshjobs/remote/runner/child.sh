@@ -80,7 +80,8 @@ sj_exec_job() {
         case "$4 $2 " in
         1* | *' POSIXLY_CORRECT '*) export SSHJOBS_BASH_POSIX="${POSIXLY_CORRECT-y}" ;;
         esac
-        unset POSIXLY_CORRECT # which a bash that serves as sh has by itself
+        # which a bash that serves as sh has by itself
+        unset POSIXLY_CORRECT
     fi
     SSHJOBS_JOB_ID=$5 SSHJOBS_ATTEMPT=$6 SSHJOBS_KEY=$7
     export SSHJOBS_JOB_ID SSHJOBS_ATTEMPT SSHJOBS_KEY
@@ -101,7 +102,8 @@ sj_wait_job() {
         [ "$sj_status" -gt 128 ] && jobs
     fi
     [ "$sj_status" -gt 128 ] || return 0
-    [ "$sj_status" -gt 255 ] || [ "$sj_status" -le 192 ] || return 0 # there are 64 signals
+    # there are 64 signals
+    [ "$sj_status" -gt 255 ] || [ "$sj_status" -le 192 ] || return 0
     sj_read_end
     case $sj_line:$sj_status in
     *[Dd]one*:* | *[Ee]xit*:*) ;;

@@ -51,7 +51,8 @@ sj_end_trees() {
         if [ "$sj_soft" ]; then
             if [ "$sj_termed" = ' ' ] && [ "$sj_proc" ] && [ "$sj_offset" != none ]; then
                 sj_read_clock
-                sj_at0=$((sj_cs - sj_offset)) # in ticks since the boot, as a start is
+                # in ticks since the boot, as a start is
+                sj_at0=$((sj_cs - sj_offset))
             fi
             kill -s TERM $sj_soft
             kill -s CONT $sj_soft
