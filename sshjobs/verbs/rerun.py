@@ -140,8 +140,7 @@ def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobReques
             )
     raise SpecError(
         f"{job.id}: the record does not have all of this job: it has standard input "
-        "(--stdin) or a very long command, or an older sshjobs submitted it. Submit it "
-        "again"
+        "(--stdin) or a very long command, or is of an older sshjobs; submit it again"
     )
 
 
