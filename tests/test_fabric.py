@@ -196,7 +196,7 @@ def test_master_waits_for_the_end_of_it(
 
 
 def test_nobody_is_asked_anything(caller: TransportCaller) -> None:
-    with pytest.raises(errors.SpecError, match="nobody is asked"):
+    with pytest.raises(errors.SpecError, match="no password is asked for"):
         caller.connect(interactive=True)
 
 
