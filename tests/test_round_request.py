@@ -521,3 +521,13 @@ def test_an_intent_of_a_living_process_does_not_expire(site: Site) -> None:
     expire(site, time.time() + site.settings.intent_ttl + 60)
     assert site.store.jobs.find_job(job.id) == job
     assert len(read_intents(site, "start")) == 1
+
+
+@pytest.mark.parametrize("launcher", ["limit", ""])
+def test_a_host_hears_of_its_limits_while_a_job_waits_its_turn_there(
+    tmp_path: Path, launcher: str
+) -> None:
+    site = make_site(tmp_path, group_limits="gpu=2")
+    add_job(site, 1, state="RUNNING", launcher=launcher)
+    _, request = collect(site)
+    assert request.limits == ("gpu=2" if launcher else "")
