@@ -87,8 +87,11 @@ class SSHJobTrigger(BaseTrigger):
         """Wait for the job's end, and yield it as an event."""
         ti = self.task_instance
         copy = LogCopy(LogFiles(ti))
-        await sync_to_async(keep_note)(self, ti)
         try:
+            # sync_to_async loses the message of a cancellation (asgiref 3.8), by which
+            # Airflow 3.3 tells a person's from a restart's; a shield does not.
+            noting = asyncio.ensure_future(sync_to_async(keep_note)(self, ti))
+            await asyncio.shield(noting)
             end = await self._wait_for_end(copy=copy, silence=self.cmd_timeout)
         except asyncio.CancelledError:
             copy.close()
