@@ -30,6 +30,8 @@ def places(act: bytes) -> list[tuple[bytes, bytes, bytes]]:
         start = program.index(first)
         lines = program[start : program.index(last, start)].splitlines(keepends=True)
         for at in range(1, len(lines)):
+            if lines[at - 1].endswith(b"\\\n"):
+                continue
             there = b"".join(lines[:at]), b"".join(lines[at:])
             changed = (act + b"\n").join(there)
             shell = changed.replace(rb"'\''", b"'")  # the program stands in quotes

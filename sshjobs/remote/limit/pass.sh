@@ -74,6 +74,8 @@ sj_look_at_line() {
 
 sj_look_once() {
     for sj_i in "$sj_machine/queue" "$sj_machine"/queue/*; do
+        # A process that had removed the rest may have been killed before it removed this.
+        case $sj_i in *'*') rmdir "$sj_machine/queue" 2>/dev/null ;; esac
         [ -d "$sj_i" ] && [ ! -h "$sj_i" ] || return
     done
     sj_ended='' sj_unclaimed='' sj_known=''
