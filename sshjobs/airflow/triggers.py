@@ -88,7 +88,7 @@ class SSHJobTrigger(BaseTrigger):
         ti = self.task_instance
         copy = LogCopy(LogFiles(ti))
         try:
-            # sync_to_async loses the message of a cancellation (asgiref 3.8), by which
+            # sync_to_async loses the message of a cancellation (asgiref 3.13), by which
             # Airflow 3.3 tells a person's from a restart's; a shield does not.
             noting = asyncio.ensure_future(sync_to_async(keep_note)(self, ti))
             await asyncio.shield(noting)
