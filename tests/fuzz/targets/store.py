@@ -111,7 +111,8 @@ class Stores:
                 try:
                     look()
                 except SshJobsError as error:
-                    if not str(error).isprintable():
+                    # A command to copy has a line of its own.
+                    if not str(error).replace("\nsshjobs ", " ").isprintable():
                         raise Broken(f"a control character: {error}") from error
         finally:
             self._ground.check()
