@@ -24,7 +24,7 @@ from sshjobs.store import Store
 from sshjobs.verbs.hosts import HostState
 from sshjobs.verbs.live import read_log_end
 from sshjobs.verbs.overview import Overview
-from tests.cli import Cli
+from tests.cli import Cli, eventually
 from tests.terminal import Terminal, open_terminal
 
 #: Prints the modes of a terminal that a program may have changed.
@@ -33,6 +33,8 @@ MODES = "stty -a | tr ';' '\\n' | grep -o -w -e '-*icanon' -e '-*echo' | tr '\\n
 
 def wait_until_restored(terminal: Terminal, mark: str) -> None:
     """Wait until the shell is there again, with the modes that it had."""
+    # What is typed before is for top, which drops it as it gives the terminal back.
+    eventually(lambda: terminal.screen.splitlines()[-1:] == ["$"], "a prompt")
     terminal.type(f"{MODES}; echo {mark[:1]}''{mark[1:]} $?")
     screen = terminal.wait_for(f"{mark} ")
     assert "icanon echo" in screen and "-icanon" not in screen
