@@ -35,6 +35,7 @@ from tests.mutation.runner import (
 )
 
 #: Where tests write: a store is synced at each commit, which costs nothing in memory.
+#: The path is short, since sockets stand below it (sun_path, unix(7)).
 _MEMORY = "/dev/shm"
 
 
@@ -119,7 +120,7 @@ def run_subject(subject: Subject, name: str, jobs: int, verbose: bool) -> Result
     began = time.monotonic()
     outcomes: list[Outcome] = []
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="mutation", dir=memory) as folder:
+    with tempfile.TemporaryDirectory(prefix="mu", dir=memory) as folder:
         runner = MutantRunner(subject, jobs, folder)
         for outcome in runner.iterate_outcomes():
             outcomes.append(outcome)
