@@ -16,7 +16,12 @@ APPLY = (
 
 #: The modules that ``inv mutate`` runs, and the files of their own tests in ``tests/``.
 OWN_TESTS: dict[str, tuple[str, ...]] = {
-    "locks": ("test_file_lock.py", "test_locks.py", "test_lock_waits.py"),
+    "locks": (
+        "test_file_lock.py",
+        "test_locks.py",
+        "test_lock_waits.py",
+        "test_lock_ends.py",
+    ),
     "protocol.events": ("test_frames.py",),
     "protocol.files": ("test_protocol_files.py",),
     "protocol.frames": ("test_frames.py", "test_two_logs.py"),
