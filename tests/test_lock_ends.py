@@ -70,9 +70,8 @@ def test_where_no_process_can_be_read_nobody_is_named(
     def refuse(*_: object, **__: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(locks, "open", refuse, raising=False)
     told = describe_holders("/none/lock")
-    monkeypatch.undo()
     assert told == "another process (lsof /none/lock names it); nothing was done"
 
 
