@@ -1,8 +1,10 @@
 # Ends the trees of jobs: TERM, the grace, STOP and KILL, until none is left.
 # In: SCOPE (tree or group) and ids. Out: jobs/ID/killed.
 
+# By exec, for ksh93 (u+m 1.0.4): it would look for awk without a fork and lose the 127 of
+# one that is gone, and where no process can be had it would try to spawn one for ever.
 sj_scan_trees() {
-    sj_out=$(printf '%s\n' $sj_left | LC_ALL=C awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
+    sj_out=$(printf '%s\n' $sj_left | LC_ALL=C exec awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_elapsed" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
         -v self="$sj_pid" -v machine="$sj_machine" -v boot="$sj_boot" -v offset="$sj_offset" \
         -v unsound="$sj_unsound" "$sj_tree_awk")
