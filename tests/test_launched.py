@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 
+from sshjobs.launchers import find_launcher
 from sshjobs.launchers.limit import build_line
 from sshjobs.model import LIMIT, Spec
 from sshjobs.protocol import Request
@@ -60,3 +61,27 @@ def test_a_handle_names_the_launcher_and_the_place_in_line() -> None:
     assert build_handle(Spec(b"true", launcher="slurm")) == b"slurm"
     spec = Spec(b"true", launcher=LIMIT)
     assert build_handle(spec) == LIMIT.encode() + b"\n" + build_line(spec)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "words"),
+    [
+        ("slurm", (b"--time=3",)),
+        ("lsf", (b"-W", b"3")),
+        ("sge", (b"-l", b"h_rt=133")),
+        ("pbs", (b"-l", b"walltime=133")),
+        ("systemd", (b"-p", b"RuntimeMaxSec=133")),
+    ],
+)
+def test_the_limit_of_a_scheduler_comes_after_that_of_a_job(
+    launcher: str, words: tuple[bytes, ...]
+) -> None:
+    """And before the job's own options, of which a later one wins."""
+    own = (b"-p", b"long")
+    build = find_launcher(launcher).build_options
+    spec = Spec(b"true", launcher_args=own, timeout=62.5, kill_grace=10.0)
+    assert build(spec) == words + own
+    whole = Spec(b"true", launcher_args=own, timeout=110.0, kill_grace=10.0)
+    shown = tuple(word.replace(b"133", b"180") for word in words)
+    assert build(whole) == shown + own
+    assert build(Spec(b"true", launcher_args=own)) == own

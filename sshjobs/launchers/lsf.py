@@ -6,11 +6,7 @@ Source: bsub(1) of IBM Spectrum LSF 10.1.
 from __future__ import annotations
 
 from ..model import Spec
-from .options import Options
-
-#: The limit of a job (--timeout) is kept by its runner; that of LSF comes after it, and
-#: counts in minutes.
-_SPARE_SECONDS = 60.0
+from .options import Options, measure_limit
 
 _OPTIONS = Options(
     "bsub",
@@ -53,9 +49,7 @@ class LsfLauncher:
         _OPTIONS.check(spec)
 
     def build_options(self, spec: Spec) -> tuple[bytes, ...]:
-        """Return ``-W`` for a job with a limit, and then the job's own options."""
-        limit: tuple[bytes, ...] = ()
-        if spec.timeout is not None:
-            seconds = spec.timeout + spec.kill_grace + _SPARE_SECONDS
-            limit = (b"-W", b"%d" % -int(-seconds // 60))
+        """Return ``-W`` in minutes for a job with a limit, and then its own options."""
+        minutes = measure_limit(spec, unit=60)
+        limit = () if minutes is None else (b"-W", b"%d" % minutes)
         return limit + spec.launcher_args

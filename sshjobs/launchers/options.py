@@ -1,12 +1,17 @@
 """Options that a job gives to the command of its scheduler: known ones, no others.
 
-Slurm's are read by :mod:`.slurm`, since they may be shortened.
+Slurm's are read by :mod:`.slurm`, since they may be shortened. The limit of a job is
+told to every scheduler.
 """
 
 from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
+
+#: The limit of a job (--timeout) is kept by its runner. That of its scheduler comes
+#: after it, so that the queue knows how long the job may take.
+_SPARE_SECONDS = 60.0
 
 
 class Options:
@@ -66,3 +71,14 @@ class Options:
     @staticmethod
     def _explain(text: str, why: str) -> SpecError:
         return SpecError(f"--launcher-args: {text!a:.100} {why}")
+
+
+def measure_limit(spec: Spec, unit: int = 1) -> int | None:
+    """Return the limit that a job has in its scheduler; None for a job without one.
+
+    Args:
+        unit: Seconds in which the scheduler counts; a part of one counts as a whole.
+    """
+    if spec.timeout is None:
+        return None
+    return -int(-(spec.timeout + spec.kill_grace + _SPARE_SECONDS) // unit)

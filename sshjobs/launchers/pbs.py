@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
-from .options import Options
-
-#: The limit of a job (--timeout) is kept by its runner; that of PBS comes after it.
-_SPARE_SECONDS = 60.0
+from .options import Options, measure_limit
 
 _OPTIONS = Options(
     "qsub",
@@ -56,8 +53,6 @@ class PbsLauncher:
 
     def build_options(self, spec: Spec) -> tuple[bytes, ...]:
         """Return ``-l walltime`` for a job with a limit, and then the job's own."""
-        limit: tuple[bytes, ...] = ()
-        if spec.timeout is not None:
-            seconds = spec.timeout + spec.kill_grace + _SPARE_SECONDS
-            limit = (b"-l", b"walltime=%d" % -int(-seconds // 1))
+        seconds = measure_limit(spec)
+        limit = () if seconds is None else (b"-l", b"walltime=%d" % seconds)
         return limit + spec.launcher_args

@@ -6,10 +6,7 @@ Source: qsub(1) of SGE 8.1.9.
 from __future__ import annotations
 
 from ..model import Spec
-from .options import Options
-
-#: The limit of a job (--timeout) is kept by its runner; that of SGE comes after it.
-_SPARE_SECONDS = 60.0
+from .options import Options, measure_limit
 
 _OPTIONS = Options(
     "qsub",
@@ -55,8 +52,6 @@ class SgeLauncher:
 
     def build_options(self, spec: Spec) -> tuple[bytes, ...]:
         """Return ``-l h_rt`` for a job with a limit, and then the job's own options."""
-        limit: tuple[bytes, ...] = ()
-        if spec.timeout is not None:
-            seconds = spec.timeout + spec.kill_grace + _SPARE_SECONDS
-            limit = (b"-l", b"h_rt=%d" % -int(-seconds // 1))
+        seconds = measure_limit(spec)
+        limit = () if seconds is None else (b"-l", b"h_rt=%d" % seconds)
         return limit + spec.launcher_args

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
+from .options import measure_limit
 
 #: What is refused, and what to do in its place. Any may be shortened (getopt_long).
 _REFUSED = {
@@ -41,10 +42,6 @@ _LETTERS = dict(
     )
 )
 
-#: The limit of a job (--timeout) is kept by its runner. Slurm's own comes after it, so
-#: that the queue knows how long a job may take; it counts in minutes.
-_SPARE_SECONDS = 60.0
-
 
 class SlurmLauncher:
     """Hands jobs to sbatch, and asks squeue about them."""
@@ -75,11 +72,9 @@ class SlurmLauncher:
             may_follow = len(text) == 2 or (text[:2] == "--" and "=" not in text)
 
     def build_options(self, spec: Spec) -> tuple[bytes, ...]:
-        """Return ``--time`` for a job with a limit, and then the job's own options."""
-        limit: tuple[bytes, ...] = ()
-        if spec.timeout is not None:
-            seconds = spec.timeout + spec.kill_grace + _SPARE_SECONDS
-            limit = (b"--time=%d" % -int(-seconds // 60),)
+        """Return ``--time`` in minutes for a job with a limit, and its own options."""
+        minutes = measure_limit(spec, unit=60)
+        limit = () if minutes is None else (b"--time=%d" % minutes,)
         return limit + spec.launcher_args
 
 

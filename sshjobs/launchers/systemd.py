@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
-from .options import Options
-
-#: The limit of a job (--timeout) is kept by its runner; that of systemd comes after it.
-_SPARE_SECONDS = 60.0
+from .options import Options, measure_limit
 
 _OPTIONS = Options(
     "systemd-run",
@@ -61,8 +58,6 @@ class SystemdLauncher:
 
     def build_options(self, spec: Spec) -> tuple[bytes, ...]:
         """Return ``RuntimeMaxSec`` for a job with a limit, and then the job's own."""
-        limit: tuple[bytes, ...] = ()
-        if spec.timeout is not None:
-            seconds = spec.timeout + spec.kill_grace + _SPARE_SECONDS
-            limit = (b"-p", b"RuntimeMaxSec=%d" % -int(-seconds // 1))
+        seconds = measure_limit(spec)
+        limit = () if seconds is None else (b"-p", b"RuntimeMaxSec=%d" % seconds)
         return limit + spec.launcher_args
