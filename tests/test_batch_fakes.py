@@ -13,6 +13,7 @@ import pytest
 
 from tests.batch_fakes import BatchFake
 from tests.cli import Cli, eventually
+from tests.clusters import make_login_node, read_reason
 from tests.pages import read_blocks
 
 
@@ -37,17 +38,7 @@ def fake(request: pytest.FixtureRequest, place: Path) -> Iterator[BatchFake]:
 def box(fake: BatchFake, new_box: Callable[..., Cli], place: Path) -> Cli:
     """The login node of it."""
     given = f"PATH={fake.path} SECRET='it is mine' HOME={place}"
-    made = new_box(prefix=fake.enter, SetEnv=given)
-    made.env["SSHJOBS_LAUNCHER"] = fake.kind
-    made.env["SSHJOBS_POLL_INTERVAL"] = "0.5"
-    return made
-
-
-def reason(box: Cli, job_id: str) -> str:
-    """Poll a job, and return its state and reason."""
-    assert box("poll", job_id).status in (0, 1)
-    job = box.job(job_id)
-    return f"{job['state']} {job['reason']}"
+    return make_login_node(new_box, fake.kind, prefix=fake.enter, SetEnv=given)
 
 
 def number_of(box: Cli, job_id: str) -> int:
@@ -72,7 +63,7 @@ def test_a_job_runs_on_a_node_and_comes_home(
     hold = "-h -q long" if fake.kind == "pbs" else "-H -q long"
     held = box.submit("--launcher-args", hold, "--", "echo held")
     waits = "PENDING held (H)" if fake.kind == "pbs" else "PENDING PSUSP"
-    eventually(lambda: reason(box, held) == waits, waits)
+    eventually(lambda: read_reason(box, held) == waits, waits)
     assert box.job(held)["handle"].endswith(":long")
     assert box("wait", job_id).status == 1
     job = box.job(job_id)
@@ -127,12 +118,12 @@ def test_what_is_refused_is_said_and_nothing_stays(box: Cli, fake: BatchFake) ->
 @pytest.mark.slow
 def test_a_server_that_is_away_ends_nothing(box: Cli, fake: BatchFake) -> None:
     runs = box.submit("--", "sleep 3; echo over")
-    eventually(lambda: "RUNNING" in reason(box, runs), "it runs")
+    eventually(lambda: "RUNNING" in read_reason(box, runs), "it runs")
     (fake.spool / "down").touch()
     waits = box.submit("--", "echo later")
-    assert "does not answer" in reason(box, waits)
+    assert "does not answer" in read_reason(box, waits)
     assert box.job(waits)["state"] == "PENDING"
-    eventually(lambda: "COMPLETED" in reason(box, runs), "its record is enough")
+    eventually(lambda: "COMPLETED" in read_reason(box, runs), "its record is enough")
     (fake.spool / "down").unlink()
     assert box("wait", waits).status == 0
     assert box.ok("logs", waits).raw == b"later\n"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli import Cli, eventually
+from tests.clusters import make_folder, make_login_node, read_reason
 from tests.pages import read_blocks
 from tests.sge import GridEngine, need_sge
 
@@ -22,14 +21,12 @@ from tests.sge import GridEngine, need_sge
 def engine() -> Iterator[GridEngine]:
     """A Grid Engine that the tests of this module share."""
     need_sge()
-    folder = Path(tempfile.mkdtemp(prefix="sjsge", dir="/tmp"))
-    folder.chmod(0o755)
-    made = GridEngine(folder)
-    try:
-        yield made.start()
-    finally:
-        made.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with make_folder("sjsge") as folder:
+        made = GridEngine(folder)
+        try:
+            yield made.start()
+        finally:
+            made.stop()
 
 
 @pytest.fixture
@@ -37,17 +34,7 @@ def box(engine: GridEngine, new_box: Callable[..., Cli], place: Path) -> Cli:
     """The login node of it, where sge is the launcher."""
     given = " ".join(f"{name}={value}" for name, value in engine.place.items())
     given += f" SECRET='it is mine' A_LINE=of_the_login HOME={place}"
-    made = new_box(SetEnv=given)
-    made.env["SSHJOBS_LAUNCHER"] = "sge"
-    made.env["SSHJOBS_POLL_INTERVAL"] = "0.5"
-    return made
-
-
-def reason(box: Cli, job_id: str) -> str:
-    """Poll a job, and return its state and reason."""
-    assert box("poll", job_id).status in (0, 1)
-    job = box.job(job_id)
-    return f"{job['state']} {job['reason']}"
+    return make_login_node(new_box, "sge", SetEnv=given)
 
 
 def test_a_job_runs_on_a_node_and_comes_home(box: Cli, engine: GridEngine) -> None:
@@ -58,7 +45,7 @@ def test_a_job_runs_on_a_node_and_comes_home(box: Cli, engine: GridEngine) -> No
     job_id = box.submit(*words, "--", lines)
     held = box.submit("--launcher-args", "-h -q small.q", "--", "true")
     assert "it is mine" not in engine.run("qstat", "-j", f"sj-{held}")
-    assert "held (hqw)" in reason(box, held)
+    assert "held (hqw)" in read_reason(box, held)
     box.ok("kill", held)
     assert box("wait", job_id).status == 1
     job = box.job(job_id)
@@ -151,13 +138,15 @@ def test_a_limit_of_sge_and_a_killed_job_are_said_as_what_they_are(
 @pytest.mark.slow
 def test_a_qmaster_that_is_away_ends_nothing(box: Cli, engine: GridEngine) -> None:
     runs = box.submit("--", "sleep 3; echo over")
-    eventually(lambda: "RUNNING" in reason(box, runs), "it runs")
+    eventually(lambda: "RUNNING" in read_reason(box, runs), "it runs")
     engine.signal_master(signal.SIGKILL)
     try:
         waits = box.submit("--", "echo later")
-        assert "does not answer" in reason(box, waits)
+        assert "does not answer" in read_reason(box, waits)
         assert box.job(waits)["state"] == "PENDING"
-        eventually(lambda: "COMPLETED" in reason(box, runs), "its record is enough")
+        eventually(
+            lambda: "COMPLETED" in read_reason(box, runs), "its record is enough"
+        )
     finally:
         engine.start_master()
         engine.wait_until_idle()

@@ -8,14 +8,15 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli import Cli, eventually, finish
+from tests.clusters import make_folder, make_login_node, read_reason
 from tests.pages import read_blocks
 from tests.slurm import Cluster, need_slurm
 
@@ -24,22 +25,18 @@ from tests.slurm import Cluster, need_slurm
 def cluster() -> Iterator[Cluster]:
     """A Slurm that the tests of this module share."""
     need_slurm()
-    folder = Path(tempfile.mkdtemp(prefix="sjslurm", dir="/tmp"))
-    folder.chmod(0o755)
-    made = Cluster(folder)
-    try:
-        yield made.start()
-    finally:
-        made.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with make_folder("sjslurm") as folder:
+        made = Cluster(folder)
+        try:
+            yield made.start()
+        finally:
+            made.stop()
 
 
-def login_node(cluster: Cluster, new_box: Callable[..., Cli]) -> Cli:
+def login_node(cluster: Cluster, new_box: Callable[..., Cli], **options: Any) -> Cli:
     """Return the login node of a Slurm, where it is the launcher."""
-    made = new_box(SetEnv=f"SLURM_CONF={cluster.conf}")
-    made.env["SSHJOBS_LAUNCHER"] = "slurm"
-    made.env["SSHJOBS_POLL_INTERVAL"] = "0.5"
-    return made
+    options["SetEnv"] = f"SLURM_CONF={cluster.conf}"
+    return make_login_node(new_box, "slurm", **options)
 
 
 @pytest.fixture
@@ -88,13 +85,6 @@ def test_a_job_runs_on_a_node_and_comes_home(box: Cli) -> None:
     box.ok("reap")
 
 
-def reason(box: Cli, job_id: str) -> str:
-    """Poll a job, and return its state and reason."""
-    assert box("poll", job_id).status in (0, 1)
-    job = box.job(job_id)
-    return f"{job['state']} {job['reason']}"
-
-
 def test_signals_streams_input_and_environment_are_as_with_process(box: Cli) -> None:
     (box.home.parent / "in").write_bytes(b"a\0b\xff")
     words = ("--env", "COLOR=blue", "--cwd", "/tmp", "--stdin", box.home.parent / "in")
@@ -126,10 +116,10 @@ def test_a_batch_of_200_is_a_handful_of_sessions_and_each_runs_once(box: Cli) ->
 def test_why_a_job_waits_is_said(box: Cli, cluster: Cluster) -> None:
     held = box.submit("--launcher-args", "-H -p small", "--", "echo held")
     huge = box.submit("--launcher-args", "-p small -c 64", "--", "sleep 100")
-    eventually(lambda: "RUNNING" in reason(box, huge), "the partition is full")
+    eventually(lambda: "RUNNING" in read_reason(box, huge), "the partition is full")
     waits = box.submit("--launcher-args", "-p small -c 64", "--", "echo after")
-    eventually(lambda: "JobHeldUser" in reason(box, held), "held")
-    eventually(lambda: "Resources" in reason(box, waits), "no room")
+    eventually(lambda: "JobHeldUser" in read_reason(box, held), "held")
+    eventually(lambda: "Resources" in read_reason(box, waits), "no room")
     job = box.job(held)
     assert job["handle"].split(":")[2] == "small"
     cluster.run("scontrol", "release", job["handle"].split(":")[1])
@@ -155,7 +145,7 @@ def test_a_job_is_ended_by_its_limit_by_kill_and_by_scancel(
     killed = box.submit("--", "trap '' TERM; echo on; while :; do sleep 1; done")
     stopped = box.submit("--", "echo on; sleep 100")
     for job_id in (killed, stopped):
-        eventually(lambda: "RUNNING" in reason(box, job_id), "it runs")
+        eventually(lambda: "RUNNING" in read_reason(box, job_id), "it runs")
         eventually(lambda: box("logs", job_id).raw == b"on\n", "it is at work")
     cluster.run("scancel", box.job(stopped)["handle"].split(":")[1])
     box.env["SSHJOBS_KILL_GRACE"] = "1"
@@ -173,24 +163,26 @@ def test_a_waiting_job_is_ended_by_kill_and_by_scancel(
 ) -> None:
     killed = box.submit("--launcher-args", "-H", "--", "true")
     stopped = box.submit("--launcher-args", "-H", "--", "true")
-    eventually(lambda: "JobHeld" in reason(box, stopped), "held")
+    eventually(lambda: "JobHeld" in read_reason(box, stopped), "held")
     box.ok("kill", killed)
     assert box.job(killed)["state"] == "CANCELLED"
     cluster.run("scancel", "-n", f"sj-{stopped}")
-    eventually(lambda: "CANCELLED" in reason(box, stopped), "cancelled there")
+    eventually(lambda: "CANCELLED" in read_reason(box, stopped), "cancelled there")
     assert "slurm: " in box.job(stopped)["reason"]
 
 
 @pytest.mark.slow
 def test_a_controller_that_is_away_ends_nothing(box: Cli, cluster: Cluster) -> None:
     runs = box.submit("--", "sleep 3; echo over")
-    eventually(lambda: "RUNNING" in reason(box, runs), "it runs")
+    eventually(lambda: "RUNNING" in read_reason(box, runs), "it runs")
     cluster.kill_controller()
     try:
         waits = box.submit("--", "echo later")
-        assert "does not answer" in reason(box, waits)
+        assert "does not answer" in read_reason(box, waits)
         assert box.job(waits)["state"] == "PENDING"
-        eventually(lambda: "COMPLETED" in reason(box, runs), "its record is enough")
+        eventually(
+            lambda: "COMPLETED" in read_reason(box, runs), "its record is enough"
+        )
     finally:
         cluster.start_controller()
         cluster.wait_until_idle()
@@ -208,13 +200,13 @@ def runner_of(box: Cli, job_id: str) -> int:
 def test_a_killed_runner_is_lost_after_the_grace(box: Cli) -> None:
     box.env["SSHJOBS_VANISH_GRACE"] = "3"
     lost = box.submit("--launcher-args", "-w n2", "--", "sleep 1000")
-    eventually(lambda: "RUNNING" in reason(box, lost), "it runs")
+    eventually(lambda: "RUNNING" in read_reason(box, lost), "it runs")
     eventually(lambda: "started_at=" in (box.directory(lost) / "run").read_text())
     for line in Path(f"/proc/{runner_of(box, lost)}/status").read_text().splitlines():
         if line.startswith("PPid:"):
             os.kill(int(line.split()[1]), signal.SIGKILL)
     os.kill(runner_of(box, lost), signal.SIGKILL)
-    eventually(lambda: "LOST" in reason(box, lost), "lost after the grace")
+    eventually(lambda: "LOST" in read_reason(box, lost), "lost after the grace")
     assert "no record of its end" in box.job(lost)["reason"]
 
 
@@ -227,7 +219,7 @@ def test_a_requeued_job_does_not_run_twice(box: Cli, cluster: Cluster) -> None:
     number = box.job(job_id)["handle"].split(":")[1]
     cluster.run("scontrol", "update", f"jobid={number}", "requeue=1")
     cluster.run("scontrol", "requeue", number)
-    eventually(lambda: "RUNNING" not in reason(box, job_id), "it ended")
+    eventually(lambda: "RUNNING" not in read_reason(box, job_id), "it ended")
     assert box.job(job_id)["state"] in ("CANCELLED", "LOST"), box.job(job_id)
     cluster.run("scancel", number)
     assert ran.read_text() == "x\n"
@@ -289,7 +281,7 @@ def test_what_one_machine_submitted_another_sees_and_ends(
         "submit", box.host, "--launcher", "slurm", "--key", "shared", "--", "x"
     )
     assert again.id == job_id
-    eventually(lambda: "RUNNING" in reason(other, job_id), "it runs")
+    eventually(lambda: "RUNNING" in read_reason(other, job_id), "it runs")
     eventually(lambda: other("logs", job_id).raw == b"mine\n", "its log")
     other.ok("kill", job_id)
     assert other.job(job_id)["state"] == "CANCELLED"
@@ -303,11 +295,11 @@ def test_a_limit_of_slurm_and_a_dead_node_are_said_as_what_they_are(
 ) -> None:
     late = box.submit("--launcher-args", "-w n2 --time=1", "--", "sleep 1000")
     alone = box.submit("--launcher-args", "-w n1", "--", "echo on; sleep 50; echo over")
-    eventually(lambda: "RUNNING" in reason(box, alone), "it runs")
+    eventually(lambda: "RUNNING" in read_reason(box, alone), "it runs")
     cluster.signal("n1", signal.SIGKILL)
-    eventually(lambda: "NODE_FAIL" in reason(box, alone), "its node is gone")
+    eventually(lambda: "NODE_FAIL" in read_reason(box, alone), "its node is gone")
     assert box.job(alone)["state"] == "RUNNING"  # which is no evidence of an end
-    eventually(lambda: "COMPLETED" in reason(box, alone), "its runner lived on")
+    eventually(lambda: "COMPLETED" in read_reason(box, alone), "its runner lived on")
     assert box.ok("logs", alone).raw == b"on\nover\n"
     box("wait", late)
     assert box.job(late)["state"] == "TIMEOUT", box.job(late)
@@ -356,11 +348,9 @@ def test_what_a_site_prints_beside_the_number_is_no_number(
     )
     noisy.chmod(0o755)
     enter = f'mount --bind {noisy} /usr/bin/sbatch && exec "$@"'
-    made = new_box(
-        SetEnv=f"SLURM_CONF={cluster.conf}",
-        prefix=["unshare", "-m", "sh", "-c", enter, "sh"],
+    made = login_node(
+        cluster, new_box, prefix=["unshare", "-m", "sh", "-c", enter, "sh"]
     )
-    made.env |= {"SSHJOBS_LAUNCHER": "slurm", "SSHJOBS_POLL_INTERVAL": "0.5"}
     job_id = made.submit("--", "true")
     number = made.job(job_id)["handle"].split(":")[1]
     assert f"{number} sj-{job_id}" in cluster.run("squeue", "-t", "all", "-o", "%i %j")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import Cli, eventually
+from tests.clusters import make_login_node
 from tests.conftest import _login
 from tests.pages import read_blocks
 
@@ -119,10 +120,8 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
 @pytest.fixture
 def box(manager: Manager, new_box: Callable[..., Cli], place: Path) -> Cli:
     """Its host, where systemd is the launcher."""
-    made = new_box(prefix=manager.enter, SetEnv=f"A_LINE=of_the_login HOME={place}")
-    made.env["SSHJOBS_LAUNCHER"] = "systemd"
-    made.env["SSHJOBS_POLL_INTERVAL"] = "0.5"
-    return made
+    given = f"A_LINE=of_the_login HOME={place}"
+    return make_login_node(new_box, "systemd", prefix=manager.enter, SetEnv=given)
 
 
 def test_a_job_is_a_service_and_comes_home(box: Cli, place: Path) -> None:
