@@ -108,9 +108,9 @@ sj_slurm_recall() {
         sed 's/|CANCELLED by [0-9]*|/|CANCELLED|/' | awk -F'|' "$sj_slurm_awk" |
         while read -r sj_w sj_line sj_i sj_w sj_word sj_line sj_w sj_why; do
             case $sj_word in
-            cancelled | timeout) printf '%s %s\n' "$sj_i" "$sj_word Slurm's accounts say $sj_why" ;;
-            over) printf '%s lost %s\n' "$sj_i" "Slurm's accounts say COMPLETED, and it left no record of its end" ;;
-            failed | memory | preempted | nodefail) printf '%s failed %s\n' "$sj_i" "Slurm's accounts say $sj_why" ;;
+            cancelled | timeout) printf '%s %s the accounts of Slurm say %s\n' "$sj_i" "$sj_word" "$sj_why" ;;
+            memory | preempted) printf '%s failed the accounts of Slurm say %s\n' "$sj_i" "$sj_why" ;;
+            over | failed | nodefail) printf '%s lost the accounts of Slurm say %s, and it left no record of its end\n' "$sj_i" "$sj_why" ;;
             esac
         done
 }
