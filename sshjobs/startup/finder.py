@@ -108,7 +108,7 @@ def _build_spec(name: str, source: str, found: os.stat_result) -> PackageSpec:
     return spec
 
 
-def find_of_python(name: str) -> "ModuleSpec | None":
+def _find_library_module(name: str) -> "ModuleSpec | None":
     """Return how to load two modules of Python that each start wants, else None.
 
     The search for them lists each folder of ``sys.path``, the library's two hundred
@@ -136,7 +136,7 @@ class PackageFinder:
     ) -> "ModuleSpec | None":
         """Return how to load a module of this package, None if it is none."""
         if not name.startswith(_PREFIX):
-            return find_of_python(name)
+            return _find_library_module(name)
         place = f"{_FOLDER}/{name[len(_PREFIX) :].replace('.', '/')}"
         source, is_package = f"{place}.py", False
         try:
