@@ -90,6 +90,16 @@ def test_a_dead_host_is_passed_over_and_its_jobs_move(two: PoolRig) -> None:
     assert two.count_runs("n2") == 7
 
 
+def test_a_job_that_moves_has_its_command_with_it(two: PoolRig, place: Path) -> None:
+    """Of a run, whose job has the same id on each host."""
+    two.sshds["n1"].stop()
+    line = f"cat > {shlex.quote(str(place / 'told'))}"
+    done = two.cli.ok("run", "pool:p", "--notify", line, "--", "echo here")
+    assert done.out == "here\n" and "its job goes to another host" in done.err
+    eventually(lambda: (place / "told").exists() and (place / "told").read_text())
+    assert '"host":"n2"' in (place / "told").read_text().replace(" ", "")
+
+
 @pytest.mark.parametrize(
     ("callers", "each"), [(2, 6), pytest.param(10, 50, marks=pytest.mark.slow)]
 )

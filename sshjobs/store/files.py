@@ -130,10 +130,12 @@ class JobFiles:
         """Delete a spec; nothing of it is left in the store."""
         self._database.delete_file(self._spec_path(job_id))
 
-    def drop_log(self, job_id: str) -> None:
-        """Delete what is here of a log."""
+    def drop_files(self, job_id: str) -> None:
+        """Delete the files of a job: spec, logs, the command that hears of its end."""
+        self.drop_spec(job_id)
         for stream in ("", STDERR):
             self._database.delete_file(self.locate_log(job_id, stream))
+        self._database.delete_file(self._locate_file("notify", job_id))
 
     @contextmanager
     def hold_off_sweep(self) -> Iterator[None]:

@@ -308,7 +308,7 @@ class JobTable:
         self._database.execute_many(sql, jobs)
 
     def forget_jobs(self, ids: Iterable[str]) -> None:
-        """Delete jobs, their intents, specs and logs."""
+        """Delete jobs, their intents and files."""
         ids = list(ids)
         text = quote_array(ids)
         # A row without a spec is a job that cannot start; so files go after the rows,
@@ -322,8 +322,7 @@ class JobTable:
                 )
         # Inside a caller's transaction this waits for its commit, see begin_write().
         for job_id in ids:
-            self._files.drop_spec(job_id)
-            self._files.drop_log(job_id)
+            self._files.drop_files(job_id)
 
     def prune_jobs(self, site_id: str, before: float) -> int:
         """Forget jobs that were reaped before an instant, with their logs here.
@@ -340,10 +339,9 @@ class JobTable:
         return len(ids)
 
     def drop_job(self, job_id: str) -> None:
-        """Delete a job, its spec and its log; its intents stay for their owners."""
+        """Delete a job and its files; its intents stay for their owners."""
         self._database.execute_sql("DELETE FROM jobs WHERE id = ?", [job_id])
-        self._files.drop_spec(job_id)
-        self._files.drop_log(job_id)
+        self._files.drop_files(job_id)
 
     @contextmanager
     def collect_batch(self) -> Iterator[Batch]:
@@ -354,7 +352,7 @@ class JobTable:
             yield batch
         except BaseException:
             for job_id in batch.ids():
-                self._files.drop_spec(job_id)
+                self._files.drop_files(job_id)
             raise
         finally:
             batch.close()
