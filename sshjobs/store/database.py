@@ -344,15 +344,16 @@ class Database:
                 yield
                 return
             with _Turn(self.path):
-                # SQLite refuses this pragma within a transaction (pragma.c, 3.40), so
-                # it stands before BEGIN and after COMMIT.
-                if durable:
-                    self._db.execute("PRAGMA synchronous=FULL")
-                self._db.execute("BEGIN IMMEDIATE")
                 # Only the outermost begins and ends a transaction: SQLite nests none
                 # (sqlite.org/lang_transaction.html).
                 self._depth += 1
                 try:
+                    # SQLite refuses this pragma within a transaction (pragma.c, 3.40),
+                    # so it stands before BEGIN and after COMMIT.
+                    if durable:
+                        self._db.execute("PRAGMA synchronous=FULL")
+                    # A signal that comes while SQLite waits here is handled after it.
+                    self._db.execute("BEGIN IMMEDIATE")
                     yield
                     self._db.execute("COMMIT")
                 except BaseException:
