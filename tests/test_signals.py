@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 
 import pytest
 
 from sshjobs import errors
+from sshjobs.store import Store, database
 from tests.cli import Cli, eventually, finish
 from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
@@ -112,3 +118,43 @@ def test_without_a_status_the_socket_and_the_words_decide(
         caller.connect()
     assert sshd.connections == 2
     assert subprocess.run(["true"], check=False).returncode == 0
+
+
+def test_an_interrupt_while_sqlite_waits_leaves_no_transaction(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "home"))
+    other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+
+    def interrupt_and_let_go() -> None:
+        time.sleep(0.2)
+        signal.raise_signal(signal.SIGUSR1)
+        other.execute("ROLLBACK")
+
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        Thread(target=interrupt_and_let_go).start()
+        try:
+            with pytest.raises(KeyboardInterrupt), store.begin_write():
+                raise AssertionError("the interrupt is lost")
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+    assert store.intents.add_intents("c", "start", ["x"])
+
+
+def test_an_interrupt_leaves_no_turn_behind(tmp_path: Path) -> None:
+    """At the latest point: the call that took the turn has just returned."""
+    store = Store(str(tmp_path / "home"))
+    enter = database._Turn.__enter__.__code__
+
+    def interrupt(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "c_return" and frame.f_code is enter:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.intents.add_intents("c", "start", ["x"])
+    finally:
+        sys.setprofile(None)
+    assert not database._turns[store.path].locked()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -398,26 +397,6 @@ def test_who_holds_it_for_too_long_is_an_error(
             other.intents.add_intents("c", "start", ["x"])
     assert store.path in str(caught.value)
     assert other.intents.add_intents("c", "start", ["x"])
-
-
-def test_an_interrupt_while_sqlite_waits_leaves_no_transaction(store: Store) -> None:
-    other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
-    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
-
-    def interrupt_and_let_go() -> None:
-        time.sleep(0.2)
-        signal.raise_signal(signal.SIGUSR1)
-        other.execute("ROLLBACK")
-
-    with closing(other):
-        other.execute("BEGIN IMMEDIATE")
-        Thread(target=interrupt_and_let_go).start()
-        try:
-            with pytest.raises(KeyboardInterrupt), store.begin_write():
-                raise AssertionError("the interrupt is lost")
-        finally:
-            signal.signal(signal.SIGUSR1, before)
-    assert store.intents.add_intents("c", "start", ["x"])
 
 
 def test_a_damaged_file_is_named_and_harms_nothing_else(store: Store) -> None:

@@ -192,14 +192,20 @@ class _Turn:
 
     def __init__(self, path: str) -> None:
         self._lock = _turns.get(path) or _turns.setdefault(path, allocate_lock())
-        self._is_taken = False
+        self._is_taken: list[bool] = []
 
     def __enter__(self) -> None:
         # A thread without its turn asks SQLite itself, which says who holds the lock.
-        self._is_taken = self._lock.acquire(timeout=BUSY)
+        try:
+            # In one call: an interrupt between the turn and its note would keep the
+            # turn for ever. The interpreter handles no signal inside of it.
+            self._is_taken.extend(map(self._lock.acquire, (True,), (BUSY,)))
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        if self._is_taken:
+        if any(self._is_taken):
             self._lock.release()
 
 
