@@ -100,6 +100,16 @@ def test_a_job_that_moves_has_its_command_with_it(two: PoolRig, place: Path) -> 
     assert '"host":"n2"' in (place / "told").read_text().replace(" ", "")
 
 
+def test_jobs_of_a_pool_do_not_wait_for_each_other(two: PoolRig) -> None:
+    """The host of the one would not know the other."""
+    lines = b'{"command": "true", "name": "a"}\n{"command": "true", "after": "a"}\n'
+    refused = two.cli("submit", "pool:p", "--from", "-", stdin=lines)
+    assert (refused.status, refused.out) == (64, "")
+    assert "--after does not go with pool:p: its jobs go to several" in refused.err
+    assert two.where() == {}
+    assert len(two.cli.ok("submit", "n1", "--from", "-", stdin=lines).lines) == 2
+
+
 @pytest.mark.parametrize(
     ("callers", "each"), [(2, 6), pytest.param(10, 50, marks=pytest.mark.slow)]
 )
@@ -274,6 +284,8 @@ def test_the_python_api_takes_a_pool(
     assert [job.wait().log() for job in jobs] == [b"a\n", b"b\n"]
     assert host.run("exit 3").returncode == 3
     assert set(jobs) < set(host.find())
+    with pytest.raises(SpecError, match="--after does not go with pool:p"):
+        host.submit("true", after=[jobs[0]])
     with pytest.raises(SpecError, match="is a pool"):
         host.put("/etc/hostname", "x/")
     with pytest.raises(SpecError, match="no such pool: 'pool:q'; .* has pool:p"):
