@@ -14,6 +14,7 @@ import pytest
 
 import sshjobs
 from sshjobs.errors import SpecError
+from sshjobs.store import Store
 from sshjobs.verbs.context import Context
 from tests.cli import eventually, finish
 from tests.pages import read_blocks
@@ -283,6 +284,9 @@ def test_the_python_api_takes_a_pool(
     assert {job.host for job in jobs} == {"n1", "n2"}
     assert [job.wait().log() for job in jobs] == [b"a\n", b"b\n"]
     assert host.run("exit 3").returncode == 3
+    store = Store(str(two.cli.home))
+    left = [store.intents.list_open(row.site_id) for row in store.sites.list_sites()]
+    assert left == [[], []], "this process goes on, and asks for nothing more"
     assert set(jobs) < set(host.find())
     with pytest.raises(SpecError, match="--after does not go with pool:p"):
         host.submit("true", after=[jobs[0]])

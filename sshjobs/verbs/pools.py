@@ -98,7 +98,7 @@ def submit_each_job_to_pool(
             call.place_all()
             yield from call.yield_results()
         finally:
-            ctx.store.intents.drop_intents(call.numbers.values())
+            ctx.store.intents.drop_intents([*call.numbers.values(), *call.logs])
 
 
 class _PoolSubmit:
@@ -111,6 +111,7 @@ class _PoolSubmit:
 
     Attributes:
         numbers: By place, the intents that were served.
+        logs: The intents for the logs of jobs, until these are known to have started.
     """
 
     def __init__(self, ctx: Context, pool: str, follow: bool, stack: ExitStack) -> None:
@@ -119,6 +120,7 @@ class _PoolSubmit:
         self._follow = follow
         self._requests: list[JobRequest] = []
         self.numbers: dict[int, int] = {}
+        self.logs: list[int] = []
         self._held: dict[int, HeldKey] = {}  # by place
         self._refused: dict[int, SshJobsError] = {}
         self._unanswered: dict[int, str] = {}  # ids of jobs
@@ -216,7 +218,7 @@ class _PoolSubmit:
                     numbers = store.intents.add_intents(site_id, "start", of_id)
                     starts[site_id] = dict(zip(numbers, of_id.values()))
                     if self._follow:
-                        store.intents.add_intents(site_id, "log", of_id)
+                        self.logs += store.intents.add_intents(site_id, "log", of_id)
         return starts
 
     def _wait_until_started(self, starts: dict[str, dict[int, int]]) -> list[int]:
