@@ -110,6 +110,9 @@ def test_a_bound_holds_for_each_of_both(cli: Cli) -> None:
     other = cli("run", cli.host, *words, "--", "echo short; seq 1 1000 >&2")
     assert (other.status, other.raw) == (0, b"short\n")
     assert "5\nsshjobs: " in other.err
+    (last,) = (job["id"] for job in cli.ok("list", "--json").objects[1:])
+    for said, path in ((ended, f"{job['id']}/log"), (other, f"{last}/stderr")):
+        assert "was cut at 10 bytes" in said.err and f"in jobs/{path} below" in said.err
     assert len(cli.ok("logs", job["id"], "--whole").raw) == 3893
     cli.ok("reap", "--cut-logs")
     assert not list((cli.base / "jobs").iterdir())

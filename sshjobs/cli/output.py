@@ -8,7 +8,7 @@ import sys
 
 from .. import errors
 from ..errors import SshJobsError
-from ..model import Job, printable
+from ..model import Job, name_streams, printable
 from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -215,14 +215,18 @@ def report_host_errors(results: HostResults) -> int:
 
 def report_missing_bytes(job: Job) -> int:
     """Say if bytes of a log are not here; return 1 if they are gone for good."""
-    from ..rounds.log_state import count_bytes, is_log_cut
+    from ..rounds.log_state import count_bytes, is_log_cut, is_log_full, view_log
 
     home, there = count_bytes(job)
     if is_log_cut(job):
+        logs = {stream or "log": view_log(job, stream) for stream in name_streams(job)}
+        cut = {name: log for name, log in logs.items() if is_log_full(log)}
+        bound = max(log.log_local_bytes for log in cut.values())
+        files = " and ".join(f"jobs/{job.id}/{name}" for name in cut)
         print_error(
-            f"job {job.id}: its log was cut at {home} bytes, by the "
+            f"job {job.id}: its log was cut at {bound} bytes, by the "
             f"setting max_log_bytes.\nThe rest stands on {job.host}, in "
-            f"jobs/{job.id}/log below its base directory. To bring it home:\n"
+            f"{files} below its base directory. To bring it home:\n"
             f"sshjobs logs {job.id} --whole"
         )
         return 0
