@@ -145,7 +145,7 @@ def test_the_tour_of_the_readme(reader: Reader) -> None:
     (reader.home / "jobs.txt").write_text("echo 1\nexit 2\n")
     [tour] = read_blocks("README.md", "console")
     lines = [line[2:] for line in tour.splitlines() if line.startswith("$ ")]
-    assert len(lines) == 15
+    assert len(lines) == 16
     said = {}
     for line in lines:
         words = line.partition("  ")[0]
@@ -155,6 +155,8 @@ def test_the_tour_of_the_readme(reader: Reader) -> None:
     assert said["sshjobs logs train --follow"] == "train.sh: \n"
     assert "make all in " in said["sshjobs run gpu1 -- make all"]
     assert len(ids(said["sshjobs submit gpu1 --from jobs.txt --name sweep"])) == 2
+    sorted_there = said["sshjobs run gpu1 --split -- ls -l | sort -nrk5"]
+    assert " run7\n" in sorted_there
     both = said["sshjobs run gpu1,gpu2 -- uptime"]
     assert "gpu1 │ " in both and "gpu2 │ " in both
     assert (reader.sshd.connections, reader.sshd.drops) == (1, 0)  # both are one

@@ -28,7 +28,7 @@ from sshjobs.rounds.log_state import (
     view_log,
 )
 from sshjobs.store import Store, schema
-from tests.cli import Cli, Ended, eventually
+from tests.cli import Cli, Ended, drop_waiting_words, eventually
 from tests.fleet import Fleet
 from tests.remote.host import Host, of, reap_of
 
@@ -51,8 +51,10 @@ def test_each_stream_comes_where_it_belongs(cli: Cli) -> None:
     assert stderr_of(ran, job["id"]).startswith("err\nworse")
     assert cli.ok("logs", job["id"], "--stderr").raw == ERR
     shown = cli.ok("logs", job["id"])
-    assert shown.raw == OUT
-    assert f"sshjobs logs {job['id']} --stderr" in shown.err
+    assert (shown.raw, shown.said) == (OUT, ["err", "worse"])
+    for words in (("--tail", "1"), ("--offset", "4")):
+        end = cli.ok("logs", job["id"], *words)
+        assert (end.raw, end.said) == (b"more", ["worse"])
     assert cli.ok("logs", job["id"], "--stderr", "--tail", "1").raw == b"worse"
     assert cli.ok("logs", job["id"], "--stderr", "--offset", "4").raw == b"worse"
     folder = cli.directory(job["id"])
@@ -86,6 +88,22 @@ def test_a_follower_waits_for_both_and_a_cut_costs_no_byte(cli: Cli) -> None:
     assert (process.returncode, out) == (0, b"o2\no3\no4\n")
     lines = [line for line in err.splitlines() if line[:1] == b"e"]
     assert lines == [b"e1", b"e2", b"e3", b"e4"]
+
+
+def test_who_follows_later_has_both_as_from_run(cli: Cli) -> None:
+    gate = cli.base.parent / "go"
+    line = f"echo o1; echo e1 >&2; until [ -e {gate} ]; do sleep 0.1; done; echo e2 >&2"
+    job = cli.submit("--split", "--", line)
+    follower = cli.start("logs", job, "--follow")
+    assert follower.stdout is not None and follower.stderr is not None
+    assert follower.stdout.readline() == b"o1\n"
+    assert follower.stderr.readline() == b"e1\n"
+    gate.touch()
+    out, err = follower.communicate(timeout=60)
+    assert (out, drop_waiting_words(err.decode())) == (b"", "e2\n")
+    with (cli.home / "out").open("wb") as file:  # nobody reads that meanwhile
+        printed = cli.start("logs", job, stdout=file).communicate(timeout=60)[1]
+    assert ((cli.home / "out").read_bytes(), printed) == (b"o1\n", b"e1\ne2\n")
 
 
 def test_long_logs_have_sessions_of_their_own(cli: Cli) -> None:

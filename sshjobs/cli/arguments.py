@@ -174,7 +174,7 @@ LOG = (
     ),
     Arg(
         "--stderr",
-        "of a job that was submitted with --split, its standard error",
+        "of a job that was submitted with --split, only its standard error",
         "flag",
     ),
     Arg("--whole", "bring also the bytes past --max-log-bytes", "flag"),
@@ -420,7 +420,7 @@ SPEC = (
     Arg(
         "--split",
         "keep the job's standard error apart, in a log of its own; run prints it on "
-        "its own standard error, logs --stderr reads it. The order between the two "
+        "its own standard error, and so does logs. The order between the two "
         "logs is lost",
         "flag",
     ),

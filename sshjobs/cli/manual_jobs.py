@@ -208,10 +208,12 @@ _LOGS = Verb(
     f"""Print the output of jobs, byte for byte.
 
 Standard output and standard error of the job, in the order in which they were
-written; of a job that was submitted with --split its standard output, and with
---stderr its standard error. Bytes that are on this machine already are not asked
-for again, and a log can be read after the job was reaped. With several jobs, a
-line before each log names its job, its state and its exit status.
+written. Of a job that was submitted with --split each comes out on the stream that
+it belongs to, as from run, and with --stderr only its standard error, on standard
+output. Bytes that are on this machine already are not asked for again, and a log
+can be read after the job was reaped. With several jobs, a line before each log
+names its job, its state and its exit status; of --split it is the standard output,
+or with --stderr the other one.
 {JOB_FORMS}
 
 With --follow it goes on until the job has ended and its last byte was printed. A

@@ -201,9 +201,8 @@ def handle_logs(ctx: Context, values: Values) -> int:
 
 def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
     from ..verbs.logs import copy_log
-    from .streams import choose_stream, remark_on_stderr
+    from .streams import choose_stream, find_second
 
-    stream = choose_stream(job, values)
     job = copy_log(
         ctx,
         job,
@@ -213,10 +212,9 @@ def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
         tail=values.get("tail"),
         whole=bool(values.get("whole")),
         file=1 if stat.S_ISREG(os.fstat(1).st_mode) else -1,
-        stream=stream,
+        stream=choose_stream(job, values),
+        second=find_second(job, values),
     )
-    if not stream:
-        remark_on_stderr(job)
     if values.get("json"):
         print_line(format_json(job.public()), sys.stderr)
     return report_missing_bytes(job)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from ..model import STDERR, Job
 from ..startup.records import TYPE_CHECKING
-from .output import print_error, wait_for_stdout, write_some_to_stdout
+from .output import (
+    print_error,
+    wait_for_stdout,
+    write_some_to_stdout,
+    write_to_stdout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from ..verbs.logs import Second
 
     Values = Mapping[str, Any]
 
@@ -33,10 +40,12 @@ def choose_stream(job: Job, values: Values) -> str:
     return STDERR if values.get("stderr") and job.stderr_bytes is not None else ""
 
 
-def remark_on_stderr(job: Job) -> None:
-    """Say that a job has written to its second log as well, and how that is read."""
-    if job.stderr_bytes:
-        print_error(
-            f"job {job.id}: its standard error ({job.stderr_bytes} bytes) has a log of "
-            f"its own:\nsshjobs logs {job.id} --stderr"
-        )
+def find_second(job: Job, values: Values) -> Second | None:
+    """Return what takes a job's standard error beside its standard output, if so."""
+    if values.get("stderr") or job.stderr_bytes is None:
+        return None
+    return _write_to_stderr, values.get("offset") or 0
+
+
+def _write_to_stderr(data: bytes | memoryview) -> None:
+    write_to_stdout(data, 2)
