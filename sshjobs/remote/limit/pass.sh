@@ -136,10 +136,16 @@ sj_judge_slot() {
 sj_is_over() {
     # ID
     [ -d "jobs/$1" ] && [ ! -h "jobs/$1" ] || return 0
-    sj_has_end "$1" && return
+    sj_has_end "$1" || sj_is_gone "$1"
+}
+
+# Whether nothing lives of a job of this machine; sj_of_machine is that of its claim.
+sj_is_gone() {
+    # ID
+    sj_of_machine=''
     [ -e "jobs/$1/run" ] || return
     sj_is_regular "jobs/$1/run" || return
-    sj_of_machine='' sj_of_boot='' sj_of_pid='' sj_of_start='' sj_count=0
+    sj_of_boot='' sj_of_pid='' sj_of_start='' sj_count=0
     while read -r sj_line && [ $sj_count -lt 100 ]; do
         sj_count=$((sj_count + 1))
         case $sj_line in
@@ -232,12 +238,13 @@ sj_end_waiting() {
     sj_never="$sj_never $sj_id:$sj_attempt"
 }
 
-# Others wait for a job of which nothing is left: its runner was killed.
+# Others wait for a job of which nothing is left: its runner was killed. What another machine
+# runs, as a node of a cluster, cannot be seen from here.
 sj_bury_dead() {
     # ID
-    sj_is_over "$1" || return 0
-    sj_buried=1
-    sj_has_end "$1" || sj_dead="${sj_dead}x $1
+    sj_is_gone "$1" || return 0
+    case $sj_of_machine in "$sj_machine" | '') ;; *) return ;; esac
+    sj_buried=1 sj_dead="${sj_dead}x $1
 "
 }
 
