@@ -8,14 +8,19 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import sshjobs
 from sshjobs.errors import SpecError
+from sshjobs.model import Spec
 from sshjobs.store import Store
 from sshjobs.verbs.context import Context
+from sshjobs.verbs.pool_hosts import PoolHosts
+from sshjobs.verbs.pools import submit_jobs_to_pool
+from sshjobs.verbs.submit import JobRequest
 from tests.cli import eventually, finish
 from tests.pages import read_blocks
 from tests.pool_rig import PoolRig
@@ -215,6 +220,28 @@ def test_a_submit_that_is_killed_leaves_its_placement(two: PoolRig) -> None:
     jobs = two.cli.ok("list", "--json").objects
     assert {job["host"] for job in jobs} == {before["host"]}
     assert sum(two.count_runs(name) for name in two.names) == 1
+
+
+def test_an_interrupt_before_a_second_choice_tells_of_the_first(
+    two: PoolRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in two.cli.env.items():
+        monkeypatch.setenv(name, value)
+    two.sshds["n1"].stop()
+    deal_sites, calls = PoolHosts.deal_sites, [0]
+
+    def deal_once(hosts: PoolHosts, count: int) -> Iterator[str]:
+        calls.append(count)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return deal_sites(hosts, count)
+
+    monkeypatch.setattr(PoolHosts, "deal_sites", deal_once)
+    with closing(Context()) as ctx:
+        with pytest.raises(KeyboardInterrupt):
+            submit_jobs_to_pool(ctx, "pool:p", [JobRequest(Spec(b"sleep 60"))] * 2)
+        assert two.cli.ok("list", "-q").lines == ctx.sent_ids
+    assert two.where() == {"n2": 1}
 
 
 def test_a_host_with_a_larger_limit_has_more_jobs(two: PoolRig) -> None:

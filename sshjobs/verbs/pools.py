@@ -143,8 +143,17 @@ class _PoolSubmit:
     def place_all(self) -> None:
         """Place the jobs and wait for their starts, until each has its outcome."""
         places: Sequence[int] = range(len(self._requests))
-        while places:
-            places = self._wait_until_started(self._write_down(places))
+        starts: dict[str, dict[int, int]] = {}
+        try:
+            while places:
+                starts = self._write_down(places)
+                places = self._wait_until_started(starts)
+        except BaseException:
+            rest = [number for numbers in starts.values() for number in numbers]
+            rest += self.numbers.values()
+            left = leave_what_was_sent(self._ctx.store, rest, not self._follow)
+            self._ctx.sent_ids += [*left, *self._unanswered.values()]
+            raise
 
     def _write_down(self, places: Sequence[int]) -> dict[str, dict[int, int]]:
         """Choose hosts and write jobs with their intents down, all or none.
@@ -222,7 +231,10 @@ class _PoolSubmit:
         return starts
 
     def _wait_until_started(self, starts: dict[str, dict[int, int]]) -> list[int]:
-        """Wait for the starts on all sites; return the places of jobs to move."""
+        """Wait for the starts on all sites; return the places of jobs to move.
+
+        Each site is taken out of ``starts`` once its outcomes are known.
+        """
         flags = {}
         if not self._hosts.is_patient and len(self._hosts.members) > 1:
             patience = min(_BRIEF, self._ctx.settings("").wait_host)
@@ -244,13 +256,8 @@ class _PoolSubmit:
         try:
             for site_id, result in work_side_by_side(own, starts, wait_there):
                 error = result if isinstance(result, SshJobsError) else None
-                moved += self._sort_outcomes(site_id, starts.pop(site_id), error)
-        except BaseException:
-            rest = [number for numbers in starts.values() for number in numbers]
-            rest += self.numbers.values()
-            left = leave_what_was_sent(self._ctx.store, rest, not self._follow)
-            self._ctx.sent_ids += [*left, *self._unanswered.values()]
-            raise
+                moved += self._sort_outcomes(site_id, starts[site_id], error)
+                del starts[site_id]
         finally:
             own.close()
         return sorted(moved)

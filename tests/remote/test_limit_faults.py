@@ -13,7 +13,6 @@ from tests.remote.host import (
     edit_run,
     gone,
     host,
-    of,
     wait,
 )
 from tests.remote.test_limits import a_turn, names_in, submit
