@@ -13,8 +13,9 @@ from pathlib import Path
 from sshjobs import states, transports
 from sshjobs.errors import SshJobsError
 from sshjobs.locks import LeaderLock
-from sshjobs.model import Job, Spec
+from sshjobs.model import STDERR, Job, Spec, name_streams
 from sshjobs.rounds import Coordinator, RoundWish
+from sshjobs.rounds.log_state import view_log
 from sshjobs.rounds.round import Round
 from sshjobs.settings import Settings
 from sshjobs.store import Store
@@ -176,9 +177,11 @@ class Client:
         self.lead.release()
         self.store.close()
 
-    def submit(self, job_id: str, command: bytes, key: str = "") -> None:
+    def submit(
+        self, job_id: str, command: bytes, key: str = "", *, split: bool = False
+    ) -> None:
         """Write down that a job is wanted."""
-        spec = Spec(command)
+        spec = Spec(command, split=split)
         job = Job(
             id=job_id,
             host="local",
@@ -186,6 +189,7 @@ class Client:
             state=states.PENDING,
             key=key,
             digest=spec.digest() if key else "",
+            stderr_bytes=0 if split else None,
         )
         self.store.files.save_spec(job_id, spec)
         with self.store.begin_write():
@@ -235,12 +239,14 @@ class Client:
         """Return all jobs."""
         return {job.id: job for job in self.store.jobs.iterate_jobs()}
 
-    def log(self, job_id: str) -> bytes:
+    def log(self, job_id: str, stream: str = "") -> bytes:
         """Return the bytes of a log that count as home."""
         job = self.store.jobs.find_job(job_id)
+        if job is None or stream not in name_streams(job):
+            return b""
         with suppress(FileNotFoundError):
-            data = Path(self.store.files.locate_log(job_id)).read_bytes()
-            return data[: job.log_local_bytes if job else 0]
+            data = Path(self.store.files.locate_log(job_id, stream)).read_bytes()
+            return data[: view_log(job, stream).log_local_bytes]
         return b""
 
     def outcome(self) -> dict[str, tuple[object, ...]]:
@@ -251,7 +257,7 @@ class Client:
                 job.exit_status,
                 job.log_final,
                 job.log_bytes,
-                self.log(job.id),
+                self.log(job.id) + self.log(job.id, STDERR),
                 job.reaped_at is not None,
             )
             for job in self.store.jobs.iterate_jobs()
@@ -296,6 +302,7 @@ def check_claims(before: Client, after: Client, said: bytes) -> None:
         if job.reaped_at is not None and (was is None or was.reaped_at is None):
             assert told & {(tag, job.id) for tag in ("reaped", "nolog", "missing")}
         assert job.log_local_bytes <= len(after.log(job.id))
+        assert job.stderr_local_bytes <= len(after.log(job.id, STDERR))
     for job_id in old.keys() - after.jobs().keys():
         holders = [line[2] for line in words if line[:2] == ["claimed", job_id]]
         refused = ("refused", job_id) in told

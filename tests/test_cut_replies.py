@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import states
-from sshjobs.model import new_job_id
+from sshjobs.model import STDERR, new_job_id
 from sshjobs.verbs.adopt import adopt_listed_jobs
 from tests.cli import all_processes
 from tests.cuts import Broken, Client, Cut, Edited, Shell, check_claims, copy_of, places
@@ -79,12 +79,12 @@ def run(world: World) -> Client:
     return world.client
 
 
-def known(world: World, *commands: bytes) -> list[str]:
+def known(world: World, *commands: bytes, split: bool = False) -> list[str]:
     """Start jobs that have ended since, as nobody here knows yet."""
     ids = []
     for command in commands:
         ids.append(new_job_id())
-        world.client.submit(ids[-1], command)
+        world.client.submit(ids[-1], command, split=split)
         assert world.client.round(world.host) is None
     world.ended(*ids)
     return ids
@@ -121,6 +121,24 @@ def reap_with_logs(world: World) -> Client:
     world.client.rest(world.host)
     world.client.want("reap", *ids)
     return world.client
+
+
+#: Jobs with a second log, and one that has written to it alone.
+BOTH = (b"echo abc; head -c 5000 /dev/zero >&2", b"echo def >&2; exit 5")
+
+
+def two_logs(world: World) -> Client:
+    ids = known(world, *BOTH, split=True)
+    world.client.rest(world.host)
+    world.client.want("log", *ids)
+    return world.client
+
+
+def reap_two_logs(world: World) -> Client:
+    client = two_logs(world)
+    client.rest(world.host)
+    client.want("reap", *client.jobs())
+    return client
 
 
 def adopt(world: World) -> Client:
@@ -178,6 +196,8 @@ SCRIPTS = [
     one_log,
     reap,
     reap_with_logs,
+    two_logs,
+    reap_two_logs,
     adopt,
     key_completed,
     key_reaped,
@@ -222,9 +242,10 @@ def finish(world: World, client: Client, number: int) -> dict[str, tuple[object,
     client.want("reap", *ids)
     client.rest(host)
     for job_id in ids:  # nothing is deleted that nobody has
-        path = world.jobs / job_id / "log"
-        there = path.read_bytes() if path.exists() else b""
-        assert client.log(job_id) == there, job_id
+        for name, stream in (("log", ""), ("stderr", STDERR)):
+            path = world.jobs / job_id / name
+            there = path.read_bytes() if path.exists() else b""
+            assert client.log(job_id, stream) == there, (job_id, name)
     client.close()
     return outcome
 
