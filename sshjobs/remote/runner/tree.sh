@@ -1,8 +1,8 @@
 # Ends the trees of jobs: TERM, the grace, STOP and KILL, until none is left.
 # In: SCOPE (tree or group) and ids. Out: jobs/ID/killed.
 
-# By exec, for ksh93 (u+m 1.0.4): it would look for awk without a fork and lose the 127 of
-# one that is gone, and where no process can be had it would try to spawn one for ever.
+# By exec, as find below, for ksh93 (u+m 1.0.4): it would look for awk without a fork and
+# lose the 127 of one that is gone, and try for ever to spawn what has no room.
 sj_scan_trees() {
     sj_out=$(printf '%s\n' $sj_left | LC_ALL=C exec awk -v proc="$sj_proc" -v grepz="$sj_grepz" \
         -v scope="$sj_scope" -v me="$sj_me" -v e="$sj_elapsed" -v termed="$sj_termed" -v told="$sj_told" -v at="$sj_at0" \
@@ -41,7 +41,7 @@ sj_end_trees() {
     sj_at0=''
     sj_from=${sj_since:-$sj_cs}
     for sj_i; do sj_records="$sj_records jobs/$sj_i/spec jobs/$sj_i/run jobs/$sj_i/exit"; done
-    set -- $(find $sj_records \( ! -type f -o -size +2048 \) -prune -print 2>/dev/null)
+    set -- $(exec find $sj_records \( ! -type f -o -size +2048 \) -prune -print 2>/dev/null)
     sj_unsound=" $* "
     while [ "$sj_left" ] && [ $sj_rounds -lt 7200 ]; do
         sj_rounds=$((sj_rounds + 1))
