@@ -53,6 +53,7 @@ class Verdict:
         for home in self._homes:
             self._read(home)
         self._nothing_ran_twice()
+        self._the_limit_was_kept()
         self._nothing_is_forgotten()
         self._refusals_are_true()
         self._ends_are_right()
@@ -198,6 +199,20 @@ class Verdict:
             if good.count("COMPLETED") > 1:
                 self._break("1 a key was completed twice", f"{tag} {ids} {states}")
             self._one_after_the_other(tag, ids)
+
+    def _the_limit_was_kept(self) -> None:
+        """No more ran at a time than may, from what each wrote at its begin and end."""
+        limit = self._doing.plan.limit
+        instants = []
+        for over in self._world.over.iterdir() if limit else ():
+            began = (self._world.ran / over.name).stat().st_mtime_ns
+            instants += [(began, 1), (over.stat().st_mtime_ns, -1)]
+        running = 0
+        for _, step in sorted(instants):
+            running += step
+            if running > limit:
+                self._break("11 more ran than may", f"{running} of {limit}")
+                return
 
     def _one_after_the_other(self, tag: str, ids: list[str]) -> None:
         """The next attempt of a key starts when the last has ended, and ended badly."""

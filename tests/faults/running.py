@@ -43,6 +43,7 @@ def run(
     broken: list[str] = []
     try:
         say(f"{world.folder} {plan.options} small={plan.small} mux={plan.mux}")
+        say(f"limit={plan.limit}")
         doing = Doing(plan, world)
         doing.do(say)
         broken = Verdict(doing).look()

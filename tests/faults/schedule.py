@@ -62,6 +62,7 @@ class Plan(NamedTuple):
     Attributes:
         patient: Who is stopped for long really is; elsewhere its locks are aged.
         hasty: Commands give up soon.
+        limit: How many jobs may run on the host at a time; 0 for as many as come.
     """
 
     seed: int
@@ -71,6 +72,7 @@ class Plan(NamedTuple):
     steps: list[Step]
     patient: bool = False
     hasty: bool = False
+    limit: int = 0
 
 
 #: Lines, and seconds between two.
@@ -141,7 +143,9 @@ def draw(seed: int, launcher: str = "process") -> Plan:
         steps.append(Step(pause, name, int(rng.random() < 0.3), rng.getrandbits(32)))
     mux = rng.choice(("auto", "auto", "auto", "ssh"))
     hasty = rng.random() < 0.3
-    return Plan(seed, options, small, mux, steps, patient, hasty)
+    limits = (0, 0, 1, 2, 4) if launcher == "process" else (0,)
+    limit = random.Random(f"limit {seed}").choice(limits)  # leaves the rest as it was
+    return Plan(seed, options, small, mux, steps, patient, hasty, limit)
 
 
 class Doing:
@@ -162,6 +166,8 @@ class Doing:
         self._rng = random.Random(0)
         for home in world.homes:
             home.cli.env |= {"SSHJOBS_MUX": plan.mux} | (HASTE if plan.hasty else {})
+            if plan.limit:
+                home.cli.env["SSHJOBS_MAX_RUNNING"] = str(plan.limit)
         keys = random.Random(plan.seed)
         self._keyed = {f"k{n}": self._draw(keys, f"key{n}") for n in range(3)}
 
