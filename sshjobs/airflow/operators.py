@@ -38,6 +38,7 @@ from .outcome import (
     read_xcom,
 )
 from .parameters import (
+    FLAGS,
     SETTINGS,
     check_parameters,
     collect_codes,
@@ -99,6 +100,9 @@ class SSHJobOperator(DeferredJob, BashOperator):
         login: A login shell runs the command.
         wait_host: Seconds to wait for a host that cannot be reached.
         max_log_bytes: So much of the job's log comes home; the rest stays on the host.
+        launcher: What starts the job on the host, with ``launcher_args`` for it.
+        group: Jobs of a group share a limit; ``at_most`` run on the host at once.
+        priority: Of the jobs that wait on the host, the highest begins first.
         cmd_timeout: Seconds without a byte of its log after which the job is ended.
         ssh_hook: An SSHHook, in place of ``ssh_conn_id``; where it leads is taken.
         get_pty: Taken for the sake of SSHOperator, and without effect.
@@ -151,6 +155,11 @@ class SSHJobOperator(DeferredJob, BashOperator):
         login: bool = False,
         wait_host: float | None = None,
         max_log_bytes: int | None = None,
+        launcher: str | None = None,
+        launcher_args: str | None = None,
+        group: str | None = None,
+        at_most: int | None = None,
+        priority: int | None = None,
         cmd_timeout: Any = None,
         ssh_hook: Any = None,
         get_pty: bool = False,
@@ -170,16 +179,13 @@ class SSHJobOperator(DeferredJob, BashOperator):
         self.remote_host = remote_host
         self.environment = environment
         self.remote_base_dir = remote_base_dir
-        for name in SETTINGS:
+        for name in SETTINGS + FLAGS:  # BashOperator's cwd is the worker's: unused
             setattr(self, name, given[name])
         self.timeout = timeout or None  # 0 is none, as there
-        self.cleanup = cleanup
         self.remote_os = remote_os
         self.skip_on_exit_code = collect_codes(skip_on_exit_code)
         self.key = key
         self.once = once
-        self.shell = shell
-        self.cwd = cwd  # BashOperator's own is the worker's; it is not used here
         self.login = login
         self.cmd_timeout = cmd_timeout or None
         self.deferrable = read_default() if deferrable is None else deferrable
@@ -345,9 +351,9 @@ class SSHJobOperator(DeferredJob, BashOperator):
         words += ["--name", f"{ti.dag_id}.{ti.task_id}{mapped}", "--key", self.key]
         words += ["--once"] if self.once else []
         words += ["--login"] if self.login else []
-        for flag in ("timeout", "cleanup", "shell", "cwd"):
-            value = getattr(self, flag)
-            words += [] if value is None else [f"--{flag}", str(value)]
+        for name in FLAGS:
+            value = getattr(self, name)
+            words += [] if value is None else [f"--{name.replace('_', '-')}={value}"]
         for name in self._list_variables():
             words += ["--env-from", f"{name}={_CARRIER}{name}"]
         return words

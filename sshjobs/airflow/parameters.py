@@ -24,7 +24,12 @@ SETTINGS = (
     "max_reconnect_attempts",
     "wait_host",
     "max_log_bytes",
+    "launcher",
+    "launcher_args",
 )
+
+#: Parameters that are flags of ``sshjobs run`` and ``submit``.
+FLAGS = ("timeout", "cleanup", "shell", "cwd", "group", "at_most", "priority")
 
 #: What a task may leave as its XCom.
 XCOMS = ("last_line", "all", "base64", "none")
@@ -51,6 +56,8 @@ def check_parameters(given: Mapping[str, Any]) -> None:
         value = given[name]
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
             raise ValueError(f"{name}={value!r}: it is a number of seconds, or None")
+    _check_number("at_most", given["at_most"], 0)
+    _check_number("priority", given["priority"])
     if given["get_pty"]:
         warnings.warn(
             "get_pty has no effect: sshjobs ends a job with all its processes without "
@@ -69,6 +76,13 @@ def _check_environment(value: Any) -> None:
     if isinstance(value, str) and "{" in value:  # a template makes a dict of it
         return
     raise ValueError(f"environment={value!r}: it is a dict of names and values")
+
+
+def _check_number(name: str, value: Any, least: int | None = None) -> None:
+    if value is None or isinstance(value, str) and "{" in value:
+        return
+    if type(value) is not int or least is not None and value < least:
+        raise ValueError(f"{name}={value!r}: it is a whole number, or None")
 
 
 def _check_setting(name: str, value: Any) -> None:

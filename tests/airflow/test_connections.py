@@ -10,6 +10,7 @@ import stat
 import subprocess
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -331,6 +332,54 @@ def test_a_hook_runs_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_windows_is_refused_when_the_dag_is_read() -> None:
     with pytest.raises(ValueError, match="keep SSHRemoteJobOperator"):
         ours.SSHJobOperator(task_id="t", command="c", remote_os="windows")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"at_most": -1},
+        {"at_most": True},
+        {"priority": 1.5},
+        {"priority": "high"},
+        {"launcher": "cloud"},
+    ],
+)
+def test_a_wrong_limit_is_refused_when_the_dag_is_read(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ours.SSHJobOperator(task_id="t", command="c", **wrong)
+
+
+def test_limits_and_a_launcher_reach_the_host(record: Path) -> None:
+    target = connection.Target("local")
+    context = {"ti": SimpleNamespace(dag_id="d", task_id="t", map_index=-1)}
+    words, env = [], {}
+    for key in ("first", "second"):
+        task = ours.SSHJobOperator(
+            task_id=key,
+            command="true",
+            remote_base_dir=str(record / "base"),
+            group="sweep",
+            at_most=1,
+            priority=-5,
+            launcher="process",
+            key=key,
+        )
+        words = task._list_words(target, context, "submit")
+        env = os.environ | task._build_env(target, {})
+        subprocess.run([*words, "--", "sleep 60"], check=True, env=env)
+    other = ours.SSHJobOperator(task_id="t", command="c", launcher_args="-p gpu")
+    assert other._build_env(target, {})["SSHJOBS_LAUNCHER_ARGS"] == "-p gpu"
+    assert env["SSHJOBS_LAUNCHER"] == "process"
+    program = words[: words.index("submit")]
+    told = subprocess.run(
+        [*program, "poll", "--json"], env=env, stdout=subprocess.PIPE, text=True
+    )
+    jobs = {job["key"]: job for job in map(json.loads, told.stdout.splitlines())}
+    assert jobs["first"]["state"] == "RUNNING"
+    assert jobs["second"]["state"] == "PENDING"
+    assert "limit 1" in jobs["second"]["reason"]
+    words = [*program, "kill", "--yes", "--state", "RUNNING", "--state", "PENDING"]
+    subprocess.run(words, check=True, env=env)
 
 
 def test_the_parameters_are_those_of_the_provider() -> None:
