@@ -10,8 +10,9 @@ apart from jobs, in each request for a host that has such jobs.
 from __future__ import annotations
 
 from ..errors import SpecError
-from ..model import Spec, is_job_id
+from ..model import Spec
 from ..startup.records import TYPE_CHECKING
+from .before import build_after, check_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,12 +33,6 @@ _MIDDLE = 50000
 #: No host starts as many, and each number in a limit's file is read by a shell.
 _MOST_RUNNING = 1_000_000
 
-#: Each of them is looked at whenever a job ends there.
-_MOST_AFTER = 100
-
-#: How another job must end for this one to begin.
-CONDITIONS = ("ok", "any")
-
 
 class LimitLauncher:
     """Has jobs wait on the host until there is room for them."""
@@ -54,11 +49,7 @@ class LimitLauncher:
         words = read_words(spec)
         check_group(words.get("group", ""))
         check_priority(words.get("priority", 0))
-        after = read_after(spec)
-        if len(after) > _MOST_AFTER:
-            raise SpecError(f"--after: {len(after)} jobs; the most is {_MOST_AFTER}")
-        if not all(is_job_id(job_id) and how in CONDITIONS for job_id, how in after):
-            raise SpecError(f"--after: not jobs of ours: {after!r:.60}")
+        check_after(spec)
 
     def build_options(self, spec: Spec) -> tuple[bytes, ...]:
         """Return no words: the line is read from the job's ``handle``."""
@@ -72,22 +63,12 @@ def read_words(spec: Spec) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0] != "after"}
 
 
-def read_after(spec: Spec) -> list[tuple[str, str]]:
-    """Return the jobs that come before it: (id, how they must end)."""
-    words = (word.decode("ascii", "replace") for word in spec.launcher_args)
-    texts = [word[6:].split(":") for word in words if word.startswith("after=")]
-    return [(text[0], text[-1]) for text in texts]
-
-
 def build_line(spec: Spec) -> bytes:
     """Return the lines that put a job in line, for remote/launch/limit.sh."""
     words = read_words(spec)
     place = _MIDDLE - int(words.get("priority", 0))
-    lines = [f"order={place:05d} {words.get('group') or HOST}"]
-    after = [f"{job_id}:{how}" for job_id, how in read_after(spec)]
-    if after:
-        lines.append(f"after={' '.join(after)}")
-    return "\n".join(lines).encode("ascii")
+    line = f"order={place:05d} {words.get('group') or HOST}"
+    return line.encode("ascii") + build_after(spec)
 
 
 def build_limits(settings: Settings, specs: Iterable[Spec]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
+from .before import check_after, count_before
 from .options import measure_limit
 
 #: What is refused, and what to do in its place. Any may be shortened (getopt_long).
@@ -55,8 +56,10 @@ class SlurmLauncher:
         Raises:
             SpecError: the message names the option, and what to use in its place.
         """
+        check_after(spec)
+        own = count_before(spec)
         may_follow = False  # a word without a dash is the value of the option before it
-        for word in spec.launcher_args:
+        for word in spec.launcher_args[own:]:
             text = word.decode("utf-8", "replace")
             if not text.isprintable() or not text:
                 raise SpecError(f"--launcher-args: not an option of sbatch: {text!a}")
@@ -69,13 +72,15 @@ class SlurmLauncher:
                 may_follow = False
                 continue
             _check_option(text)
+            if own and (text[:2] == "-d" or text[:4] == "--de"):
+                raise SpecError(f"--launcher-args: {text!r} does not go with --after")
             may_follow = len(text) == 2 or (text[:2] == "--" and "=" not in text)
 
     def build_options(self, spec: Spec) -> tuple[bytes, ...]:
         """Return ``--time`` in minutes for a job with a limit, and its own options."""
         minutes = measure_limit(spec, unit=60)
         limit = () if minutes is None else (b"--time=%d" % minutes,)
-        return limit + spec.launcher_args
+        return limit + spec.launcher_args[count_before(spec) :]
 
 
 def _check_option(text: str) -> None:

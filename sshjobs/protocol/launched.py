@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+from ..launchers.before import build_after
 from ..launchers.limit import build_line
 from ..model import LIMIT, Spec
 from ..quoting import quote
@@ -42,6 +43,8 @@ def build_launcher_settings(
 
 
 def build_handle(spec: Spec) -> bytes:
-    """Return the file that names the launcher of a job, and its place in line."""
+    """Return the file that names the launcher of a job, and what it waits for."""
     name = spec.launcher.encode("ascii")
-    return name + b"\n" + build_line(spec) if name == LIMIT.encode() else name
+    if spec.launcher == LIMIT:
+        return name + b"\n" + build_line(spec)
+    return name + build_after(spec)

@@ -43,7 +43,13 @@ _REMOTE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "remote")
 PARTS = {
     "round": ("shell.sh", "base.sh", "tools.sh", "directory.sh"),
     "judge": ("judge.awk", "lost.sh", "judge.sh"),
-    "queues": ("launch/judge.awk", "lost.sh", "judge.sh", "launch/queue.sh"),
+    "queues": (
+        "launch/judge.awk",
+        "lost.sh",
+        "judge.sh",
+        "launch/before.sh",
+        "launch/queue.sh",
+    ),
     "slurm": ("launch/slurm.awk", "launch/slurm.sh"),
     "sge": ("launch/sge.awk", "launch/sge.sh"),
     "systemd": ("launch/systemd.sh",),
@@ -87,6 +93,7 @@ PARTS = {
         "launch/systemd_node.sh",
         "launch/pbs_node.sh",
         "launch/lsf_node.sh",
+        "launch/before_node.awk",
         "launch/batch.sh",
     ),
     "runner": (
@@ -106,25 +113,22 @@ PARTS = {
 
 #: Those that sh is to pass on to another program are sent as one quoted word each, and
 #: consist of these files.
+_JUDGE = ("fields.awk", "processes.awk", "judge.awk")
+_BEFORE = ("records.awk", "fields.awk", "limit/before.awk")
 _ALONE = "records.awk expired.awk launch/slurm.awk launch/sge.awk "
 _ALONE += "launch/pbs.awk lost.sh reap.awk logs.awk list.awk"
 QUOTED_PARTS = {
     **{name: (name,) for name in _ALONE.split()},
-    "judge.awk": (
-        "fields.awk",
-        "processes.awk",
-        "judge.awk",
-        "launch/none.awk",
-        "check.awk",
-    ),
+    "judge.awk": (*_JUDGE, "launch/none.awk", "check.awk"),
     "launch/judge.awk": (
-        "fields.awk",
-        "processes.awk",
-        "judge.awk",
+        *_JUDGE,
         "launch/queue.awk",
+        "limit/before.awk",
         "check.awk",
+        "launch/after.awk",
     ),
-    "limit/choose.awk": ("records.awk", "fields.awk", "limit/choose.awk"),
+    "limit/choose.awk": (*_BEFORE, "limit/choose.awk"),
+    "launch/before_node.awk": (*_BEFORE, "launch/before_node.awk"),
     "runner/tree.awk": ("records.awk", "processes.awk", "runner/tree.awk"),
 }
 

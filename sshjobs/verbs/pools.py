@@ -22,9 +22,8 @@ from contextlib import ExitStack
 
 from .. import errors
 from ..errors import SpecError, SshJobsError, TransportError
-from ..launchers.limit import read_after
+from ..launchers.before import read_after
 from ..locks import FileLock
-from ..model import LIMIT
 from ..rounds.needs import require_intents_served
 from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING
@@ -131,7 +130,7 @@ class _PoolSubmit:
         hosts = [m.host for m in self._hosts.members.values() if m.host in tables]
         for request in job_requests:
             self._requests.append(check_job_request(request))
-            if request.spec.launcher == LIMIT and read_after(request.spec):
+            if read_after(request.spec):
                 raise SpecError(
                     f"--after does not go with {self._hosts.pool}: its jobs go to "
                     "several hosts, and one cannot ask how a job of another ends; "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..errors import SpecError
-from ..launchers.limit import CONDITIONS, check_group, check_limit, check_priority
+from ..launchers.before import CONDITIONS
+from ..launchers.limit import check_group, check_limit, check_priority
 from ..model import LIMIT, TURN_WORDS, Spec
 from ..startup.records import TYPE_CHECKING
 from ..states import COMPLETED, FINAL
@@ -31,9 +32,14 @@ def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
         for name in TURN_WORDS
         if options.get(name) not in (None, "", (), [])
     }
+    after = tuple(
+        f"after={word}".encode("utf-8", "replace") for word in wanted.get("after", ())
+    )
     if spec.launcher:
         if not wanted:
             return spec  # the limit of a host is for its own processes
+        if spec.launcher == "slurm" and [*wanted] == ["after"]:
+            return spec._replace(launcher_args=after + spec.launcher_args)
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
         raise SpecError(
             f"{flags}: {spec.launcher} has a queue of its own: say it with "
@@ -49,9 +55,8 @@ def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
         words.append(f"limit={check_limit(wanted['at_most'], '--at-most')}")
     if "priority" in wanted:
         words.append(f"priority={check_priority(wanted['priority'])}")
-    words += (f"after={word}" for word in wanted.get("after", ()))
     args = tuple(word.encode("utf-8", "replace") for word in words)
-    return spec._replace(launcher=LIMIT, launcher_args=args)
+    return spec._replace(launcher=LIMIT, launcher_args=after + args)
 
 
 def find_before(

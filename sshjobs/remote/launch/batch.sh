@@ -38,6 +38,7 @@ sj_run_batch() {
         exec sleep 2147483647 >/dev/null 2>&1
     ) &
     sj_canary=$!
+    sj_await_before "${sj_word%%:*}" || exit
     trap '' INT TERM USR1 USR2 XCPU
     sj_read_clock
     sj_run_job "${sj_word%%:*}" "${sj_word#*:}" >/dev/null </dev/null &
@@ -56,6 +57,32 @@ sj_run_batch() {
     [ -e "jobs/${sj_word%%:*}/run" ]
 }
 
+# A job that comes after others: their records say whether it may begin, and come late to a node
+# that shares them. One that cannot be told in time leaves, unclaimed, and is handed over again.
+sj_await_before() {
+    # ID
+    sj_before='' sj_job_dir=jobs/$1
+    [ -f "$sj_job_dir/handle" ] && sj_is_regular "$sj_job_dir/handle" && while read -r sj_line; do
+        case $sj_line in after=*) sj_before=${sj_line#after=} ;; esac
+    done <"$sj_job_dir/handle"
+    [ "$sj_before" ] || return 0
+    sj_count=0
+    while [ ! -e "$sj_job_dir/run" ] && [ $sj_count -lt 90 ]; do
+        sj_line=$(awk -v words="$sj_before" "$sj_before_node_awk")
+        case $sj_line in
+        ready) return 0 ;;
+        'never '*)
+            sj_is_regular "$sj_job_dir/fate" && { printf 'cancelled\n%s\n' "${sj_line#never }" >"$sj_job_dir/fate"; } 2>/dev/null
+            return
+            ;;
+        esac
+        sj_count=$((sj_count + 1))
+        sleep 1 || break
+    done
+    kill -9 $sj_canary
+    return 1
+}
+
 # What comes next is KILL, to this process as well: what the scheduler does is written down
 # first, then the job ends as with a kill, if it has not by the signal itself.
 sj_take_notice() {
@@ -70,6 +97,15 @@ sj_take_notice() {
     sj_write_word
     sj_read_self
     sj_end_trees tree "$sj_id"
+}
+
+# Which of the numbers that a job was handed over under has become the job.
+sj_note_claim() {
+    rm -f "$sj_job_dir/login"
+    case ${SLURM_JOB_ID-} in
+    *[!0-9]* | '') ;;
+    *) sj_is_regular "$sj_job_dir/handle" && printf 'handle=%s\n' "$SLURM_JOB_ID" >>"$sj_job_dir/handle" ;;
+    esac
 }
 
 sj_write_word() {

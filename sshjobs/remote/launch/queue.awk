@@ -108,18 +108,22 @@ function judge_waiting(id, d,  after, word) {
     if (launcher == "limit" && H["machine"] != "" && H["machine"] != machine) say_frame("queued " id " " handle_of(id) " waits on another machine that shares the directory")
     else if (launcher in QDOWN) say_frame("queued " id " " handle_of(id) " " launcher " does not answer: " QDOWN[launcher])
     else if (!(launcher in QAT)) say_frame("queued " id " " handle_of(id) " its launcher was not asked")
-    else if (word == "waits") say_frame("queued " id " " handle_of(id) " " (QR[id] == "after" ? name_before() : QR[id]))
+    else if (launcher != "limit" && ("after" in H) && !(id in SETTLED)) { LATER[++laters] = id; gather_paths(list_before(H["after"])) }
+    else if (word == "waits") say_frame("queued " id " " handle_of(id) " " (QR[id] ~ /^(after|Dependency)$/ ? name_before() : QR[id]))
     else if (word == "runs") say_frame("queued " id " " handle_of(id) " " (QR[id] == "" ? "RUNNING" : QR[id]) " on " QN[id] ", and has not begun")
+    else if (word ~ /^(over|failed)$/ && ("after" in H) && answers < 10) send_again(id, "its turn has not come, and it is handed over again")
     else if (word != "") {
         say_frame("queued " id " " handle_of(id) " " QR[id])
         write_line(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
     } else if (after != "" && after >= 30 && answers >= 10) {
         say_frame("queued " id " " handle_of(id) " it was handed over " answers " times")
         write_line(".fate", id " failed it never began: " launcher " has taken it " answers " times, and each time had it no more; see that the nodes share the base directory")
-    } else if (after == "" || after >= 30) {
-        say_frame("queued " id " " handle_of(id) " " (after == "" ? "is being handed over" : "not in the queue, and handed over again"))
-        write_line(".again", launcher " " id ":" (H["attempt"] ~ /^[0-9]+$/ ? H["attempt"] : 1))
-    } else say_frame("queued " id " " handle_of(id) " handed over, and not listed yet")
+    } else if (after == "" || after >= 30) send_again(id, after == "" ? "is being handed over" : "not in the queue, and handed over again")
+    else say_frame("queued " id " " handle_of(id) " handed over, and not listed yet")
+}
+function send_again(id, why) {
+    say_frame("queued " id " " handle_of(id) " " why)
+    write_line(".again", launcher " " id ":" (H["attempt"] ~ /^[0-9]+$/ ? H["attempt"] : 1))
 }
 function judge_claimed(id, d, new,  word, since, f) {
     word = QW[id]

@@ -3,8 +3,8 @@
 # the lines that queue.awk reads; jobs/ID/handle; frames queued and refused.
 #
 # jobs/ID/handle is written by the hosts that hand a job over, appended to, and its last line
-# of a name counts: launcher=NAME; sent_at=T, before each try; handle=N once the scheduler has
-# said it. A try whose answer was lost has no handle, and is looked for by the job's name. The
+# of a name counts: launcher=NAME; after=ID:ok ..., the jobs that come before it; sent_at=T, before
+# each try; handle=N once the scheduler, or its runner, has said it. A try whose answer was lost has no handle, and is looked for by the job's name. The
 # claim of the runner keeps a job from running twice, whatever is handed over how often.
 
 # What a scheduler said of its queue is kept for all clients of the host: MACHINE/queue.NAME.
@@ -86,12 +86,17 @@ sj_submit_jobs() {
         sj_send_beat
     done
     sj_stop_beats
-    rm -f "$sj_tmp.away"
+    ! [ -e "$sj_tmp.away" ] || ! rm -f "$sj_tmp.away"
 }
 
 sj_submit_job() {
     # ID:ATTEMPT
     sj_i=${1%%:*}
+    sj_find_before "$sj_i" || {
+        printf 'queued %s %s after %s\n' "$sj_i" "$sj_launcher" \
+            "$(printf '%s' "$sj_before" | sed 's/:ok//g; s/[^a-z2-7: ]/_/g; s/ /, /g')"
+        return
+    }
     sj_is_regular "jobs/$sj_i/handle" && { printf 'sent_at=%s\n' "$sj_now" >>"jobs/$sj_i/handle"; } 2>/dev/null || {
         sj_refuse_job "$sj_i" "jobs/$sj_i"
         return
@@ -168,7 +173,7 @@ sj_write_login() {
 # What was handed over before is found, or sent again, once the queue was looked at.
 sj_hand_over_jobs() {
     # LAUNCHER ID:ATTEMPT ...
-    sj_launcher=$1 sj_resends='' sj_first_time=''
+    sj_launcher=$1 sj_resends='' sj_first_time='' sj_later=''
     shift
     [ "$sj_launcher" != limit ] || {
         sj_limit_start "$@"
@@ -183,15 +188,19 @@ sj_hand_over_jobs() {
         return
     }
     for sj_i; do
-        sj_sent=''
+        sj_sent='' sj_before=''
         while read -r sj_line; do
-            case $sj_line in sent_at=*) sj_sent=1 ;; esac
+            case $sj_line in sent_at=*) sj_sent=1 ;; after=?*) sj_before=1 ;; esac
         done <"jobs/${sj_i%%:*}/handle"
         [ -z "$sj_sent" ] || continue
-        sj_first_time="$sj_first_time $sj_i"
+        if [ "$sj_before" ]; then sj_later="$sj_later $sj_i"; else sj_first_time="$sj_first_time $sj_i"; fi
         { printf 'attempt=%s\n' "${sj_i#*:}" >>"jobs/${sj_i%%:*}/handle"; } 2>/dev/null
     done
-    sj_submit_jobs "$sj_launcher" $sj_first_time
+    sj_submit_jobs "$sj_launcher" $sj_first_time || return 0
+    # one after another, since each needs the numbers of those before it
+    for sj_i in $sj_later; do
+        sj_submit_jobs "$sj_launcher" "$sj_i" || return 0
+    done
 }
 
 # In place of that of judge.sh.
@@ -228,8 +237,9 @@ s $sj_i - -"
         sj_await_claims $sj_claim
         sj_tail='' sj_judge_jobs '' "$sj_ask" || sj_broken='awk or find'
     fi
+    [ ! -s "$sj_tmp.stop" ] || sj_stop_queued $(cat "$sj_tmp.stop")
     [ ! -s "$sj_tmp.recall" ] || sj_recall_lost
-    rm -f "$sj_tmp.again" "$sj_tmp.fate" "$sj_tmp.recall"
+    rm -f "$sj_tmp.again" "$sj_tmp.fate" "$sj_tmp.stop" "$sj_tmp.recall"
 }
 
 # Of what a scheduler has no more its accounts may know. They may be long, so that some jobs at

@@ -53,7 +53,8 @@ sj_slurm_submit() (
     sj_write_batch slurm "$1"
     eval "set -- $sj_launchargs"
     printf '%s\n' "$sj_script" | sj_run_slurm sbatch --parsable -J "sj-$sj_id" --no-requeue \
-        --open-mode=append --export=ALL -o "jobs/$sj_id/slurm.out" "$@"
+        --open-mode=append --export=ALL -o "jobs/$sj_id/slurm.out" \
+        ${sj_numbers:+"--dependency=afterany$sj_numbers"} "$@"
 )
 
 sj_slurm_find() {

@@ -11,7 +11,6 @@ function read_name(l) {
     if (split(l, A, ".") != 5 || l ~ /[^A-Za-z0-9._-]/) return 0
     return A[1] ~ /^[0-9]+$/ && length(A[1]) == 5 && A[2] ~ /^[0-9]+$/ && length(A[2]) == 16 && is_id(A[3]) && A[4] ~ /^[0-9]+$/ && length(A[4]) < 10 && length(A[5]) <= 40
 }
-function is_id(word) { return word ~ /^[a-z2-7]+$/ && length(word) == 16 }
 function gather_paths(paths) { some = some paths; if (length(some) > 100000) check_paths() }
 function check_paths() { if (some != "") find_odd(some); some = "" }
 function list_after(  c, l) {
@@ -25,38 +24,12 @@ function read_before(id) {
     if (is_there("jobs/" id "/run") || ("jobs/" id "/handle") in BAD) return ""
     return read_record("jobs/" id "/handle") >= 0 ? value_of("after") : ""
 }
-function name_end(word) {
-    if (value_of("cause") ~ /^(cancelled|timeout)$/) return toupper(F["cause"])
-    if (value_of("state") == "LOST") return "LOST"
-    return value_of("status") == "0" ? "ok" : word
-}
-# How a job has ended: ok, a state that is bad, unknown; "" if it has not.
-function find_end(id,  d) {
-    d = "jobs/" id "/"
-    if (read_record(d "lost") >= 0 && ("end" in F)) return name_end("LOST")
-    if (read_record(d "exit") >= 0 && ("end" in F)) return name_end("FAILED")
-    if (read_record(d "run") >= 0) {
-        if ("end" in F) return name_end("FAILED")
-        if (id in DEAD) return "LOST"
-        if (!(id in TAKEN)) print "ask:" id
-        return ""
-    }
-    if (read_record(d "spec") >= 0) return ""
-    return read_record("gone/" id) >= 0 ? name_end("CANCELLED") : "unknown"
-}
-function settle_after(name,  n, i, a, b, s, open) {
+function settle_after(name,  s) {
     read_name(name)
-    n = split(BEFORE[name], a, " ")
-    if (n == 0) { print "drop:after/" name; dropped++; return }
-    for (i = 1; i <= n; i++) {
-        if (split(a[i], b, ":") != 2 || !is_id(b[1])) continue
-        if (!(b[1] in ENDED)) ENDED[b[1]] = find_end(b[1])
-        s = ENDED[b[1]]
-        if (s == "") open = 1
-        else if (s != "ok" && (b[2] != "any" || s == "unknown")) { print "never:" name ":" b[1] ":" s; settled++; return }
-    }
-    if (open) { waits = 1; return }
-    print "ready:" name
+    if (BEFORE[name] !~ /[^ ]/) { print "drop:after/" name; dropped++; return }
+    s = weigh_before(BEFORE[name])
+    if (s == "open") { waits = 1; return }
+    print s == "ready" ? "ready:" name : "never:" name ":" s
     settled++
 }
 $1 == "l" && NF == 3 && $3 ~ /^[0-9]+$/ { LIMIT[$2] = $3 + 0 }
@@ -67,12 +40,12 @@ END {
     for (i = 1; i <= count; i++) {
         read_name(AFTER[i])
         BEFORE[AFTER[i]] = read_before(A[3])
-        n = split(BEFORE[AFTER[i]], B, " ")
-        for (j = 1; j <= n; j++) if (is_id(substr(B[j], 1, 16))) gather_paths(" jobs/" substr(B[j], 1, 16) "/. gone/" substr(B[j], 1, 16))
+        gather_paths(list_before(BEFORE[AFTER[i]]))
     }
     check_paths()
     for (i = 1; i <= count && settled < 32 && dropped < 500; i++) settle_after(AFTER[i])
     if (i <= count) waits = 1
+    for (l in ENDED) if (ENDED[l] == "runs" && !(l in DEAD) && !(l in TAKEN)) print "ask:" l
     c = "LC_ALL=C ls " line "/wait 2>/dev/null"
     while (went < 32 && dropped < 500 && (c | getline l) > 0) {
         if (!read_name(l)) continue

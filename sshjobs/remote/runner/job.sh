@@ -95,7 +95,7 @@ started_at=$sj_time"
     trap sj_handle_no_fork EXIT
     # Where nothing can be forked, it is empty at least.
     [ "$sj_hasenv" ] && { sj_is_regular "$sj_job_dir/env" && printf '' >"$sj_job_dir/env"; rm -f "$sj_job_dir/env"; }
-    [ -z "$sj_by" ] || rm -f "$sj_job_dir/login"
+    [ -z "$sj_by" ] || sj_note_claim
     exec 2>/dev/null
     if [ -e "$sj_job_dir/cancel" ] || [ -e "$sj_job_dir/lost" ] || [ -e "gone/$sj_id" ]; then
         sj_publish_end '' '' cancelled 'cancelled before it started'

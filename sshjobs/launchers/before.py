@@ -1,0 +1,54 @@
+"""Jobs that come before another one (``--after``), as words of a spec.
+
+A word is ``after=ID:ok`` or ``after=ID:any``. Words of a scheduler's job stand before
+its options, of which none begins so: each option begins with a dash.
+"""
+
+from __future__ import annotations
+
+from ..errors import SpecError
+from ..model import LIMIT, Spec, is_job_id
+
+#: Each of them is looked at whenever a job ends there.
+_MOST_AFTER = 100
+
+#: How another job must end for this one to begin.
+CONDITIONS = ("ok", "any")
+
+_WORD = b"after="
+
+
+def read_after(spec: Spec) -> list[tuple[str, str]]:
+    """Return the jobs that come before it: (id, how they must end)."""
+    words = spec.launcher_args
+    if spec.launcher != LIMIT:
+        words = words[: count_before(spec)]
+    found = (word for word in words if word.startswith(_WORD))
+    texts = [word[len(_WORD) :].decode("ascii", "replace") for word in found]
+    return [(text.split(":")[0], text.split(":")[-1]) for text in texts]
+
+
+def count_before(spec: Spec) -> int:
+    """Return how many words at the front name jobs that come before it."""
+    words = spec.launcher_args
+    others = (place for place, word in enumerate(words) if not word.startswith(_WORD))
+    return next(others, len(words))
+
+
+def check_after(spec: Spec) -> None:
+    """Refuse words that name no jobs, or too many.
+
+    Raises:
+        SpecError: the message names the flag.
+    """
+    after = read_after(spec)
+    if len(after) > _MOST_AFTER:
+        raise SpecError(f"--after: {len(after)} jobs; the most is {_MOST_AFTER}")
+    if not all(is_job_id(job_id) and how in CONDITIONS for job_id, how in after):
+        raise SpecError(f"--after: not jobs of ours: {after!r:.60}")
+
+
+def build_after(spec: Spec) -> bytes:
+    """Return the line of a job's ``handle`` on those before it, b"" without any."""
+    words = " ".join(f"{job_id}:{how}" for job_id, how in read_after(spec))
+    return b"\nafter=" + words.encode("ascii") if words else b""
