@@ -70,7 +70,7 @@ HINTS = {
     "host:ESHELL": "with --shell name a shell that the host has",
     "host:ELAUNCH": "see --launcher-args, and what sshjobs doctor says of the host",
     "host:ELIMIT": "the cluster takes no more jobs of yours now: submit this one again "
-    "when others have ended",
+    "when others have ended, or with --wait-room, which keeps it waiting for that",
     "host:ETOOL": "install it, or have it in the PATH of a login there; nothing was "
     "done",
     "host:EFORK": "end some of its processes, or raise its limit (ulimit -u)",

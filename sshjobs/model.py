@@ -37,7 +37,7 @@ POOL = "pool:"
 LIMIT = "limit"
 
 #: The words of a call that make a job wait its turn, see verbs/turns.py.
-TURN_WORDS = ("group", "at_most", "priority", "after")
+TURN_WORDS = ("group", "at_most", "priority", "after", "wait_room")
 
 #: The largest command, environment or standard input that one job may carry.
 #: It travels inside one request, which the host's shell reads into memory.

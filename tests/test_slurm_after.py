@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +148,45 @@ def test_one_handed_over_twice_keeps_the_next_waiting(
     cluster.run("scontrol", "release", number)
     assert box("wait", first, last).status == 0
     assert ran.read_text() == "first\nlast\n"
+
+
+def test_with_wait_room_a_batch_goes_through_a_queue_that_takes_two(
+    place: Path, cluster: Cluster, new_box: Callable[..., Cli]
+) -> None:
+    """Its sbatch says what one says where an association has MaxSubmitJobs=2."""
+    narrow = place / "narrow"
+    shutil.copy("/usr/bin/sbatch", place / "sbatch")
+    narrow.write_text(
+        f"#!/bin/sh\nexec 9>>{place}/lock\nflock 9\n"
+        '[ "$(squeue -h --me | wc -l)" -lt 2 ] || {\n'
+        "echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2\n"
+        "echo 'sbatch: error: Batch job submission failed: Job violates' \\\n"
+        "    'accounting/QOS policy (job submit limit, user and size limits)' >&2\n"
+        f'exit 1\n}}\n{place}/sbatch "$@"\n'
+    )
+    narrow.chmod(0o755)
+    (place / "lock").touch()
+    (place / "lock").chmod(0o666)
+    enter = f'mount --bind {narrow} /usr/bin/sbatch && exec "$@"'
+    prefix = ["unshare", "-m", "sh", "-c", enter, "sh"]
+    box = login_node(cluster, new_box, prefix=prefix)
+    words = ("submit", box.host, "--from", "-")
+    lines = b"sleep 1\n" * 5
+    full = box(*words, stdin=lines)
+    assert full.lines.count("-") == 3 and "--wait-room" in full.err, full
+    assert box("wait").status == 0
+    ids = box.ok(*words, "--wait-room", stdin=lines).lines
+    reasons = [box.job(job_id)["reason"] for job_id in ids]
+    assert sum("AssocMaxSubmitJobLimit" in reason for reason in reasons) == 3
+    killed = next(one for one in ids if "no room" in box.job(one)["reason"])
+    box.ok("kill", killed)
+    ids.remove(killed)
+    assert box("wait", *ids).status == 0
+    assert box.job(killed)["state"] == "CANCELLED"
+    refused = box(
+        *("submit", box.host, "--launcher", "process", "--wait-room", "--", "true")
+    )
+    assert refused.status == 64 and "--at-most" in refused.err
 
 
 def test_what_goes_with_after_and_what_does_not(box: Cli, place: Path) -> None:

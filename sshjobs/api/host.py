@@ -100,6 +100,7 @@ class Host(HostFiles):
         group: str | None = None,
         priority: int | None = None,
         split: bool = False,
+        wait_room: bool = False,
         after: Iterable[object] | None = None,
     ) -> Job:
         """Start a job, exactly once, and return it once it has started.
@@ -107,19 +108,18 @@ class Host(HostFiles):
         Args:
             command: A str or bytes is a line for the login shell; a list is an argument
                 vector, which no shell reads; a path is a program, relative to ``cwd``.
-            name: A name for people.
-            key: The name of this work: its job, if active or COMPLETED, is returned.
+            name, key: For people; of this work, whose active or COMPLETED job returns.
             once: With ``key``: no new attempt after one that ended badly either.
             env: Environment variables; their values stay out of every argument list.
             cwd: The directory, ``~`` is the login directory.
             timeout: Seconds, a text as ``"6h"``, or a timedelta; the host keeps it.
             shell, login: The shell of a line; whether it reads the files of a login.
             stdin: Standard input: a str or bytes as it is, of a path the file's bytes.
-            cleanup: "never", "on_success" or "always"; None: the setting.
-            max_log_bytes: So many bytes of its log come home; None: the setting.
+            cleanup, max_log_bytes: As the settings of these names; None: these.
             launcher, launcher_args: As the setting ``launcher``, and options for that.
             group, priority: Jobs of a group share a limit; the highest begins first.
             split: Have its standard error in a log of its own: ``log(stderr=True)``.
+            wait_room: Wait where a scheduler takes no more jobs of its user.
             after: Jobs of this host that are to be COMPLETED first, or ``"ID:any"``.
 
         Raises:
@@ -212,6 +212,7 @@ class Host(HostFiles):
         group: str | None = None,
         priority: int | None = None,
         split: bool = False,
+        wait_room: bool = False,
         after: Iterable[object] | None = None,
     ) -> Completed[bytes] | Completed[str]:
         """Run a job to its end, as ``subprocess.run`` does a command.
@@ -220,8 +221,7 @@ class Host(HostFiles):
 
         Args:
             check: Raise JobFailed unless the job is COMPLETED.
-            text: Have ``Completed.stdout`` be a str.
-            stdout: A binary file that takes the log as it grows.
+            text, stdout: Have ``Completed.stdout`` be a str; a file that takes the log.
             name: This argument and all that follow are those of :meth:`submit`.
 
         Raises:

@@ -49,6 +49,7 @@ class JobOptions(TypedDict, total=False):
     group: str | None
     priority: int | None
     split: bool
+    wait_room: bool
     after: Iterable[object] | None
 
 

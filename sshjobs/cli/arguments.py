@@ -402,6 +402,7 @@ SPEC = (
         "options",
         "ARGS",
     ),
+    Arg("--wait-room", "wait where the scheduler takes no more jobs of yours", "flag"),
     Arg(
         "--shell",
         "shell that runs the shell line, as SHELL FILE, with flags if you like "

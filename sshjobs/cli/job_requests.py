@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: What one line of ``--from`` may say of a job.
 _FIELDS = frozenset(
     "command name key once env cwd timeout shell login cleanup stdin "
-    "max_log_bytes launcher launcher_args group priority after split".split()
+    "max_log_bytes launcher launcher_args group priority after split wait_room".split()
 )
 
 

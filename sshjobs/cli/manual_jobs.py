@@ -65,10 +65,10 @@ With --from, every line of FILE is a job: a shell line, or a JSON object with
 "command" (text, or a list of words) and any of "name", "key", "once", "env",
 "stdin" (the text itself), "cwd", "timeout", "shell", "login", "cleanup",
 "max_log_bytes", "group", "priority", "after", "launcher", "launcher_args",
-"split"; "env" is an object of names and values. Empty lines and lines that begin
-with # are left out. The flags hold for all jobs. If a line has a mistake, the
-error names it and nothing is submitted. The ids come out in the order of the
-lines, with a - for a job that the host refused.
+"split", "wait_room"; "env" is an object of names and values. Empty lines and
+lines that begin with # are left out. The flags hold for all jobs. If a line
+has a mistake, the error names it and nothing is submitted. The ids come out
+in the order of the lines, with a - for a job that the host refused.
 
 {_MANY_HOSTS}
 Each line has an id and its host. A key counts on each host by itself. --from

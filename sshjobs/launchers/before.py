@@ -1,7 +1,7 @@
-"""Jobs that come before another one (``--after``), as words of a spec.
+"""What a job waits for, as words of a spec: other jobs, and room in a scheduler.
 
-A word is ``after=ID:ok`` or ``after=ID:any``. Words of a scheduler's job stand before
-its options, of which none begins so: each option begins with a dash.
+A word is ``after=ID:ok``, ``after=ID:any`` or ``room=wait``. Words of a scheduler's job
+stand before its options, of which none begins so: each option begins with a dash.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ CONDITIONS = ("ok", "any")
 
 _WORD = b"after="
 
+#: Wait where the scheduler takes no more jobs of its user (``--wait-room``).
+ROOM = b"room=wait"
+
 
 def read_after(spec: Spec) -> list[tuple[str, str]]:
     """Return the jobs that come before it: (id, how they must end)."""
     words = spec.launcher_args
     if spec.launcher != LIMIT:
-        words = words[: count_before(spec)]
+        words = words[: count_own(spec)]
     found = (word for word in words if word.startswith(_WORD))
     texts = [word[len(_WORD) :].decode("ascii", "replace") for word in found]
     return [(text.split(":")[0], text.split(":")[-1]) for text in texts]
 
 
-def count_before(spec: Spec) -> int:
-    """Return how many words at the front name jobs that come before it."""
-    words = spec.launcher_args
-    others = (place for place, word in enumerate(words) if not word.startswith(_WORD))
-    return next(others, len(words))
+def count_own(spec: Spec) -> int:
+    """Return how many words at the front are ours, and no options."""
+    words = enumerate(spec.launcher_args)
+    others = (place for place, word in words if not word.startswith((_WORD, ROOM)))
+    return next(others, len(spec.launcher_args))
 
 
 def check_after(spec: Spec) -> None:
@@ -48,7 +51,9 @@ def check_after(spec: Spec) -> None:
         raise SpecError(f"--after: not jobs of ours: {after!r:.60}")
 
 
-def build_after(spec: Spec) -> bytes:
-    """Return the line of a job's ``handle`` on those before it, b"" without any."""
+def build_lines(spec: Spec) -> bytes:
+    """Return the lines of a job's ``handle`` on what it waits for; b"" if none."""
     words = " ".join(f"{job_id}:{how}" for job_id, how in read_after(spec))
-    return b"\nafter=" + words.encode("ascii") if words else b""
+    lines = b"\nafter=" + words.encode("ascii") if words else b""
+    has_room = spec.launcher != LIMIT and ROOM in spec.launcher_args[: count_own(spec)]
+    return lines + b"\n" + ROOM if has_room else lines

@@ -12,7 +12,7 @@ from __future__ import annotations
 from ..errors import SpecError
 from ..model import Spec
 from ..startup.records import TYPE_CHECKING
-from .before import build_after, check_after
+from .before import build_lines, check_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,7 @@ def build_line(spec: Spec) -> bytes:
     words = read_words(spec)
     place = _MIDDLE - int(words.get("priority", 0))
     line = f"order={place:05d} {words.get('group') or HOST}"
-    return line.encode("ascii") + build_after(spec)
+    return line.encode("ascii") + build_lines(spec)
 
 
 def build_limits(settings: Settings, specs: Iterable[Spec]) -> str:

@@ -6,7 +6,7 @@ Source: bsub(1) of IBM Spectrum LSF 10.1.
 from __future__ import annotations
 
 from ..model import Spec
-from .options import Options, measure_limit
+from .options import Options, measure_limit, take_options
 
 _OPTIONS = Options(
     "bsub",
@@ -52,4 +52,4 @@ class LsfLauncher:
         """Return ``-W`` in minutes for a job with a limit, and then its own options."""
         minutes = measure_limit(spec, unit=60)
         limit = () if minutes is None else (b"-W", b"%d" % minutes)
-        return limit + spec.launcher_args
+        return limit + take_options(spec)

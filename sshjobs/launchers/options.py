@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
+from .before import check_after, count_own
 
 #: The limit of a job (--timeout) is kept by its runner. That of its scheduler comes
 #: after it, so that the queue knows how long the job may take.
@@ -47,8 +48,9 @@ class Options:
         Raises:
             SpecError: the message names the word, and what to do in its place.
         """
+        check_after(spec)
         values = 0
-        for word in spec.launcher_args:
+        for word in take_options(spec):
             text = word.decode("utf-8", "replace")
             if not text.isprintable() or not text:
                 raise self._explain(text, f"is not an option of {self.command}")
@@ -71,6 +73,11 @@ class Options:
     @staticmethod
     def _explain(text: str, why: str) -> SpecError:
         return SpecError(f"--launcher-args: {text!a:.100} {why}")
+
+
+def take_options(spec: Spec) -> tuple[bytes, ...]:
+    """Return the words of a job that its scheduler is given."""
+    return spec.launcher_args[count_own(spec) :]
 
 
 def measure_limit(spec: Spec, unit: int = 1) -> int | None:

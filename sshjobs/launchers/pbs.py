@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
-from .options import Options, measure_limit
+from .options import Options, measure_limit, take_options
 
 _OPTIONS = Options(
     "qsub",
@@ -55,4 +55,4 @@ class PbsLauncher:
         """Return ``-l walltime`` for a job with a limit, and then the job's own."""
         seconds = measure_limit(spec)
         limit = () if seconds is None else (b"-l", b"walltime=%d" % seconds)
-        return limit + spec.launcher_args
+        return limit + take_options(spec)

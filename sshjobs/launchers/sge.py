@@ -6,7 +6,7 @@ Source: qsub(1) of SGE 8.1.9.
 from __future__ import annotations
 
 from ..model import Spec
-from .options import Options, measure_limit
+from .options import Options, measure_limit, take_options
 
 _OPTIONS = Options(
     "qsub",
@@ -54,4 +54,4 @@ class SgeLauncher:
         """Return ``-l h_rt`` for a job with a limit, and then the job's own options."""
         seconds = measure_limit(spec)
         limit = () if seconds is None else (b"-l", b"h_rt=%d" % seconds)
-        return limit + spec.launcher_args
+        return limit + take_options(spec)

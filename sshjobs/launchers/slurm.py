@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
-from .before import check_after, count_before
-from .options import measure_limit
+from .before import check_after, count_own
+from .options import measure_limit, take_options
 
 #: What is refused, and what to do in its place. Any may be shortened (getopt_long).
 _REFUSED = {
@@ -57,7 +57,8 @@ class SlurmLauncher:
             SpecError: the message names the option, and what to use in its place.
         """
         check_after(spec)
-        own = count_before(spec)
+        own = count_own(spec)
+        is_after = any(word.startswith(b"after=") for word in spec.launcher_args[:own])
         may_follow = False  # a word without a dash is the value of the option before it
         for word in spec.launcher_args[own:]:
             text = word.decode("utf-8", "replace")
@@ -72,7 +73,7 @@ class SlurmLauncher:
                 may_follow = False
                 continue
             _check_option(text)
-            if own and (text[:2] == "-d" or text[:4] == "--de"):
+            if is_after and (text[:2] == "-d" or text[:4] == "--de"):
                 raise SpecError(f"--launcher-args: {text!r} does not go with --after")
             may_follow = len(text) == 2 or (text[:2] == "--" and "=" not in text)
 
@@ -80,7 +81,7 @@ class SlurmLauncher:
         """Return ``--time`` in minutes for a job with a limit, and its own options."""
         minutes = measure_limit(spec, unit=60)
         limit = () if minutes is None else (b"--time=%d" % minutes,)
-        return limit + spec.launcher_args[count_before(spec) :]
+        return limit + take_options(spec)
 
 
 def _check_option(text: str) -> None:

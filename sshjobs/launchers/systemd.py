@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
-from .options import Options, measure_limit
+from .options import Options, measure_limit, take_options
 
 _OPTIONS = Options(
     "systemd-run",
@@ -60,4 +60,4 @@ class SystemdLauncher:
         """Return ``RuntimeMaxSec`` for a job with a limit, and then the job's own."""
         seconds = measure_limit(spec)
         limit = () if seconds is None else (b"-p", b"RuntimeMaxSec=%d" % seconds)
-        return limit + spec.launcher_args
+        return limit + take_options(spec)

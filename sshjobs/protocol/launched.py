@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from ..launchers.before import build_after
+from ..launchers.before import build_lines
 from ..launchers.limit import build_line
 from ..model import LIMIT, Spec
 from ..quoting import quote
@@ -47,4 +47,4 @@ def build_handle(spec: Spec) -> bytes:
     name = spec.launcher.encode("ascii")
     if spec.launcher == LIMIT:
         return name + b"\n" + build_line(spec)
-    return name + build_after(spec)
+    return name + build_lines(spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import SpecError
-from ..launchers.before import CONDITIONS
+from ..launchers.before import CONDITIONS, ROOM
 from ..launchers.limit import check_group, check_limit, check_priority
 from ..model import LIMIT, TURN_WORDS, Spec
 from ..startup.records import TYPE_CHECKING
@@ -30,20 +30,17 @@ def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
     wanted = {
         name: options[name]
         for name in TURN_WORDS
-        if options.get(name) not in (None, "", (), [])
+        if options.get(name) not in (None, "", (), []) and options[name] is not False
     }
     after = tuple(
         f"after={word}".encode("utf-8", "replace") for word in wanted.get("after", ())
     )
     if spec.launcher:
-        if not wanted:
-            return spec  # the limit of a host is for its own processes
-        if spec.launcher == "slurm" and [*wanted] == ["after"]:
-            return spec._replace(launcher_args=after + spec.launcher_args)
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
+        return wait_in_queue(spec, wanted, after) if wanted else spec
+    if "wait_room" in wanted:
         raise SpecError(
-            f"{flags}: {spec.launcher} has a queue of its own: say it with "
-            "--launcher-args"
+            "--wait-room: goes with a scheduler that has a queue (--launcher); jobs of "
+            "the host itself wait with --at-most"
         )
     if spec.launcher_args:
         return spec  # its launcher refuses them
@@ -57,6 +54,26 @@ def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
         words.append(f"priority={check_priority(wanted['priority'])}")
     args = tuple(word.encode("utf-8", "replace") for word in words)
     return spec._replace(launcher=LIMIT, launcher_args=after + args)
+
+
+def wait_in_queue(
+    spec: Spec, wanted: Mapping[str, Any], after: tuple[bytes, ...]
+) -> Spec:
+    """Return the spec of a job whose scheduler is to keep it waiting.
+
+    Raises:
+        SpecError: the limit of a host is for its own processes.
+    """
+    own = {"slurm": ("after", "wait_room"), "systemd": ()}
+    refused = wanted.keys() - {*own.get(spec.launcher, ("wait_room",))}
+    if refused:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(refused))
+        raise SpecError(
+            f"{flags}: {spec.launcher} has a queue of its own: say it with "
+            "--launcher-args"
+        )
+    room = (ROOM,) if "wait_room" in wanted else ()
+    return spec._replace(launcher_args=after + room + spec.launcher_args)
 
 
 def find_before(

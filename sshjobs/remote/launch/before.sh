@@ -40,3 +40,21 @@ q $sj_launcher $1 "*)
     esac
     case $sj_number in *[!0-9]* | '' | ???????????????*) return 1 ;; esac
 }
+
+# It was taken once, or its user wants it to wait. It is tried again after a later look at the
+# queue (queue.awk), so that whoever asks the host how often, a full scheduler is not.
+sj_keep_waiting() {
+    # ID TEXT; fails for a job that is not to wait
+    [ "$sj_resends" ] || sj_waits_for_room "$1" || return
+    sj_is_regular "jobs/$1/handle" && { printf 'sent_at=\nfull_at=%s\nfull=%s\n' "$sj_now" "$2" >>"jobs/$1/handle"; } 2>/dev/null || return
+    [ -e "$sj_tmp.full.$sj_launcher" ] || { printf '%s\n' "$2" >"$sj_tmp.full.$sj_launcher"; } 2>/dev/null
+    printf 'queued %s %s no room: %s\n' "$1" "$sj_launcher" "$2"
+}
+
+sj_waits_for_room() {
+    # ID
+    [ -f "jobs/$1/handle" ] && while read -r sj_line; do
+        [ "$sj_line" != room=wait ] || return 0
+    done <"jobs/$1/handle"
+    return 1
+}

@@ -4,7 +4,8 @@
 #
 # jobs/ID/handle is written by the hosts that hand a job over, appended to, and its last line
 # of a name counts: launcher=NAME; after=ID:ok ..., the jobs that come before it; sent_at=T, before
-# each try; handle=N once the scheduler, or its runner, has said it. A try whose answer was lost has no handle, and is looked for by the job's name. The
+# each try, empty once that was refused as the scheduler was full; handle=N once the scheduler, or
+# its runner, has said it. A try whose answer was lost has no handle, and is looked for by the job's name. The
 # claim of the runner keeps a job from running twice, whatever is handed over how often.
 
 # What a scheduler said of its queue is kept for all clients of the host: MACHINE/queue.NAME.
@@ -92,6 +93,12 @@ sj_submit_jobs() {
 sj_submit_job() {
     # ID:ATTEMPT
     sj_i=${1%%:*}
+    # the first of a round that was refused tells of the others
+    if [ -e "$sj_tmp.full.$sj_launcher" ] && sj_waits_for_room "$sj_i"; then
+        sj_read_line "$sj_tmp.full.$sj_launcher"
+        sj_keep_waiting "$sj_i" "$sj_line"
+        return
+    fi
     sj_find_before "$sj_i" || {
         printf 'queued %s %s after %s\n' "$sj_i" "$sj_launcher" \
             "$(printf '%s' "$sj_before" | sed 's/:ok//g; s/[^a-z2-7: ]/_/g; s/ /, /g')"
@@ -127,6 +134,7 @@ sj_submit_job() {
 # taken before ends.
 sj_give_back_job() {
     # ID CODE TEXT
+    [ "$2" != ELIMIT ] || ! sj_keep_waiting "$1" "$3" || return 0
     if [ "$sj_resends" ]; then
         { printf 'failed\n%s\n' "$sj_launcher: $3" >"jobs/$1/fate"; } 2>/dev/null
         sj_process_start " $1:1"

@@ -75,8 +75,11 @@ sj_slurm_refuses() {
     *rror:* | *--help*) ;;
     *) return 1 ;;
     esac
+    # Its last line is the same for limits of another kind, which the one before it may name.
     case $2 in
-    *ubmitJob* | *"submit limit"* | *axSubmit*) sj_code=ELIMIT ;;
+    *ubmitJob* | *axSubmit*) sj_code=ELIMIT ;;
+    *Assoc*Limit* | *QOS*Limit*) ;;
+    *"submit limit"*) sj_code=ELIMIT ;;
     esac
 }
 
