@@ -163,8 +163,8 @@ def test_nothing_more_is_wanted_once_nothing_more_comes(site: Site, live: bool) 
         ({"watched_at": BEGIN}, False, BEGIN - 4.0 + 15.0),
         ({"watched_at": BEGIN}, True, BEGIN - 4.0 + 1.5),
         # An end was heard of, since the last round began or before it.
-        ({"watched_at": BEGIN, "end_seen_at": BEGIN - 4.0}, False, BEGIN - 4.0 + 0.02),
-        ({"end_seen_at": BEGIN - 1.0}, True, BEGIN - 1.0 + 0.02),
+        ({"watched_at": BEGIN, "end_seen_at": BEGIN - 4.0}, False, BEGIN - 4.0),
+        ({"end_seen_at": BEGIN - 1.0}, True, BEGIN - 1.0),
         (
             {"watched_at": BEGIN, "end_seen_at": BEGIN - 4.5},
             False,
@@ -172,7 +172,7 @@ def test_nothing_more_is_wanted_once_nothing_more_comes(site: Site, live: bool) 
         ),
         # What lies in the future was written before the clock was set back.
         ({"end_seen_at": BEGIN + 50.0}, False, BEGIN - 4.0 + 1.5),
-        ({"round_started_at": BEGIN + 50.0, "watched_at": BEGIN}, True, 0.02),
+        ({"round_started_at": BEGIN + 50.0, "watched_at": BEGIN}, True, 0.0),
     ],
 )
 def test_rounds_are_a_poll_interval_apart_unless_a_watch_is_on(
@@ -187,6 +187,15 @@ def test_rounds_are_a_poll_interval_apart_unless_a_watch_is_on(
 def test_unless_it_is_said_nothing_is_live(site: Site) -> None:
     know(site, round_started_at=BEGIN - 4.0, watched_at=BEGIN)
     assert require_paced_rounds(site, lambda: True)() == BEGIN + 11.0
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_ends_of_a_few_that_come_together_share_a_round(
+    site: Site, count: int
+) -> None:
+    know(site, round_started_at=BEGIN - 4.0, end_seen_at=BEGIN - 1.0)
+    run_jobs(site, count)
+    assert require_paced_rounds(site, lambda: True)() == pytest.approx(BEGIN - 0.98)
 
 
 def test_in_a_crowd_an_end_waits_for_the_usual_round(site: Site) -> None:

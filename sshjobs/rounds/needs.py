@@ -22,7 +22,8 @@ Need: TypeAlias = "Callable[[], float | None]"
 #: While a watch is on and tells of nothing, a round this often.
 _IDLE = 15.0
 
-#: How soon an end that was heard of is asked about, where few jobs run.
+#: How soon an end that was heard of is asked about, where few jobs run: those that end
+#: together share a round. After the end of the only one there is nothing to share.
 _SOON = 0.02
 
 #: Between two looks at a job that is prepared and whose process is slow to start.
@@ -106,9 +107,11 @@ def require_paced_rounds(
         stirred = site.drop_future(row.end_seen_at)
         usual = last + site.poll_interval + site.turn
         if stirred >= last:  # heard, be it before the first beat of the watch
-            lone = site.store.jobs.has_few_active(site.site_id)
+            if site.store.jobs.has_few_active(site.site_id, 1):
+                return stirred
             # In a crowd one round a poll_interval tells of all ends together.
-            return stirred + _SOON if lone else usual
+            is_few = site.store.jobs.has_few_active(site.site_id)
+            return stirred + _SOON if is_few else usual
         if not row.is_watched(site.clock()):
             return usual
         return usual if live else last + _IDLE

@@ -269,10 +269,13 @@ class JobTable:
             for job_id, count in self._database.fetch_rows(sql, [quote_array(some)])
         }
 
-    def has_few_active(self, site_id: str) -> bool:
+    def has_few_active(self, site_id: str, most: int = _FEW) -> bool:
         """Tell whether so few jobs of a connection may change that each end counts.
 
         Its end is asked about almost at once then; those of many share usual rounds.
+
+        Args:
+            most: So many are few.
         """
         sql = (
             # The count ends at the limit: 100,000 active jobs are not looked through
@@ -280,7 +283,7 @@ class JobTable:
             "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE site_id = ? "
             f"AND {IS_ACTIVE} LIMIT ?)"
         )
-        return int(self._database.fetch_rows(sql, [site_id, _FEW + 1])[0][0]) <= _FEW
+        return int(self._database.fetch_rows(sql, [site_id, most + 1])[0][0]) <= most
 
     def list_unreaped(self, site_id: str, before: float) -> list[str]:
         """Return the ids of final jobs that ended before an instant, not reaped."""
