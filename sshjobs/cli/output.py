@@ -12,7 +12,7 @@ from ..model import Job, name_streams, printable
 from ..startup.records import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TextIO
 
     from ..verbs.fanout import HostResults
@@ -159,22 +159,24 @@ def build_job_printer(values: Values) -> Callable[[list[Job]], None]:
     """Return a function that prints jobs while other hosts are still asked."""
 
     def show(jobs: list[Job]) -> None:
-        for job in () if values.get("quiet") else jobs:
-            print_job(values, job)
+        if not values.get("quiet"):
+            print_jobs(values, jobs)
         sys.stdout.flush()
 
     return show
 
 
-def print_job(values: Values, job: Job) -> None:
-    """Print a job's line, or its public record as JSON."""
+def print_jobs(values: Values, jobs: Iterable[Job]) -> None:
+    """Print a line for each job, or its public record as JSON."""
     if values.get("json"):
-        print_line(format_json(job.public()))
-    else:
-        from ..display.look import find_look
-        from ..display.text import format_job_line
+        for job in jobs:
+            print_line(format_json(job.public()))
+        return
+    from ..display.look import find_look
+    from ..display.text import format_job_line
 
-        look = find_look(sys.stdout, values.get("color") or "auto", os.environ)
+    look = find_look(sys.stdout, values.get("color") or "auto", os.environ)
+    for job in jobs:
         line = format_job_line(job, colour=look.has_colour, columns=look.width)
         print_line(line)
 

@@ -11,7 +11,7 @@ from .job_requests import read_environment
 from .output import (
     format_json,
     print_error,
-    print_job,
+    print_jobs,
     print_line,
     report_error_with_ids,
     warn_of_other_command,
@@ -34,8 +34,7 @@ def handle_rerun(ctx: Context, values: Values) -> int:
     ctx.goal = lambda: ("looking for attempts of the jobs that are meant", "looks")
     jobs = choose_jobs_to_rerun(ctx, criteria, bool(values.get("all")))
     if values.get("dry_run"):
-        for job in jobs:
-            print_job(values, job)
+        print_jobs(values, jobs)
         return 0
     ctx.goal = None
     return _run_again(ctx, values, jobs)
