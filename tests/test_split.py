@@ -291,6 +291,7 @@ def test_a_store_of_the_version_before_has_jobs_with_one_log(tmp_path: Path) -> 
     with closing(sqlite3.connect(tmp_path / "home" / "store.db")) as db:
         for name in ("stderr_bytes", "stderr_local_bytes"):
             db.execute(f"ALTER TABLE jobs DROP COLUMN {name}")
+        db.execute("DROP INDEX jobs_ended")
         db.execute("PRAGMA user_version = 8")
         db.commit()
     store = Store(str(tmp_path / "home"))

@@ -16,7 +16,7 @@ from .database import (
     slices,
 )
 from .files import JobFiles
-from .schema import IS_ACTIVE, IS_FINAL
+from .schema import ENDED_AT, IS_ACTIVE, IS_FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -290,7 +290,7 @@ class JobTable:
         sql = (
             "SELECT id FROM jobs WHERE site_id = ? AND reaped_at IS NULL "
             f"AND {IS_FINAL} "
-            "AND coalesce(finished_at, submitted_at) <= ? ORDER BY submitted_at, id"
+            f"AND {ENDED_AT} <= ? ORDER BY submitted_at, id"
         )
         return [
             job_id for (job_id,) in self._database.fetch_rows(sql, [site_id, before])
@@ -333,10 +333,13 @@ class JobTable:
         Returns:
             How many there were.
         """
-        sql = "SELECT id FROM jobs WHERE site_id = ? AND reaped_at < ?"
-        ids = [
-            job_id for (job_id,) in self._database.fetch_rows(sql, [site_id, before])
-        ]
+        # Who was reaped before that was submitted before it, for which is an index.
+        sql = (
+            "SELECT id FROM jobs WHERE submitted_at < ? AND site_id = ? "
+            "AND reaped_at < ?"
+        )
+        rows = self._database.fetch_rows(sql, [before, site_id, before])
+        ids = [job_id for (job_id,) in rows]
         for some in slices(ids):
             self.forget_jobs(some)
         return len(ids)

@@ -77,12 +77,12 @@ def is_one_of(column: str, words: Iterable[str]) -> Condition:
 
 
 def was_active_since(instant: float) -> Condition:
-    """Return the condition that a job has not ended, or ended at an instant or later.
-
-    The end of a job that is LOST may be unknown.
-    """
+    """Return the condition that a job runs, or ended at an instant or later."""
+    # SQLite uses two indexes for a list of ids; for an OR it reads each row (3.40).
     return Condition(
-        f"{IS_ACTIVE.sql} OR coalesce(finished_at, submitted_at) >= ?", (instant,)
+        f"id IN (SELECT id FROM jobs WHERE {schema.IS_ACTIVE} UNION ALL "
+        f"SELECT id FROM jobs WHERE {schema.IS_FINAL} AND {schema.ENDED_AT} >= ?)",
+        (instant,),
     )
 
 

@@ -240,6 +240,8 @@ def read_criteria(ctx: Context, criteria: Criteria, now: float) -> Condition:
             )
     if criteria.states:
         condition &= queries.is_one_of("state", criteria.states)
+        if not any(map(states.is_final, criteria.states)):
+            condition &= queries.IS_ACTIVE  # which has an index
     if criteria.since:
         from .instants import read_past_instant
 
