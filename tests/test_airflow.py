@@ -106,5 +106,5 @@ def test_a_small_set_on_real_airflow(python: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_on_real_airflow(python: str) -> None:
-    names = "docs triggers janitor wild secrets standalone deferred fan"
+    names = "docs batch triggers janitor wild secrets standalone deferred fan"
     _run(python, *(f"tests/airflow/test_{name}.py" for name in names.split()))

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .connection import find_target, read_target
-from .notes import drop_note, read_notes
+from .notes import drop_notes, read_notes
 
 if TYPE_CHECKING:
     from .waiter import WaitedEnd
@@ -89,7 +89,7 @@ class Janitor:
             if end.kind == "error":
                 _log.warning("job %s is not ended yet: %s", job, end.message)
             else:
-                drop_note(job)
+                drop_notes([job])
                 self._again_at.pop(job, None)
 
         conn_id, remote_host = given["ssh_conn_id"], given["remote_host"]

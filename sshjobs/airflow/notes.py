@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -32,30 +33,37 @@ _NO_NOTE = (ValueError, TypeError, KeyError)
 _NAMES = ("dag_id", "run_id", "task_id", "map_index")
 
 
-def keep_note(trigger: Any, ti: Any) -> None:
-    """Note the job that a trigger waits for, and whose it is.
+def keep_notes(waits: Iterable[tuple[Any, Any]]) -> None:
+    """Note the jobs that triggers wait for, and whose they are.
 
-    A record that takes no note is no reason to fail the task. ``airflow dags test``
+    A record that takes no note is no reason to fail a task. ``airflow dags test``
     runs a trigger without a task instance: nobody can end a task there but by Ctrl-C.
+
+    Args:
+        waits: Each trigger with its task instance.
     """
-    if ti is None or not trigger.cancel_on_kill or not is_job_id(trigger.job):
-        return
-    task = [getattr(ti, name) for name in _NAMES]
-    note = {"airflow": AIRFLOW_HOME, "task": task, "trigger": trigger.serialize()[1]}
+    noted = [(one, ti) for one, ti in waits if ti is not None and one.cancel_on_kill]
     with suppress(OSError, SshJobsError):
         folder = make_folder("deferred")
-        path = os.path.join(folder, trigger.job)
-        if not os.path.exists(path):
-            publish_file(path, json.dumps(note))
-        if trigger.job[0] == "a":  # one time in 32
+        for trigger, ti in noted:
+            path = os.path.join(folder, trigger.job)
+            if is_job_id(trigger.job) and not os.path.exists(path):
+                task = [getattr(ti, name) for name in _NAMES]
+                given = trigger.serialize()[1]
+                note = {"airflow": AIRFLOW_HOME, "task": task, "trigger": given}
+                with suppress(OSError):
+                    publish_file(path, json.dumps(note))
+        if any(one.job.startswith("a") for one, _ in noted):  # one job in 32
             _drop_old_notes(folder)
 
 
-def drop_note(job: str) -> None:
-    """Forget a job that has ended, or is left as it is."""
-    if is_job_id(job):
-        with suppress(OSError, SshJobsError):
-            os.unlink(os.path.join(make_folder("deferred"), job))
+def drop_notes(jobs: Iterable[str]) -> None:
+    """Forget jobs that have ended, or are left as they are."""
+    with suppress(OSError, SshJobsError):
+        folder = make_folder("deferred")
+        for job in filter(is_job_id, jobs):
+            with suppress(OSError):
+                os.unlink(os.path.join(folder, job))
 
 
 def read_notes() -> dict[str, dict[str, Any]]:

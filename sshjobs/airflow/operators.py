@@ -28,7 +28,7 @@ from .bash_versions import BashOperator
 from .connection import Target
 from .deferral import WRONG, DeferredJob, find_seconds_left, is_timeout
 from .links import JOB_KEY, SSHJobLink
-from .notes import drop_note, keep_note
+from .notes import drop_notes, keep_notes
 from .outcome import (
     describe_end,
     describe_job,
@@ -275,7 +275,7 @@ class SSHJobOperator(DeferredJob, BashOperator):
         trigger = self.build_trigger(
             job, where, env, cancel_on_kill=self.cancel_on_kill
         )
-        keep_note(trigger, context["ti"])
+        keep_notes([(trigger, context["ti"])])
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
@@ -284,7 +284,7 @@ class SSHJobOperator(DeferredJob, BashOperator):
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
         """End as the job has ended that a trigger tells of."""
-        drop_note(event.get("job_id") or "")
+        drop_notes([event.get("job_id") or ""])
         where = self._find_target()
         env = self._build_env(where, context)
         self._push_exit_status(context, event.get("exit_status"))

@@ -16,18 +16,18 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
-from .connection import Target, find_target
-from .notes import drop_note, keep_note
+from .batch import ThreadBatch
+from .connection import find_target
+from .notes import drop_notes, keep_notes
 from .task_log import PUMP, LogCopy, LogFiles
 from .versions import AirflowException, BaseTrigger, TriggerEvent, read_task_state
 
 if TYPE_CHECKING:
-    from .waiter import WaitedEnd
+    from .waiter import HostWaiter, WaitedEnd
 
 #: How long a trigger waits for the end of a job that it has had ended; Airflow gives
 #: on_kill half a minute.
@@ -40,6 +40,9 @@ _STATE = 5.0
 _FRESH = 10.0
 
 _HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")  # since Airflow 3.3
+
+_KEEPING = ThreadBatch(keep_notes)
+_DROPPING = ThreadBatch(drop_notes)
 
 
 class SSHJobTrigger(BaseTrigger):
@@ -88,17 +91,14 @@ class SSHJobTrigger(BaseTrigger):
         ti = self.task_instance
         copy = LogCopy(LogFiles(ti))
         try:
-            # sync_to_async loses the message of a cancellation (asgiref 3.13), by which
-            # Airflow 3.3 tells a person's from a restart's; a shield does not.
-            noting = asyncio.ensure_future(sync_to_async(keep_note)(self, ti))
-            await asyncio.shield(noting)
+            await _KEEPING.run((self, ti))
             end = await self._wait_for_end(copy=copy, silence=self.cmd_timeout)
         except asyncio.CancelledError:
             copy.close()
             if not _HAS_ON_KILL:
                 await self._kill_if_task_was_ended()
             raise
-        await sync_to_async(drop_note)(self.job)
+        await _DROPPING.run(self.job)
         yield TriggerEvent(_build_event(end, copy.offset))
 
     async def on_kill(self) -> None:
@@ -118,14 +118,13 @@ class SSHJobTrigger(BaseTrigger):
         if state != "deferred":
             self.log.info("The task is %s: ending job %s", state, self.job)
             await asyncio.wait_for(self._wait_for_end(kill=True), timeout=_KILLED)
-            await sync_to_async(drop_note)(self.job)
+            await _DROPPING.run(self.job)
 
     async def _wait_for_end(self, **wanted: Any) -> WaitedEnd:
         """Have the waiter of the host wait for the job; see :class:`.WaitedJob`."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[WaitedEnd] = loop.create_future()
         copy: LogCopy | None = wanted.get("copy")
-        find = sync_to_async(find_target)
 
         def set_result(end: WaitedEnd) -> None:
             if not told.done():
@@ -142,22 +141,30 @@ class SSHJobTrigger(BaseTrigger):
                 copy.finish(lambda _offset: tell_loop(end))
                 PUMP.stir(copy)
 
-        # It imports rounds: outside of the event loop.
-        load = sync_to_async(import_module)
-        waiter = await _find_once("waiter", lambda: load(f"{__package__}.waiter"))
-        end: WaitedEnd
+        name = self.ssh_conn_id, self.remote_host, *sorted(self.settings.items())
+        waiter, found = await _find_once(
+            name, lambda: sync_to_async(self._find_waiter)()
+        )
+        if isinstance(found, waiter.WaitedEnd):
+            end: WaitedEnd = found
+            return end
         waited = waiter.WaitedJob(self.job, finish_log, **wanted)
         try:
-            name = self.ssh_conn_id, self.remote_host
-            where: Target = await _find_once(name, lambda: find(*name))
-            environ = os.environ | where.list_environment() | self.settings
-            waiter.find_waiter(where.host, environ).add(waited)
+            found.add(waited)
             return await told
-        except AirflowException as error:  # of the connection
-            end = waiter.WaitedEnd("error", None, 64, str(error))
-            return end
         finally:
             waited.is_dropped = True
+
+    def _find_waiter(self) -> tuple[Any, HostWaiter | WaitedEnd]:
+        """Return the module of waiters, and that of the host, or why there is none."""
+        from . import waiter  # it imports rounds: outside of the event loop
+
+        try:
+            where = find_target(self.ssh_conn_id, self.remote_host)
+        except AirflowException as error:  # of the connection
+            return waiter, waiter.WaitedEnd("error", None, 64, str(error))
+        environ = os.environ | where.list_environment() | self.settings
+        return waiter, waiter.find_waiter(where.host, environ)
 
 
 def _build_event(end: WaitedEnd, offset: int) -> dict[str, Any]:

@@ -77,7 +77,12 @@ class _Tuple(tuple[object, ...], metaclass=_Kind):
 
     def _replace(self, **named: object) -> _Tuple:
         """Return a record with some values replaced."""
-        return type(self)(**self._asdict() | named)
+        values, fields = list(self), type(self)._fields
+        for name, value in named.items():
+            if name not in fields:
+                raise TypeError(f"{type(self).__name__}: unknown: {name}")
+            values[fields.index(name)] = value
+        return type(self)(*values)
 
     def __repr__(self) -> str:
         pairs = (f"{k}={v!r}" for k, v in zip(type(self)._fields, self))

@@ -283,11 +283,13 @@ class IntentTable:
         """
         sql = _INTENTS + (
             "site_id = ? AND done = 0 AND NOT (kind = 'forget' AND pid = 0) "
-            "AND (kind = 'log' OR created_at NOT BETWEEN ? AND ?)"
+            "AND (kind = 'log' AND pid <> ? OR created_at NOT BETWEEN ? AND ?)"
         )
         stale = []
         with self._database.begin_write():
-            for row in self._database.fetch_rows(sql, [site_id, now - ttl, now + ttl]):
+            # This process lives: a thousand logs that it follows are not looked at.
+            given = [site_id, os.getpid(), now - ttl, now + ttl]
+            for row in self._database.fetch_rows(sql, given):
                 intent = self._make_intent(row)
                 # A process that is stopped lives, and may be waited for: only the dead
                 # lose theirs.

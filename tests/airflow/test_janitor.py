@@ -86,8 +86,8 @@ def test_a_note_of_another_airflow_is_let_alone(
     given = dict(dag_id="d", run_id="r", task_id="t", map_index=0)
     monkeypatch.setattr(notes, "AIRFLOW_HOME", "/elsewhere")
     ti = SimpleNamespace(**given)
-    notes.keep_note(SSHJobTrigger("b" * 16), ti)
-    notes.keep_note(SSHJobTrigger("c" * 16, cancel_on_kill=False), ti)
+    left = SSHJobTrigger("c" * 16, cancel_on_kill=False)
+    notes.keep_notes([(SSHJobTrigger("b" * 16), ti), (left, ti)])
     assert set(notes.read_notes()) == {"b" * 16}
     monkeypatch.undo()
     monkeypatch.setenv("SSHJOBS_HOME", rig.env["SSHJOBS_HOME"])

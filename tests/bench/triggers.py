@@ -1,10 +1,11 @@
 """What one triggerer of Airflow pays for a thousand deferred tasks of one host.
 
 Both kinds of trigger run in the same small triggerer, one after the other, on jobs that
-all end when they are told to, a minute after their triggers have begun. The ssh
-provider's trigger logs in once for each task; the server's MaxStartups is raised for
-its sake, since a stock one turns most of a thousand away. Its jobs are directories as
-its operator makes them, and one process writes all of their ends: to run a thousand of
+all end when they are told to, five minutes after their triggers have begun. Both ask
+at the same interval, and find what their operators leave behind. The ssh provider's
+trigger logs in once for each task; the server's MaxStartups is raised for its sake,
+since a stock one turns most of a thousand away. Its jobs are directories as its
+operator makes them, and one process writes all of their ends: to run a thousand of
 them is no part of this.
 """
 
@@ -26,15 +27,18 @@ from tests.bench.report import Results, Row, Target
 _OURS = "sshjobs.airflow.triggers.SSHJobTrigger"
 _THEIRS = "airflow.providers.ssh.triggers.ssh_remote_job.SSHRemoteJobTrigger"
 
+#: How often either asks how its jobs are: what the ssh provider does by default.
+_INTERVAL = 5
+
 #: A triggerer that takes so many seconds is ended.
 _PATIENCE = 1500
 
 
 def triggers(ground: Ground, found: Results) -> None:
-    """1,000 triggers of Airflow in one process, on jobs of a minute on one host."""
+    """1,000 triggers of Airflow in one process, on jobs of five minutes on one host."""
     if not ground.airflow:
         return
-    count, seconds = (20, 10) if ground.quick else (1000, 60)
+    count, seconds = (20, 10) if ground.quick else (1000, 300)
     name = f"{count} deferred tasks, {seconds} s"
     ground.sshd.restart(MaxStartups=f"{2 * count}:30:{2 * count}")
     ours = _wait_for_ours(ground, count, seconds)
@@ -79,8 +83,30 @@ def _wait_for_ours(
     path.write_text(f"echo begin; : <{gate.path}; echo end\n" * count)
     crowd([ground.ours("submit", cli.host, "--from", path, stdout=ids)])
     crowd([ground.ours("disconnect", cli.host)])
-    given = [{"job": job, "remote_host": cli.host} for job in ids.read_text().split()]
+    settings = {"SSHJOBS_POLL_INTERVAL": str(_INTERVAL)}
+    given = [
+        {"job": job, "remote_host": cli.host, "settings": settings}
+        for job in ids.read_text().split()
+    ]
+    _leave_notes(ground, given)
     return _run_triggers(ground, _OURS, given, Timer(seconds, gate.open))
+
+
+def _leave_notes(ground: Ground, given: list[dict[str, Any]]) -> None:
+    """Leave the notes that a worker leaves when it defers its task."""
+    program = (
+        "import json, sys; from types import SimpleNamespace as Ti; "
+        "from sshjobs.airflow import notes, triggers; notes.keep_notes("
+        "(triggers.SSHJobTrigger(**one), Ti(dag_id='d', run_id='r', task_id='t', "
+        "map_index=number)) for number, one in enumerate(json.load(sys.stdin)))"
+    )
+    subprocess.run(
+        [ground.airflow, "-c", program],
+        check=True,
+        env=_list_environment(ground),
+        input=json.dumps(given).encode(),
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def _wait_for_theirs(
@@ -106,6 +132,7 @@ def _wait_for_theirs(
             "log_file": f"{far}/{number}/log",
             "exit_code_file": f"{far}/{number}/code",
             "remote_os": "posix",
+            "poll_interval": _INTERVAL,
         }
         for number in range(1, count + 1)
     ]
@@ -130,17 +157,12 @@ def _talk_to_triggerer(
     ground: Ground, kind: str, given: list[dict[str, Any]], ending: Timer
 ) -> dict[str, Any]:
     """Start a triggerer, and the clock of the jobs' end once its triggers begin."""
-    env = ground.cli.env | {
-        "AIRFLOW_CONN_BOX": ground.connection(),
-        "AIRFLOW_HOME": str(ground.folder / "airflow"),
-        "PYTHONPATH": str(ROOT),
-    }
     errors = ground.folder / "triggerer.err"
     with open(errors, "wb") as stderr:
         process = subprocess.Popen(
             [ground.airflow, "-m", "tests.airflow.small_triggerer"],
             cwd=ROOT,
-            env=env,
+            env=_list_environment(ground),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -163,6 +185,14 @@ def _talk_to_triggerer(
     if "cpu" not in said:
         raise Broken(f"{kind}: {errors.read_text()[-500:]}")
     return said | {"failed": left}
+
+
+def _list_environment(ground: Ground) -> dict[str, str]:
+    return dict(ground.cli.env) | {
+        "AIRFLOW_CONN_BOX": ground.connection(),
+        "AIRFLOW_HOME": str(ground.folder / "airflow"),
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def _is_good(event: dict[str, Any]) -> bool:
