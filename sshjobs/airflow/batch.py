@@ -38,14 +38,15 @@ class ThreadBatch(Generic[T]):
         restart's (asgiref 3.13 loses it).
         """
         turn = self._turn
-        loop = asyncio.get_running_loop()
+
+        async def take_turn() -> None:
+            await asyncio.sleep(_GATHER)
+            items, self._items, self._turn = self._items, [], None
+            await sync_to_async(self._work)(items)
+
+        turn, loop = self._turn, asyncio.get_running_loop()
         if turn is None or turn.done() or turn.get_loop() is not loop:
             self._items = []
-            turn = self._turn = asyncio.ensure_future(self._take_turn())
+            turn = self._turn = asyncio.ensure_future(take_turn())
         self._items.append(item)
         await asyncio.shield(turn)
-
-    async def _take_turn(self) -> None:
-        await asyncio.sleep(_GATHER)
-        items, self._items, self._turn = self._items, [], None
-        await sync_to_async(self._work)(items)

@@ -35,7 +35,7 @@ def test_an_error_is_that_of_all_and_of_no_later_one() -> None:
 
     batch = ThreadBatch(refuse)
 
-    async def bring_all() -> list[BaseException | None]:
+    async def bring_all() -> tuple[BaseException | None, ...]:
         both = batch.run("bad"), batch.run("beside")
         ended = await asyncio.gather(*both, return_exceptions=True)
         await batch.run("later")
