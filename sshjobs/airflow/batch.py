@@ -37,7 +37,6 @@ class ThreadBatch(Generic[T]):
         the message of its cancellation, by which Airflow 3.3 tells a person's from a
         restart's (asgiref 3.13 loses it).
         """
-        turn = self._turn
 
         async def take_turn() -> None:
             await asyncio.sleep(_GATHER)
