@@ -289,6 +289,41 @@ def test_what_one_machine_submitted_another_sees_and_ends(
     other.close()
 
 
+def test_another_machine_adopts_what_is_there_and_sees_to_it_by_id_and_key(
+    box: Cli, cluster: Cluster, place: Path
+) -> None:
+    other = box.twin(place / "other")
+    other.env |= {n: box.env[n] for n in box.env if n.startswith("SSHJOBS_P")}
+    other.env["SSHJOBS_LAUNCHER"] = "process"  # it knows of no scheduler there
+    done = box.submit("--key", "load", "--", "echo done; exit 3")
+    assert box("wait", done).status == 1
+    runs = box.submit("--name", "train", "--", "echo on; sleep 1000")
+    held = box.submit("--launcher-args", "-H -p small", "--", "true")
+    eventually(lambda: read_reason(box, runs) == "RUNNING ", "it runs")
+    assert other("poll", "--host", other.host, "--adopt").status in (0, 1)
+    assert read_reason(other, held) == "PENDING JobHeldUser"
+    for name in ("state", "node", "handle", "name"):
+        for job_id in (runs, held):
+            assert other.job(job_id)[name] == box.job(job_id)[name], (job_id, name)
+    assert other.job(f"sj-{runs}")["id"] == runs
+    assert other.job("key:load")["exit_status"] == 3
+    assert other.ok("logs", "key:load").raw == b"done\n"
+    eventually(lambda: other("logs", "train").raw == b"on\n", "its log")
+    after = other.submit("--launcher", "slurm", "--after", runs, "--", "true")
+    assert read_reason(other, after) == f"PENDING after {runs}"
+    other.ok("kill", "--yes", runs, held)
+    other("wait", after)
+    assert f"job {runs}" in other.job(after)["reason"]
+    assert other.job(after)["state"] == "CANCELLED"
+    other.ok("reap", "key:load", runs)
+    assert not box.directory(done).exists() and not box.directory(runs).exists()
+    box("wait", runs, held)
+    assert {box.job(job_id)["state"] for job_id in (runs, held)} == {"CANCELLED"}
+    assert box.job(done)["state"] == "FAILED"
+    eventually(lambda: cluster.run("squeue", "-h") == "", "nothing is left there")
+    other.close()
+
+
 @pytest.mark.slow
 def test_a_limit_of_slurm_and_a_dead_node_are_said_as_what_they_are(
     box: Cli, cluster: Cluster

@@ -108,7 +108,7 @@ class Host(HostFiles):
         Args:
             command: A str or bytes is a line for the login shell; a list is an argument
                 vector, which no shell reads; a path is a program, relative to ``cwd``.
-            name, key: For people; of this work, whose active or COMPLETED job returns.
+            name, key: For people; of the work: its active or COMPLETED job is given.
             once: With ``key``: no new attempt after one that ended badly either.
             env: Environment variables; their values stay out of every argument list.
             cwd: The directory, ``~`` is the login directory.

@@ -55,6 +55,7 @@ function name_before(  t) {
     gsub(/ /, ", ", t)
     return "after " t
 }
+function clean_text(t) { t = substr(t, 1, 200); gsub(/[^ -~]/, "?", t); return t }
 function name_rank(n) {
     if (n % 100 < 11 || n % 100 > 13) {
         if (n % 10 == 1) return n "st"
@@ -118,7 +119,7 @@ function judge_waiting(id, d,  after, word) {
     } else if (after != "" && after >= 30 && answers >= 10) {
         say_frame("queued " id " " handle_of(id) " it was handed over " answers " times")
         write_line(".fate", id " failed it never began: " launcher " has taken it " answers " times, and each time had it no more; see that the nodes share the base directory")
-    } else if (H["sent_at"] == "" && ("full" in H) && QAT[launcher] <= H["full_at"] + 0) say_frame("queued " id " " handle_of(id) " no room: " substr(H["full"], 1, 200))
+    } else if (H["sent_at"] == "" && ("full" in H) && QAT[launcher] <= H["full_at"] + 0) say_frame("queued " id " " handle_of(id) " no room: " clean_text(H["full"]))
     else if (after == "" || after >= 30) send_again(id, after == "" ? "is being handed over" : "not in the queue, and handed over again")
     else say_frame("queued " id " " handle_of(id) " handed over, and not listed yet")
 }
