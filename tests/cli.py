@@ -121,6 +121,7 @@ class Cli:
             stdout=options.pop("stdout", subprocess.PIPE),
             stderr=options.pop("stderr", subprocess.PIPE),
             env=self.env | (env or {}),
+            bufsize=0,  # a readline leaves what follows to communicate
             **options,
         )
 

@@ -192,7 +192,9 @@ def test_an_interrupted_submit_names_what_was_sent(
 
 def test_the_log_of_a_cancelled_run_flows_on(cli: Cli) -> None:
     """The log of a cancelled run flows on while its job has its grace."""
-    line = "trap 'echo tidy; sleep 1; echo done; exit 3' TERM; echo up; sleep 60 & wait"
+    go = cli.home.parent / "go"
+    trap = f"echo tidy; while [ ! -e {go} ]; do sleep 0.1; done; echo done; exit 3"
+    line = f"trap '{trap}' TERM; echo up; sleep 60 & wait"
     run = cli.start("run", "box", "--", line)
     assert run.stdout is not None and run.stdout.readline() == b"up\n"
     os.kill(run.pid, signal.SIGINT)
@@ -200,6 +202,7 @@ def test_the_log_of_a_cancelled_run_flows_on(cli: Cli) -> None:
     assert "is being cancelled: TERM, and KILL after 10 s" in said
     assert run.stdout.readline() == b"tidy\n"
     assert run.poll() is None
+    go.touch()
     (ended,) = finish([run])
     assert ended.status == 143 and ended.raw == b"done\n"
 
