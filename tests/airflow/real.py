@@ -282,10 +282,6 @@ class Airflow:
                 start_new_session=True,
             )
 
-    def read_triggerer(self) -> str:
-        """Return what the triggerer has printed that was started last."""
-        return self.output.with_name("triggerer.log").read_text()
-
     def trigger(self, dag: str) -> None:
         """Unpause a DAG once it has been read, and start a run."""
         sql = "select 1 from serialized_dag where dag_id = ?"
