@@ -132,7 +132,8 @@ def test_a_hundred_tasks_are_one_handshake(box: Cli, place: Path) -> None:
             ):
                 before = box.sshd.connections
                 airflow.trigger(name)
-                assert eventually(lambda: _list_ends(airflow, name), 1500) == {state}
+                ends = eventually(lambda: _list_ends(airflow, name), 1500)
+                assert ends == {state}, _read_log_of_one(airflow, name, "failed")
                 logins.append(box.sshd.connections - before)
         assert logins == [1, 1, 1]
         assert not spy.seen
@@ -142,6 +143,13 @@ def test_a_hundred_tasks_are_one_handshake(box: Cli, place: Path) -> None:
         airflow.stop()
     assert not find_traces(box, airflow.home, airflow.output.parent / "record")
     assert TRACE.decode() not in box.sshd.text + airflow.output.read_text()
+
+
+def _read_log_of_one(airflow: Airflow, dag: str, state: str) -> str:
+    """Return the log of a task that ended so, and how many did."""
+    tasks = airflow.tasks(dag).items()
+    found = [index for (_, index), (ended, _) in tasks if ended == state]
+    return f"{len(found)} {state}:\n" + airflow.log(dag, "job", found[0])
 
 
 def _list_ends(airflow: Airflow, dag: str) -> set[str]:
