@@ -33,11 +33,6 @@ from .output import (
     report_os_error,
     warn_of_other_command,
 )
-from .selections import (
-    build_confirmation,
-    note_if_none_is_active,
-    read_criteria_flags,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -281,6 +276,7 @@ def _describe_batch(started: int, there: int, refused: int) -> str:
 
 def handle_poll(ctx: Context, values: Values) -> int:
     from ..verbs.poll import poll_jobs
+    from .selections import note_if_none_is_active, read_criteria_flags
 
     sensor = bool(values.get("sensor"))
     criteria = read_criteria_flags(values)
@@ -303,6 +299,7 @@ def handle_poll(ctx: Context, values: Values) -> int:
 
 def handle_kill(ctx: Context, values: Values) -> int:
     from ..verbs.kill import kill_jobs
+    from .selections import build_confirmation, read_criteria_flags
 
     forget = bool(values.get("forget"))
     results = kill_jobs(
@@ -317,6 +314,7 @@ def handle_kill(ctx: Context, values: Values) -> int:
 
 def handle_reap(ctx: Context, values: Values) -> int:
     from ..verbs.reap import reap_jobs
+    from .selections import read_criteria_flags
 
     if values.get("tmpfiles"):
         # A line for systemd-tmpfiles on the host, tmpfiles.d(5).
