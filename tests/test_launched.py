@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 
+from sshjobs.errors import SpecError
 from sshjobs.launchers import find_launcher
 from sshjobs.launchers.limit import build_line
 from sshjobs.model import LIMIT, Spec
@@ -61,6 +62,25 @@ def test_a_handle_names_the_launcher_and_the_place_in_line() -> None:
     assert build_handle(Spec(b"true", launcher="slurm")) == b"slurm"
     spec = Spec(b"true", launcher=LIMIT)
     assert build_handle(spec) == LIMIT.encode() + b"\n" + build_line(spec)
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "sge", "pbs", "lsf"])
+def test_what_a_job_waits_for_stands_in_its_handle_and_in_no_option(
+    launcher: str,
+) -> None:
+    own = (b"-p", b"9")
+    words = (b"after=aaaaaaaaaaaaaaaa:any", b"room=wait")
+    spec = Spec(b"true", launcher=launcher, launcher_args=words + own)
+    find_launcher(launcher).check_spec(spec)
+    assert find_launcher(launcher).build_options(spec) == own
+    lines = [launcher.encode(), b"after=aaaaaaaaaaaaaaaa:any", b"room=wait"]
+    assert build_handle(spec).splitlines() == lines
+    behind = spec._replace(launcher_args=own + words)
+    with pytest.raises(SpecError):
+        find_launcher(launcher).check_spec(behind)
+    nobody = spec._replace(launcher_args=(b"after=../../etc/passwd:ok",))
+    with pytest.raises(SpecError, match="not jobs of ours"):
+        find_launcher(launcher).check_spec(nobody)
 
 
 @pytest.mark.parametrize(
