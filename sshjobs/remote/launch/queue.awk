@@ -115,7 +115,7 @@ function judge_waiting(id, d,  after, word) {
     else if (word ~ /^(over|failed)$/ && ("after" in H) && answers < 10) send_again(id, "its turn has not come, and it is handed over again")
     else if (word != "") {
         say_frame("queued " id " " handle_of(id) " " QR[id])
-        write_line(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
+        write_line(".fate", id " " (word == "cancelled" ? "cancelled " launcher ": cancelled before it began" (QN[id] ~ /^[A-Za-z0-9]/ ? ", on its way to " QN[id] ": by a person, or after a crash of the controller, which gives a number twice" : "") : word == "timeout" ? "timeout " launcher ": " QR[id] : "failed it never began: " launcher " says " QR[id] "; see that the nodes share the base directory, and can write there"))
     } else if (after != "" && after >= 30 && answers >= 10) {
         say_frame("queued " id " " handle_of(id) " it was handed over " answers " times")
         write_line(".fate", id " failed it never began: " launcher " has taken it " answers " times, and each time had it no more; see that the nodes share the base directory")
