@@ -120,10 +120,17 @@ def test_a_hundred_tasks_are_one_handshake(box: Cli, place: Path) -> None:
     airflow.env["SSHJOBS_REMOTE_BASE_DIR"] = box.env["SSHJOBS_REMOTE_BASE_DIR"]
     airflow.dag("secrets", DAG.format(count=COUNT))
     airflow.migrate(serves=True)
-    for name, secret in (("password", SECRET), ("key", SECRET), ("wrong", WRONG)):
-        kind = "key" if name == "key" else "password"
-        told = json.dumps(describe_connection(box.sshd, kind, secret))
-        airflow.cli("connections", "add", name, "--conn-json", told)
+    # Airflow's own log of commands (3.3) keeps what "connections add" is given, but for
+    # a password: a passphrase, which is an extra, would stand there.
+    given = {
+        "password": describe_connection(box.sshd, "password", SECRET),
+        "key": describe_connection(box.sshd, "key", SECRET),
+        "wrong": describe_connection(box.sshd, "password", WRONG),
+    }
+    path = place / "connections.json"
+    path.write_text(json.dumps(given))
+    airflow.cli("connections", "import", str(path))
+    path.unlink()
     airflow.start()
     try:
         logins = []
