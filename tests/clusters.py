@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.cli import Cli
 
@@ -34,6 +36,26 @@ def make_login_node(new_box: Callable[..., Cli], launcher: str, **options: Any) 
     made.env["SSHJOBS_LAUNCHER"] = launcher
     made.env["SSHJOBS_POLL_INTERVAL"] = "0.5"
     return made
+
+
+def make_tools(folder: Path, awk: str, fakes: Mapping[str, str]) -> Path:
+    """Return a folder of commands: an awk, and fakes that know where they are.
+
+    Args:
+        folder: Where it is made.
+        awk: The name of one; the test is skipped where it is not installed.
+        fakes: The texts of commands, with ``{folder}`` for that folder.
+    """
+    found = shutil.which(awk)
+    if found is None:
+        pytest.skip(f"no {awk} here")
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "awk").symlink_to(found)
+    for name, text in fakes.items():
+        (tools / name).write_text(text.replace("{folder}", str(tools)))
+        (tools / name).chmod(0o755)
+    return tools
 
 
 def read_reason(box: Cli, job_id: str) -> str:

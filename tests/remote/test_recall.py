@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request
+from tests.clusters import make_tools
 from tests.remote.host import Host, an_order, end_all, of
 
 #: As sacct of Slurm 22.05 prints with -P: a step is a line too, unless -X is given. Of
@@ -49,16 +49,8 @@ _SQUEUE = _SCANCEL = "#!/bin/sh\n"
 @pytest.fixture(params=["gawk", "mawk", "original-awk", "busybox"])
 def login_node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     """A login node of each awk, where accounts are kept."""
-    awk = shutil.which(request.param)
-    if awk is None:
-        pytest.skip(f"no {request.param} here")
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "awk").symlink_to(awk)
     fakes = {"sacct": _SACCT, "sbatch": _SBATCH, "squeue": _SQUEUE, "scancel": _SCANCEL}
-    for name, text in fakes.items():
-        (tools / name).write_text(text.replace("{folder}", str(tools)))
-        (tools / name).chmod(0o755)
+    tools = make_tools(tmp_path, request.param, fakes)
     (tools / "accounts").touch()
     (tmp_path / "home").mkdir()
     host = Host(tmp_path / "home", f"{tools}:/usr/bin:/bin")

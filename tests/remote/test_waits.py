@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from sshjobs import protocol
 from sshjobs.protocol import Check, Request, Start
+from tests.clusters import make_tools
 from tests.remote.host import Host, an_order, end_all, of
 
 #: It takes so many jobs as ``most`` says, and then says what a real one does.
@@ -43,16 +43,8 @@ sed -i "/$4/d" {folder}/queue
 @pytest.fixture(params=["gawk", "mawk", "original-awk", "busybox"])
 def login_node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     """A login node of each awk, with a Slurm in which nothing begins."""
-    awk = shutil.which(request.param)
-    if awk is None:
-        pytest.skip(f"no {request.param} here")
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "awk").symlink_to(awk)
     fakes = {"sbatch": _SBATCH, "squeue": _SQUEUE, "scancel": _SCANCEL}
-    for name, text in fakes.items():
-        (tools / name).write_text(text.replace("{folder}", str(tools)))
-        (tools / name).chmod(0o755)
+    tools = make_tools(tmp_path, request.param, fakes)
     (tools / "queue").touch()
     (tools / "most").write_text("3")
     (tools / "reason").write_text("Priority")
