@@ -90,7 +90,8 @@ def test_reap_drops_records_of_what_was_reaped_long_ago(cli: Cli) -> None:
     cli.ok("wait")
     cli.ok("reap")
     store = Store(str(cli.home))
-    store.jobs.update_job(job, reaped_at=time.time() - 91 * 86400.0)
+    then = time.time() - 91 * 86400.0
+    store.jobs.update_job(job, submitted_at=then, reaped_at=then)
     store.close()
     assert cli.ok("reap", "--dry-run").err == ""
     assert (

@@ -29,7 +29,7 @@ function settle_after(name,  s) {
     if (BEFORE[name] !~ /[^ ]/) { print "drop:after/" name; dropped++; return }
     s = weigh_before(BEFORE[name])
     if (s == "open") { waits = 1; return }
-    print s == "ready" ? "ready:" name : "never:" name ":" s
+    print (s == "ready" ? "ready:" name : "never:" name ":" s)
     settled++
 }
 $1 == "l" && NF == 3 && $3 ~ /^[0-9]+$/ { LIMIT[$2] = $3 + 0 }
