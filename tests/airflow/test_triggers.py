@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from tests.airflow.real import BIN, asleep, eventually, login, open_folder
 from tests.sshd import Sshd, sshd_path
 
 pytest.importorskip("airflow")
+
+from sshjobs.airflow import task_log  # noqa: E402
+
 pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not sshd_path(), reason="no sshd"),
@@ -264,6 +268,15 @@ def test_a_flood_is_left_to_the_worker_that_ends_the_task(rig: Rig) -> None:
     assert 0 < offset < event["log_bytes"]
     whole = "".join(f"{n}\n" for n in range(1, 100001))
     assert "".join(f"{line}\n" for line in logged) == whole[:offset]
+
+
+def test_the_loop_of_the_triggers_finds_room_beside_a_burst_of_lines() -> None:
+    """Both write to one socket, which nobody may have read for a while."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        for _ in range(2 * task_log._BURST):
+            ours.send(bytes(400 + task_log._LINE_BYTES))
 
 
 def test_an_unreachable_host_is_told(rig: Rig) -> None:
