@@ -25,7 +25,6 @@ import select
 import time
 
 from .errors import StoreError, of_system
-from .model import printable
 from .owned import check_dir, make_private, open_owned
 from .startup.contexts import closing, contextmanager
 from .startup.records import TYPE_CHECKING
@@ -73,6 +72,7 @@ class FileLock:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.holder = 0  # the pid that its holder has written, if it was busy
         self._fd = -1
 
     def __repr__(self) -> str:
@@ -113,10 +113,14 @@ class FileLock:
                 # at it from now on would take us for stopped.
                 os.utime(fd)
             except BaseException as error:
-                os.close(fd)
-                if isinstance(error, BlockingIOError):
+                try:
+                    if not isinstance(error, BlockingIOError):
+                        raise
+                    stamp = os.pread(fd, 16, 0).strip()
+                    self.holder = int(stamp) if stamp.isdigit() else 0
                     return False
-                raise
+                finally:
+                    os.close(fd)
         self._fd = fd
         _held.add(fd)
         # The holder before may have removed the file between our open and our flock:
@@ -135,6 +139,8 @@ class FileLock:
         end = time.monotonic() + BOUND
         while not self.try_to_hold(shared=shared):
             if time.monotonic() >= end:
+                from .holders import describe_holders
+
                 raise StoreError(
                     f"{self.path}: another process has held the lock for {BOUND:g} s: "
                     f"{describe_holders(self.path)}"
@@ -211,6 +217,7 @@ class LeaderLock:
         self._beat_at = 0.0
         self._mask: set[int] = set()
         self.generation = -1
+        self.leader = 0  # the pid of the process that led at the last try, if told
 
     def __repr__(self) -> str:
         return f"<LeaderLock {self._base}.{self.generation}>"
@@ -238,6 +245,7 @@ class LeaderLock:
 
     def _try_to_hold(self, lock: FileLock, generation: int) -> bool:
         if not lock.try_to_hold():
+            self.leader = lock.holder
             return False
         try:
             lock.write_stamp(f"{os.getpid():<15}\n".encode("ascii"))
@@ -331,18 +339,32 @@ class Bell:
 
     def wait_for_ring(self, timeout: float) -> bool:
         """Sleep until somebody rings or seconds have passed; tell which."""
+        return self.wait_for_leader(timeout, -1)[0]
+
+    def wait_for_leader(self, timeout: float, process: int) -> tuple[bool, bool]:
+        """Sleep until somebody rings, a process has ended, or seconds have passed.
+
+        Args:
+            process: Of :func:`.processes.open_process`.
+
+        Returns:
+            Whether somebody rang, and whether the process has ended.
+        """
         self.be_reachable()
         assert self._socket is not None
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        rung = bool(poll.poll(max(0.0, timeout) * 1000))
+        if process >= 0:
+            poll.register(process, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(max(0.0, timeout) * 1000)]
+        rung = self._socket.fileno() in ready
         # Many may have rung: all of it is one ring.
         while rung:
             try:
                 self._socket.recv(16)
             except BlockingIOError:
                 break
-        return rung
+        return rung, process in ready
 
     def is_alone(self) -> bool:
         """Tell whether nobody else waits for this site."""
@@ -370,49 +392,6 @@ class Bell:
         except FileNotFoundError:
             return []
         return [name for name in names if name != os.path.basename(self._path)]
-
-
-def describe_holders(*paths: str) -> str:
-    """Name the processes that hold locks on files, and the remedy.
-
-    Source: proc_locks(5); a line has the kind, the mode, the pid and, last but two,
-    device and inode. Elsewhere nobody is named.
-    """
-    inodes = {str(os.stat(path).st_ino) for path in paths if os.path.exists(path)}
-    pids: dict[str, None] = {}
-    for line in _read_text("/proc/locks").splitlines():
-        fields = line.split()
-        # "->" is a process that waits; -1 stands for a lock of an open file, which is
-        # no single process's (proc_locks(5)).
-        if "->" in fields or len(fields) < 8 or int(fields[4]) in (-1, os.getpid()):
-            continue
-        if fields[3] == "WRITE" or fields[1] == "FLOCK":
-            if fields[5].rpartition(":")[2] in inodes:
-                pids[fields[4]] = None
-    if not pids:
-        return (
-            f"another process (lsof {' '.join(paths[:1])} names it); nothing was done"
-        )
-    holders = []
-    for pid in pids:
-        words = _read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()[:100]
-        text = printable(words) or "of another user"
-        state = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
-        text += ", stopped" if state in (["T"], ["t"]) else ""
-        holders.append(f"process {pid} ({text})")
-    named, some = ", ".join(holders), " ".join(pids)
-    return (
-        f"{named}; nothing was done: if it is stopped, kill -CONT {some} lets it go "
-        f"on, and kill -KILL {some} ends it"
-    )
-
-
-def _read_text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:  # no /proc, or it has ended
-        return ""
 
 
 @contextmanager

@@ -75,6 +75,24 @@ def end_process(pid: int, start: str, seconds: float = 2.0) -> bool:
     return found
 
 
+def open_process(pid: int) -> int:
+    """Return a descriptor that poll(2) finds readable once a process has ended.
+
+    -1 where the system has no such thing (pidfd_open(2): Linux 5.3), or no more.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return -1
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except (OSError, OverflowError):
+        return -1
+
+
 def has_proc() -> bool:
     """Tell whether this system shows processes in /proc (Linux does)."""
     return os.path.exists("/proc/self/stat")

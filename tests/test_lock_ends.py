@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sshjobs import locks
+from sshjobs import holders, locks
 from sshjobs.errors import StoreError
-from sshjobs.locks import Bell, LeaderLock, describe_holders
+from sshjobs.holders import describe_holders
+from sshjobs.locks import Bell, LeaderLock
 from sshjobs.owned import make_private
 
 pytestmark = pytest.mark.quick
@@ -56,7 +57,7 @@ def test_of_the_locks_of_this_machine_those_that_hinder_are_named(
         "/proc/77/stat": "77 (a) b) T 1",
         "/proc/78/stat": "78 (a) S 1",
     }
-    monkeypatch.setattr(locks, "_read_text", lambda name: texts.get(name, ""))
+    monkeypatch.setattr(holders, "_read_text", lambda name: texts.get(name, ""))
     assert describe_holders(str(path)) == (
         "process 77 (a b\\x1b, stopped), process 78 (of another user), process 1 (of "
         "another user); nothing was done: if it is stopped, kill -CONT 77 78 1 lets it "
@@ -70,7 +71,7 @@ def test_where_no_process_can_be_read_nobody_is_named(
     def refuse(*_: object, **__: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr(locks, "open", refuse, raising=False)
+    monkeypatch.setattr(holders, "open", refuse, raising=False)
     told = describe_holders("/none/lock")
     assert told == "another process (lsof /none/lock names it); nothing was done"
 

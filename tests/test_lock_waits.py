@@ -18,7 +18,8 @@ import pytest
 
 from sshjobs import locks
 from sshjobs.errors import StoreError
-from sshjobs.locks import Bell, FileLock, LeaderLock, describe_holders
+from sshjobs.holders import describe_holders
+from sshjobs.locks import Bell, FileLock, LeaderLock
 
 pytestmark = pytest.mark.quick
 

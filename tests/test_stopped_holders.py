@@ -15,7 +15,7 @@ import pytest
 
 from sshjobs import locks
 from sshjobs.errors import StoreError
-from sshjobs.locks import describe_holders
+from sshjobs.holders import describe_holders
 from sshjobs.store import Store, database
 
 _FLOCK = """

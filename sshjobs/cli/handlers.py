@@ -21,6 +21,7 @@ from .output import (
     EVERY,
     FIRST,
     LIVE_LINE,
+    RARELY,
     build_job_printer,
     format_json,
     mute_stdout,
@@ -94,8 +95,15 @@ def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
     calls us as an Invoke task), or in a thread.
     """
     told: list[Progress] = []
+    every = EVERY
 
     def tick(_signum: int, frame: FrameType | None) -> None:
+        nonlocal every
+        if not os.isatty(2):
+            # A line a change, and no clock that runs: a thousand that wait for long are
+            # not to wake twice a second each.
+            every = min(2.0 * every, RARELY)
+            signal.setitimer(signal.ITIMER_REAL, every, every)
         if _is_importing(frame):
             return
         try:
@@ -108,8 +116,8 @@ def _tell_waits(ctx: Context, verb: str) -> Callable[[], None]:
             return
 
     def end() -> None:
+        _ticks.clear()  # first: a tick sets the timer
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        _ticks.clear()
         LIVE_LINE.draw("")
 
     return end if _start_timer(tick) else lambda: None

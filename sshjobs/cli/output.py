@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     Values = Mapping[str, Any]
 
 
-#: Seconds of waiting before a word is said of it, and between two looks.
+#: Seconds of waiting before a word is said of it, and between two looks; these become
+#: rare where standard error is no terminal.
 FIRST = 1.4
 EVERY = 0.5
+RARELY = 4.0
 
 
 class LiveLine:

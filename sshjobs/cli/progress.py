@@ -1,7 +1,8 @@
 """The words for a verb's wait, while it lasts, and for the effect of Ctrl-C.
 
 Theory of operation: from :data:`FIRST` on a timer's signal calls :meth:`Progress.tick`
-about twice a second, in the main thread, between any two instructions of the verb. So a
+about twice a second (more and more rarely where it is no terminal, ``handlers.tick``
+sets the timer), in the main thread, between any two instructions of the verb. So a
 verb tells of its wait wherever it stands still, in its own code or in a library,
 and costs nothing before. A tick reads plain attributes only (``rounds.wish.Contact``),
 never the store, and writes to descriptor 2 by itself: a stream may be in the middle of

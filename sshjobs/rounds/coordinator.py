@@ -2,7 +2,7 @@
 
 Theory of operation: a need is looked at first, since another process may have met it.
 If it is not met and due, this process tries to lead; if another leads, this process
-waits for the bell, and looks again by itself after a while, since a leader that was
+waits for the bell or for the end of the leader's process, since a leader that was
 killed rings nobody. Failures count in the store, for all processes (:mod:`.retry`).
 """
 
@@ -13,6 +13,7 @@ import time
 
 from .. import errors, transports
 from ..errors import SshJobsError, TransportError
+from ..processes import open_process
 from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
 from ..store import Store
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 #: that the last leader usually goes on: two hundred would all try at one instant.
 _TURN = 0.5
 
-#: A look at the store without a bell, should the leader have died.
-_SAFETY = 0.5
+#: A look at the store without a bell, should the leader have died: where its end is
+#: seen at once, and where it is not. A thousand that wait look at nothing meanwhile.
+_SAFETY = 2.0
+_BLIND = 0.5
 
 #: A follower looks this often whether the watch is still there.
 _LOOK = 3.0
@@ -80,6 +83,7 @@ class Coordinator:
         self._turn = settings.poll_interval * _TURN * (1 + os.urandom(1)[0]) / 256
         self._stays = transports.ends_with_leader(identity, settings)
         self._watch: Watch | None = None
+        self._dead = 0  # the pid of a leader whose end was seen
         row = site.row()
         known = {"identity": identity.to_bytes(), "base": settings.remote_base_dir}
         if (row.identity, row.base) != tuple(known.values()):
@@ -151,10 +155,33 @@ class Coordinator:
                 self._start_watch()
             if self.leadership.bell.be_reachable():
                 continue  # what was rung before, nobody heard: look again
-            # A leader that was killed rings nobody: look again by ourselves.
-            limit = min(_SAFETY if now >= due else due - now, _LOOK, left)
-            if self.leadership.bell.wait_for_ring(limit):
+            if now >= due:
+                self._wait_for_leader(left)
+            elif self.leadership.bell.wait_for_ring(min(due - now, _LOOK, left)):
                 self.site.turn = self._turn
+
+    def _wait_for_leader(self, limit: float) -> None:
+        """Sleep until the leader rings or dies, or for some seconds at most."""
+        # A leader that was killed rings nobody. The stamp in a lock that has just been
+        # taken may be that of a holder before: each dead one counts once.
+        leader = self.leadership.lock.leader
+        process = -1
+        if leader and leader != self._dead:
+            try:
+                process = open_process(leader)
+            except ProcessLookupError:
+                self._dead = leader
+                return
+        try:
+            limit = min(_SAFETY if process >= 0 else _BLIND, limit)
+            is_rung, is_dead = self.leadership.bell.wait_for_leader(limit, process)
+        finally:
+            if process >= 0:
+                os.close(process)
+        if is_rung:
+            self.site.turn = self._turn
+        if is_dead:
+            self._dead = leader
 
     def _find_due(self, need: Need) -> float | None:
         """Return from when on this process wants a round, None once it has all."""

@@ -104,6 +104,7 @@ class Leadership:
         if listing:
             self.listed = round_.listed
         if round_.long:
+            self.bell.ring_others()  # whoever was served need not wait for the logs
             self._transfer_logs(transport, round_.long, round_.newest)
 
     def _transfer_urgent_log(self, transport: transports.Transport) -> bool:

@@ -11,7 +11,7 @@ import os
 from _thread import LockType, allocate_lock
 
 from ..errors import StoreError, add_hint, find_hint, of_system
-from ..locks import FileLock, describe_holders
+from ..locks import FileLock
 from ..model import printable
 from ..owned import check_dir, check_file, check_way, open_owned
 from ..startup.contexts import contextmanager, suppress
@@ -132,6 +132,8 @@ def _explain(said: str, path: str) -> StoreError:
         )
         code = "here:newer"
     elif "locked" in said or "locking" in said:
+        from ..holders import describe_holders
+
         who = describe_holders(path, f"{path}-shm", f"{path}-wal")
         # "locking protocol": SQLite itself gives up after 10 s where somebody was
         # stopped at the index of the write-ahead log (wal.c, 3.40).
