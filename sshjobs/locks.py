@@ -112,15 +112,12 @@ class FileLock:
                 # The last beat may be an old one of the holder before: whoever looks
                 # at it from now on would take us for stopped.
                 os.utime(fd)
-            except BaseException as error:
-                try:
-                    if not isinstance(error, BlockingIOError):
-                        raise
-                    stamp = os.pread(fd, 16, 0).strip()
-                    self.holder = int(stamp) if stamp.isdigit() else 0
-                    return False
-                finally:
-                    os.close(fd)
+            except BlockingIOError:
+                self.holder = close_and_read(fd)
+                return False
+            except BaseException:
+                os.close(fd)
+                raise
         self._fd = fd
         _held.add(fd)
         # The holder before may have removed the file between our open and our flock:
@@ -190,6 +187,15 @@ class FileLock:
             _held.discard(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+
+def close_and_read(fd: int) -> int:
+    """Close the file of a lock; return the pid in it, 0 if there is none."""
+    try:
+        stamp = os.pread(fd, 16, 0).strip()
+    finally:
+        os.close(fd)
+    return int(stamp) if stamp.isdigit() else 0
 
 
 class LeaderLock:
@@ -339,9 +345,9 @@ class Bell:
 
     def wait_for_ring(self, timeout: float) -> bool:
         """Sleep until somebody rings or seconds have passed; tell which."""
-        return self.wait_for_leader(timeout, -1)[0]
+        return self.wait_for_news(timeout, -1)[0]
 
-    def wait_for_leader(self, timeout: float, process: int) -> tuple[bool, bool]:
+    def wait_for_news(self, timeout: float, process: int) -> tuple[bool, bool]:
         """Sleep until somebody rings, a process has ended, or seconds have passed.
 
         Args:

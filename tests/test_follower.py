@@ -18,6 +18,7 @@ from sshjobs import processes
 from sshjobs.cli import handlers
 from sshjobs.rounds import Coordinator, coordinator
 from sshjobs.rounds.leadership import Leadership
+from sshjobs.startup import stdlib
 from sshjobs.verbs.context import Context
 from tests.cli import eventually
 
@@ -180,7 +181,7 @@ def test_a_word_on_a_long_wait_is_thought_of_more_and_more_rarely(
     }
     monkeypatch.setattr(os, "isatty", lambda _fd: is_terminal)
     for name, fake in fakes.items():
-        monkeypatch.setattr(handlers.signal, name, fake)
+        monkeypatch.setattr(stdlib.signal, name, fake)
     end = handlers._tell_waits(Context({"SSHJOBS_HOME": "/none"}, {}), "submit")
     for _ in range(5):
         handlers._handle_alarm(signal.SIGALRM, None)

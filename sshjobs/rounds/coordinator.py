@@ -155,26 +155,29 @@ class Coordinator:
                 self._start_watch()
             if self.leadership.bell.be_reachable():
                 continue  # what was rung before, nobody heard: look again
-            if now >= due:
-                self._wait_for_leader(left)
-            elif self.leadership.bell.wait_for_ring(min(due - now, _LOOK, left)):
-                self.site.turn = self._turn
+            self._wait_for_news(due - now, left)
 
-    def _wait_for_leader(self, limit: float) -> None:
-        """Sleep until the leader rings or dies, or for some seconds at most."""
-        # A leader that was killed rings nobody. The stamp in a lock that has just been
-        # taken may be that of a holder before: each dead one counts once.
-        leader = self.leadership.lock.leader
-        process = -1
-        if leader and leader != self._dead:
-            try:
-                process = open_process(leader)
-            except ProcessLookupError:
-                self._dead = leader
-                return
+    def _wait_for_news(self, pause: float, left: float) -> None:
+        """Sleep until somebody rings, the leader dies, or it is time for a look.
+
+        Args:
+            pause: Seconds until a round is wanted; 0 or less, and another leads.
+            left: Seconds that its caller waits at most.
+        """
+        process, limit = -1, min(pause, _LOOK, left)
+        if pause <= 0.0:
+            # A leader that was killed rings nobody. The stamp in a lock that has just
+            # been taken may be that of a holder before: each dead one counts once.
+            leader = self.leadership.lock.leader
+            if leader and leader != self._dead:
+                try:
+                    process = open_process(leader)
+                except ProcessLookupError:
+                    self._dead = leader
+                    return
+            limit = min(_SAFETY if process >= 0 else _BLIND, left)
         try:
-            limit = min(_SAFETY if process >= 0 else _BLIND, limit)
-            is_rung, is_dead = self.leadership.bell.wait_for_leader(limit, process)
+            is_rung, is_dead = self.leadership.bell.wait_for_news(limit, process)
         finally:
             if process >= 0:
                 os.close(process)
