@@ -106,16 +106,6 @@ def test_a_job_that_moves_has_its_command_with_it(two: PoolRig, place: Path) -> 
     assert '"host":"n2"' in (place / "told").read_text().replace(" ", "")
 
 
-def test_jobs_of_a_pool_do_not_wait_for_each_other(two: PoolRig) -> None:
-    """The host of the one would not know the other."""
-    lines = b'{"command": "true", "name": "a"}\n{"command": "true", "after": "a"}\n'
-    refused = two.cli("submit", "pool:p", "--from", "-", stdin=lines)
-    assert (refused.status, refused.out) == (64, "")
-    assert "--after does not go with pool:p: its jobs go to several" in refused.err
-    assert two.where() == {}
-    assert len(two.cli.ok("submit", "n1", "--from", "-", stdin=lines).lines) == 2
-
-
 @pytest.mark.parametrize(
     ("callers", "each"), [(2, 6), pytest.param(10, 50, marks=pytest.mark.slow)]
 )
@@ -315,8 +305,7 @@ def test_the_python_api_takes_a_pool(
     left = [store.intents.list_open(row.site_id) for row in store.sites.list_sites()]
     assert left == [[], []], "this process goes on, and asks for nothing more"
     assert set(jobs) < set(host.find())
-    with pytest.raises(SpecError, match="--after does not go with pool:p"):
-        host.submit("true", after=[jobs[0]])
+    assert host.submit("echo c", after=jobs).wait().log() == b"c\n"
     with pytest.raises(SpecError, match="is a pool"):
         host.put("/etc/hostname", "x/")
     with pytest.raises(SpecError, match="no such pool: 'pool:q'; .* has pool:p"):

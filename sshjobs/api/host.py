@@ -120,7 +120,7 @@ class Host(HostFiles):
             group, priority: Jobs of a group share a limit; the highest begins first.
             split: Have its standard error in a log of its own: ``log(stderr=True)``.
             wait_room: Wait where a scheduler takes no more jobs of its user.
-            after: Jobs of this host that are to be COMPLETED first, or ``"ID:any"``.
+            after: Jobs that are to be COMPLETED first, or ``"ID:any"``.
 
         Raises:
             SpecError: something of it is wrong; nothing was done.

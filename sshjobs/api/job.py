@@ -248,8 +248,9 @@ class Job(JobFiles):
 
     def _yield_pieces(self) -> Iterator[bytes]:
         from ..verbs.logs import yield_log
+        from ..verbs.tend import tend_held
 
-        with self._pool.borrow() as ctx:
+        with self._pool.borrow() as ctx, tend_held(ctx, [self.id]):
             self._row = yield from yield_log(ctx, self._read_row())
 
     def kill(self) -> Job:
@@ -288,10 +289,11 @@ class Job(JobFiles):
         """
         from ..verbs.logs import copy_log
         from ..verbs.reap import reap_if_wanted
+        from ..verbs.tend import tend_held
 
         # Without a sink a piece of the log stands in its file already.
         write = (lambda data: None) if sink is None else sink.write
-        with self._pool.borrow() as ctx:
+        with self._pool.borrow() as ctx, tend_held(ctx, [self.id]):
             try:
                 row = copy_log(ctx, self._row, write, follow=True)
             except TransportError as error:

@@ -20,7 +20,6 @@ from ..verbs.submit import (
     check_job_request,
     choose_launcher,
     choose_shell,
-    split_launcher_args,
 )
 
 #: One word of a command.
@@ -83,12 +82,13 @@ def build_job_request(
         unbuffered=settings.unbuffered,
         split=options.get("split", False),
         launcher=choose_launcher(options.get("launcher"), settings),
-        launcher_args=split_launcher_args(
-            options.get("launcher"),
-            _join_launcher_args(options.get("launcher_args")),
-            settings,
-        ),
     )
+    args = _join_launcher_args(options.get("launcher_args"))
+    if args or settings.launcher_args:
+        from ..verbs.turns import split_launcher_args
+
+        words = split_launcher_args(options.get("launcher"), args, settings)
+        spec = spec._replace(launcher_args=words)
     if settings.max_running or any(map(options.get, TURN_WORDS)):
         spec = _build_turn(spec, options)
     request = JobRequest(

@@ -374,8 +374,9 @@ SPEC = (
     ),
     Arg(
         "--after",
-        "begin once that job of the same host is COMPLETED, with JOB:any once it has "
-        "ended anyhow; if that can never be, the job is CANCELLED",
+        "begin once that job is COMPLETED, with JOB:any once it has ended anyhow; if "
+        "that can never be, the job is CANCELLED. After a job of another host it waits "
+        "here: keep a wait or a poll by cron going",
         metavar="JOB",
         repeat=True,
     ),

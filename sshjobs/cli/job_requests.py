@@ -15,7 +15,6 @@ from ..verbs.submit import (
     check_job_request,
     choose_launcher,
     choose_shell,
-    split_launcher_args,
 )
 
 if TYPE_CHECKING:
@@ -134,10 +133,12 @@ def _build_job_request(
         unbuffered=settings.unbuffered,
         split=values.get("split") or False,
         launcher=choose_launcher(values.get("launcher"), settings),
-        launcher_args=split_launcher_args(
-            values.get("launcher"), values.get("launcher_args"), settings
-        ),
     )
+    if values.get("launcher_args") or settings.launcher_args:
+        from ..verbs.turns import split_launcher_args
+
+        args = values.get("launcher"), values.get("launcher_args")
+        spec = spec._replace(launcher_args=split_launcher_args(*args, settings))
     if settings.max_running or any(map(values.get, TURN_WORDS)):
         from ..verbs.turns import build_turn, find_before
 

@@ -201,20 +201,22 @@ def handle_logs(ctx: Context, values: Values) -> int:
 
 def _copy_one_log(ctx: Context, values: Values, job: Job) -> int:
     from ..verbs.logs import copy_log
+    from ..verbs.tend import tend_held
     from .streams import choose_stream, find_second
 
-    job = copy_log(
-        ctx,
-        job,
-        write_to_stdout,
-        follow=bool(values.get("follow")),
-        offset=values.get("offset") or 0,
-        tail=values.get("tail"),
-        whole=bool(values.get("whole")),
-        file=1 if stat.S_ISREG(os.fstat(1).st_mode) else -1,
-        stream=choose_stream(job, values),
-        second=find_second(job, values),
-    )
+    with tend_held(ctx, [job.id] if values.get("follow") else []):
+        job = copy_log(
+            ctx,
+            job,
+            write_to_stdout,
+            follow=bool(values.get("follow")),
+            offset=values.get("offset") or 0,
+            tail=values.get("tail"),
+            whole=bool(values.get("whole")),
+            file=1 if stat.S_ISREG(os.fstat(1).st_mode) else -1,
+            stream=choose_stream(job, values),
+            second=find_second(job, values),
+        )
     if values.get("json"):
         print_line(format_json(job.public()), sys.stderr)
     return report_missing_bytes(job)

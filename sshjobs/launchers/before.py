@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import LIMIT, Spec, is_job_id
+from ..startup.records import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Each of them is looked at whenever a job ends there.
 _MOST_AFTER = 100
@@ -16,6 +20,9 @@ _MOST_AFTER = 100
 CONDITIONS = ("ok", "any")
 
 _WORD = b"after="
+
+#: A host cannot keep jobs of these launchers waiting; this machine's record does.
+HELD_HERE = ("systemd",)
 
 #: Wait where the scheduler takes no more jobs of its user (``--wait-room``).
 ROOM = b"room=wait"
@@ -29,6 +36,20 @@ def read_after(spec: Spec) -> list[tuple[str, str]]:
     found = (word for word in words if word.startswith(_WORD))
     texts = [word[len(_WORD) :].decode("ascii", "replace") for word in found]
     return [(text.split(":")[0], text.split(":")[-1]) for text in texts]
+
+
+def split_after(spec: Spec) -> tuple[Spec, list[str]]:
+    """Return a spec without its jobs that come before it, and these: ID:ok, ID:any."""
+    own = len(spec.launcher_args) if spec.launcher == LIMIT else count_own(spec)
+    args = [word for word in spec.launcher_args[:own] if not word.startswith(_WORD)]
+    words = [f"{job_id}:{how}" for job_id, how in read_after(spec)]
+    return spec._replace(launcher_args=(*args, *spec.launcher_args[own:])), words
+
+
+def add_after(spec: Spec, words: Sequence[str]) -> Spec:
+    """Return a spec with more jobs that come before it."""
+    args = tuple(_WORD + word.encode("ascii", "replace") for word in words)
+    return spec._replace(launcher_args=args + spec.launcher_args)
 
 
 def count_own(spec: Spec) -> int:

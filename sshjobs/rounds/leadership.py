@@ -100,7 +100,11 @@ class Leadership:
         listing = self.wish.listing and self.listed is None
         wish = self.wish._replace(listing=listing)
         round_ = Round(self.site, self.lock, wish)
-        round_.run(transport)
+        try:
+            round_.run(transport)
+        finally:
+            for site_id in round_.let_go:
+                Bell(self.site.rundir, site_id).ring_others()
         if listing:
             self.listed = round_.listed
         if round_.long:

@@ -190,6 +190,10 @@ def _choose_starts(
         if job is None or spec is None or states.is_final(job.state):
             _serve_nothing(site, intent, job)
             continue
+        if intent.note:
+            from ..launchers.before import add_after
+
+            spec = add_after(spec, intent.note.split())
         job_request = protocol.Start(job.id, spec, job.key, job.once, job.name)
         size += spec.size()
         if chosen and (len(chosen) >= MAX_STARTS or size > MAX_PROGRAM_BYTES):

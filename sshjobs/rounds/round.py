@@ -53,6 +53,9 @@ class Round:
         self._only_listed: set[str] = set()
         self._notify = site.settings.notify
         self._ended: list[str] = []  # whose ends somebody wants to hear of
+        self._never_began: list[str] = []  # of those that waited here for others
+        #: The sites of jobs that waited here until this round.
+        self.let_go: set[str] = set()
         self._is_whole = False  # each event of the reply was taken, the last one too
 
     def run(self, transport: transports.Transport) -> None:
@@ -72,9 +75,9 @@ class Round:
         started_at = self._site.clock()
         with self._store.begin_write():
             expire(self._site, started_at)
+            self._settle_held()
             plan, request = collect_request(self._site, self._wish.listing)
-        self.newest = plan.newest
-        nonce = os.urandom(8).hex()
+        self.newest, nonce = plan.newest, os.urandom(8).hex()
         program = protocol.build(self._add_log_sums(request), nonce)
         host = self._site.identity.host
         reply = protocol.Reply(nonce, host)
@@ -105,6 +108,15 @@ class Round:
         if not reply.begun and self._has_not_run(transport, reply, ran):
             self._take_back(plan)
         self._raise_outcome(reply, ran)
+
+    def _settle_held(self) -> None:
+        """See to jobs that wait here for those of other hosts; in a transaction."""
+        if self._store.intents.has_held():
+            from .held import settle_held
+
+            settled = settle_held(self._store, self._site.clock())
+            self._never_began += settled.ended
+            self.let_go |= settled.sites
 
     def _make_sink(
         self,
@@ -256,12 +268,15 @@ class Round:
                 # The host says up to where it has read the journal, and then acts.
                 if not any(isinstance(one, protocol.JournalAt) for one in self._facts):
                     self._fail_intents(plan, self._failed)
+            if applier.ended:
+                self._settle_held()
+            ended = applier.ended + self._never_began
             folder = os.path.join(store.home, "notify")
-            if applier.ended and (self._notify or os.path.isdir(folder)):
+            if ended and (self._notify or os.path.isdir(folder)):
                 # From the commit on, another notifier may look for commands that are
                 # left over: it is to leave these to theirs.
-                store.files.touch_notify(applier.ended)
-                self._ended = applier.ended
+                store.files.touch_notify(ended)
+                self._ended = ended
             columns = applier.columns
             if whole:
                 columns |= dict(_WHOLE, round_started_at=started_at)

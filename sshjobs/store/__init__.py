@@ -8,9 +8,9 @@ host's reply in one transaction; everyone else looks here for the outcome.
 A :class:`Store` is made of parts, and each part is given those that it stands on: the
 connection and its transactions (:mod:`.database`), the files of specs and logs
 (:mod:`.files`), sites (:mod:`.sites`), jobs (:mod:`.jobs`), intents (:mod:`.intents`),
-questions about jobs (:mod:`.queries`), the ledger by the minute (:mod:`.traffic`).
-Columns and their history are in :mod:`.schema`; the directory and its file system in
-:mod:`.home`.
+starts that wait here (:mod:`.held`), questions about jobs (:mod:`.queries`), the ledger
+by the minute (:mod:`.traffic`). Columns and their history are in :mod:`.schema`; the
+directory and its file system in :mod:`.home`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from .held import HeldTable
     from .queries import JobQueries
     from .traffic import TrafficTable
 
@@ -90,6 +91,13 @@ class Store:
         from .queries import JobQueries
 
         return JobQueries(self._database, self.jobs)
+
+    @property
+    def held(self) -> HeldTable:
+        """The starts that wait here for jobs of other hosts; mostly there are none."""
+        from .held import HeldTable
+
+        return HeldTable(self._database)
 
     @property
     def traffic(self) -> TrafficTable:

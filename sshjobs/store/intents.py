@@ -10,6 +10,7 @@ from ..processes import is_that_process, read_start_time
 from ..startup.records import TYPE_CHECKING, Record
 from .database import Database, RowCheck, describe_damage, quote_array, slices
 from .jobs import JobTable
+from .schema import OF_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,9 @@ class Intent(Record):
     """Something asked of a host; kinds: start kill reap forget log.
 
     ``outcome`` is "" until it is served. ``note`` is an error, dumped, or "": of the
-    outcome ``failed``, or of an attempt to serve an intent that is still open.
+    outcome ``failed``, or of an attempt to serve an intent that is still open. An open
+    start has there which jobs come before it, and no ``site_id`` while it waits for
+    them here, see held.py.
     """
 
     id: int
@@ -153,6 +156,16 @@ class IntentTable:
         sql = "SELECT 1 FROM intents WHERE job_id = ? AND kind = ? AND done = 0"
         return bool(self._database.fetch_rows(sql, [job_id, kind]))
 
+    def has_held(self) -> bool:
+        """Tell whether a start waits here for jobs of other hosts, see held.py."""
+        sql = "SELECT 1 FROM intents WHERE site_id = '' AND done = 0 LIMIT 1"
+        return bool(self._database.fetch_rows(sql))
+
+    def is_held(self, job_id: str) -> bool:
+        """Tell whether the start of a job waits here."""
+        start = self.find_start(job_id)
+        return start is not None and not start.site_id
+
     def leave_open(self, numbers: Iterable[int]) -> None:
         """Have intents of this process stay when it has ended."""
         # Process 0 is nobody: such an intent outlives all processes, and any leader
@@ -279,10 +292,11 @@ class IntentTable:
         A ``log`` intent ends with its process. Others of a dead process stay for
         ``ttl`` seconds; one that is dated further ahead than the clock allows is
         void as well. What was declared lost while its host could not be asked is told
-        there whenever that can be.
+        there whenever that can be; so a job is sent that waited here for others.
         """
         sql = _INTENTS + (
             "site_id = ? AND done = 0 AND NOT (kind = 'forget' AND pid = 0) "
+            f"AND pid_start <> '{OF_RECORD}' "
             "AND (kind = 'log' AND pid <> ? OR created_at NOT BETWEEN ? AND ?)"
         )
         stale = []

@@ -12,6 +12,10 @@ VERSION = 10
 IS_ACTIVE = f"state IN ({', '.join(map(repr, ACTIVE))})"
 IS_FINAL = f"state NOT IN ({', '.join(map(repr, ACTIVE))})"
 
+#: In the place of its process, the owner of a start that waited here for other jobs: it
+#: is the record's own, and no process has asked for it that could die.
+OF_RECORD = "record"
+
 #: When a job ended that may not change any more. Of one that is LOST the end may be
 #: unknown.
 ENDED_AT = "coalesce(finished_at, submitted_at)"

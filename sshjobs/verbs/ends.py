@@ -9,6 +9,7 @@ from ..rounds import RoundWish
 from ..rounds.needs import require_paced_rounds
 from ..store import Store
 from .context import Context
+from .tend import rest_while_held, tend_held
 
 
 def yield_ends(
@@ -37,9 +38,10 @@ def yield_ends(
         ended = [] if is_stopped() else _find_ended(store, active)
         return not (ended or is_stopped())
 
-    with ctx.coordinator_at(site_id) as coordinator:
+    with tend_held(ctx, active), ctx.coordinator_at(site_id) as coordinator:
         store = coordinator.store
         need = require_paced_rounds(coordinator.site, has_none_ended)
+        need = rest_while_held(coordinator.site, active, need)
         wish = RoundWish(waits_for_end=True)
         while active and not is_stopped():
             if not coordinator.wait_for(need, until=until, wish=wish).is_met:

@@ -116,6 +116,7 @@ def _forget_on_site(
     store = coordinator.store
     with store.begin_write():
         sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
+        _settle_others(coordinator)
         numbers = store.intents.add_intents(coordinator.site_id, "forget", sent)
     if not numbers:
         return
@@ -151,6 +152,7 @@ def _forget_in_record(
         active = [job.id for job in jobs if not states.is_final(job.state)]
         for job_id in active:
             store.jobs.update_job(job_id, **lost)
+        _settle_others(coordinator)
     return (
         f"{host}: {len(active)} declared lost in this machine's record alone, and may "
         f"still run: the host could not be asked ({error}). If a command of sshjobs "
@@ -231,6 +233,7 @@ def _want_jobs_ended(
     try:
         with store.begin_write():
             sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
+            _settle_others(coordinator)
             return sent, store.intents.add_intents(coordinator.site_id, "kill", sent)
     except StoreError as error:
         told = coordinator.leadership.kill_unrecorded(ids)
@@ -257,3 +260,11 @@ def _cancel_unsent(coordinator: Coordinator, job_id: str) -> bool:
     store.intents.serve_intents([start.id])
     store.files.drop_spec(job_id)
     return True
+
+
+def _settle_others(coordinator: Coordinator) -> None:
+    """End those jobs that wait here for one that was just ended in the record."""
+    if coordinator.store.intents.has_held():
+        from ..rounds.held import settle_held
+
+        settle_held(coordinator.store, coordinator.clock())

@@ -27,6 +27,7 @@ from .logs import (
     require_log_of_now,
     require_whole_log,
 )
+from .tend import tend_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,10 +154,10 @@ def follow_logs(
         Why hosts, or single logs, could not be followed to the end; lines that are here
         by then were handed over.
     """
-    count = sum(map(len, jobs.values()))
-    if count > MOST_AT_ONCE:
+    ids = [job_id for some in jobs.values() for job_id in some]
+    if len(ids) > MOST_AT_ONCE:
         raise SpecError(
-            f"{count} jobs are more than can be followed at once ({MOST_AT_ONCE}): "
+            f"{len(ids)} jobs are more than can be followed at once ({MOST_AT_ONCE}): "
             "choose among them with --state, --name, --host or --since"
         )
 
@@ -173,10 +174,10 @@ def follow_logs(
         if not logs:
             return []
         with own.coordinator_at(site_id) as coordinator:
-            follower = _Follower(coordinator, logs, on_end)
-            return follower.follow(tail)
+            return _Follower(coordinator, logs, on_end).follow(tail)
 
-    results = [result for _, result in work_side_by_side(ctx, jobs, follow)]
+    with tend_held(ctx, ids):
+        results = [result for _, result in work_side_by_side(ctx, jobs, follow)]
     return sum((r if isinstance(r, list) else [r] for r in results), [])
 
 

@@ -43,4 +43,9 @@ def poll_jobs(
                     require_fresh_round(coordinator.site, coordinator.clock() - age)
                 )
 
+    if ctx.store.intents.has_held():
+        from .tend import ask_and_send
+
+        age = ctx.settings("").poll_interval if sensor else 0.0
+        return ask_and_send(ctx, jobs, ask_there, show, age)
     return ask_all_hosts(ctx, jobs, ask_there, show)

@@ -21,31 +21,33 @@ import time
 from contextlib import ExitStack
 
 from .. import errors
-from ..errors import SpecError, SshJobsError, TransportError
-from ..launchers.before import read_after
+from ..errors import SshJobsError, TransportError
+from ..launchers.before import add_after, read_after, split_after
 from ..locks import FileLock
 from ..rounds.needs import require_intents_served
 from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING
-from ..store import DIFFERS, FAILED, SAME, slices
+from ..store import FAILED, slices
 from .context import Context
 from .fanout import work_side_by_side
+from .hold import BatchHolds
 from .pool_hosts import PoolHosts
 from .submit import (
-    HeldKey,
     JobRequest,
+    KnownJob,
     Submitted,
     build_job,
     build_submitted,
     check_job_request,
-    find_completed_job,
-    leave_what_was_sent,
+    find_known_job,
     read_outcomes,
-    withdraw_unsent,
 )
+from .withdraw import leave_what_was_sent, withdraw_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from ..store.jobs import Batch
 
 #: A host that fails is borne for so many seconds while there are others: jobs that
 #: were not sent go to these.
@@ -120,7 +122,7 @@ class _PoolSubmit:
         self._requests: list[JobRequest] = []
         self.numbers: dict[int, int] = {}
         self.logs: list[int] = []
-        self._held: dict[int, HeldKey] = {}  # by place
+        self._known: dict[int, KnownJob] = {}  # by place
         self._refused: dict[int, SshJobsError] = {}
         self._unanswered: dict[int, str] = {}  # ids of jobs
 
@@ -130,23 +132,22 @@ class _PoolSubmit:
         hosts = [m.host for m in self._hosts.members.values() if m.host in tables]
         for request in job_requests:
             self._requests.append(check_job_request(request))
-            if read_after(request.spec):
-                raise SpecError(
-                    f"--after does not go with {self._hosts.pool}: its jobs go to "
-                    "several hosts, and one cannot ask how a job of another ends; "
-                    "submit them to one host, by its name"
-                )
             for host in hosts:
                 check_job_request(_fit_to_host(request, host))
 
     def place_all(self) -> None:
         """Place the jobs and wait for their starts, until each has its outcome."""
-        places: Sequence[int] = range(len(self._requests))
+        every = range(len(self._requests))
+        later = [place for place in every if read_after(self._requests[place].spec)]
+        after = set(later)
         starts: dict[str, dict[int, int]] = {}
         try:
-            while places:
-                starts = self._write_down(places)
-                places = self._wait_until_started(starts)
+            # Those that come after others are written down once these move no more.
+            for some in ([place for place in every if place not in after], later):
+                places: Sequence[int] = some
+                while places:
+                    starts = self._write_down(places)
+                    places = self._wait_until_started(starts)
         except BaseException:
             rest = [number for numbers in starts.values() for number in numbers]
             rest += self.numbers.values()
@@ -199,23 +200,11 @@ class _PoolSubmit:
         Raises:
             _KeyPlaced: the key of one is on another host by now; nothing was written.
         """
-        store, now = self._ctx.store, time.time()
-        places: dict[str, dict[str, int]] = {}  # of ids, by site
+        store = self._ctx.store
+        holds = BatchHolds(store, is_pool=True)
         with store.files.hold_off_sweep(), store.jobs.collect_batch() as batch:
-            for place, site_id in plan.items():
-                member = self._hosts.members[site_id]
-                request = _fit_to_host(self._requests[place], member.host)
-                known = find_completed_job(member.coordinator, request)
-                if known is not None:
-                    self._held[place] = known
-                    continue
-                job = build_job(member.coordinator, request, now + place * 1e-6)
-                batch.add(job._replace(pool=self._hosts.pool))
-                store.files.save_spec(job.id, request.spec)
-                if request.notify:
-                    store.files.save_notify(job.id, request.notify)
-                places.setdefault(site_id, {})[job.id] = place
-            with store.begin_write():
+            places, waiting = self._build_jobs(plan, batch, holds)
+            with store.begin_write(durable=bool(holds)):
                 for place, site_id in plan.items():
                     key = self._requests[place].key
                     if key and self._hosts.find_holder(key) not in ("", site_id):
@@ -227,7 +216,39 @@ class _PoolSubmit:
                     starts[site_id] = dict(zip(numbers, of_id.values()))
                     if self._follow:
                         self.logs += store.intents.add_intents(site_id, "log", of_id)
+                holds.write_down()
+        self._known |= waiting
         return starts
+
+    def _build_jobs(
+        self, plan: dict[int, str], batch: Batch, holds: BatchHolds
+    ) -> tuple[dict[str, dict[str, int]], dict[int, KnownJob]]:
+        """Put the jobs of a plan into the batch.
+
+        Returns:
+            By site, the places of those to start by their ids; by its place, each job
+            that waits here.
+        """
+        store, now = self._ctx.store, time.time()
+        places: dict[str, dict[str, int]] = {}
+        waiting: dict[int, KnownJob] = {}
+        for place, site_id in plan.items():
+            member = self._hosts.members[site_id]
+            request = _fit_to_host(self._requests[place], member.host)
+            known = find_known_job(member.coordinator, request)
+            if known is not None:
+                self._known[place] = known
+                continue
+            job = build_job(member.coordinator, request, now + place * 1e-6)
+            batch.add(job._replace(pool=self._hosts.pool))
+            store.files.save_spec(job.id, holds.take_spec(job, request.spec))
+            if request.notify:
+                store.files.save_notify(job.id, request.notify)
+            if job.id in holds:
+                waiting[place] = KnownJob(job.id)
+            else:
+                places.setdefault(site_id, {})[job.id] = place
+        return places, waiting
 
     def _wait_until_started(self, starts: dict[str, dict[int, int]]) -> list[int]:
         """Wait for the starts on all sites; return the places of jobs to move.
@@ -329,20 +350,19 @@ class _PoolSubmit:
         """
         if self._unanswered:
             raise self._build_unanswered_error()
-        if self._refused and not (self.numbers or self._held):
+        if self._refused and not (self.numbers or self._known):
             raise next(iter(self._refused.values()))
         store = self._ctx.store
         for some in slices(range(len(self._requests))):
             numbers = [self.numbers[at] for at in some if at in self.numbers]
             served = iter(read_outcomes(store, numbers))
             for place in some:
-                known = self._held.get(place)
+                known = self._known.get(place)
                 if place in self.numbers:
                     yield next(served)
                 elif known is not None:
-                    outcome = DIFFERS if known.differs else SAME
                     job = store.jobs.find_job(known.job_id)
-                    yield build_submitted(known.job_id, job, outcome)
+                    yield build_submitted(known.job_id, job, known.outcome)
                 else:
                     yield Submitted(None, self._refused[place])
 
@@ -354,7 +374,7 @@ class _PoolSubmit:
             for number, intent in self._ctx.store.intents.read_outcomes(some).items()
         }
         every = {place: ids[number] for place, number in self.numbers.items()}
-        every |= {place: known.job_id for place, known in self._held.items()}
+        every |= {place: known.job_id for place, known in self._known.items()}
         every |= self._unanswered
         last = next(error for error in reversed(self._hosts.errors.values()))
         count = f"{len(self._unanswered)} of {len(self._requests)} jobs"
@@ -370,7 +390,10 @@ def _fit_to_host(request: JobRequest, host: str) -> JobRequest:
     if request.for_host is None:
         return request
     fitted: JobRequest = request.for_host(host)
-    return fitted._replace(id=request.id)
+    # Names of the batch are known by now that were not when its line was read.
+    _, after = split_after(request.spec)
+    spec = add_after(split_after(fitted.spec)[0], after)
+    return fitted._replace(id=request.id, spec=spec)
 
 
 def _is_of_host(error: SshJobsError | None) -> bool:

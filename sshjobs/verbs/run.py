@@ -15,6 +15,7 @@ from .kill import KILL_BOUND, kill_jobs
 from .logs import copy_log
 from .reap import reap_if_wanted
 from .submit import JobRequest, Submitted, submit_jobs
+from .tend import tend_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +62,8 @@ def run_job(
             done = _start_job(ctx, host, job_request)
             assert done.job is not None
             on_start(done)
-            ended = _follow_logs(ctx, done.job, writers)
+            with tend_held(ctx, [done.job.id]):
+                ended = _follow_logs(ctx, done.job, writers)
         except Interrupted:
             job = _find_submitted_job(ctx, host, job_request)
             if detach_on_signal or job is None:

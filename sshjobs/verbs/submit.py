@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import errors, states
-from ..errors import NotYet, SshJobsError, TransportError
+from ..errors import NotYet, SshJobsError
 from ..host_names import check_host
 from ..model import (
     CLEANUP,
@@ -14,16 +14,17 @@ from ..model import (
     is_job_id,
     new_job_id,
 )
-from ..rounds import Coordinator, is_permanent
+from ..rounds import Coordinator
 from ..rounds.needs import require_intents_served
 from ..startup.records import TYPE_CHECKING, CheckedRecord, Record
-from ..store import DIFFERS, FAILED, SAME, Store, slices
+from ..store import DIFFERS, FAILED, SAME, SERVED, Store, slices
 from .context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from ..settings import Settings
+    from .hold import BatchHolds
 
 
 #: A record of a command longer than this is cut; the host has it whole.
@@ -79,11 +80,15 @@ class Submitted(Record):
     was_there: bool = False
 
 
-class HeldKey(Record):
-    """A COMPLETED job that holds a request's key, so that nothing is to run."""
+class KnownJob(Record):
+    """The job of a request for which no host is to be asked now.
+
+    It holds the key of the request, and is COMPLETED or waits here, or it is a new one
+    that waits here.
+    """
 
     job_id: str
-    differs: bool
+    outcome: str = SERVED
 
 
 def submit_jobs(
@@ -122,18 +127,22 @@ def submit_each_job(
     """
     check_host(host)
     with ctx.coordinator(host) as coordinator:
-        numbers, logs, held = _write_jobs_down(coordinator, job_requests, follow)
+        batch = _write_jobs_down(coordinator, job_requests, follow)
+        numbers, known = batch.starts, batch.known
         try:
             if numbers:
-                _wait_until_started(coordinator, numbers, logs, ctx.sent_ids)
+                _wait_until_started(coordinator, numbers, batch.logs, ctx.sent_ids)
         except NotYet as error:
             # The ids of jobs that needed no host, each in its place.
             ids = iter(error.job_ids)
-            places = range(len(error.job_ids) + len(held))
-            all_ids = [held[at].job_id if at in held else next(ids) for at in places]
+            places = range(len(error.job_ids) + len(known))
+            all_ids = [known[at].job_id if at in known else next(ids) for at in places]
             raise NotYet(error.detail, tuple(all_ids)) from error
+        except BaseException:
+            coordinator.store.intents.withdraw_intents(batch.waiting)
+            raise
         try:
-            yield from _yield_in_input_order(coordinator.store, numbers, held)
+            yield from _yield_in_input_order(coordinator.store, numbers, known)
         finally:
             coordinator.store.intents.drop_intents(numbers)
 
@@ -194,36 +203,24 @@ def choose_launcher(launcher: object, settings: Settings) -> str:
     return "" if launcher == "process" else str(launcher)
 
 
-def split_launcher_args(
-    launcher: object, given: str | None, settings: Settings
-) -> tuple[bytes, ...]:
-    """Return the options for the launcher; those of the call follow the setting's."""
-    if not (given or settings.launcher_args):
-        return ()
-    import os
-    import shlex
-
-    own = settings.launcher_args if launcher in (None, "", settings.launcher) else ""
-    try:
-        words = [word for text in (own, given or "") for word in shlex.split(text)]
-    except ValueError as error:
-        text = f"--launcher-args: {error}: {given!r:.60}"
-        raise errors.SpecError(text) from error
-    return tuple(os.fsencode(word) for word in words)
-
-
-def find_completed_job(
+def find_known_job(
     coordinator: Coordinator, job_request: JobRequest
-) -> HeldKey | None:
-    """Return the COMPLETED job of the request's key, if the record has one.
+) -> KnownJob | None:
+    """Return the job that holds the request's key, if the record alone can tell.
 
-    A final state never changes, so that the host need not be asked.
+    A final state never changes, so that the host need not be asked; of a job that waits
+    here for others the host does not know.
     """
     if not job_request.key:
         return None
-    for job in coordinator.store.jobs.find_by_key(job_request.key):
-        if job.site_id == coordinator.site_id and job.state == states.COMPLETED:
-            return HeldKey(job.id, job.digest != job_request.spec.digest())
+    store = coordinator.store
+    for job in store.jobs.find_by_key(job_request.key):
+        if job.site_id == coordinator.site_id and (
+            job.state == states.COMPLETED
+            or (job.state == states.PENDING and store.intents.is_held(job.id))
+        ):
+            is_same = job.digest == job_request.spec.digest()
+            return KnownJob(job.id, SAME if is_same else DIFFERS)
     return None
 
 
@@ -236,8 +233,12 @@ def _wait_until_started(
     try:
         coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except SshJobsError as error:
-        _take_back_unsent(coordinator, numbers, error)
+        from .withdraw import take_back_unsent
+
+        take_back_unsent(coordinator, numbers, error)
     except BaseException:
+        from .withdraw import leave_what_was_sent
+
         sent_ids += leave_what_was_sent(coordinator.store, numbers, not logs)
         raise
     finally:
@@ -245,62 +246,58 @@ def _wait_until_started(
             coordinator.store.intents.drop_intents(logs)
 
 
-def leave_what_was_sent(
-    store: Store, numbers: Sequence[int], for_good: bool
-) -> list[str]:
-    """Withdraw the rest of an interrupted batch; return the jobs that go on.
+class _WrittenBatch(Record):
+    """The numbers of intents: to start, for logs, and to start what waits here.
 
-    Args:
-        for_good: Nobody comes back for them, so that none is ever forgotten.
+    ``known`` has by its place in the batch each request that asks no host.
     """
-    ids = [
-        intent.job_id
-        for some in slices(numbers)
-        for intent in store.intents.read_outcomes(some).values()
-        if (intent.outcome != FAILED if intent.done else intent.sent)
-    ]
-    with store.begin_write(durable=for_good):
-        _, kept = store.intents.withdraw_intents(numbers)
-        if for_good:
-            store.files.sync_specs(kept)
-            store.intents.disown_starts(kept)
-    return ids
+
+    starts: list[int]
+    logs: list[int]
+    waiting: list[int]
+    known: dict[int, KnownJob]
 
 
 def _write_jobs_down(
     coordinator: Coordinator, job_requests: Iterable[JobRequest], follow: bool
-) -> tuple[list[int], list[int], dict[int, HeldKey]]:
-    """Write jobs and their intents into the store, all or none.
-
-    Returns:
-        The numbers of the intents to start, those of the intents for logs, and by its
-        place in the batch each request that needs none.
-    """
+) -> _WrittenBatch:
+    """Write jobs and their intents into the store, all or none."""
     store, now = coordinator.store, coordinator.clock()
-    held: dict[int, HeldKey] = {}
+    site_id = coordinator.site_id
+    known: dict[int, KnownJob] = {}
+    named: set[str] = set()
+    holds: BatchHolds | None = None
     with store.files.hold_off_sweep(), store.jobs.collect_batch() as batch:
         for place, job_request in enumerate(job_requests):
-            known = find_completed_job(coordinator, check_job_request(job_request))
-            if known is not None:
-                held[place] = known
+            other = find_known_job(coordinator, check_job_request(job_request))
+            if other is not None:
+                known[place] = other
                 continue
             # A microsecond apart, so that lists keep the order of a batch.
             job = build_job(coordinator, job_request, now + place * 1e-6)
             batch.add(job)
-            store.files.save_spec(job.id, job_request.spec)
+            spec = job_request.spec
+            if spec.launcher_args:  # other jobs may be among them
+                if holds is None:
+                    from .hold import BatchHolds as make_holds
+
+                    holds = make_holds(store, named)
+                spec = holds.take_spec(job, spec)
+                if job.id in holds:
+                    known[place] = KnownJob(job.id)
+            named.update([job_request.id] * bool(job_request.id))
+            store.files.save_spec(job.id, spec)
             if job_request.notify:
                 store.files.save_notify(job.id, job_request.notify)
-        with store.begin_write():
+        waits = holds or ()
+        with store.begin_write(durable=bool(waits)):
             batch.store()
-            starts = store.intents.add_intents(
-                coordinator.site_id, "start", batch.ids()
-            )
-            logs = (
-                store.intents.add_intents(coordinator.site_id, "log", batch.ids())
-                if follow
-                else []
-            )
-            return starts, logs, held
+            ids = (job_id for job_id in batch.ids() if job_id not in waits)
+            starts = store.intents.add_intents(site_id, "start", ids)
+            ids = (job_id for job_id in batch.ids() if follow and job_id not in waits)
+            logs = store.intents.add_intents(site_id, "log", ids)
+            waiting = holds.write_down() if holds else []
+            return _WrittenBatch(starts, logs, waiting, known)
 
 
 def build_job(coordinator: Coordinator, job_request: JobRequest, now: float) -> Job:
@@ -349,79 +346,18 @@ def _escape_for_store(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def withdraw_unsent(
-    store: Store, numbers: Sequence[int]
-) -> tuple[list[str], list[str]]:
-    """Withdraw intents that were never sent, and keep the others durably.
-
-    Returns:
-        The ids of the jobs that are as if never asked for, and of those that any later
-        verb of this machine sees to.
-    """
-    with store.begin_write(durable=True):
-        gone, kept = store.intents.withdraw_intents(numbers)
-        store.files.sync_specs(kept)
-        store.intents.disown_starts(kept)
-        for job_id in kept:
-            store.jobs.update_job(job_id, reason="sent, and not answered yet")
-    return gone, kept
-
-
-def _take_back_unsent(
-    coordinator: Coordinator, numbers: Sequence[int], error: SshJobsError
-) -> None:
-    """Withdraw unsent intents, keep the others durably, and raise an error."""
-    store = coordinator.store
-    waiting: list[int] = []
-    answered: list[int] = []
-    refused: list[str] = []
-    ids: list[str] = []
-    with store.begin_write(
-        durable=True
-    ):  # all at once: others may be serving it right now
-        for some in slices(numbers):
-            for number, intent in store.intents.read_outcomes(some).items():
-                good = intent.outcome != FAILED
-                ids.append(intent.job_id if good else "")
-                (answered if intent.done else waiting).append(number)
-                refused += [] if good else [intent.note]
-        if not waiting:
-            return  # the reply came after all, perhaps to another process
-        gone, kept = withdraw_unsent(store, waiting)
-    dropped = set(gone)
-    ids = ["" if job_id in dropped else job_id for job_id in ids]
-    if not any(ids):
-        if isinstance(error, TransportError) and is_permanent(error):
-            store.sites.forget_site(
-                coordinator.site_id, coordinator.clock()
-            )  # a name that was mistyped
-        raise error
-    store.intents.drop_intents(answered)
-    rest = f"; {len(gone)} were not sent and are not done" * bool(gone)
-    if refused:
-        first = errors.load(refused[0])
-        rest += f"; {len(refused)} were refused and are not done, the first: {first}"
-    raise NotYet(
-        f"{coordinator.identity.host}: {len(kept)} of {len(numbers)} jobs were sent, "
-        f"and the host has not answered yet; the next sshjobs poll asks again{rest}. "
-        f"The last try: {error}",
-        tuple(ids),
-    ) from error
-
-
 def _yield_in_input_order(
-    store: Store, numbers: Sequence[int], held: dict[int, HeldKey]
+    store: Store, numbers: Sequence[int], known: dict[int, KnownJob]
 ) -> Iterator[Submitted]:
     """Yield the outcome of each request, in the order of the batch."""
     results = (done for some in slices(numbers) for done in read_outcomes(store, some))
-    for place in range(len(numbers) + len(held)):
-        known = held.get(place)
-        if known is None:
+    for place in range(len(numbers) + len(known)):
+        other = known.get(place)
+        if other is None:
             yield next(results)
         else:
-            job = store.jobs.find_job(known.job_id)
-            outcome = DIFFERS if known.differs else SAME
-            yield build_submitted(known.job_id, job, outcome)
+            job = store.jobs.find_job(other.job_id)
+            yield build_submitted(other.job_id, job, other.outcome)
 
 
 def read_outcomes(store: Store, numbers: Sequence[int]) -> list[Submitted]:

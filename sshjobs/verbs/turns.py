@@ -1,6 +1,9 @@
-"""Jobs that wait their turn: the limits of a call, as words of a spec."""
+"""Words of a spec for what starts its job: options, limits, and other jobs."""
 
 from __future__ import annotations
+
+import os
+import shlex
 
 from ..errors import SpecError
 from ..launchers.before import CONDITIONS, ROOM
@@ -13,7 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from ..settings import Settings
     from .context import Context
+
+
+def split_launcher_args(
+    launcher: object, given: str | None, settings: Settings
+) -> tuple[bytes, ...]:
+    """Return the options for the launcher; those of the call follow the setting's."""
+    own = settings.launcher_args if launcher in (None, "", settings.launcher) else ""
+    try:
+        words = [word for text in (own, given or "") for word in shlex.split(text)]
+    except ValueError as error:
+        text = f"--launcher-args: {error}: {given!r:.60}"
+        raise SpecError(text) from error
+    return tuple(os.fsencode(word) for word in words)
 
 
 def build_turn(spec: Spec, options: Mapping[str, Any]) -> Spec:
@@ -64,7 +81,7 @@ def wait_in_queue(
     Raises:
         SpecError: the limit of a host is for its own processes.
     """
-    own = {"slurm": ("after", "wait_room"), "systemd": ()}
+    own = {"slurm": ("after", "wait_room"), "systemd": ("after",)}
     refused = wanted.keys() - {*own.get(spec.launcher, ("wait_room",))}
     if refused:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(refused))
@@ -88,8 +105,7 @@ def find_before(
         batch: The ids of jobs that are submitted with it, by name.
 
     Raises:
-        JobNotFound: a word means no job, or several.
-        SpecError: a job is on another host, which this one cannot ask.
+        JobNotFound: a word means no job of this machine's record, or several.
     """
     from .selection import find_job
 
@@ -100,11 +116,6 @@ def find_before(
             found[batch[text]] = f"{batch[text]}:{how}"
             continue
         job = find_job(ctx, text, host if text.startswith("key:") else None)
-        if job.host != host and job.site_id not in ctx.store.jobs.list_sites(host):
-            raise SpecError(
-                f"--after {word}: job {job.id} is on {job.host}, and {host} cannot ask "
-                f"how it ends. Wait here, and submit then:\nsshjobs wait {job.id}"
-            )
         met = (COMPLETED,) if how == "ok" else FINAL
         if job.state not in met:
             found[job.id] = f"{job.id}:{how}"

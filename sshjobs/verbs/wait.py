@@ -15,6 +15,7 @@ from ..store import Store, slices
 from .context import Context
 from .fanout import HostResults, Show, work_side_by_side
 from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
+from .tend import rest_while_held, send_let_go, tend_held
 
 
 class WaitCount:
@@ -119,6 +120,8 @@ class _SiteWaits:
         try:
             with ctx.coordinator_at(site_id) as coordinator:
                 need = require_paced_rounds(coordinator.site, unfinished.any)
+                active = self._jobs.active[site_id]
+                need = rest_while_held(coordinator.site, active, need)
                 if not coordinator.wait_for(need, until=until, wish=wish).is_met:
                     row = coordinator.site.row()
                     self.notes.extend([str(cause_of(row))] * bool(row.cause))
@@ -168,9 +171,13 @@ def wait_for_jobs(
         waits.wait(own, site_id, until)
 
     ctx.store.files.make_room()
-    for site_id, result in work_side_by_side(ctx, jobs.every, wait_there):
-        if isinstance(result, SshJobsError):
-            results.errors.append(result)
-        waits.show_rest(ctx.store, site_id)
+    held = ctx.store.intents.has_held()
+    with tend_held(ctx, [job_id for some in jobs.active.values() for job_id in some]):
+        for site_id, result in work_side_by_side(ctx, jobs.every, wait_there):
+            if isinstance(result, SshJobsError):
+                results.errors.append(result)
+            waits.show_rest(ctx.store, site_id)
+    if held and not results.any_active():
+        results.errors += send_let_go(ctx)
     results.notes.extend(waits.notes)
     return results
