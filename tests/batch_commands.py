@@ -68,6 +68,16 @@ def fail(text: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
+def read_before(text: str) -> list[int]:
+    """Return the numbers in a word on jobs that come before one."""
+    numbers = [int(n) for n in "".join(c if c.isdigit() else " " for c in text).split()]
+    for number in numbers:
+        if load(number, "job") is None:
+            name = os.path.basename(sys.argv[0])
+            fail(f"{name}: Unknown Job Id {number}. Job not submitted.", 153)
+    return numbers
+
+
 def qsub(words: list[str]) -> None:
     """Hand a job to PBS."""
     given = read_options(words, ("-h",))
@@ -79,7 +89,10 @@ def qsub(words: list[str]) -> None:
     limit = given.get("-l", "").partition("walltime=")[2]
     job: dict[str, Any] = {"name": given["-N"], "variables": given["-v"]}
     job["queue"] = queue
+    before = given.get("-W", "")
+    assert before.startswith("depend=afterany:") or not before, words
     job |= {"limit": int(limit or 0), "held": "-h" in given}
+    job["before"] = read_before(before)
     print(f"{add_job(job)}.fakepbs")
 
 
@@ -122,7 +135,9 @@ def qstat(words: list[str]) -> None:
 def show_job(number: int, end: Any) -> None:
     """Print a paragraph on a job; a long line goes on behind a tab."""
     job, run = load(number, "job"), load(number, "run")
-    held = os.path.exists(f"{SPOOL}/{number}.held")
+    held = os.path.exists(f"{SPOOL}/{number}.held") or (
+        not run and any(load(one, "end") is None for one in job["before"])
+    )
     lines = [f"Job_Name = {job['name']}", "Job_Owner = tester@login"]
     state = "F" if end else "R" if run else "H" if held else "Q"
     lines += [f"job_state = {state}", f"queue = {job['queue']}"]
@@ -165,6 +180,10 @@ def bsub(words: list[str]) -> None:
         fail(f"{queue}: No such queue. Job not submitted.", 255)
     limit = float(given.get("-W", 0)) * 60
     job = {"name": given["-J"], "queue": queue, "limit": limit, "held": "-H" in given}
+    before = given.get("-w", "")
+    each = [one for one in before.split(" && ") if one]
+    assert all(one[:6] == "ended(" and one[-1] == ")" for one in each), words
+    job["before"] = read_before(before)
     kind = "queue" if "-q" in given else "default queue"
     print(f"Job <{add_job(job)}> is submitted to {kind} <{queue}>.")
 

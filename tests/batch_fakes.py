@@ -98,7 +98,7 @@ class BatchFake:
         if process is None:
             if is_deleted:
                 self._say(number, "end", status=1, why="TERM_OWNER")
-            elif not (self.spool / f"{number}.held").exists():
+            elif not self._is_held(number, job):
                 self._start(number, job)
             return
         if process.poll() is not None:
@@ -110,6 +110,11 @@ class BatchFake:
             self._tell(number, _DELETE[self.kind])
         elif job["limit"] and time.time() - self._read_start(number) > job["limit"]:
             self._tell(number, _LATE[self.kind])
+
+    def _is_held(self, number: int, job: dict[str, Any]) -> bool:
+        ends = [self.spool / f"{one}.end" for one in job["before"]]
+        is_open = not all(end.exists() for end in ends)
+        return is_open or (self.spool / f"{number}.held").exists()
 
     def _read_start(self, number: int) -> float:
         return float(json.loads((self.spool / f"{number}.run").read_text())["at"])

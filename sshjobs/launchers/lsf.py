@@ -35,6 +35,7 @@ _OPTIONS = Options(
         "-Ip": "a job has no terminal",
         "-Zs": "the script is sshjobs' own",
     },
+    orders=("-w", "-ti"),
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import SpecError
 from ..model import Spec
-from .before import check_after, count_own
+from .before import check_after, count_own, read_after
 
 #: The limit of a job (--timeout) is kept by its runner. That of its scheduler comes
 #: after it, so that the queue knows how long the job may take.
@@ -22,6 +22,8 @@ class Options:
         command: Its name, for messages.
         takes: How many words follow an option, by its name.
         refused: What to do in the place of an option, by its name.
+        orders: Beginnings of words that have a job wait for others, which ``--after``
+            does.
         attached: Options are a letter, and a value may stand in the same word, as
             in ``-qlong``.
     """
@@ -32,9 +34,11 @@ class Options:
         takes: dict[str, int],
         refused: dict[str, str],
         *,
+        orders: tuple[str, ...] = (),
         attached: bool = False,
     ) -> None:
         self.command = command
+        self.orders = orders
         self.takes = takes
         self.refused = refused
         self.attached = attached
@@ -49,9 +53,12 @@ class Options:
             SpecError: the message names the word, and what to do in its place.
         """
         check_after(spec)
+        is_after = bool(read_after(spec))
         values = 0
         for word in take_options(spec):
             text = word.decode("utf-8", "replace")
+            if is_after and text.startswith(self.orders):
+                raise self._explain(text, "does not go with --after")
             if not text.isprintable() or not text:
                 raise self._explain(text, f"is not an option of {self.command}")
             values = values - 1 if values else self._count_values(text)

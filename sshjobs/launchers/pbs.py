@@ -32,6 +32,7 @@ _OPTIONS = Options(
         "-z": "sshjobs reads what qsub says",
         "-C": "the script is sshjobs' own",
     },
+    orders=("depend=", "-Wdepend="),
     attached=True,
 )
 

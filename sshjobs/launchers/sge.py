@@ -37,6 +37,7 @@ _OPTIONS = Options(
         "-verify": "nothing would run",
         "-help": "nothing would run",
     },
+    orders=("-hold_jid",),
 )
 
 

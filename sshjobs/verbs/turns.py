@@ -81,8 +81,8 @@ def wait_in_queue(
     Raises:
         SpecError: the limit of a host is for its own processes.
     """
-    own = {"slurm": ("after", "wait_room"), "systemd": ("after",)}
-    refused = wanted.keys() - {*own.get(spec.launcher, ("wait_room",))}
+    own = ("after",) if spec.launcher == "systemd" else ("after", "wait_room")
+    refused = wanted.keys() - {*own}
     if refused:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(refused))
         raise SpecError(

@@ -11,6 +11,7 @@ END {
         launcher = H["launcher"]
         s = weigh_before(H["after"])
         SETTLED[id]
+        if (s == "open") OPEN[id]
         if (s ~ /:/) {
             say_frame("queued " id " " handle_of(id) " " name_before())
             write_line(".fate", id " cancelled " tell_never(s))

@@ -102,9 +102,16 @@ sj_take_notice() {
 # Which of the numbers that a job was handed over under has become the job.
 sj_note_claim() {
     rm -f "$sj_job_dir/login"
-    case ${SLURM_JOB_ID-} in
+    sj_number=''
+    case $sj_by in
+    slurm) sj_number=${SLURM_JOB_ID-} ;;
+    sge) sj_number=${JOB_ID-} ;;
+    pbs) sj_number=${PBS_JOBID-} sj_number=${sj_number%%.*} ;;
+    lsf) sj_number=${LSB_JOBID-} ;;
+    esac
+    case $sj_number in
     *[!0-9]* | '') ;;
-    *) sj_is_regular "$sj_job_dir/handle" && printf 'handle=%s\n' "$SLURM_JOB_ID" >>"$sj_job_dir/handle" ;;
+    *) sj_is_regular "$sj_job_dir/handle" && printf 'handle=%s\n' "$sj_number" >>"$sj_job_dir/handle" ;;
     esac
 }
 

@@ -42,7 +42,8 @@ sj_lsf_submit() (
     # ID:ATTEMPT
     sj_write_batch lsf "$1"
     eval "set -- $sj_launchargs"
-    printf '%s\n' "$sj_script" | sj_run_lsf bsub -J "sj-$sj_id" -rn -o /dev/null "$@"
+    sj_hold=$(printf '%s' "${sj_numbers#:}" | sed 's/[0-9][0-9]*/ended(&)/g; s/:/ \&\& /g')
+    printf '%s\n' "$sj_script" | sj_run_lsf bsub -J "sj-$sj_id" -rn -o /dev/null ${sj_hold:+-w "$sj_hold"} "$@"
 )
 
 sj_lsf_find() {
@@ -56,6 +57,8 @@ sj_lsf_refuses() {
     # STATUS TEXT
     sj_code=ELAUNCH
     [ "$1" -ne 124 ] && [ "$1" -ne 137 ] || return
+    # The one before it is forgotten, and its record is still to come.
+    [ -z "$sj_numbers" ] || case $2 in *known?[Jj]ob* | *"ob not found"* | *epend*) return 1 ;; esac
     case $2 in
     *"not responding"* | *"LSF is down"* | *"imed out"* | *"library call"* | *ommunication* | *onnect* | *etrying*) return 1 ;;
     *"ob not submitted"* | *sage:*) ;;

@@ -41,7 +41,7 @@ sj_pbs_submit() (
     sj_name=sj-${sj_id%????}
     eval "set -- $sj_launchargs"
     printf '%s\n' "$sj_script" | timeout 15 qsub -N "$sj_name" -v "SJ_ID=$sj_id" -r n -S /bin/sh \
-        -j oe -o /dev/null "$@"
+        -j oe -o /dev/null ${sj_numbers:+-W "depend=afterany$sj_numbers"} "$@"
 )
 
 sj_pbs_find() {
@@ -56,6 +56,8 @@ sj_pbs_refuses() {
     # STATUS TEXT
     sj_code=ELAUNCH
     [ "$1" -ne 124 ] && [ "$1" -ne 137 ] || return
+    # The one before it is over, and its record is still to come.
+    [ -z "$sj_numbers" ] || case $2 in *known?[Jj]ob* | *"as finished"* | *epend*) return 1 ;; esac
     case $2 in
     *onnect* | *errno=* | *"imed out"* | *imeout* | *"Premature end"* | *"End of File"* | *rotocol* | *ommunication* | *"erver shutting"*) return 1 ;;
     *qsub:* | *sage:*) ;;

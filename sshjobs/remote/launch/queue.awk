@@ -110,7 +110,7 @@ function judge_waiting(id, d,  after, word) {
     else if (launcher in QDOWN) say_frame("queued " id " " handle_of(id) " " launcher " does not answer: " QDOWN[launcher])
     else if (!(launcher in QAT)) say_frame("queued " id " " handle_of(id) " its launcher was not asked")
     else if (launcher != "limit" && ("after" in H) && !(id in SETTLED)) { LATER[++laters] = id; gather_paths(list_before(H["after"])) }
-    else if (word == "waits") say_frame("queued " id " " handle_of(id) " " (QR[id] ~ /^(after|Dependency)$/ ? name_before() : QR[id]))
+    else if (word == "waits") say_frame("queued " id " " handle_of(id) " " ((id in OPEN) || QR[id] ~ /^(after|Dependency)$/ ? name_before() : QR[id]))
     else if (word == "runs") say_frame("queued " id " " handle_of(id) " " (QR[id] == "" ? "RUNNING" : QR[id]) " on " QN[id] ", and has not begun")
     else if (word ~ /^(over|failed)$/ && ("after" in H) && answers < 10) send_again(id, "its turn has not come, and it is handed over again")
     else if (word != "") {

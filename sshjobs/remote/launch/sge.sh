@@ -48,8 +48,9 @@ sj_sge_submit() (
     sj_write_batch sge "$1"
     sj_write_login "$sj_id"
     eval "set -- $sj_launchargs"
+    sj_hold=$(printf '%s' "${sj_numbers#:}" | tr : ,)
     printf '%s\n' "$sj_script" | timeout 15 qsub -terse -N "sj-$sj_id" -r n -notify -S /bin/sh -cwd \
-        -j y -o /dev/null "$@"
+        -j y -o /dev/null ${sj_hold:+-hold_jid "$sj_hold"} "$@"
 )
 
 sj_sge_find() {
