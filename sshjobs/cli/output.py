@@ -178,9 +178,11 @@ def print_jobs(values: Values, jobs: Iterable[Job]) -> None:
     from ..display.text import format_job_line
 
     look = find_look(sys.stdout, values.get("color") or "auto", os.environ)
-    for job in jobs:
-        line = format_job_line(job, colour=look.has_colour, columns=look.width)
-        print_line(line)
+    lines = [
+        format_job_line(job, colour=look.has_colour, columns=look.width) for job in jobs
+    ]
+    if lines:  # in one write: two system calls a line are seen among two thousand
+        print_line("\n".join(lines))
 
 
 def write_to_stdout(data: bytes | memoryview, file: int = 1) -> None:
