@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshjobs.errors import SpecError
-from sshjobs.verbs import config
+from sshjobs.verbs import config, config_text
 from sshjobs.verbs.config import read_config
 
 pytestmark = pytest.mark.quick
@@ -45,13 +45,13 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have what the parser was given."""
     texts: list[str] = []
-    parse = config._parse_toml
+    parse = config_text.parse_toml
 
     def parse_and_note(path: str, text: bytes) -> dict[str, Any]:
         texts.append(text.decode())
         return parse(path, text)
 
-    monkeypatch.setattr(config, "_parse_toml", parse_and_note)
+    monkeypatch.setattr(config_text, "parse_toml", parse_and_note)
     return texts
 
 
@@ -158,7 +158,7 @@ def test_what_is_kept_is_what_was_parsed(
 ) -> None:
     home = str(tmp_path_factory.mktemp("home"))
     meant = {**top, "host": hosts}
-    config._keep_values(home, "stamp", meant)
+    config_text.keep_values(home, "stamp", meant)
     found = config._load_kept(home, "stamp")
     assert found is None or found == meant
     plain = all(ch not in str(meant.items()) for ch in ("\\x1d", "\\x1e", "\\x1f"))

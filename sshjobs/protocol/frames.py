@@ -25,7 +25,8 @@ _HEX = b"0123456789ABCDEF"
 
 #: What stays as it is in a word that is said back to the host; all else becomes "_".
 _TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:+-"
-_TO_TOKEN = bytes(byte if byte in _TOKEN else ord("_") for byte in range(256))
+_OTHERS = bytes(range(256)).translate(None, _TOKEN)
+_TO_TOKEN = bytes.maketrans(_OTHERS, b"_" * len(_OTHERS))
 
 #: What a job can be on a host, as a key's holder or in a listing.
 _STATES = frozenset(

@@ -7,7 +7,8 @@ not), and applying one twice changes nothing: a final state absorbs all that com
 it, offsets of logs only grow. A host has a say in the jobs of its own site only.
 
 A handler is a function of one event and of :class:`.changes.JobChanges`, kept by kind:
-:mod:`.apply_starts`, :mod:`.apply_ends`, :mod:`.apply_reaps`.
+:mod:`.apply_starts`, :mod:`.apply_ends`, :mod:`.apply_reaps`. These are imported with
+the first event of theirs: a submit hears of starts only, and most polls of nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 from .. import protocol, states
 from ..startup.records import TYPE_CHECKING
 from ..store import Intent, Store, slices
-from . import apply_ends, apply_reaps, apply_starts
 from .changes import JobChanges
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ReplyApplier:
             # Some at a time: a listing of 10,000 jobs is not held in memory twice.
             with changes.holding(names - {""}):
                 for event in some:
-                    handler = _HANDLERS.get(type(event))
+                    handler = _find_handler(type(event))
                     # Another site's job: this host has no say in it.
                     foreign = getattr(event, "job_id", "") in changes.foreign
                     # A kind without a handler says how the round went, not how a job
@@ -80,13 +80,30 @@ class ReplyApplier:
         return changes.close_intents()
 
 
-_HANDLERS: dict[type, Callable[[JobChanges, Any], None]] = {
+#: The handlers that were looked for already; None: events of that kind have none.
+_handlers: dict[type, Callable[[JobChanges, Any], None] | None] = {
     protocol.Hello: JobChanges.note_node,
     protocol.JournalAt: JobChanges.note_journal,
-    **apply_starts.HANDLERS,
-    **apply_ends.HANDLERS,
-    **apply_reaps.HANDLERS,
+    protocol.Beat: None,
+    protocol.Prepared: None,
 }
+
+
+def _find_handler(kind: type) -> Callable[[JobChanges, Any], None] | None:
+    if kind not in _handlers:
+        from . import apply_starts
+
+        handler = apply_starts.HANDLERS.get(kind)
+        if handler is None:
+            from . import apply_ends
+
+            handler = apply_ends.HANDLERS.get(kind)
+        if handler is None:
+            from . import apply_reaps
+
+            handler = apply_reaps.HANDLERS.get(kind)
+        _handlers[kind] = handler
+    return _handlers[kind]
 
 
 #: How a job does: said after what was done to it, as the last that is said of it.

@@ -57,10 +57,13 @@ class _Tuple(tuple[object, ...], metaclass=_Kind):
     ) -> tuple[object, ...]:
         """Return all values, those by name and the defaults among them."""
         fields, count = cls._fields, len(values)
-        known = cls._field_defaults | dict(zip(fields, values)) | named
-        if known.keys() == set(fields) and count <= len(fields):
-            if named.keys().isdisjoint(fields[:count]):
-                return tuple(map(known.__getitem__, fields))
+        known = cls._field_defaults | named
+        known.update(zip(fields, values))
+        # As many as there are fields, each of them there: no other name is among them.
+        if len(known) == len(fields) >= count:
+            if all(map(known.__contains__, fields)):
+                if not values or named.keys().isdisjoint(fields[:count]):
+                    return tuple(map(known.__getitem__, fields))
         odd = (named.keys() & set(fields[:count])) | named.keys() - set(fields)
         missing = [field for field in fields if field not in known]
         wrong = ", ".join([*sorted(odd), *missing]) or f"{count} values"

@@ -12,7 +12,6 @@ racy-git.txt).
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from .. import errors
@@ -22,29 +21,29 @@ from ..startup.records import TYPE_CHECKING
 from ..store import login_home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
 #: Between two lines, and between the words of one: no value that has one is kept.
-_LINE, _WORD = "\x1e", "\x1f"
+LINE, WORD = "\x1e", "\x1f"
 
 #: A change of this many seconds ago shows in the instants of a file, whatever the
 #: granularity of its file system (2 s: FAT).
 _SETTLED = 3.0
 
 #: Before the name of a pool, where else that of a host stands.
-_POOL = "\x1d"
+POOL = "\x1d"
 
 #: Between the hosts of a pool: no name of a host has one.
-_COMMA = ","
+COMMA = ","
 
-_KINDS: dict[str, Callable[[str], object]] = {
+KINDS: dict[str, Callable[[str], object]] = {
     "str": str,
     "int": int,
     "float": float,
     "bool": "True".__eq__,
-    "list": lambda text: text.split(_COMMA),
+    "list": lambda text: text.split(COMMA),
 }
 
 
@@ -57,8 +56,8 @@ def read_config(environ: Mapping[str, str], home: str = "") -> Mapping[str, Any]
     Source: ``SSHJOBS_CONFIG``, else ``~/.config/sshjobs/config.toml``.
     """
     path = environ.get("SSHJOBS_CONFIG", "")
-    if not path and login_home():
-        path = os.path.join(login_home(), ".config", "sshjobs", "config.toml")
+    if not path and (login := login_home()):
+        path = os.path.join(login, ".config", "sshjobs", "config.toml")
     if not path:
         return {}
     try:
@@ -75,8 +74,10 @@ def read_config(environ: Mapping[str, str], home: str = "") -> Mapping[str, Any]
         return {}
     except OSError as error:
         raise errors.SpecError(f"{path}: {error.strerror}") from error
-    config = _parse_toml(path, text)
-    _keep_values(home, stamp, config)
+    from .config_text import keep_values, parse_toml
+
+    config = parse_toml(path, text)
+    keep_values(home, stamp, config)
     return config
 
 
@@ -88,7 +89,7 @@ def _describe_file(path: str, found: os.stat_result) -> str:
     if not (settled and found.st_size):
         return ""
     words = (path, found.st_dev, found.st_ino, found.st_size)
-    return _WORD.join(map(str, (*words, found.st_mtime_ns, found.st_ctime_ns)))
+    return WORD.join(map(str, (*words, found.st_mtime_ns, found.st_ctime_ns)))
 
 
 def _load_kept(home: str, stamp: str) -> dict[str, Any] | None:
@@ -97,98 +98,24 @@ def _load_kept(home: str, stamp: str) -> dict[str, Any] | None:
         return None
     try:
         check_dir(home)
-        with open(open_owned(_locate_kept(home), os.O_RDONLY), "rb") as file:
-            first, *lines = file.read().decode("utf-8").split(_LINE)
+        with open(open_owned(locate_kept(home), os.O_RDONLY), "rb") as file:
+            first, *lines = file.read().decode("utf-8").split(LINE)
         if first != stamp or lines.pop():  # of another file, or not whole
             return None
         config: dict[str, Any] = {}
         for line in lines:
-            host, name, kind, value = line.split(_WORD)
+            host, name, kind, value = line.split(WORD)
             table = config
             if host:
-                is_pool = host[:1] == _POOL
+                is_pool = host[:1] == POOL
                 tables = config.setdefault("pools" if is_pool else "host", {})
                 table = tables.setdefault(host[is_pool:], {})
             if name:  # else a host's table that is empty
-                table[name] = _KINDS[kind](value)
+                table[name] = KINDS[kind](value)
     except (OSError, ValueError, KeyError, IndexError, errors.StoreError):
         return None  # none, or not ours: the file itself is read
     return config
 
 
-def _keep_values(home: str, stamp: str, config: Mapping[str, Any]) -> None:
-    """Keep parsed values for the next process; a file that is no use is not kept."""
-    if not (home and stamp):
-        return
-    path = _locate_kept(home)
-    new = f"{path}.{os.getpid()}"
-    try:
-        lines = [stamp, *_list_values(config), ""]
-        data = _LINE.join(lines).encode("utf-8")
-        if data.count(_LINE.encode()) != len(lines) - 1:
-            return
-        check_dir(home)
-        fd = open_owned(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        with open(fd, "wb") as file:
-            file.write(data)
-        os.replace(new, path)
-    except (OSError, ValueError, errors.StoreError):
-        return  # no home yet, no room, or a value of a kind that no setting has
-
-
-def _list_values(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each value, and one for each table of a host.
-
-    Raises:
-        ValueError: there is something that a config file should not have; it is
-            parsed each time, and refused.
-    """
-    hosts, pools = config.get("host", {}), config.get("pools", {})
-    if not (isinstance(hosts, dict) and isinstance(pools, dict)):
-        raise ValueError
-    others = {name: config[name] for name in config if name not in ("host", "pools")}
-    tables = [("", others), *hosts.items()]
-    tables += [(_POOL + name, pool) for name, pool in pools.items()]
-    if any(host[:1] == _POOL for host in hosts):
-        raise ValueError
-    for host, values in tables:
-        if not isinstance(values, dict):
-            raise ValueError
-        if host:
-            yield _WORD.join((host, "", "", ""))
-        for name, value in values.items():
-            text = _join_hosts(value) if isinstance(value, list) else str(value)
-            line = _WORD.join((host, name, type(value).__name__, text))
-            if not name or type(value).__name__ not in _KINDS or line.count(_WORD) != 3:
-                raise ValueError
-            yield line
-
-
-def _join_hosts(values: list[Any]) -> str:
-    """Return an array as one text.
-
-    Raises:
-        ValueError: it could not be told apart again.
-    """
-    plain = [
-        value for value in values if isinstance(value, str) and _COMMA not in value
-    ]
-    if not plain or len(plain) != len(values):
-        raise ValueError
-    return _COMMA.join(plain)
-
-
-def _locate_kept(home: str) -> str:
+def locate_kept(home: str) -> str:
     return os.path.join(home, "config.parsed")
-
-
-def _parse_toml(path: str, text: bytes) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        values: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise errors.SpecError(f"{path}: {error}") from error
-    return values
