@@ -146,8 +146,11 @@ def print_error(text: str) -> None:
 
 def print_line(text: str, file: TextIO | None = None) -> None:
     """Print a line in one write, also with PYTHONUNBUFFERED: others write there too."""
+    out = sys.stdout if file is None else file
     with LIVE_LINE:
-        print(f"{text}\n", end="", file=file, flush=file is sys.stderr)
+        out.write(f"{text}\n")  # print() writes an end after it, be it an empty one
+        if out is sys.stderr:
+            out.flush()
 
 
 def format_json(value: Mapping[str, Any]) -> str:
