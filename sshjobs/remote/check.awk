@@ -56,6 +56,7 @@ END {
     check_paths()
     for (i = 1; i <= qs; i++) {
         if (i % 50 == 0 && !keys) { print "beat"; fflush() }
+        if (Q[i] == "") continue
         $0 = Q[i]
         answer_question()
     }

@@ -12,13 +12,16 @@
 # says (`uid`: the real one, which a setuid program keeps): marks are believed of our own
 # processes alone, since anybody can carry one.
 
-function read_stat(p,  f, l, s, n) {
+function read_stat(p,  f, l, s, n, i) {
     f = "/proc/" p "/stat"
     while (n < 20 && (getline l < f) > 0) {
         s = s " " l
         l = s
-        sub(/^.*\) /, "", l)
-        n = split(l, V, " ")
+        # Neither a pattern nor all of the fields: a poll of thousands comes by here. Behind
+        # the last of 21 fields the 20th is whole.
+        while ((i = index(l, ") ")) > 0) l = substr(l, i + 2)
+        n = split(substr(l, 1, 150), V, " ")
+        if (n < 21) n = split(l, V, " ")
     }
     close(f)
     PID = s + 0
