@@ -14,7 +14,7 @@ rows without modules buy those alone.
 | startup.stdlib: the C halves, no functools | signal socket sqlite3 | 19 | 29 |
 | startup.contexts; Callable for type checkers only | contextlib functools | 9 | 9 |
 | cli.parser: our own reader of arguments | argparse | 19 | 26 |
-| verbs.config: parsed values, kept in the home | tomllib | 32 | 50 |
+| verbs.config_text: parsed values, kept in the home | tomllib | 32 | 50 |
 | marshal and lines of words, for our own records | json | 21 | 22 |
 | a script of ours, not the wrapper of pip 23 | re | 16 | 18 |
 | startup.records.Record | dataclasses | 36 | 51 |
