@@ -68,10 +68,10 @@ def of_files(home: Home) -> Iterator[str]:
 
 
 def on_host(world: World) -> Iterator[str]:
-    """Yield what is left of jobs below the base directory."""
+    """Yield what is left of jobs below the base directories."""
     foreign = {name.partition("/")[0] for name in FOREIGN} | {"b" * 16}
     for folder in ("jobs", "new"):
-        for path in world.base.glob(f"{folder}/*"):
+        for path in [*world.base.glob(f"{folder}/*"), *world.other.glob(f"{folder}/*")]:
             if folder == "new" or path.name not in foreign:
                 names = sorted(p.name for p in path.rglob("*"))
                 yield f"{folder}/{path.name} {names}"

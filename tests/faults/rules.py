@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.faults import leftovers
@@ -54,6 +55,7 @@ class Verdict:
             self._read(home)
         self._nothing_ran_twice()
         self._the_limit_was_kept()
+        self._the_order_was_kept()
         self._nothing_is_forgotten()
         self._refusals_are_true()
         self._ends_are_right()
@@ -112,9 +114,9 @@ class Verdict:
         texts = [""] if self._world.spoilt else told.get(ended.status, [""])
         return bool(command.blow) or any(text in ended.err for text in texts)
 
-    def _each(self, *words: str) -> None:
+    def _each(self, *words: str, base: Path | None = None) -> None:
         """Run a command on every machine at once; it must end well."""
-        commands = [home.start(*words) for home in self._homes]
+        commands = [home.start(*words, base=base) for home in self._homes]
         until = time.monotonic() + 240.0
         for command in commands:
             command.wait(until)
@@ -205,6 +207,9 @@ class Verdict:
         limit = self._doing.plan.limit
         instants = []
         for over in self._world.over.iterdir() if limit else ():
+            work = self._work(self._jobs.get(over.name, {"command": ""}))
+            if work is not None and work.tag in self._doing.after:
+                continue  # another site has limits of its own
             began = (self._world.ran / over.name).stat().st_mtime_ns
             instants += [(began, 1), (over.stat().st_mtime_ns, -1)]
         running = 0
@@ -213,6 +218,31 @@ class Verdict:
             if running > limit:
                 self._break("11 more ran than may", f"{running} of {limit}")
                 return
+
+    def _the_order_was_kept(self) -> None:
+        """A job began only once the one before it had ended as it was to."""
+        for job_id, text in self._runs().items():
+            before, how = self._doing.after.get(text.strip(), ("", ""))
+            if not before or before in self._world.spoilt:
+                continue
+            other = self._jobs.get(before, {"state": "unknown"})
+            good = {"COMPLETED"} if how == "ok" else FINAL
+            if other["state"] not in good:
+                self._break("12 it ran after a bad end", f"{job_id} {how} {other}")
+            began = (self._world.ran / job_id).stat().st_mtime
+            over = self._world.over / before
+            if over.exists() and over.stat().st_mtime > began:
+                self._break("12 it ran before its turn", f"{job_id} {before}")
+
+    def _may_never_begin(self, work: Work) -> bool:
+        """Tell whether the one before a job has ended otherwise than it was to."""
+        before, how = self._doing.after.get(work.tag, ("", ""))
+        if not before:
+            return False
+        other = self._jobs.get(before)
+        if other is None or before in self._world.spoilt:
+            return True
+        return how == "ok" and other["state"] != "COMPLETED"
 
     def _one_after_the_other(self, tag: str, ids: list[str]) -> None:
         """The next attempt of a key starts when the last has ended, and ended badly."""
@@ -305,6 +335,8 @@ class Verdict:
         expected = {"COMPLETED"} if work.status == 0 else {"FAILED"}
         if self._cancelled(job, work) or "holds its key" in job["reason"]:
             expected.add("CANCELLED")
+        if self._may_never_begin(work):
+            expected = {"CANCELLED"} if not ran else expected
         if self._world.crashed:  # Slurm kills what runs and was not yet written down
             expected |= {"LOST", "CANCELLED", "FAILED"}
         if self._host_was_full:  # its own record of itself may have failed
@@ -424,11 +456,16 @@ class Verdict:
         if logs:
             self._break("a log without a job", f"{home.name} {logs}")
 
+    def _disconnect_all(self) -> None:
+        if self._doing.after:
+            self._each("disconnect", self._world.sshd.alias, base=self._world.other)
+        self._each("disconnect", self._world.sshd.alias)
+
     def _nothing_is_left(self) -> None:
         if self._homes:
             home = self._homes[0]
             self._ended_well(home.run("reap", "--orphans", "--json"), healed=True)
-        self._each("disconnect", self._world.sshd.alias)
+        self._disconnect_all()
         for home in self._homes:
             for path in leftovers.of_files(home):
                 self._break("a file is left", path)

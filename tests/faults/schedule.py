@@ -141,6 +141,10 @@ def draw(seed: int, launcher: str = "process") -> Plan:
         pause = rng.choice((0.0, 0.0, rng.uniform(0, 0.15), rng.uniform(0, 0.6)))
         (name,) = rng.choices(names, weights)
         steps.append(Step(pause, name, int(rng.random() < 0.3), rng.getrandbits(32)))
+    after = random.Random(f"after {seed}")  # leaves the rest as it was
+    for _ in range(after.choice((0, 0, 1, 3)) if launcher == "process" else 0):
+        step = Step(0.0, "submit_after", after.randrange(2), after.getrandbits(32))
+        steps.insert(after.randint(len(steps) // 3, len(steps)), step)
     mux = rng.choice(("auto", "auto", "auto", "ssh"))
     hasty = rng.random() < 0.3
     limits = (0, 0, 1, 2, 4) if launcher == "process" else (0,)
@@ -155,6 +159,8 @@ class Doing:
         works: What was asked for, by tag.
         killed: Ids and tags that somebody may have cancelled.
         leaks: Command lines in which a secret was seen.
+        after: By the tag of a job the one before it, on another site, and how that is
+            to end.
     """
 
     def __init__(self, plan: Plan, world: World) -> None:
@@ -163,6 +169,7 @@ class Doing:
         self.works: dict[str, Work] = {}
         self.killed: set[str] = set()
         self.leaks: list[str] = []
+        self.after: dict[str, tuple[str, str]] = {}
         self._rng = random.Random(0)
         for home in world.homes:
             home.cli.env |= {"SSHJOBS_MUX": plan.mux} | (HASTE if plan.hasty else {})
@@ -224,6 +231,19 @@ class Doing:
         flags = self._flags()
         words = ("submit", home.cli.host, *flags, "--from", "-")
         return home.start(*words, stdin=text.encode())
+
+    def _submit_after(self, home: Home) -> Command | None:
+        """Submit a job to another site, after one that is known, which may wait too."""
+        ids = home.ids()
+        if not ids:
+            return None
+        work, word = self._new(), (
+            self._rng.choice(ids),
+            self._rng.choice(("ok", "any")),
+        )
+        self.after[work.tag] = word
+        words = ("submit", home.cli.host, "--after", ":".join(word), "--")
+        return home.start(*words, self._line(work), base=self.world.other)
 
     def _run(self, home: Home) -> Command:
         line = self._line(self._new())

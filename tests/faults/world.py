@@ -94,7 +94,13 @@ _FABRIC = b"sshjobs.transports.fabric.owner"
 class Command:
     """A command of ours that runs, or has run."""
 
-    def __init__(self, home: Home, words: tuple[str, ...], stdin: bytes | None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        words: tuple[str, ...],
+        stdin: bytes | None,
+        env: dict[str, str],
+    ) -> None:
         self.home = home
         self.words = words
         self.number = len(home.commands)
@@ -111,7 +117,11 @@ class Command:
         self.started_at = time.monotonic()
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
             self.process = home.cli.start(
-                *words, stdin=source, stdout=out, stderr=err, env={"SECRET": SECRET}
+                *words,
+                stdin=source,
+                stdout=out,
+                stderr=err,
+                env={"SECRET": SECRET} | env,
             )
         if stdin is not None:
             source.close()
@@ -204,9 +214,16 @@ class Home:
 """)
         return path
 
-    def start(self, *words: str, stdin: bytes | None = None) -> Command:
-        """Start a command and leave it running."""
-        return Command(self, words, stdin)
+    def start(
+        self, *words: str, stdin: bytes | None = None, base: Path | None = None
+    ) -> Command:
+        """Start a command and leave it running.
+
+        Args:
+            base: The base directory on the host, if it is another one: another site.
+        """
+        env = {"SSHJOBS_REMOTE_BASE_DIR": str(base)} if base is not None else {}
+        return Command(self, words, stdin, env)
 
     def run(self, *words: str, seconds: float = 120.0) -> Command:
         """Run a command to its end, within a bound."""
@@ -358,6 +375,8 @@ class World:
             self._mount(self.folder / "h0", "3m", "0700")
         os.chown(outer, login.pw_uid, login.pw_gid)
         self.base = outer / "base"
+        #: Another site of the same host, for jobs that come after those of the first.
+        self.other = outer / "other"
         self.homes = [
             Home(name, self.sshd, self.folder, self.base, transport)
             for name in ("h0", "h1")
