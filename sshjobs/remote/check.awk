@@ -13,8 +13,20 @@ BEGIN {
 }
 # Who runs as before is told by `run` alone; of all others every record is looked at first.
 function is_unchanged() { return $1 == "c" && $3 != "-" && !sweep && !($2 in J) }
-function gather_paths(paths) { some = some paths; if (length(some) > 100000) check_paths() }
-function check_paths() { if (some != "") find_odd(some); some = "" }
+# In parts: some awk copies a text, or counts its bytes, each time that it grows.
+function gather_paths(paths) {
+    part = part paths
+    if (++gathered % 100) return
+    some = some part
+    part = ""
+    if (length(some) > 90000) check_paths()
+}
+function check_paths() {
+    some = some part
+    part = ""
+    if (some != "") find_odd(some)
+    some = ""
+}
 function answer_question(  d) {
     if ($1 == "c" || $1 == "s") judge_job($2, $3, $4)
     if ($1 == "f") forget_job($2, $3, $4)
