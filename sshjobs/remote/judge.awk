@@ -82,10 +82,9 @@ function suspect_job(id, why, new) {
     # a moment to show its mark.
     JY[id] = ("started_at" in F) && !("pgid" in F) && now - F["started_at"] < grace
 }
-function next_line_is(f, want,  l) { return (getline l < f) > 0 && l == want }
-function is_as_known(id, pid, start,  f, r) {
+function is_as_known(id, pid, start,  f, l, r) {
     f = "jobs/" id "/run"
-    r = !(f in BAD) && next_line_is(f, "machine=" machine) && next_line_is(f, "boot_id=" boot) && next_line_is(f, "pid=" pid) && next_line_is(f, "start=" start)
+    r = !(f in BAD) && (getline l < f) > 0 && l == "machine=" machine && (getline l < f) > 0 && l == "boot_id=" boot && (getline l < f) > 0 && l == "pid=" pid && (getline l < f) > 0 && l == "start=" start
     close(f)
     return r
 }
