@@ -151,6 +151,20 @@ def test_a_waiting_job_is_killed_here(hosts: Hosts) -> None:
     assert hosts.read_notes() == []
 
 
+def test_one_that_was_declared_lost_is_no_good_end(hosts: Hosts) -> None:
+    first = hosts.hold("n1")
+    second = hosts.submit("n2", "--after", first, "b")
+    anyhow = hosts.submit("n3", "--after", f"{first}:any", "c")
+    hosts.cli.ok("disconnect", "n1")
+    hosts.rig.sshds["n1"].stop()
+    brief = {"SSHJOBS_WAIT_HOST": "1"}
+    hosts.cli("kill", "--forget", first, env=brief)
+    assert hosts.tell(second).endswith("which was to come before it, is LOST")
+    assert hosts.cli("wait", anyhow).status == 0
+    assert hosts.read_notes() == ["c"]
+    hosts.gate.touch()
+
+
 def test_a_key_is_one_job_while_it_waits(hosts: Hosts) -> None:
     first = hosts.hold("n1")
     words = ("submit", "n2", "--key", "k", "--after", first, "--")
@@ -259,7 +273,7 @@ def test_whoever_learns_of_the_end_and_is_killed_it_runs_once(
     hosts: Hosts,
 ) -> None:
     chance = random.Random(7)
-    for turn in range(4):
+    for turn in range(2):
         hosts.gate.unlink(missing_ok=True)
         first = hosts.hold("n1")
         second = hosts.submit("n2", "--after", first, f"b{turn}")
@@ -272,4 +286,4 @@ def test_whoever_learns_of_the_end_and_is_killed_it_runs_once(
         finish([hosts.cli.start("poll") for _ in range(4)])
         assert hosts.cli("wait", second).status == 0
         assert hosts.cli("logs", second).raw == f"b{turn}\n".encode()
-    assert hosts.read_notes() == [f"b{turn}" for turn in range(4)]
+    assert hosts.read_notes() == [f"b{turn}" for turn in range(2)]
