@@ -208,10 +208,10 @@ def test_the_host_of_a_waiting_job_may_be_away_meanwhile(hosts: Hosts) -> None:
     brief = {"SSHJOBS_WAIT_HOST": "1"}
     assert hosts.cli("poll", env=brief).status == 0, "nothing is due there"
     hosts.open_gate()
-    polled = hosts.cli("poll", env=brief)
-    assert (
-        polled.status == 69 and hosts.tell(second) == "PENDING let go, and not sent yet"
-    )
+    waited = hosts.cli("wait", first, env=brief)
+    assert waited.status == 0 and "not sent yet: n2: " in waited.err, waited
+    assert hosts.tell(second) == "PENDING let go, and not sent yet"
+    assert hosts.cli("poll", env=brief).status == 69
     hosts.rig.sshds["n2"].restart()
     assert hosts.cli("wait", second).status == 0
     assert hosts.read_notes() == ["b"]

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 #: While a host cannot be asked, it is tried again after so many seconds.
 _PAUSE = 5.0
 
+#: A host that is to get a job which was let go is borne for so many seconds.
+_BRIEF = 5.0
+
+#: Is said of a host that none of a call's own jobs is on.
+NOT_SENT = "a job may begin, and is not sent yet: {}"
+
 #: No round is wanted before an instant so far ahead.
 _LATER = 3600.0
 
@@ -81,20 +87,23 @@ def ask_and_send(
         elif own.store.held.has_other_active(jobs.every[site_id]):
             work(own, site_id)
 
-    found = [result for _, result in work_side_by_side(ctx, sites, ask_there)]
-    errors = [error for error in found if isinstance(error, SshJobsError)]
-    for error in errors + send_let_go(ctx):
-        if str(error) not in map(str, results.errors):
-            results.errors.append(error)
+    found = dict(work_side_by_side(ctx, sites, ask_there))
+    for site_id, error in send_let_go(ctx).items():
+        if site_id in sites:
+            found[site_id] = error
+        else:  # no error of this call, which is about other jobs
+            ctx.say(NOT_SENT.format(error))
+    results.errors += [one for one in found.values() if isinstance(one, SshJobsError)]
     for ids in jobs.every.values():
         results.take_from_record(ctx.store, ids, jobs.named)
     return results
 
 
-def send_let_go(ctx: Context) -> list[SshJobsError]:
-    """Send what was let go and not sent yet; return why some hosts could not be asked.
+def send_let_go(ctx: Context) -> dict[str, SshJobsError]:
+    """Send what was let go and not sent yet; return by site why that failed.
 
-    One that starts, or never does, may let others go.
+    One that starts, or never does, may let others go. Nobody waits long for a host that
+    is down: the next command sends it.
     """
     failed: dict[str, SshJobsError] = {}
     tried: set[int] = set()
@@ -110,10 +119,15 @@ def send_let_go(ctx: Context) -> list[SshJobsError]:
         if site_id not in failed and not tried.issuperset(numbers)
     }:
         tried.update(number for numbers in unsent.values() for number in numbers)
-        for site_id, result in work_side_by_side(ctx, unsent, send_there):
-            if isinstance(result, SshJobsError):
-                failed[site_id] = result
-    return list(failed.values())
+        own = ctx.open_for_thread(
+            wait_host=min(_BRIEF, ctx.settings("").wait_host), conn_retry_attempts=1
+        )
+        with closing(own):
+            own.interrupts = ctx.interrupts
+            for site_id, result in work_side_by_side(own, unsent, send_there):
+                if isinstance(result, SshJobsError):
+                    failed[site_id] = result
+    return failed
 
 
 def rest_while_held(site: Site, ids: Sequence[str], need: Need) -> Need:

@@ -15,7 +15,7 @@ from ..store import Store, slices
 from .context import Context
 from .fanout import HostResults, Show, work_side_by_side
 from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
-from .tend import rest_while_held, send_let_go, tend_held
+from .tend import NOT_SENT, rest_while_held, send_let_go, tend_held
 
 
 class WaitCount:
@@ -178,6 +178,7 @@ def wait_for_jobs(
                 results.errors.append(result)
             waits.show_rest(ctx.store, site_id)
     if held and not results.any_active():
-        results.errors += send_let_go(ctx)
+        for error in send_let_go(ctx).values():
+            ctx.say(NOT_SENT.format(error))
     results.notes.extend(waits.notes)
     return results
