@@ -63,7 +63,8 @@ def _home(folder: Path, user: str) -> None:
 
 def _readme() -> str:
     """Return README's example in a DAG, with a task of the class it imports."""
-    [block] = read_blocks("README.md", "python")
+    blocks = read_blocks("README.md", "python")
+    [block] = [block for block in blocks if "sshjobs.airflow" in block]
     imported, _, line = block.strip().partition("\n\n")
     given = 'task_id="ours", ssh_conn_id="gpu1", command="./train.sh run7"'
     ours = f"SSHRemoteJobOperator({given})"
