@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -147,7 +148,7 @@ class Airflow:
         """Run the airflow command; return all that it printed."""
         done = subprocess.run(
             [BIN / "airflow", *words],
-            env=self.env,
+            env=self.env | {"COLUMNS": "9000"},  # Rich (Airflow 3.0) breaks lines
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -225,7 +226,8 @@ class Airflow:
 
     def test(self, dag: str) -> str:
         """Run a DAG in one process (airflow dags test); return what it printed."""
-        return self.cli("dags", "test", dag, check=False)
+        printed = self.cli("dags", "test", dag, check=False)
+        return re.sub(r"\x1b\[[0-9;]*m", "", printed)  # bold words of Rich
 
     def start(self) -> None:
         """Start scheduler, API server, DAG processor and triggerer."""
