@@ -18,7 +18,12 @@ from .outcome import (
 )
 from .process import CommandEnd, StreamedProcess, build_adopting_line
 from .triggers import SSHJobTrigger
-from .versions import AirflowException, AirflowFailException, AirflowSkipException
+from .versions import (
+    RESUMES_RETRIES,
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+)
 
 #: How sshjobs ends when the call itself is wrong; a job may end so too.
 WRONG = 64
@@ -49,6 +54,8 @@ class DeferredJob:
     """
 
     log: Any
+    defer: Any
+    execute: Any
     ssh_conn_id: str | None
     ssh_hook: Any = None
     remote_host: str | None
@@ -89,6 +96,28 @@ class DeferredJob:
             cmd_timeout=self.cmd_timeout,
             cancel_on_kill=cancel_on_kill,
         )
+
+    def defer_until_end(
+        self, trigger: SSHJobTrigger, left: timedelta | None, context: Any
+    ) -> None:
+        """Give the slot back until a trigger tells of the job's end; does not return.
+
+        Args:
+            left: How long that may take; None is for ever.
+        """
+        if RESUMES_RETRIES:
+            trigger.deferred_try = context["ti"].try_number
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=left)
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any
+    ) -> Any:
+        """Resume a deferred task; a try that is not the deferred one begins anew."""
+        tried = ((next_kwargs or {}).get("event") or {}).get("deferred_try")
+        if tried not in (None, context["ti"].try_number):
+            return self.execute(context)
+        resume = super().resume_execution  # type: ignore[misc]
+        return resume(next_method, next_kwargs, context)
 
     def finish_deferred(
         self,

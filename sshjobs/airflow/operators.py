@@ -276,11 +276,8 @@ class SSHJobOperator(DeferredJob, BashOperator):
             job, where, env, cancel_on_kill=self.cancel_on_kill
         )
         keep_notes([(trigger, context["ti"])])
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=find_seconds_left(self, context["ti"]),
-        )
+        left = find_seconds_left(self, context["ti"])
+        self.defer_until_end(trigger, left, context)
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> Any:
         """End as the job has ended that a trigger tells of."""

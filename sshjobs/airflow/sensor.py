@@ -87,11 +87,8 @@ class SSHJobSensor(DeferredJob, BashSensor):
         left = whole - (now - (context["ti"].start_date or now))
         where = self.find_host()
         env = self._build_env(where)
-        self.defer(
-            trigger=self.build_trigger(str(self.job), where, env, cancel_on_kill=False),
-            method_name="execute_complete",
-            timeout=max(left, timedelta(seconds=1)),
-        )
+        trigger = self.build_trigger(str(self.job), where, env, cancel_on_kill=False)
+        self.defer_until_end(trigger, max(left, timedelta(seconds=1)), context)
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> None:
         """End as the job has ended that a trigger tells of.

@@ -50,7 +50,8 @@ class SSHJobTrigger(BaseTrigger):
 
     The event is a dict: ``kind`` (see :class:`.waiter.WaitedEnd`), ``job_id``,
     ``host``, ``state``, ``exit_status``, ``signal``, ``reason``, ``log_offset`` (the
-    byte up to which the task's log has it), ``log_bytes``, ``status``, ``message``.
+    byte up to which the task's log has it), ``log_bytes``, ``status``, ``message``,
+    ``deferred_try``.
 
     Args:
         job: Its id, or ``key:K``.
@@ -59,6 +60,7 @@ class SSHJobTrigger(BaseTrigger):
         settings: Variables ``SSHJOBS_<NAME>``.
         cmd_timeout: Seconds of silence after which the job is ended.
         cancel_on_kill: End the job when a person ends the task.
+        deferred_try: The number of the try that was deferred, where Airflow needs it.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class SSHJobTrigger(BaseTrigger):
         settings: dict[str, str] | None = None,
         cmd_timeout: float | None = None,
         cancel_on_kill: bool = True,
+        deferred_try: int | None = None,
     ) -> None:
         super().__init__()
         self.job = job
@@ -77,10 +80,12 @@ class SSHJobTrigger(BaseTrigger):
         self.settings = dict(settings or {})
         self.cmd_timeout = cmd_timeout
         self.cancel_on_kill = cancel_on_kill
+        self.deferred_try = deferred_try
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments that make this trigger anew."""
-        names = "job ssh_conn_id remote_host settings cmd_timeout cancel_on_kill"
+        names = "job ssh_conn_id remote_host settings cmd_timeout cancel_on_kill "
+        names += "deferred_try"
         return (
             f"{SSHJobTrigger.__module__}.{SSHJobTrigger.__qualname__}",
             {name: getattr(self, name) for name in names.split()},
@@ -99,7 +104,8 @@ class SSHJobTrigger(BaseTrigger):
                 await self._kill_if_task_was_ended()
             raise
         await _DROPPING.run(self.job)
-        yield TriggerEvent(_build_event(end, copy.offset))
+        event = _build_event(end, copy.offset)
+        yield TriggerEvent(event | {"deferred_try": self.deferred_try})
 
     async def on_kill(self) -> None:
         """End the job of a task that a person has ended (Airflow 3.3)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow import __version__
 from airflow.configuration import AIRFLOW_HOME, conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -33,6 +34,10 @@ try:
     from airflow.sdk.exceptions import TaskDeferred
 except ImportError:  # Airflow 2.9 to 3.1
     from airflow.exceptions import TaskDeferred
+
+#: Whether a retry begins where the try before it was resumed, with what it was told: so
+#: in 3.0 and 3.1, whose ``ti_update_state`` leaves ``next_method`` as it is.
+RESUMES_RETRIES = __version__.startswith(("3.0.", "3.1."))
 
 
 def read_task_state(ti: Any) -> Any:
@@ -65,6 +70,7 @@ __all__ = [
     "AirflowSkipException",
     "BaseHook",
     "BaseTrigger",
+    "RESUMES_RETRIES",
     "TaskDeferred",
     "TriggerEvent",
     "conf",

@@ -170,6 +170,11 @@ def airflow() -> Iterator[Airflow]:
         made.stop()
 
 
+def is_printed(airflow: Airflow, text: str) -> bool:
+    """Tell whether a text was printed, with line breaks of Rich (3.0) in it or not."""
+    return " ".join(text.split()) in " ".join(airflow.printed.split())
+
+
 def test_the_states_of_the_tasks(airflow: Airflow) -> None:
     states = {task: state for task, (state, _) in airflow.tasks("ways").items()}
     assert states == {
@@ -217,8 +222,8 @@ def test_the_states_of_the_tasks(airflow: Airflow) -> None:
 
 
 def test_a_failure_says_how_and_the_last_lines(airflow: Airflow) -> None:
-    message = airflow.printed.partition("FAILED with exit status 5")[2]
-    assert message.startswith("; the last lines of its log:\nfirst\nlast words\n")
+    words = "FAILED with exit status 5; the last lines of its log:\nfirst\nlast words\n"
+    assert is_printed(airflow, words)
     assert "FAILED with exit status 99; its log is empty" in airflow.printed
     assert ": TIMEOUT" in airflow.printed
 
@@ -229,8 +234,8 @@ def test_the_tree_of_a_task_that_was_ended_is_gone(airflow: Airflow) -> None:
 
 
 def test_a_deferred_task_logs_all_and_tells_the_end(airflow: Airflow) -> None:
-    said = airflow.printed.partition("FAILED with exit status 3;")[2]
-    assert said.startswith(" the last lines of its log:\nd-one\n")
+    words = "FAILED with exit status 3; the last lines of its log:\nd-one\n"
+    assert is_printed(airflow, words)
     for line in ("d-two", "d-end", "8999"):
         # The console of Airflow 2 has a worker's line once more, with another date.
         record = rf"\] {line}\s+\[" if AIRFLOW_3 else rf"[+]0000\] .* INFO - {line}\n"
@@ -267,8 +272,8 @@ def test_variables_of_the_job_do_not_steer_sshjobs(airflow: Airflow) -> None:
 def test_a_sensor_on_another_worker_takes_the_job_up(airflow: Airflow) -> None:
     """Its record knows nothing of the job; it asks the host."""
     assert "from afar" in airflow.printed
-    message = airflow.printed.partition("FAILED with exit status 4")[2]
-    assert message.startswith("; the last lines of its log:\nfar words\n")
+    words = "FAILED with exit status 4; the last lines of its log:\nfar words\n"
+    assert is_printed(airflow, words)
 
 
 def test_a_sensor_says_that_nobody_knows_its_job(airflow: Airflow) -> None:
@@ -284,23 +289,21 @@ def test_a_big_command_and_odd_bytes(airflow: Airflow) -> None:
 
 
 def test_an_unreachable_host_is_named(airflow: Airflow) -> None:
-    assert airflow.printed.count("sshjobs ended with 69; no job was started:\n") >= 2
+    words = "sshjobs ended with 69; no job was started:"
+    assert " ".join(airflow.printed.split()).count(words) >= 2
     assert "no.such.host.invalid" in airflow.printed.partition("ended with 69")[2]
 
 
 def test_a_wrong_call_is_told_and_not_repeated(airflow: Airflow) -> None:
-    said = airflow.printed.partition("sshjobs ended with 64; no job was started:")[2]
-    assert said.startswith("\nsshjobs: not the name of an environment variable:")
+    words = "sshjobs ended with 64; no job was started:\nsshjobs: not the name of an "
+    assert is_printed(airflow, f"{words}environment variable:")
     assert airflow.state("ways", "wrong") == ("failed", 1)
     assert "environment has become a str, and is to be a dict" in airflow.printed
     assert airflow.state("ways", "text") == ("failed", 1)
 
 
 def test_a_password_is_not_shown(airflow: Airflow) -> None:
-    lines = airflow.printed.splitlines()
-    # Airflow 3.0 itself prints what it is to mask, where all runs in one process.
-    found = [line for line in lines if "sw0rdfish" in line and "MaskSecret" not in line]
-    assert not found
+    assert "sw0rdfish" not in airflow.printed
 
 
 def test_what_was_to_be_cleaned_up_is_gone(airflow: Airflow) -> None:

@@ -169,7 +169,7 @@ SHAPES = {
 """,
     "retries": """
     SSHRemoteJobOperator(
-        task_id="a", command="test $SSHJOBS_ATTEMPT = 2", retries=5,
+        task_id="a", command="test $SSHJOBS_ATTEMPT = 2", retries=2,
         retry_delay=timedelta(seconds=1), retry_exponential_backoff=True,
         max_retry_delay=timedelta(seconds=2),
     )
