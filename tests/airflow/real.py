@@ -34,10 +34,10 @@ BIN = Path(sys.executable).parent
 AIRFLOW_3 = importlib.util.find_spec("airflow.sdk") is not None
 # Where Airflow 2 has what a DAG of Airflow 3 imports.
 _AIRFLOW_2 = (
-    ("sdk", ""),
     ("providers.standard.operators.bash", ".operators.bash"),
     ("providers.standard.sensors.bash", ".sensors.bash"),
 )
+_SDK_2 = {"task": ".decorators", "TaskGroup": ".utils.task_group"}
 
 
 @contextlib.contextmanager
@@ -95,6 +95,14 @@ def connection(sshd: Sshd, **extra: Any) -> str:
     )
 
 
+def write_imports_of_2(found: re.Match[str]) -> str:
+    """Return lines that import in Airflow 2 what a line imports from airflow.sdk."""
+    names = found[1].split(", ")
+    return "\n".join(
+        f"from airflow{_SDK_2.get(name, '')} import {name}" for name in names
+    )
+
+
 class Airflow:
     """An Airflow home of its own, with one directory of DAGs."""
 
@@ -138,10 +146,12 @@ class Airflow:
 
     def dag(self, name: str, text: str) -> None:
         """Write a DAG file, which is as Airflow 3 has it."""
-        for new, old in () if AIRFLOW_3 else _AIRFLOW_2:
-            text = text.replace(
-                f"from airflow.{new} import", f"from airflow{old} import"
-            )
+        if not AIRFLOW_3:
+            text = re.sub("from airflow.sdk import (.*)", write_imports_of_2, text)
+            for new, old in _AIRFLOW_2:
+                text = text.replace(
+                    f"from airflow.{new} import", f"from airflow{old} import"
+                )
         (self.dags / f"{name}.py").write_text(text)
 
     def cli(self, *words: str, check: bool = True) -> str:

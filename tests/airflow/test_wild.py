@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.airflow.real import AIRFLOW_3, Airflow, login, open_folder
+from tests.airflow.real import Airflow, login, open_folder
 from tests.sshd import Sshd, sshd_path
 
 pytest.importorskip("airflow")
@@ -242,12 +242,6 @@ def airflow() -> Iterator[Airflow]:
             "unicode_escape"
         )
         (made.dags / "wild_script.sh").write_text(script)
-        if not AIRFLOW_3:
-            text = text.replace(
-                "import DAG, TaskGroup, task",
-                "import DAG\nfrom airflow.decorators import task\n"
-                "from airflow.utils.task_group import TaskGroup",
-            )
         made.dag("wild", text)
         made.migrate()
         made.printed = made.test("wild")
