@@ -17,6 +17,9 @@ FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "LOST")
 #: Every command ends within this many seconds of the end of all faults.
 BOUND = 100.0
 
+#: How a job is told of that was never accepted, or lost a key to another machine's.
+_UNKNOWN = ("no such job", "is no longer")
+
 
 class Verdict:
     """The rules, looked at one after the other.
@@ -98,8 +101,9 @@ class Verdict:
             fine |= {3, 143} | ({70} if lost else set())  # it is LOST
         if command.blow:
             fine |= {-command.blow, 128 + command.blow, 143}
-        if "no such job in this machine's record" in command.ended.err:
-            fine.add(64)  # it was never accepted, and is not known any more
+        err = command.ended.err
+        if any(f"{how} in this machine's record" in err for how in _UNKNOWN):
+            fine.add(64)
         return fine
 
     def _says_enough(self, command: Command) -> bool:
