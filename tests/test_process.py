@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import processes
-from sshjobs.transports import process
+from sshjobs.transports import env, process
 
 pytestmark = pytest.mark.quick
 
@@ -90,9 +90,9 @@ def test_which_takes_no_relative_path(
     (place / "ssh").touch(mode=0o755)
     monkeypatch.chdir(place)
     monkeypatch.setenv("PATH", f"::relative:{place}")
-    assert process.find_program("ssh") == str(place / "ssh")
+    assert env.find_program("ssh") == str(place / "ssh")
     monkeypatch.setenv("PATH", ".")
-    assert process.find_program("ssh") == ""
+    assert env.find_program("ssh") == ""
 
 
 def test_only_the_very_process_is_killed() -> None:

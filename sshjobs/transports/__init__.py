@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from ..settings import Settings
 from .base import CallerHooks, Completed, ConnState, Sink, StdoutTaker, Transport
+from .env import find_program
 from .identity.identity import Identity, check_rundir, choose_rundir, local_identity
-from .process import find_program
 
 __all__ = [
     "CallerHooks",

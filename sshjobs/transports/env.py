@@ -1,4 +1,4 @@
-"""The environments that we give to others: of a connection, and of a login."""
+"""Our environment, and those that we give to others: of a connection, of a login."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ _KEPT_PREFIXES = ("LC_", "KRB5", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_")
 
 #: For a connection that may ask a person: a window, or a program that asks.
 _ASKING = frozenset("DISPLAY WAYLAND_DISPLAY XAUTHORITY SSH_ASKPASS".split())
+
+
+def find_program(name: str) -> str:
+    """Return the absolute path of a program on PATH, or ``""``."""
+    # os.get_exec_path() does the same, and imports ``warnings`` for bytes.
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder or ".", name)
+        if os.path.isabs(path) and os.access(path, os.X_OK):
+            return path
+    return ""
 
 
 def read_home() -> str:

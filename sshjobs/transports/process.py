@@ -27,16 +27,6 @@ _ENTER = 'cd "$0" && unset OLDPWD && exec "$@"'
 _DEFAULTS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
-def find_program(name: str) -> str:
-    """Return the absolute path of a program on PATH, or ``""``."""
-    # os.get_exec_path() does the same, and imports ``warnings`` for bytes.
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder or ".", name)
-        if os.path.isabs(path) and os.access(path, os.X_OK):
-            return path
-    return ""
-
-
 #: This process, or this machine, has no more of something (EBADF: of descriptors).
 _SCARCE = {errno.EMFILE, errno.ENFILE, errno.EBADF, errno.EAGAIN, errno.ENOMEM}
 

@@ -21,7 +21,7 @@ from ..protocol import files
 from ..protocol.files import FilesAnswer, Found
 from ..quoting import quote_for_sftp
 from ..startup.records import Record
-from ..transports.process import find_program
+from ..transports.env import find_program
 from .context import Context
 from .copy_question import ask_about_files
 from .copy_ride import RideWish

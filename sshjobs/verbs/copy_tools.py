@@ -17,7 +17,7 @@ from ..errors import ConnectionLost, CopyFailed, Interrupted
 from ..protocol.files import Found
 from ..quoting import quote_for_rsync_rule, quote_text
 from ..startup.stdlib import signal
-from ..transports.process import find_program
+from ..transports.env import find_program
 from .copy_ride import ERROR, WISH, RideWish
 
 #: From here on rsync sees to it that a host sends no name that was not asked for

@@ -19,7 +19,7 @@ from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
 from ...errors import SpecError
 from ...host_names import check_host
 from ...settings import Settings
-from ..env import read_home, read_user_name
+from ..env import find_program, read_home, read_user_name
 from ..identity.config_names import split_config_words
 from ..identity.fingerprint import digest_values, expand_tilde
 from ..identity.identity import Identity, stat_file
@@ -32,7 +32,6 @@ from ..identity.ssh_config import (
     read_times,
 )
 from ..login_files import list_agent_paths, list_first_files, list_login_files
-from ..process import find_program
 
 #: How deep ssh follows Include (readconf.c, 9.2).
 _DEPTH = 16

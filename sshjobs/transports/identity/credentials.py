@@ -15,9 +15,9 @@ import socket
 import stat
 import struct
 
-from ..env import read_home
+from ..env import find_program, read_home
 from ..login_files import expand_environment, locate_agent
-from ..process import Child, find_program, spawn_program
+from ..process import Child, spawn_program
 from ..pump import Pump, Silence
 from .identity import Identity
 

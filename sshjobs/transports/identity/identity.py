@@ -12,7 +12,7 @@ from ...errors import StoreError, add_hint, find_hint, of_system
 from ...model import pack, unpack
 from ...owned import check_dir, make_private
 from ...startup.records import Record
-from ..process import find_program
+from ..env import find_program
 
 #: A socket's path is at most 90 bytes long: ssh adds 17 while it binds, and 107 is
 #: what sockaddr_un holds (seen with OpenSSH 9.2, 10.5).

@@ -10,7 +10,7 @@ from ...errors import HostUnreachable, SpecError, find_hint
 from ...host_names import Address, check_address, check_hop, check_host, check_user
 from ...settings import Settings
 from ...startup.records import TYPE_CHECKING, Record
-from ..env import build_ssh_env, read_home
+from ..env import build_ssh_env, find_program, read_home
 from ..login_files import (
     expand_all_tokens,
     list_agent_paths,
@@ -18,7 +18,7 @@ from ..login_files import (
     list_login_files,
     split_words,
 )
-from ..process import Child, explain_start_failure, find_program, spawn_program
+from ..process import Child, explain_start_failure, spawn_program
 from ..pump import Pump, Silence
 from ..ssh_errors import clean_words
 from .config_names import split_config_words
