@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli import Cli
+from tests.cli import Cli, eventually
 
 
 @contextmanager
@@ -63,3 +64,34 @@ def read_reason(box: Cli, job_id: str) -> str:
     assert box("poll", job_id).status in (0, 1)
     job = box.job(job_id)
     return f"{job['state']} {job['reason']}"
+
+
+def run_chain(box: Cli, own: str) -> None:
+    """Have jobs of one file come after one another in a scheduler, with no client.
+
+    Args:
+        own: An option of that scheduler for what --after says.
+    """
+    notes, gate = box.base.parent / "notes", box.base.parent / "gate"
+    held = f"while [ ! -e {gate} ]; do sleep 0.1; done; "
+    lines = [
+        {"name": "load", "command": f"{held}echo load >>{notes}"},
+        {"name": "bad", "command": "exit 3"},
+        {"name": "train", "command": f"echo train >>{notes}", "after": "load"},
+        {"name": "never", "command": f"echo never >>{notes}", "after": "bad"},
+        {"command": f"echo report >>{notes}", "after": ["never:any", "train"]},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    ids = box.ok("submit", box.host, "--from", "-", stdin=text).lines
+    assert read_reason(box, ids[2]) == f"PENDING after {ids[0]}"
+    box.close()
+    gate.touch()
+    ends = [box.directory(job_id) / "exit" for job_id in ids]
+    eventually(lambda: all(end.exists() for end in ends), "all end")
+    assert notes.read_text().split() == ["load", "train", "report"]
+    assert box("wait", *ids).status == 1
+    assert box.job(ids[3])["state"] == "CANCELLED"
+    assert f"job {ids[1]}" in box.job(ids[3])["reason"]
+    words = ("--after", ids[1], "--launcher-args", own, "--", "true")
+    refused = box("submit", box.host, *words)
+    assert refused.status == 64 and "does not go with --after" in refused.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -14,7 +13,7 @@ import pytest
 
 from tests.batch_fakes import BatchFake
 from tests.cli import Cli, eventually
-from tests.clusters import make_login_node, read_reason
+from tests.clusters import make_login_node, read_reason, run_chain
 from tests.pages import read_blocks
 
 
@@ -131,27 +130,5 @@ def test_a_server_that_is_away_ends_nothing(box: Cli, fake: BatchFake) -> None:
 
 
 def test_one_after_another_needs_no_client(box: Cli, fake: BatchFake) -> None:
-    notes, gate = box.base.parent / "notes", box.base.parent / "gate"
-    held = f"while [ ! -e {gate} ]; do sleep 0.1; done; "
-    lines = [
-        {"name": "load", "command": f"{held}echo load >>{notes}"},
-        {"name": "bad", "command": "exit 3"},
-        {"name": "train", "command": f"echo train >>{notes}", "after": "load"},
-        {"name": "never", "command": f"echo never >>{notes}", "after": "bad"},
-        {"command": f"echo report >>{notes}", "after": ["never:any", "train"]},
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    ids = box.ok("submit", box.host, "--from", "-", stdin=text).lines
-    assert read_reason(box, ids[2]) == f"PENDING after {ids[0]}"
-    box.close()
-    gate.touch()
-    ends = [box.directory(job_id) / "exit" for job_id in ids]
-    eventually(lambda: all(end.exists() for end in ends), "all end")
-    assert notes.read_text().split() == ["load", "train", "report"]
-    assert box("wait", *ids).status == 1
-    assert f"job {ids[1]}" in box.job(ids[3])["reason"]
+    run_chain(box, "-W depend=afterok:1" if fake.kind == "pbs" else "-w done(1)")
     eventually(lambda: not fake.count_jobs(), "nothing is left there")
-    own = "-W depend=afterok:1" if fake.kind == "pbs" else "-w done(1)"
-    words = ("--after", ids[1], "--launcher-args", own, "--", "true")
-    refused = box("submit", box.host, *words)
-    assert refused.status == 64 and "does not go with --after" in refused.err

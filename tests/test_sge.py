@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import Cli, eventually
-from tests.clusters import make_folder, make_login_node, read_reason
+from tests.clusters import make_folder, make_login_node, read_reason, run_chain
 from tests.pages import read_blocks
 from tests.sge import GridEngine, need_sge
 
@@ -196,28 +195,6 @@ def test_a_batch_of_100_runs_once_each(box: Cli) -> None:
 
 def test_one_after_another_needs_no_client(box: Cli, engine: GridEngine) -> None:
     """SGE holds each back; the record of the one before it decides."""
-    notes, gate = box.base.parent / "notes", box.base.parent / "gate"
-    held = f"while [ ! -e {gate} ]; do sleep 0.1; done; "
-    lines = [
-        {"name": "load", "command": f"{held}echo load >>{notes}"},
-        {"name": "bad", "command": "sleep 1; exit 3"},
-        {"name": "train", "command": f"echo train >>{notes}", "after": "load"},
-        {"name": "never", "command": f"echo never >>{notes}", "after": "bad"},
-        {"command": f"echo report >>{notes}", "after": ["never:any", "train"]},
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    ids = box.ok("submit", box.host, "--from", "-", stdin=text).lines
-    assert read_reason(box, ids[2]) == f"PENDING after {ids[0]}"
-    box.close()
-    gate.touch()
-    ends = [box.directory(job_id) / "exit" for job_id in ids]
-    eventually(lambda: all(end.exists() for end in ends), "all end")
-    assert notes.read_text().split() == ["load", "train", "report"]
-    assert box("wait", *ids).status == 1
-    assert box.job(ids[3])["state"] == "CANCELLED"
-    assert f"job {ids[1]}" in box.job(ids[3])["reason"]
+    run_chain(box, "-hold_jid 1")
     eventually(lambda: "sj-" not in engine.run("qstat", "-u", "*"), "nothing is left")
-    words = ("--after", ids[1], "--launcher-args", "-hold_jid 1", "--", "true")
-    refused = box("submit", box.host, *words)
-    assert refused.status == 64 and "does not go with --after" in refused.err
     box.ok("reap")
