@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -224,7 +225,7 @@ def test_proxy_command_runs_in_a_shell(
     sshd: Sshd, caller: TransportCaller, place: Path
 ) -> None:
     (place / "relay.py").write_text(RELAY)
-    line = f'X="{place}/relay.py"; exec python3 "$X" %p'
+    line = f'X="{place}/relay.py"; exec {sys.executable} "$X" %p'
     sshd.write_client_config(f"ProxyCommand sh -c '{line}'")
     assert caller.run("echo x") == (0, b"x\n")
     until(lambda: not _running(str(place / "relay.py")))
