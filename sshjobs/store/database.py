@@ -187,32 +187,42 @@ class _Turn:
     SQLite makes a writer sleep, for up to 0.1 s at a time, and look again
     (sqliteDefaultBusyCallback(), main.c, 3.40). Of a hundred threads that look, each
     with a connection of its own, some found the lock taken each time for a minute. A
-    thread that waits for its turn is woken, and this process looks once.
+    thread that waits for its turn is woken, and this process looks once. It waits for
+    as long as others have theirs: a hundred that write much, on a busy machine, may
+    come before it for longer than SQLite would wait.
     """
 
-    __slots__ = ("_is_taken", "_lock")
+    __slots__ = ("_is_taken", "_lock", "_path")
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._lock = _turns.get(path) or _turns.setdefault(path, allocate_lock())
         self._is_taken: list[bool] = []
 
     def __enter__(self) -> None:
         # A thread without its turn asks SQLite itself, which says who holds the lock.
+        seen = -1
         try:
-            # In one call: an interrupt between the turn and its note would keep the
-            # turn for ever. The interpreter handles no signal inside of it.
-            self._is_taken.extend(map(self._lock.acquire, (True,), (BUSY,)))
+            while not any(self._is_taken) and seen != _turns_had.get(self._path, 0):
+                seen = _turns_had.get(self._path, 0)
+                # In one call: an interrupt between the turn and its note would keep the
+                # turn for ever. The interpreter handles no signal inside of it.
+                self._is_taken.extend(map(self._lock.acquire, (True,), (BUSY,)))
         except BaseException:
             self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:
         if any(self._is_taken):
+            _turns_had[self._path] = _turns_had.get(self._path, 0) + 1
             self._lock.release()
 
 
 #: By database. A forked child has none of the threads that hold a turn.
 _turns: dict[str, LockType] = {}
+
+#: How many threads have had their turns, by database.
+_turns_had: dict[str, int] = {}
 os.register_at_fork(after_in_child=_turns.clear)
 
 
