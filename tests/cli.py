@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sshjobs.cli import manual
 from tests.sshd import Sshd
+
+if TYPE_CHECKING:
+    import pytest
 
 #: Every verb of the command line, by its name.
 VERBS = {verb.name: verb for verb in manual.read_verbs()}
@@ -34,6 +37,16 @@ def drop_waiting_words(text: str) -> str:
     """Return what was printed, without words on waits: a busy machine brings some."""
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if "; Ctrl-C: " not in line)
+
+
+def enter_environment(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
+    """Let this process, and the Python API in it, have what commands would have.
+
+    Each host has a base directory of its own, as its home has it.
+    """
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SSHJOBS_REMOTE_BASE_DIR", raising=False)
 
 
 class Ended:

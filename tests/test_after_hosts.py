@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import sshjobs
-from tests.cli import Cli, eventually, finish
+from tests.cli import Cli, enter_environment, eventually, finish
 from tests.pages import read_blocks
 from tests.pool_rig import PoolRig
 from tests.sshd import Sshd
@@ -249,9 +249,7 @@ def test_jobs_of_a_pool_come_after_each_other(hosts: Hosts) -> None:
 def test_the_python_api_waits_for_both(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in hosts.cli.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SSHJOBS_REMOTE_BASE_DIR", raising=False)
+    enter_environment(monkeypatch, hosts.cli.env)
     first = sshjobs.Host("n1").submit("sleep 1; echo a")
     second = sshjobs.Host("n2").submit("echo b", after=[first])
     third = sshjobs.Host("n3").submit("echo c", after=[second, f"{first.id}:any"])

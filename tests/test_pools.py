@@ -21,7 +21,7 @@ from sshjobs.verbs.context import Context
 from sshjobs.verbs.pool_hosts import PoolHosts
 from sshjobs.verbs.pools import submit_jobs_to_pool
 from sshjobs.verbs.submit import JobRequest
-from tests.cli import eventually, finish
+from tests.cli import enter_environment, eventually, finish
 from tests.pages import read_blocks
 from tests.pool_rig import PoolRig
 from tests.sshd import Sshd
@@ -293,9 +293,7 @@ def test_hosts_doctor_and_completion_know_pools(two: PoolRig) -> None:
 def test_the_python_api_takes_a_pool(
     two: PoolRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in two.cli.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SSHJOBS_REMOTE_BASE_DIR", raising=False)
+    enter_environment(monkeypatch, two.cli.env)
     host = sshjobs.Host("pool:p")
     jobs = host.submit_all(["echo a", {"command": ["echo", "b"]}])
     assert {job.host for job in jobs} == {"n1", "n2"}

@@ -36,7 +36,7 @@ except ImportError:  # Airflow 2.9 to 3.1
     from airflow.exceptions import TaskDeferred
 
 #: Whether a retry begins where the try before it was resumed, with what it was told: so
-#: in 3.0 and 3.1, whose ``ti_update_state`` leaves ``next_method`` as it is.
+#: in 3.0 and 3.1.0, whose API leaves ``next_method`` as it is (3.1.8 does not).
 RESUMES_RETRIES = __version__.startswith(("3.0.", "3.1."))
 
 

@@ -26,6 +26,9 @@ _IDLE = 15.0
 #: together share a round. After the end of the only one there is nothing to share.
 _SOON = 0.02
 
+#: So far ahead is a round for jobs that wait on this machine: none, with an open need.
+LATER = 3600.0
+
 #: Between two looks at a job that is prepared and whose process is slow to start.
 _PACE = 0.2
 

@@ -20,6 +20,7 @@ from ..rounds.log_state import (
     view_log,
 )
 from ..rounds.needs import (
+    LATER,
     find_next_look,
     is_overdue,
     require_fresh_round,
@@ -391,10 +392,6 @@ def yield_log(ctx: Context, job: Job) -> Generator[bytes, None, Job]:
         return job
 
 
-#: A job that waits here for others wants no round of its host before so many seconds.
-_LATER = 3600.0
-
-
 def require_whole_log(
     coordinator: Coordinator, job_id: str, missing: MissingBytes
 ) -> Need:
@@ -411,7 +408,7 @@ def require_whole_log(
         if states.is_final(job.state) and not is_log_wanted(job):
             return None
         if job.state == states.PENDING and coordinator.store.intents.is_held(job_id):
-            return coordinator.clock() + _LATER
+            return coordinator.clock() + LATER
         full = not coordinator.site.measure_room() or is_log_full(job)
         if not has_known_bytes(job) and (states.is_final(job.state) or not full):
             return missing.due(job)

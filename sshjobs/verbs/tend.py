@@ -12,6 +12,7 @@ from .. import states
 from ..errors import Interrupted, SshJobsError
 from ..rounds import RoundWish
 from ..rounds.needs import (
+    LATER,
     Need,
     require_fresh_round,
     require_intents_served,
@@ -38,9 +39,6 @@ _BRIEF = 5.0
 
 #: Is said of a host that none of a call's own jobs is on.
 NOT_SENT = "a job may begin, and is not sent yet: {}"
-
-#: No round is wanted before an instant so far ahead.
-_LATER = 3600.0
 
 
 def find_sites_to_ask(store: Store, ids: Collection[str]) -> set[str]:
@@ -139,7 +137,7 @@ def rest_while_held(site: Site, ids: Sequence[str], need: Need) -> Need:
         due = need()
         if due is None or site.store.held.has_other_active(ids):
             return due
-        return site.clock() + _LATER
+        return site.clock() + LATER
 
     return wanted
 
