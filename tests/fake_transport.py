@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from sshjobs.transports import Completed, StdoutTaker
+from sshjobs.transports.base import Stdin
 
 
 class FakeTransport:
@@ -17,7 +18,7 @@ class FakeTransport:
         self,
         script: str,
         *,
-        stdin: bytes,
+        stdin: Stdin,
         timeout: float,
         sink: Callable[[bytes], None],
         into: StdoutTaker | None = None,
@@ -25,7 +26,8 @@ class FakeTransport:
     ) -> Completed:
         """Have a program answered; whichever it is, one command line reads it."""
         assert script == "exec sh"
-        return self.answer(stdin, sink, into)
+        program = stdin if isinstance(stdin, bytes) else stdin()
+        return self.answer(program, sink, into)
 
     def answer(
         self,

@@ -140,25 +140,28 @@ def test_a_program_is_a_whole_compound_and_ends_well() -> None:
 @pytest.mark.parametrize(
     ("request_", "groups"),
     [
-        (Request(listing=True), "round judge list sweep frame"),
-        (Request(checks=(Check(ID, 7, "9"),)), "round judge sweep frame"),
-        (Request(forgets=(Check(ID, 7, "9"),)), "round judge sweep frame"),
-        (Request(kills=(ID,)), "round judge runs kill sweep frame"),
-        (Request(starts=(Start(ID, Spec(b"x")),)), "round judge runs sweep frame"),
+        (Request(listing=True), "round known judge list sweep frame"),
+        (Request(checks=(Check(ID, 7, "9"),)), "round known judge sweep frame"),
+        (Request(forgets=(Check(ID, 7, "9"),)), "round known judge sweep frame"),
+        (Request(kills=(ID,)), "round known judge runs kill sweep frame"),
+        (
+            Request(starts=(Start(ID, Spec(b"x")),)),
+            "round known judge runs sweep frame",
+        ),
         (
             Request(starts=(Start(ID, Spec(b"x"), key="k"), Start(OTHER, Spec(b"y")))),
-            "round judge runs keys sweep frame",
+            "round known judge runs keys sweep frame",
         ),
         (Request(reaps=(Reap(ID, 5),)), "round reap sweep frame"),
         (Request(logs=(LogWant(ID, 0, 5),)), "round logs sweep frame"),
         (Request(launchers=("slurm",)), "round queues sweep frame slurm"),
         (
             Request(launchers=("slurm",), checks=(Check(ID, 7, "9"),)),
-            "round queues runs sweep frame slurm",
+            "round known queues runs sweep frame slurm",
         ),
         (
             Request(launchers=("slurm",), listing=True),
-            "round queues list sweep frame slurm",
+            "round known queues list sweep frame slurm",
         ),
     ],
 )
@@ -184,7 +187,7 @@ def test_each_question_and_order_is_a_call_in_the_order_of_the_page() -> None:
     checks = f"c {ID} 7 99\nc {OTHER} - -\nf {ID} - 5"
     assert [call for call in calls if call[0] != "sj_prepare_job"] == [
         ["sj_guard_round", *PLACE, OTHER],
-        ["sj_umask=$(umask)"],
+        ["sj_read_umask"],
         ["sj_save_env"],
         ["umask", "077"],
         ["sj_open_round", *PLACE, "-", "0", *SPANS, find_runner(), ID, OTHER],

@@ -30,6 +30,7 @@ def test_a_request_asks_for_nothing_by_itself() -> None:
         "limits": "",
         "queue_age": 0.0,
         "vanish_grace": 90.0,
+        "by_number": False,
     }
 
 

@@ -20,7 +20,7 @@ from ..quoting import (
     escape_word,
     quote,
 )
-from .request import PROTOCOL_VERSION, LogWant, Request, Start, name_log
+from .request import PROTOCOL_VERSION, LogWant, Request, Start, list_questions, name_log
 
 #: A watch ends after so many beats of two seconds, and is made anew if still wanted.
 WATCH_BEATS = 150
@@ -42,6 +42,7 @@ _REMOTE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "remote")
 #: The files of ``remote/`` by what they are sent for, in the order in which they stand.
 PARTS = {
     "round": ("shell.sh", "base.sh", "tools.sh", "directory.sh"),
+    "known": ("known.sh",),
     "judge": ("judge.awk", "lost.sh", "judge.sh"),
     "queues": (
         "launch/judge.awk",
@@ -135,12 +136,9 @@ QUOTED_PARTS = {
 #: Before a file is made.
 _UMASK = b"umask 077\n"
 
-#: What jobs get back; a fork, so only where there are any.
-_KEEP = b"sj_umask=$(umask)\nsj_save_env\n"
+#: What jobs get back, where there are any.
+_KEEP = b"sj_read_umask\nsj_save_env\n"
 
-
-#: A host looks at so few jobs without an awk, see sj_skip_unchanged.
-_FEW_BYTES = 300
 
 #: The first byte of a line of comment.
 _HASH = ord("#")
@@ -164,19 +162,15 @@ def build(request: Request, nonce: str) -> bytes:
     generation, offset = request.journal or ("-", 0)
     place = (nonce, request.base_dir, generation, offset)
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
-    asked = [("c", check) for check in request.checks]
-    asked += [("f", check) for check in request.forgets]
-    checks = "\n".join(
-        f"{what} {c.job_id} {c.pid or '-'} {c.start or '-'}" for what, c in asked
-    )
-    few = [c.job_id for c in request.checks] if len(checks) < _FEW_BYTES else []
+    questions, few = list_questions(request)
     opening = _build_call("sj_open_round", *place, *spans, runner_hash, *few)
     queues = request.launchers
-    runs = bool(request.kills or request.starts or (queues and checks))
+    asks = any(questions)
+    runs = bool(request.kills or request.starts or (queues and asks))
     kills = request.kills
     guard = _build_call("sj_guard_round", nonce, request.base_dir, *kills) + b"\n"
     prologue = guard + (_KEEP if runs else b"") + _UMASK
-    groups = _choose_groups(request, runs=runs, asks=bool(checks))
+    groups = _choose_groups(request, runs=runs, asks=asks)
     functions = _join_parts(*groups, *_name_launcher_parts(queues))
     parts = [GUARD + b"{", functions + prologue, opening]
     if runs:
@@ -190,7 +184,7 @@ def build(request: Request, nonce: str) -> bytes:
     parts += _build_starts(request.starts)
     if request.ends:
         parts.append(_build_call("sj_await_ends", *request.ends))
-    parts.append(_build_call("sj_answer_checks", checks))
+    parts.append(_build_call("sj_answer_checks", *questions))
     parts += _build_last_calls(request)
     return b"\n".join([*parts, b"sj_close_round", b"}", b"exit 0", b""])
 
@@ -200,6 +194,7 @@ def _choose_groups(request: Request, *, runs: bool, asks: bool) -> list[str]:
     judges = runs or asks or request.listing
     wanted = {
         "round": True,
+        "known": judges,
         "judge": judges and not request.launchers,
         "queues": request.launchers,
         "runs": runs,

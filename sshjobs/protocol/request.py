@@ -73,7 +73,9 @@ class Request(Record):
     those of the jobs that it names, apart from process. What one of them said of its
     queue serves for ``queue_age`` seconds; a job that it has no more, and that left no
     end, is lost after ``vanish_grace``. ``limits`` are words GROUP=N: so many jobs of a
-    group run at most, or of all that wait their turn where GROUP is ``-``.
+    group run at most, or of all that wait their turn where GROUP is ``-``. With
+    ``by_number`` it is enough, of many jobs that run, if there is a process of the
+    number of each supervisor; a job that has ended is told all the same.
     """
 
     base_dir: str = "~/.sshjobs"
@@ -95,3 +97,33 @@ class Request(Record):
     queue_age: float = 0.0
     vanish_grace: float = 90.0
     limits: str = ""
+    by_number: bool = False
+
+
+#: A host looks at so few jobs without an awk, see sj_answer_few.
+_FEW_BYTES = 300
+
+#: So many that run are looked for by their numbers alone, where that is enough.
+_MANY = 16
+
+
+def list_questions(request: Request) -> tuple[list[str], list[str]]:
+    """Return the words of sj_answer_checks, and the ids asked about if they are few.
+
+    The words are the questions, a line for each; or those about jobs that do not run,
+    those about jobs that do, and the numbers of their supervisors.
+    """
+    asked = [("c", check) for check in request.checks]
+    asked += [("f", check) for check in request.forgets]
+    lines = [f"{kind} {c.job_id} {c.pid or '-'} {c.start or '-'}" for kind, c in asked]
+    questions = "\n".join(lines)
+    if len(questions) < _FEW_BYTES:
+        return [questions], [check.job_id for check in request.checks]
+    pids = [str(check.pid) for check in request.checks if check.pid]
+    # A supervisor may be on another node, if a launcher has chosen it.
+    if not request.by_number or request.launchers or len(pids) < _MANY:
+        return [questions], []
+    runs = [kind == "c" and bool(check.pid) for kind, check in asked]
+    known = [line for line, is_known in zip(lines, runs) if is_known]
+    others = [line for line, is_known in zip(lines, runs) if not is_known]
+    return ["\n".join(others), "\n".join(known), " ".join(pids)], []

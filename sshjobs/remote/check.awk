@@ -1,6 +1,6 @@
 # The questions of a round, a line each (judge.awk has their grammar), and their answers.
 # In: tail, a command that prints what the journal got since; keys, 1 if the holders of keys
-# are asked about. Out: frames, or the lines of questions about keys with a state each.
+# are asked about; alive, 1 if all that are known to run are there. Out: frames, or the lines of questions about keys with a state each.
 
 BEGIN {
     if (tail != "") {
@@ -55,7 +55,13 @@ function answer_question(  d) {
     judge_job($2, "-", "-")
     LS[ls] = state
 }
-/^[cdflrsw] / { Q[++qs] = $0; if (is_unchanged()) gather_paths(" jobs/" $2 "/run") }
+/^[cdflrsw] / {
+    if (is_unchanged()) {
+        if (alive) next
+        gather_paths(" jobs/" $2 "/run")
+    }
+    Q[++qs] = $0
+}
 END {
     if (broken) exit broken
     check_paths()

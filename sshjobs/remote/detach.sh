@@ -1,6 +1,15 @@
 # Hands jobs to processes that outlive the round: the runner file and what it is told.
 # In: sj_runner and sj_hash, tools and place. Out: runner-HASH, and the launcher's own exit.
 
+# The umask of the login; the builtin that tells would be a fork.
+sj_read_umask() {
+    sj_umask=''
+    while read -r sj_i sj_line; do
+        case $sj_i in Umask:) sj_umask=$sj_line && break ;; esac
+    done 2>/dev/null </proc/self/status
+    case $sj_umask in [0-7][0-7][0-7] | [0-7][0-7][0-7][0-7]) ;; *) sj_umask=$(umask) ;; esac
+}
+
 # What the tools must not see is set aside for the jobs, which are given it back.
 sj_save_env() {
     sj_had='' sj_launchers=''
@@ -43,14 +52,47 @@ sj_detach_runner() {
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
     sj_set_burst $2
     case $1$sj_burst in
-    # Each runner holds on to stderr until its record stands: then there is an end of it.
-    s-) sj_heard=$(sj_print_setup "$2" | ${3-} "$sj_sh" "./$sj_run" s 2>&1 >/dev/null) ;;
+    # Each runner holds on to stderr until its record stands and the job is under way, and
+    # says there how it started the job.
+    s-) sj_hear_runner "$2" ${3-} ;;
     *) sj_print_setup "$2" | ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1 ;;
     esac
 }
 
+# A short here-document is a pipe in dash, bash and BusyBox, without the two forks of a
+# pipeline; in ksh, mksh and yash it is a file somewhere, and in any where it is long.
+sj_hear_runner() {
+    # LINES [SETSID]
+    sj_join_setup "$1"
+    shift
+    case ${KSH_VERSION+x}${YASH_VERSION+x}${ZSH_VERSION+x}${#sj_setup} in
+    [0-9] | [0-9][0-9] | [0-9][0-9][0-9] | [123][0-9][0-9][0-9])
+        sj_heard=$("$@" "$sj_sh" "./$sj_run" s 2>&1 >/dev/null <<EOF
+$sj_setup
+EOF
+        )
+        ;;
+    *) sj_heard=$(printf '%s\n' "$sj_setup" | "$@" "$sj_sh" "./$sj_run" s 2>&1 >/dev/null) ;;
+    esac
+    sj_failure=$?
+    sj_said="$sj_said
+$sj_heard"
+    return $sj_failure
+}
+
+sj_join_setup() {
+    # LINES: to sj_setup
+    set -- "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_wc $sj_burst $sj_proc" \
+        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" "$sj_sh" $1
+    sj_ifs=$IFS
+    IFS='
+'
+    sj_setup=$*
+    IFS=$sj_ifs
+}
+
 sj_print_setup() {
     # LINES
-    printf '%s\n' "$sj_machine $sj_boot $sj_node $sj_offset $sj_umask $sj_setsid $sj_env $sj_grepz $sj_wc $sj_burst $sj_proc" \
-        "$sj_shell" "$sj_home" "$sj_dir" "$sj_path" "$sj_sh" $1
+    sj_join_setup "$1"
+    printf '%s\n' "$sj_setup"
 }

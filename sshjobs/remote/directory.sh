@@ -93,9 +93,10 @@ sj_read_base() {
     # ID ...
     sj_offset=none sj_i=''
     [ -f "$sj_journal_file" ] || { printf '\n' >>"$sj_journal_file"; } 2>/dev/null
-    for sj_run_file; do
-        sj_run_file=jobs/$sj_run_file/run
-        [ -f "$sj_run_file" ] && sj_is_regular "$sj_run_file" && sj_i="$sj_i $sj_run_file"
+    for sj_few_id; do
+        for sj_few_file in "jobs/$sj_few_id/exit" "jobs/$sj_few_id/run"; do
+            [ -f "$sj_few_file" ] && sj_is_regular "$sj_few_file" && sj_i="$sj_i $sj_few_file" && break
+        done
     done
     sj_i=". $sj_journal_file layout $sj_machine/tools $sj_machine/swept$sj_i" sj_cs=''
     [ -f "$sj_machine/now" ] && { printf '' >"$sj_machine/now"; } 2>/dev/null && {

@@ -9,6 +9,25 @@ from ..protocol import Reply
 from ..transports import Completed, Transport
 from .host_words import words_of_session
 
+#: Signals have numbers up to this one (signal(7); real-time ones among them).
+_MOST_SIGNALS = 64
+
+
+def has_not_run(
+    transport: Transport, reply: Reply, ran: Completed, timeout: float
+) -> bool:
+    """Tell whether nobody can have acted on a request whose reply did not begin.
+
+    A session without a word that ended well is a shell that left (an ``exit`` in its
+    start-up files), or one whose output is lost. A second session tells.
+    """
+    # Ours says the fence first, and ends with 0 or of a signal, of which a shell around
+    # it makes 128 + n.
+    status = ran.exit_status
+    if reply.unread or (status and not 128 < status <= 128 + _MOST_SIGNALS):
+        return True
+    return not runs_our_programs(transport, timeout)
+
 
 def runs_our_programs(transport: Transport, timeout: float) -> bool:
     """Tell whether a host runs programs: one that only ends, by a status.

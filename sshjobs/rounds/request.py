@@ -35,6 +35,11 @@ LOG_PIECE_BYTES = 4 * 1024 * 1024
 LONG = 2 * LOG_PIECE_BYTES
 LONG_PIECE_BYTES = 64 * 1024
 
+#: Seconds. The first round of each such span looks at all processes as they are, the
+#: others of many jobs only whether there are processes of their numbers. In between, a
+#: number may have come to be another's (pid_max(5): after 32768 and more others).
+_LOOK_SPAN = 60.0
+
 #: How long a host remembers a reaped or cancelled id, so that an old round cannot
 #: start it again. A round lives for seconds; a day is beyond any doubt.
 GONE_TTL = 86400.0
@@ -104,6 +109,7 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
         queue_age=site.queue_age,
         vanish_grace=site.settings.vanish_grace,
         limits=_choose_limits(site, job_requests) if LIMIT in launchers else "",
+        by_number=row.round_started_at // _LOOK_SPAN == site.clock() // _LOOK_SPAN,
     )
     kills += forgets
     store.intents.mark_sent(i.id for i in [*kills, *starts, *reaps] if not i.sent)

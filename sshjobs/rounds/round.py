@@ -15,10 +15,6 @@ from .request import LONG, Plan, collect_request, expire
 from .site import Site
 from .wish import NO_WISH, RoundWish
 
-#: Signals have numbers up to this one (signal(7); real-time ones among them).
-_MOST_SIGNALS = 64
-
-
 #: What a whole round says of a host.
 _WHOLE: dict[str, float | str]
 _WHOLE = {
@@ -30,8 +26,22 @@ _WHOLE = {
 }
 
 
+def describe_unread(host: str, unread: list[str]) -> str:
+    """Return the error of a whole reply with lines that count for nothing, or ""."""
+    if not unread:
+        return ""
+    error = errors.ProtocolError(
+        host,
+        f"{len(unread)} of the lines of its last reply could not be read, or say what "
+        f"was not asked; the first: {unread[0]}",
+    )
+    return errors.dump(error)
+
+
 class Round:
     """One request and its reply."""
+
+    _sink: ReplySink  # from the request on
 
     def __init__(self, site: Site, lead: LeaderLock, wish: RoundWish = NO_WISH) -> None:
         self._site = site
@@ -46,6 +56,10 @@ class Round:
         self.newest = 0
         #: What could not be read of the reply, or was not asked.
         self.unread: list[str] = []
+        #: The intents of the request, once it is made, and the sink of the reply.
+        self._plan: Plan | None = None
+        self._bytes_out = 0
+        self._started_at = 0.0
         self._facts: list[protocol.Event] = []
         self._bytes_in = 0
         self._skew = 0.0
@@ -72,42 +86,66 @@ class Round:
 
         Source: sshd_config(5) MaxSessions; docs/reference/wire-format.md.
         """
-        started_at = self._site.clock()
-        with self._store.begin_write():
-            expire(self._site, started_at)
-            self._settle_held()
-            plan, request = collect_request(self._site, self._wish.listing)
-        self.newest, nonce = plan.newest, os.urandom(8).hex()
-        program = protocol.build(self._add_log_sums(request), nonce)
-        host = self._site.identity.host
-        reply = protocol.Reply(nonce, host)
+        nonce = os.urandom(8).hex()
+        reply = protocol.Reply(nonce, self._site.identity.host)
         silence = self._site.bound_silence()
-        sink = self._make_sink(reply, request, len(program), silence)
         ran = transports.Completed(None, b"", 0)
+        self._started_at = self._site.clock()
         try:
-            sys.audit("sshjobs.request", host, request, len(program))
-            ran = transport.run("exec sh", stdin=program, timeout=silence, sink=sink)
-            sys.audit("sshjobs.reply", host, sink.bytes_in)
+            # The questions are gathered while the host starts its shells.
+            ran = transport.run(
+                "exec sh",
+                stdin=lambda: self._make_request(nonce, reply, silence),
+                timeout=silence,
+                sink=lambda piece: self._sink(piece),
+            )
+            sys.audit("sshjobs.reply", self._site.identity.host, self._sink.bytes_in)
         except (errors.SessionRefused, errors.HostUnreachable):
-            self._take_back(plan)
+            self._take_back()
             raise
         except (Over, errors.CommandTimeout):
             if not self._is_whole:  # else only the session would not end
                 raise
         finally:
-            sink.close()
-            self._bytes_in = sink.bytes_in
-            self._site.unwritten.update(sink.unwritten)
-            for job_id in self._apply_reply(plan, reply, started_at, len(program)):
-                self._store.files.drop_spec(job_id)
-            if self._ended:
-                from .notify import start_notifier
-
-                start_notifier(self._store.home, self._notify, self._ended)
+            if self._plan is not None:
+                self._sink.close()
+                self._bytes_in = self._sink.bytes_in
+                self._site.unwritten.update(self._sink.unwritten)
+                for job_id in self._apply_reply(self._plan):
+                    self._store.files.drop_spec(job_id)
         self._store.sweep_specs()  # a leader may have been killed right before that
-        if not reply.begun and self._has_not_run(transport, reply, ran):
-            self._take_back(plan)
+        if not reply.begun:
+            from .obstacles import has_not_run
+
+            if has_not_run(transport, reply, ran, silence):
+                self._take_back()
+            self._show_beat()
         self._raise_outcome(reply, ran)
+
+    def _make_request(self, nonce: str, reply: protocol.Reply, silence: float) -> bytes:
+        """Return the program that serves the intents that are open now."""
+        with self._store.begin_write():
+            expire(self._site, self._started_at)
+            self._settle_held()
+            plan, request = collect_request(self._site, self._wish.listing)
+        self.newest = plan.newest
+        program = protocol.build(self._add_log_sums(request), nonce)
+        self._bytes_out = len(program)
+        host = self._site.identity.host
+        self._bounds = ReplyBounds(
+            host, self._site.settings, request, self._bytes_out, silence
+        )
+        self._sink = ReplySink(
+            reply,
+            Asked(request, host).check,
+            self._store.files.locate_log,
+            self._take_event,
+            self._show_beat,
+            self._bounds,
+        )
+        self._plan = plan
+        sys.audit("sshjobs.request", host, request, self._bytes_out)
+        return program
 
     def _settle_held(self) -> None:
         """See to jobs that wait here for those of other hosts; in a transaction."""
@@ -117,26 +155,6 @@ class Round:
             settled = settle_held(self._store, self._site.clock())
             self._never_began += settled.ended
             self.let_go |= settled.sites
-
-    def _make_sink(
-        self,
-        reply: protocol.Reply,
-        request: protocol.Request,
-        sent: int,
-        silence: float,
-    ) -> ReplySink:
-        """Return what takes the reply to a request, within the bounds of that one."""
-        host = self._site.identity.host
-        settings = self._site.settings
-        self._bounds = ReplyBounds(host, settings, request, sent, silence)
-        return ReplySink(
-            reply,
-            Asked(request, host).check,
-            self._store.files.locate_log,
-            self._take_event,
-            self._show_beat,
-            self._bounds,
-        )
 
     def _add_log_sums(self, request: protocol.Request) -> protocol.Request:
         """Add the sums of logs that may be deleted; no transaction waits for that."""
@@ -151,38 +169,19 @@ class Round:
         )
         return request._replace(reaps=reaps)
 
-    def _has_not_run(
-        self,
-        transport: transports.Transport,
-        reply: protocol.Reply,
-        ran: transports.Completed,
-    ) -> bool:
-        """Tell whether nobody can have acted on the request.
-
-        A session without a word that ended well is a shell that left (an ``exit`` in
-        its start-up files), or one whose output is lost. A second session tells.
-        """
-        # Ours says the fence first, and ends with 0 or of a signal, of which a shell
-        # around it makes 128 + n.
-        status = ran.exit_status
-        if reply.unread or (status and not 128 < status <= 128 + _MOST_SIGNALS):
-            return True
-        from .obstacles import runs_our_programs
-
-        runs_programs = runs_our_programs(transport, self._site.bound_silence())
-        self._show_beat()
-        return not runs_programs
-
     def _show_beat(self) -> None:
         self._lead.show_beat()
         self._site.check_time()
 
-    def _take_back(self, plan: Plan) -> None:
+    def _take_back(self) -> None:
         """Let what this request was the first to hold count as never sent.
 
         No session was opened, or another program was run in it, so that nobody can
         have acted on it.
         """
+        plan = self._plan
+        if plan is None:
+            return
         with self._store.begin_write():
             if self._site.generation() == self._lead.generation:
                 intents = [*plan.starts, *plan.kills, *plan.reaps]
@@ -240,9 +239,7 @@ class Round:
 
     # -- what was said -----------------------------------------------------------------
 
-    def _apply_reply(
-        self, plan: Plan, reply: protocol.Reply, started_at: float, sent: int
-    ) -> list[str]:
+    def _apply_reply(self, plan: Plan) -> list[str]:
         """Bring the store up to the reply, unless another leads by now.
 
         Returns:
@@ -255,7 +252,8 @@ class Round:
             if site.generation() != self._lead.generation:
                 store.sites.count_events(site.site_id, counts)
                 return []
-            counts |= {"rounds": whole, "bytes_in": self._bytes_in, "bytes_out": sent}
+            counts |= {"rounds": whole, "bytes_in": self._bytes_in}
+            counts["bytes_out"] = self._bytes_out
             intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
             host = site.identity.host
             applier = ReplyApplier(
@@ -279,22 +277,15 @@ class Round:
                 self._ended = ended
             columns = applier.columns
             if whole:
-                columns |= dict(_WHOLE, round_started_at=started_at)
+                columns |= dict(_WHOLE, round_started_at=self._started_at)
                 columns["round_ended_at"] = site.clock()
-                columns["cause"] = self._describe_unread()
+                columns["cause"] = describe_unread(host, self.unread)
             store.sites.count_events(site.site_id, counts, **columns)
-        return useless
+        if self._ended:
+            from .notify import start_notifier
 
-    def _describe_unread(self) -> str:
-        """Return what there is to know of a whole reply, written down; mostly ""."""
-        if not self.unread:
-            return ""
-        error = errors.ProtocolError(
-            self._site.identity.host,
-            f"{len(self.unread)} of the lines of its last reply could not be read, or "
-            f"say what was not asked; the first: {self.unread[0]}",
-        )
-        return errors.dump(error)
+            start_notifier(store.home, self._notify, self._ended)
+        return useless
 
     def _fail_intents(self, plan: Plan, failed: protocol.Failed) -> None:
         """Tell everyone whose intents stood in the request what failed there.

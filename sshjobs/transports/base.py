@@ -18,6 +18,11 @@ else:
 #: the session: our own ends are closed at once and the exception goes through.
 Sink: TypeAlias = "Callable[[bytes], None]"
 
+#: The standard input of a command, or what makes it: that is called while the other
+#: side starts the shell that is to read it. What it raises abandons the session, which
+#: has run nothing then.
+Stdin: TypeAlias = "bytes | Callable[[], bytes]"
+
 
 class StdoutTaker(Record):
     """Takes a session's stdout itself, in place of a sink, which only beats then.
@@ -71,7 +76,7 @@ class Transport(Protocol):
         self,
         script: str,
         *,
-        stdin: bytes,
+        stdin: Stdin,
         timeout: float,
         sink: Sink,
         into: StdoutTaker | None = None,
@@ -81,7 +86,7 @@ class Transport(Protocol):
 
         Args:
             script: A command line for the host's login shell.
-            stdin: The standard input; end of file follows it.
+            stdin: The standard input; end of file follows it. See :data:`Stdin`.
             timeout: Seconds of silence (no byte out, none taken in) that are borne;
                 standard error is for error texts only, and no sign of life.
             sink: See :data:`Sink`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CommandTimeout, HostUnreachable, find_hint
-from .base import Completed, Sink, StdoutTaker
+from .base import Completed, Sink, Stdin, StdoutTaker
 from .env import build_plain_env, read_home
 from .identity.identity import Identity
 from .process import Child, spawn_program
@@ -25,7 +25,7 @@ class Local:
         self,
         script: str,
         *,
-        stdin: bytes,
+        stdin: Stdin,
         timeout: float,
         sink: Sink,
         into: StdoutTaker | None = None,

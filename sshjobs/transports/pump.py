@@ -8,7 +8,7 @@ import select
 import time
 
 from ..startup.records import TYPE_CHECKING
-from .base import STDERR_BYTES, Sink, StdoutTaker
+from .base import STDERR_BYTES, Sink, Stdin, StdoutTaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Pump:
 
     def __init__(
         self,
-        stdin: bytes,
+        stdin: Stdin,
         sink: Sink,
         timeout: float,
         *,
@@ -60,7 +60,8 @@ class Pump:
         self._open_ended = keep_stdin_open or into is not None  # stdin does not end yet
         self._stderr_bytes = stderr_bytes
         self._timeout = timeout
-        self._rest = memoryview(stdin)
+        self._stdin = stdin
+        self._rest = memoryview(b"")
         self._poll = select.poll()
         self.stderr = b""
         self.stdout_bytes = 0
@@ -68,36 +69,33 @@ class Pump:
         self._unsent: set[int] = set()
         self._in = self._out = self._err = -1
         try:
-            in_theirs, self._in = self._make_pipe(0, len(stdin))
-            out_theirs, self._out = self._make_pipe(1, _PIECE)
-            err_theirs, self._err = self._make_pipe(1, 0)
+            in_theirs, self._in = self._make_pipe(0)
+            out_theirs, self._out = self._make_pipe(1)
+            err_theirs, self._err = self._make_pipe(1)
+            self._enlarge_pipe(self._out)
         except OSError:  # no descriptors left: give back those that there were
             self.close()
             raise
         self.theirs = (in_theirs, out_theirs, err_theirs)
         self._moved_at = self._sunk_at = time.monotonic()
-        if not stdin and not self._open_ended:
-            self._close_end(self._in)
 
-    def _make_pipe(self, theirs: int, size: int) -> tuple[int, int]:
-        """Return (their end, our end); they read at end 0, or write at end 1.
-
-        Args:
-            size: The bytes to go through it; more than usual needs a larger one.
-        """
+    def _make_pipe(self, theirs: int) -> tuple[int, int]:
+        """Return (their end, our end); they read at end 0, or write at end 1."""
         ends = os.pipe()
         ours = ends[1 - theirs]
         self._unsent.add(ends[theirs])
         os.set_blocking(ours, False)
         self._ours.add(ours)
         self._poll.register(ours, select.POLLIN if theirs else select.POLLOUT)
-        # Linux; 64 KiB otherwise, a third as fast.
-        if size > _USUAL and hasattr(fcntl, "F_SETPIPE_SZ"):
+        return ends[theirs], ours
+
+    def _enlarge_pipe(self, ours: int) -> None:
+        """Have a pipe hold more than usual (Linux); 64 KiB are a third as fast."""
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
             try:
                 fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIECE)
             except OSError:  # pipe-user-pages-soft is used up: the small one will do
-                pass
-        return ends[theirs], ours
+                return
 
     def close_handed_ends(self) -> None:
         """Close our copies of the other side's ends."""
@@ -136,8 +134,13 @@ class Pump:
         """
         if watch >= 0:
             self._poll.register(watch, select.POLLIN)
-        if self._in >= 0:
-            self._feed_stdin()
+        # Made only now, as the other side starts.
+        stdin = self._stdin if isinstance(self._stdin, bytes) else self._stdin()
+        self._moved_at = self._sunk_at = time.monotonic()
+        if len(stdin) > _USUAL:
+            self._enlarge_pipe(self._in)
+        self._rest = memoryview(stdin)
+        self._feed_stdin()
         while not self._move_bytes(watch, ended):
             self._call_sink_if_due()
         while self._read_out():

@@ -30,7 +30,7 @@ def places(act: bytes) -> list[tuple[bytes, bytes, bytes]]:
         start = program.index(first)
         lines = program[start : program.index(last, start)].splitlines(keepends=True)
         for at in range(1, len(lines)):
-            if lines[at - 1].endswith(b"\\\n"):
+            if lines[at - 1].endswith((b"\\\n", b"|\n")):  # within a command
                 continue
             there = b"".join(lines[:at]), b"".join(lines[at:])
             changed = (act + b"\n").join(there)

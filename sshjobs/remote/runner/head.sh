@@ -5,7 +5,7 @@ umask 077
 sj_mode=$1
 case $sj_mode in
 again) set -- ;;
-*) sj_me=0 sj_by='' sj_hears='' sj_told='' sj_since='' sj_stage='' sj_left='' sj_alone='' sj_sleeper='' ;;
+*) sj_me=0 sj_by='' sj_says='' sj_hears='' sj_told='' sj_since='' sj_stage='' sj_left='' sj_alone='' sj_sleeper='' ;;
 esac
 hash ln rm sleep 2>/dev/null
 case $sj_mode in

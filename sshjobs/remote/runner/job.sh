@@ -96,7 +96,7 @@ started_at=$sj_time"
     # Where nothing can be forked, it is empty at least.
     [ "$sj_hasenv" ] && { sj_is_regular "$sj_job_dir/env" && printf '' >"$sj_job_dir/env"; rm -f "$sj_job_dir/env"; }
     [ -z "$sj_by" ] || sj_note_claim
-    exec 2>/dev/null
+    [ "$sj_says" ] || exec 2>/dev/null
     if [ -e "$sj_job_dir/cancel" ] || [ -e "$sj_job_dir/lost" ] || [ -e "gone/$sj_id" ]; then
         sj_publish_end '' '' cancelled 'cancelled before it started'
         return 0
@@ -109,6 +109,7 @@ started_at=$sj_time"
     sj_exec_job &
     sj_job_pid=$! sj_stage=''
     if [ "$sj_setsid" ]; then printf 'pgid=%s\n' $sj_job_pid; else printf 'pgid=0\njob_pid=%s\n' $sj_job_pid; fi
+    [ -z "$sj_says" ] || sj_say_start
     [ -z "$sj_proc" ] || { [ "$sj_burst" ] && [ ! -O / ]; } || sj_write_born
     sj_wait_job
     sj_read_clock
@@ -122,6 +123,14 @@ started_at=$sj_time"
     fi
     sj_stage=ended
     sj_finish_job
+}
+
+# A round that waits for a few starts hears of each here, and need not read the record.
+sj_say_start() {
+    sj_i=$sj_job_pid
+    [ "$sj_setsid" ] || sj_i=0
+    printf 'started %s %s %s %s %s %s %s\n' "$sj_id" "$sj_pid" "$sj_i" "$sj_start" "$sj_boot" "$sj_node" "$sj_time" >&2
+    exec 2>/dev/null
 }
 
 # An end may be what others wait for, see launch/limit.sh.

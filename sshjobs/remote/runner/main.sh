@@ -21,9 +21,12 @@ sj_run_jobs() {
     [ "$sj_batch_ids" ] && sj_write_journal "S$sj_batch_ids"
 }
 
-# Who waits for a few starts listens to stderr: it ends once their records stand.
+# A round that waits for a few starts listens to stderr, until their jobs are under way.
 case $sj_mode$sj_burst in
-s) exec >/dev/null ;;
+s)
+    exec >/dev/null
+    sj_says=1
+    ;;
 *) exec >/dev/null 2>&1 ;;
 esac
 case $sj_mode in

@@ -33,7 +33,7 @@ from ...errors import (
 )
 from ...locks import unlink_if_there
 from ...settings import Settings
-from ..base import CallerHooks, Completed, Sink, StdoutTaker
+from ..base import CallerHooks, Completed, Sink, Stdin, StdoutTaker
 from ..env import build_ssh_env
 from ..gate import Gate, GateLost, hold_jump_slot, pause_before_next_try
 from ..identity.identity import Identity, check_rundir
@@ -284,7 +284,7 @@ class Fabric:
         self,
         script: str,
         *,
-        stdin: bytes,
+        stdin: Stdin,
         timeout: float,
         sink: Sink,
         into: StdoutTaker | None = None,

@@ -20,7 +20,7 @@ from ...errors import (
 from ...settings import Settings
 from ...startup.records import TYPE_CHECKING
 from ...startup.stdlib import signal
-from ..base import CallerHooks, Completed, Sink, StdoutTaker
+from ..base import CallerHooks, Completed, Sink, Stdin, StdoutTaker
 from ..identity.identity import Identity, check_rundir
 from ..pump import Pump, Silence
 from .master import PATIENCE, LiveMaster, find_usable_master, probe_master
@@ -126,7 +126,7 @@ class OpenSSH:
         self,
         script: str,
         *,
-        stdin: bytes,
+        stdin: Stdin,
         timeout: float,
         sink: Sink,
         into: StdoutTaker | None = None,
