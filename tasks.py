@@ -215,6 +215,7 @@ def docs(
         "compare": "a revision: only what a start costs in it and in this tree",
         "airflow_python": "an interpreter with apache-airflow-providers-ssh 7.0.1",
         "peers_python": "an interpreter with fabric, parallel-ssh and asyncssh",
+        "omnirun_python": "an interpreter, 3.12 or newer, with omnirun",
     },
     auto_shortflags=False,
 )
@@ -226,6 +227,7 @@ def bench(
     compare: str = "",
     airflow_python: str = "",
     peers_python: str = "",
+    omnirun_python: str = "",
 ) -> None:
     """Measure sshjobs and its peers on one sshd; write docs/benchmarks.md."""
     line = f"python -m tests.bench --times {times}"
@@ -235,6 +237,7 @@ def bench(
     line += " --quick" if quick else ""
     line += f" --airflow-python {airflow_python}" if airflow_python else ""
     line += f" --peers-python {peers_python}" if peers_python else ""
+    line += f" --omnirun-python {omnirun_python}" if omnirun_python else ""
     if not _run(context, line):
         raise Exit(code=1)
 

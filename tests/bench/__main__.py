@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.bench import picture, report
 from tests.bench.compare import compare_revision
-from tests.bench.ground import ROOT, Broken, Ground, versions
+from tests.bench.ground import RARER_PEERS, ROOT, Broken, Ground, versions
 from tests.bench.workloads import WORKLOADS
 from tests.sshd import sshd_path
 
@@ -45,6 +45,11 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
         "--peers-python",
         default=os.environ.get("BENCH_PEERS_PYTHON", sys.executable),
         help=f"an interpreter that has {', '.join(_PEERS)}",
+    )
+    parser.add_argument(
+        "--omnirun-python",
+        default=os.environ.get("BENCH_OMNIRUN_PYTHON", ""),
+        help="an interpreter, 3.12 or newer, that has omnirun",
     )
     return parser.parse_args(words)
 
@@ -131,11 +136,14 @@ def _ground(options: argparse.Namespace, folder: Path) -> Ground:
     airflow, peers = options.airflow_python, options.peers_python
     has_airflow = bool(versions(airflow, [_AIRFLOW]))
     has_peers = len(versions(peers, _PEERS)) == len(_PEERS)
+    has_omnirun = bool(versions(options.omnirun_python, ["omnirun"]))
+    pythons = {"airflow": airflow} if has_airflow else {}
+    pythons |= {"peers": peers} if has_peers else {}
+    pythons |= {"omnirun": options.omnirun_python} if has_omnirun else {}
     ground = Ground(
         folder,
         _login(),
-        airflow if has_airflow else "",
-        peers if has_peers else "",
+        pythons,
         options.quick,
         options.times,
     )
@@ -143,6 +151,8 @@ def _ground(options: argparse.Namespace, folder: Path) -> Ground:
         ground.note(f"left out: Airflow (--airflow-python, with {_AIRFLOW})")
     if not has_peers:
         ground.note(f"left out: {', '.join(_PEERS)} (--peers-python)")
+    if not has_omnirun:
+        ground.note("left out: omnirun (--omnirun-python)")
     if not ground.parallel:
         ground.note("left out: GNU parallel (apt-get install parallel)")
     return ground
@@ -155,7 +165,8 @@ def _about(options: argparse.Namespace) -> list[str]:
         f"Python {platform.python_version()}",
         f"client and server: {_first_line('ssh', '-V')}",
     ]
-    known = versions(options.peers_python, _PEERS)
+    known = versions(options.peers_python, [*_PEERS, *RARER_PEERS])
+    known |= versions(options.omnirun_python, ["omnirun"])
     known |= versions(options.airflow_python, [_AIRFLOW, "apache-airflow-core"])
     if shutil.which("parallel"):
         known["GNU parallel"] = _first_line("parallel", "--version").split()[-1]

@@ -24,6 +24,9 @@ PEER_PATIENCE = 240.0
 
 ROOT = Path(__file__).parent.parent.parent
 
+#: Measured where the interpreter of the peers has them.
+RARER_PEERS = ("aiida-core", "jobflow-remote")
+
 #: As ``tests.sshd`` counts them: connections, drops, sessions.
 _COUNTED = (b"Connection from ", b"drop connection ", b"Starting session: ")
 
@@ -41,8 +44,9 @@ class Ground:
     Args:
         folder: An empty directory, open to ``user``, with a short path.
         user: Who logs in.
-        airflow: A Python with Airflow and its ssh provider, or "".
-        peers: A Python with Fabric, parallel-ssh and asyncssh, or "".
+        pythons: A Python with Airflow and its ssh provider by ``airflow``, one with
+            Fabric, parallel-ssh and asyncssh by ``peers``, one with omnirun by
+            ``omnirun``; those that there are.
         quick: Small numbers, one repetition: to see that all of it works.
         times: How often to repeat what a median is taken of.
     """
@@ -51,8 +55,7 @@ class Ground:
         self,
         folder: Path,
         user: str,
-        airflow: str,
-        peers: str,
+        pythons: Mapping[str, str],
         quick: bool,
         times: int = 5,
     ) -> None:
@@ -60,12 +63,14 @@ class Ground:
         self.quick = quick
         self._times = 1 if quick else times
         self.notes: list[str] = []
-        self.airflow = airflow
-        self.peers = peers
+        self.airflow = pythons.get("airflow", "")
+        self.peers = pythons.get("peers", "")
+        self.omnirun = pythons.get("omnirun", "")
+        self.rarer_peers = versions(self.peers, RARER_PEERS)
         self.parallel = shutil.which("parallel") or ""
         login = pwd.getpwnam(user)
         (folder / "sshd").mkdir(mode=0o755)
-        self.sshd = Sshd(folder / "sshd", user).start()
+        self.sshd = Sshd(folder / "sshd", user, Subsystem="sftp internal-sftp").start()
         self.far = folder / "far"
         self.far.mkdir()
         os.chown(self.far, login.pw_uid, login.pw_gid)
@@ -162,6 +167,34 @@ class Ground:
             )
         return path
 
+    def omnirun_submit(self) -> Command:
+        """Return the command line that submits a job from a repository of ours.
+
+        Its ssh is the system's, with the configuration that leads to our server.
+        """
+        folder = self.folder / "omnirun"
+        if not folder.exists():
+            (folder / "bin").mkdir(parents=True)
+            ssh = folder / "bin" / "ssh"
+            program = shutil.which("ssh")
+            ssh.write_text(f'#!/bin/sh\nexec {program} -F {self.sshd.config} "$@"\n')
+            ssh.chmod(0o755)
+            (folder / "config.toml").write_text(
+                f'[backends.box]\ntype = "ssh"\nhost = "{self.sshd.alias}"\n'
+                f'root = "{self.far}/omnirun"\nmax_parallel = 1000\n'
+            )
+            _make_repository(folder / "repository")
+        env = dict(self.cli.env) | {
+            "PATH": f"{folder}/bin:{self.cli.env['PATH']}",
+            "HOME": str(folder),
+            "OMNIRUN_CONFIG": str(folder / "config.toml"),
+        }
+        env.pop("PYTHONPATH", None)
+        program = str(Path(self.omnirun).with_name("omnirun"))
+        words = [program, "submit", "--backend", "box", "--", "true"]
+        full = f'cd {folder}/repository && exec "$@"'
+        return Command(["sh", "-c", full, "sh", *words], env)
+
     def hang_up(self, socket: Path) -> None:
         """End a plain master."""
         command = self.ssh("-S", socket, "-O", "exit", self.sshd.alias)
@@ -219,6 +252,21 @@ class Ground:
             raise Broken(f"{module} {' '.join(words)}: {tail}") from error
         cost = Cost(said["wall"], said["cpu"], said["rss_bytes"], said["failed"])
         return cost, said
+
+
+def _make_repository(folder: Path) -> None:
+    """Make a repository of one commit, with an origin that has it."""
+    origin = f"{folder}.git"
+    lines = (
+        f"git init -q -b main {folder}",
+        f"git init -q --bare {origin}",
+        f"git -C {folder} -c user.name=a -c user.email=a@b "
+        "commit -q --allow-empty -m one",
+        f"git -C {folder} remote add origin {origin}",
+        f"git -C {folder} push -q origin main",
+    )
+    for line in lines:
+        subprocess.run(line.split(), check=True, stdin=subprocess.DEVNULL)
 
 
 def end_jobs(base: Path) -> None:

@@ -1,10 +1,11 @@
-"""Fabric, parallel-ssh and asyncssh, each as its own manual has it.
+"""Fabric, parallel-ssh, asyncssh and the like, each as its own manual has it.
 
 Run by an interpreter that has them: ``python peers.py NAME COUNT``. It forks COUNT
 processes from one that has imported the library, so that neither interpreter nor
 imports are counted; each connects and runs ``true``. parallel-ssh does the same in one
 process, with COUNT connections. ``asyncssh-batch`` starts COUNT jobs detached, six at
-a time over one connection, in one process.
+a time over one connection, in one process. Of AiiDA it is the ssh transport, of
+jobflow-remote its host: what their daemons do for a job.
 """
 
 from __future__ import annotations
@@ -60,6 +61,43 @@ def _asyncssh() -> Callable[[], object]:
             await connection.run("true", check=True)
 
     return lambda: asyncio.run(once())
+
+
+def _aiida() -> Callable[[], object]:
+    plugin: Any = importlib.import_module("aiida.transports.plugins.ssh")
+
+    def run() -> None:
+        transport = plugin.SshTransport(
+            machine=_HOST,
+            username=_USER,
+            port=_PORT,
+            key_filename=_KEY,
+            key_policy="AutoAddPolicy",
+            safe_interval=0,
+            look_for_keys=False,
+            allow_agent=False,
+        )
+        with transport:
+            assert transport.exec_command_wait("true")[0] == 0
+
+    return run
+
+
+def _jobflow_remote() -> Callable[[], object]:
+    package: Any = importlib.import_module("jobflow_remote.remote.host")
+
+    def run() -> None:
+        kwargs = {"key_filename": _KEY}
+        host = package.RemoteHost(
+            _HOST, _USER, _PORT, connect_kwargs=kwargs, login_shell=False
+        )
+        host.connect()
+        try:
+            assert host.execute("true")[2] == 0
+        finally:
+            host.close()
+
+    return run
 
 
 async def _batch(count: int) -> None:
@@ -136,7 +174,12 @@ def _alone(work: Callable[[], object]) -> dict[str, float]:
     return {"wall": wall, "cpu": cpu, "rss_bytes": rss, "failed": failed}
 
 
-_LIBRARIES = {"fabric": _fabric, "asyncssh": _asyncssh}
+_LIBRARIES = {
+    "fabric": _fabric,
+    "asyncssh": _asyncssh,
+    "aiida-core": _aiida,
+    "jobflow-remote": _jobflow_remote,
+}
 
 
 def main(name: str, count: int) -> None:

@@ -69,15 +69,9 @@ def burst(ground: Ground, found: Results) -> None:
 
     add("python -c pass", ground.times(), lambda: _python(ground, count))
     add("sshjobs submit", ground.times(), lambda: _submits(ground, count))
-    if ground.airflow:
-        add("Airflow operator", ground.times(), lambda: _airflow_burst(ground, count))
-    add("ssh", ground.times(2), lambda: _plain_ssh(ground, count))
-    add("ssh ControlMaster=auto", ground.times(), lambda: _auto_ssh(ground, count))
-    if ground.parallel:
-        add("GNU parallel", ground.times(1), lambda: _parallel(ground, count))
-    if ground.peers:
-        for library in ("fabric", "parallel-ssh", "asyncssh"):
-            add(library, ground.times(2), lambda: _library(ground, library, count))
+    _add_peers(ground, count, add)
+    if ground.omnirun:
+        _add_omnirun(ground, found)
     ours = rows["sshjobs submit"]
     bare = rows["python -c pass"]
     found.targets.append(
@@ -90,6 +84,21 @@ def burst(ground: Ground, found: Results) -> None:
         Target(f"{name}: failed", ours.cost.failed, 0),
         Target(f"{name}: connections", ours.cost.connections, 1),
     ]
+
+
+def _add_peers(
+    ground: Ground, count: int, add: Callable[[str, int, Callable[[], Cost]], None]
+) -> None:
+    """Have those do the same that are there."""
+    if ground.airflow:
+        add("Airflow operator", ground.times(), lambda: _airflow_burst(ground, count))
+    add("ssh", ground.times(2), lambda: _plain_ssh(ground, count))
+    add("ssh ControlMaster=auto", ground.times(), lambda: _auto_ssh(ground, count))
+    if ground.parallel:
+        add("GNU parallel", ground.times(1), lambda: _parallel(ground, count))
+    if ground.peers:
+        for library in ("fabric", "parallel-ssh", "asyncssh", *ground.rarer_peers):
+            add(library, ground.times(2), lambda: _library(ground, library, count))
 
 
 def _python(ground: Ground, count: int) -> Cost:
@@ -136,6 +145,20 @@ def _parallel(ground: Ground, count: int) -> Cost:
         return Cost(wall, cpu, usage.ru_maxrss * 1024, failed)
 
     return ground.counted(once)
+
+
+def _add_omnirun(ground: Ground, found: Results) -> None:
+    """Measure a crowd that omnirun can bear: each submit places all that wait."""
+    count = 5 if ground.quick else 20
+    command = ground.omnirun_submit()
+    crowd([command])  # the first brings the commit there
+    once: dict[str, Callable[[], Cost]] = {
+        "sshjobs submit": lambda: _submits(ground, count),
+        "omnirun submit": lambda: ground.counted(lambda: crowd([command] * count)),
+    }
+    for who, measure in once.items():
+        ground.settle()
+        found.rows.append(_row(f"{count} at once", who, [measure()]))
 
 
 def _library(ground: Ground, library: str, count: int) -> Cost:
@@ -525,11 +548,17 @@ def verbs(ground: Ground, found: Results) -> None:
         sessions = ground.counted(lambda: crowd([command])).sessions
         cost = median(costs[who])._replace(sessions=sessions)
         found.rows.append(Row(_COLD, who, cost, cost.wall))
+    if ground.omnirun:
+        command = ground.omnirun_submit()
+        crowd([command])  # the first pushes the commit
+        once = repeat(ground.times(), lambda: ground.counted(lambda: crowd([command])))
+        found.rows.append(_row(_COLD, "omnirun submit", once))
     wall = {row.who: row.cost.wall for row in found.rows if row.workload == _COLD}
     for verb, most in (("submit", 3.7), ("poll", 3.2)):
         ratio = wall[f"sshjobs {verb}"] / wall["python -c pass"]
         found.targets.append(Target(f"{verb} of one job / python -c pass", ratio, most))
-    rss = max(row.cost.rss_bytes for row in found.rows if row.workload == _COLD) / 1e6
+    ours = [row for row in found.rows if row.workload == _COLD and "sshjobs" in row.who]
+    rss = max(row.cost.rss_bytes for row in ours) / 1e6
     found.targets.append(Target("every verb, one job: RSS in MB", rss, 60))
     _end_all(ground)
 
