@@ -198,9 +198,13 @@ def test_a_directory_that_is_gone(cli: Cli) -> None:
     group = pid_of(cli, lone)
     run = (cli.directory(lone) / "run").read_text().splitlines()
     runner = int(dict(line.partition("=")[::2] for line in run)["pid"])
-    # Without its directory a job is known by its mark, which comes with its first exec.
-    environ = Path(f"/proc/{group}/environ")
-    eventually(lambda: lone.encode() in environ.read_bytes())
+    # Without its directory a job is known by its mark; its shell has to read the script
+    # before that is gone.
+    process = Path(f"/proc/{group}")
+    eventually(
+        lambda: (process / "cmdline").read_bytes().startswith(b"sleep")
+        or (process / f"task/{group}/children").read_text()
+    )
     shutil.move(str(cli.directory(lone)), str(cli.base / "aside"))
     seen = cli("kill", "--forget", lone)  # its processes are seen to run here
     assert seen.status == 1 and "not declared lost" in seen.err, seen
