@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import select
-import struct
+import sys
 import time
 
 from ...startup.records import TYPE_CHECKING, Record
@@ -88,11 +88,13 @@ class Packet(Record):
     def read_u32(self, index: int) -> int:
         """Return the ``index``-th number of the body, -1 if the body is too short."""
         piece = self.body[4 * index : 4 * index + 4]
-        return int(struct.unpack(">I", piece)[0]) if len(piece) == 4 else -1
+        return int.from_bytes(piece, "big") if len(piece) == 4 else -1
 
     def read_text(self, offset: int) -> str:
         """Return the string that begins at ``offset`` of the body."""
-        (length,) = struct.unpack_from(">I", self.body.ljust(offset + 4, b"\0"), offset)
+        # A number that is cut short is one that ends in zeros.
+        head = self.body[offset : offset + 4].ljust(4, b"\0")
+        length = int.from_bytes(head, "big")
         return self.body[offset + 4 : offset + 4 + length].decode("utf-8", "replace")
 
 
@@ -100,14 +102,14 @@ def pack_packet(kind: int, *fields: int | str | bytes) -> bytes:
     """Return one packet, its length before it."""
     # PROTOCOL.mux: numbers are 32 bits, the highest byte first; a string has its
     # length before it. Flags are numbers too, though the page says bool (mux.c, 9.2).
-    body = struct.pack(">I", kind)
+    body = kind.to_bytes(4, "big")
     for field in fields:
         if isinstance(field, int):
-            body += struct.pack(">I", field)
+            body += field.to_bytes(4, "big")
             continue
         data = os.fsencode(field) if isinstance(field, str) else field
-        body += struct.pack(">I", len(data)) + data
-    return struct.pack(">I", len(body)) + body
+        body += len(data).to_bytes(4, "big") + data
+    return len(body).to_bytes(4, "big") + body
 
 
 def pack_hello() -> bytes:
@@ -146,7 +148,7 @@ class Frames:
         self._rest += data
         packets = []
         while len(self._rest) >= 4:
-            (length,) = struct.unpack_from(">I", self._rest)
+            length = int.from_bytes(self._rest[:4], "big")
             # The type alone is 4 bytes. A length beyond the bound is another protocol,
             # and no reason to wait for that many bytes.
             if not 4 <= length <= MAX_PACKET:
@@ -154,7 +156,7 @@ class Frames:
             # A packet may come in pieces, and several in one: a stream has no borders.
             if len(self._rest) < 4 + length:
                 break
-            (kind,) = struct.unpack_from(">I", self._rest, 4)
+            kind = int.from_bytes(self._rest[4:8], "big")
             packets.append(Packet(kind, self._rest[8 : 4 + length]))
             self._rest = self._rest[4 + length :]
         return packets
@@ -320,7 +322,8 @@ class Control:
         packet = pack_new_session(self._request, command)
         # One descriptor a message, as mm_send_fd sends them (monitor_fdpass.c, 9.2).
         rights = [
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))] for fd in fds
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))]
+            for fd in fds
         ]
         # Nothing may come between: from the packet to the third descriptor the master
         # waits for us alone, without a timeout (mm_receive_fd, 9.2 and 10.5).
@@ -353,7 +356,7 @@ def read_peer_uid(connection: socket.socket, path: str) -> int:
     """Return the user id of the process at the other end."""
     if hasattr(socket, "SO_PEERCRED"):
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        return int(struct.unpack("iII", raw)[1])
+        return int.from_bytes(raw[4:8], sys.byteorder)  # pid, uid, gid: unix(7)
     # macOS and BSD have LOCAL_PEERCRED in shapes of their own; there the directory,
     # which only we can write to, and the owner of the socket must do.
     return os.lstat(path).st_uid
