@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import transports
+from sshjobs.transports.identity import ssh_config
 from sshjobs.transports.openssh import command_lines, handshake
 from tests.cli import Cli
 from tests.sshd import Sshd
@@ -184,3 +186,74 @@ def test_an_identity_of_an_older_version_is_asked_for_again(
 
     old = transports.Identity.from_bytes(pack(tuple(caller.identity)[:17]))
     assert (old.key, old.host) == (caller.identity.key, "box") and not old.is_fresh()
+
+
+_USUAL = (
+    "chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+)
+_FASTER = (
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"
+    "aes128-ctr,aes192-ctr,aes256-ctr"
+)
+
+
+def find_ciphers(
+    sshd: Sshd, new_caller: NewCaller, monkeypatch: pytest.MonkeyPatch, has_aes: bool
+) -> list[str]:
+    """Return the ciphers that a connection is told to use, if any."""
+    monkeypatch.setattr(ssh_config, "_has_aes", lambda: has_aes)
+    caller = new_caller(sshd)
+    argv = command_lines.build_master_argv(
+        caller.identity, caller.settings, "/r/s", "/r/l"
+    )
+    return values_of(argv, "Ciphers")
+
+
+@pytest.mark.parametrize(
+    ("line", "has_aes", "told"),
+    [
+        (f"Ciphers {_USUAL}", True, [_FASTER]),
+        (f"Ciphers {_USUAL}", False, []),
+        ("Ciphers chacha20-poly1305@openssh.com", True, []),
+        (f"Ciphers {_FASTER}", True, []),
+        ("Ciphers -aes256-ctr", True, []),
+        ("Ciphers chacha20-poly1305@openssh.com,aes128-gcm@openssh.com", True, []),
+    ],
+)
+def test_ciphers_that_somebody_chose_stay_as_they_are(
+    sshd: Sshd,
+    new_caller: NewCaller,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    has_aes: bool,
+    told: list[str],
+) -> None:
+    sshd.write_client_config(line)
+    assert find_ciphers(sshd, new_caller, monkeypatch, has_aes) == told
+
+
+def test_a_connection_takes_the_first_cipher_that_the_host_has(
+    sshd: Sshd, caller: TransportCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_config, "_has_aes", lambda: True)
+    assert caller.run("echo hello") == (0, b"hello\n")
+    assert b"cipher: aes128-gcm@openssh.com" in sshd.log.read_bytes()
+
+
+def test_a_processor_is_asked_about_aes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.open
+    for text, found in (
+        ("processor: 0\nflags\t\t: fpu aes avx\n", True),
+        ("processor: 0\nflags\t\t: fpu vaes avx\nbugs: aes\n", False),
+        ("Features\t: fp asimd aes pmull\n", True),
+        ("", False),
+    ):
+        path = tmp_path / "cpuinfo"
+        path.write_text(text)
+        monkeypatch.setattr(builtins, "open", lambda _, mode: real(path, mode))
+        has_aes = ssh_config._has_aes()
+        monkeypatch.setattr(builtins, "open", real)
+        assert has_aes is found, text

@@ -241,7 +241,42 @@ def _build_identity(
         ),
         env=tuple(sorted({name for one in ways for name in one.env})),
         times=read_times(values, hop_connect),
+        ciphers=order_ciphers(_last_value(values, "ciphers")),
     )
+
+
+#: The ciphers that OpenSSH offers where nobody has said another list, in whichever
+#: order (myproposal.h, 8.2 to 10.5). The first one that a host has is taken.
+_USUAL_CIPHERS = (
+    "chacha20-poly1305@openssh.com",
+    *("aes128-gcm@openssh.com", "aes256-gcm@openssh.com"),
+    *("aes128-ctr", "aes192-ctr", "aes256-ctr"),
+)
+
+
+def order_ciphers(configured: str) -> str:
+    """Return the usual ciphers with AES-GCM first, "" if that is not to be.
+
+    It needs a third less processor time than chacha20-poly1305, on both sides, where
+    the processor has instructions for AES (docs/decisions/0025). A list of the user's
+    own, or of a policy of the system, stays as it is.
+    """
+    names = configured.split(",")
+    usual = _USUAL_CIPHERS
+    if names[0] != usual[0] or sorted(names) != sorted(usual) or not _has_aes():
+        return ""
+    return ",".join([*usual[1:3], usual[0], *usual[3:]])
+
+
+def _has_aes() -> bool:
+    """Tell whether the processor has instructions for AES; unknown is no."""
+    try:
+        with open("/proc/cpuinfo", "rb") as file:
+            lines = file.read(16384).splitlines()
+    except OSError:
+        return os.uname().machine == "arm64"  # each that macOS runs on has them
+    kinds = (b"flags", b"Features")
+    return any(b"aes" in line.split() for line in lines if line.startswith(kinds))
 
 
 def _last_value(values: Mapping[str, list[str]], name: str) -> str:

@@ -43,6 +43,8 @@ def build_master_argv(
         "ForwardX11": "no",
         "Tunnel": "no",
     }
+    if identity.ciphers:
+        ours["Ciphers"] = identity.ciphers
     # An unknown option ends ssh before it connects: each goes to a client that has it.
     if identity.version >= (7, 6):
         ours["RemoteCommand"] = "none"
