@@ -14,6 +14,7 @@ from tests.bench.ground import Ground, end_jobs
 from tests.bench.measure import Command, Cost, crowd, median, repeat, start
 from tests.bench.report import Curve, Results, Row, Target
 from tests.bench.triggers import triggers
+from tests.cli import Cli
 
 #: As many as Airflow's ``parallelism`` allows by default.
 _AIRFLOW_SLOTS = 32
@@ -379,46 +380,59 @@ def _memory(what: str, costs: list[Cost]) -> Target:
 
 
 def polls(ground: Ground, found: Results) -> None:
-    """A poll of one running job beside many that have ended; of many that run."""
+    """A poll of one running job beside many that have ended; of many that run.
+
+    Each is measured in turn with a poll from another home, which knows one job alone.
+    """
     steps = (10, 100) if ground.quick else (10, 1000, 10000)
-    name = "poll"
     _one_running(ground)
-    none = _poll(ground, found, "one job, no other known")
-    known = 0
-    ratio = 1.0
-    for step in steps:
-        path = _lines(ground, "lines", step - known, "true")
-        ids = ground.folder / "ids"
-        command = ground.ours("submit", ground.cli.host, "--from", path, stdout=ids)
+    with ground.other_box() as alone:
+        assert crowd([_submit_long(ground, alone)]).failed == 0
+        _poll(ground, found, alone, "one job, no other known")
+        known = 0
+        ratio = 1.0
+        for step in steps:
+            path = _lines(ground, "lines", step - known, "true")
+            ids = ground.folder / "ids"
+            command = ground.ours("submit", ground.cli.host, "--from", path, stdout=ids)
+            assert crowd([command]).failed == 0
+            crowd([ground.ours("wait", *_ids(ids))])
+            known = step
+            ratio = _poll(ground, found, alone, f"one job, {step} others known")
+        found.targets.append(Target(f"poll: with {known} known / none", ratio, 1.1))
+        _end_all(ground)
+        _one_running(ground)
+        count = 50 if ground.quick else 2000
+        path = _lines(ground, "lines", count, "sleep 1000")
+        command = ground.ours("submit", ground.cli.host, "--from", path)
         assert crowd([command]).failed == 0
-        crowd([ground.ours("wait", *_ids(ids))])
-        known = step
-        ratio = _poll(ground, found, f"one job, {step} others known") / none
-    found.targets.append(Target(f"{name}: with {known} known / with none", ratio, 1.1))
-    _end_all(ground)
-    _one_running(ground)
-    running = 50 if ground.quick else 2000
-    path = _lines(ground, "lines", running, "sleep 1000")
-    assert crowd([ground.ours("submit", ground.cli.host, "--from", path)]).failed == 0
-    ratio = _poll(ground, found, f"{running} running") / none
-    found.targets.append(
-        Target(f"{name}: with {running} running / with none", ratio, 1.8)
-    )
-    _end_all(ground)
+        ratio = _poll(ground, found, alone, f"{count} running")
+        found.targets.append(Target(f"poll: with {count} running / none", ratio, 1.8))
+        _end_all(ground)
+        end_jobs(alone.base)
 
 
 def _one_running(ground: Ground) -> None:
     cli = ground.new_box()
-    assert crowd([ground.ours("submit", cli.host, "--", "sleep 3000")]).failed == 0
+    assert crowd([_submit_long(ground, cli)]).failed == 0
 
 
-def _poll(ground: Ground, found: Results, who: str) -> float:
+def _submit_long(ground: Ground, cli: Cli) -> Command:
+    words = ("submit", cli.host, "--", "sleep 3000")
+    return ground.ours(*words)._replace(env=cli.env)
+
+
+def _poll(ground: Ground, found: Results, alone: Cli, who: str) -> float:
+    """Measure a poll; return its ratio to one from the other home, in turn."""
     ground.settle()
-    command = ground.ours("poll")
-    costs = repeat(ground.times(), lambda: ground.counted(lambda: crowd([command])))
-    found.rows.append(_row("poll", who, costs))
-    found.targets.append(_memory(f"poll, {who}", costs))
-    return median(costs).wall
+    polls = [ground.ours("poll"), ground.ours("poll")._replace(env=alone.env)]
+    costs = []
+    for _ in range(ground.times()):
+        costs.append([ground.counted(lambda: crowd([one])) for one in polls])
+    ours, others = zip(*costs)
+    found.rows.append(_row("poll", who, list(ours)))
+    found.targets.append(_memory(f"poll, {who}", list(ours)))
+    return median(ours).wall / median(others).wall
 
 
 def _end_all(ground: Ground) -> None:
