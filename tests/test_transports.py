@@ -127,6 +127,41 @@ def test_what_the_sink_raises_goes_through_and_nothing_is_left(
     assert collect(transport, "echo two")[1] == b"two\n"
 
 
+def test_stdin_is_made_while_the_other_side_starts(
+    any_way: TransportCaller, place: Path
+) -> None:
+    place.chmod(0o777)
+
+    def make_stdin() -> bytes:
+        eventually(lambda: (place / "begun").exists())
+        return b"two\n"
+
+    transport = any_way.connect()
+    pieces: list[bytes] = []
+    transport.run(
+        f"echo one >{place}/begun; exec cat",
+        stdin=make_stdin,
+        timeout=20,
+        sink=pieces.append,
+    )
+    assert b"".join(pieces) == b"two\n"
+
+
+def test_stdin_that_cannot_be_made_runs_nothing(any_way: TransportCaller) -> None:
+    class Damaged(Exception):
+        pass
+
+    def make_stdin() -> bytes:
+        raise Damaged
+
+    transport = any_way.connect()
+    pieces: list[bytes] = []
+    with pytest.raises(Damaged):
+        transport.run("exec sh", stdin=make_stdin, timeout=20, sink=pieces.append)
+    assert pieces == []
+    assert collect(transport, "exec sh", b"{ echo next; }\n")[1] == b"next\n"
+
+
 class Taker:
     """Takes stdout: a word first, kept apart; on our word, all else into a file."""
 

@@ -1,6 +1,7 @@
 # The questions of a round, a line each (judge.awk has their grammar), and their answers.
 # In: tail, a command that prints what the journal got since; keys, 1 if the holders of keys
-# are asked about; alive, 1 if all that are known to run are there. Out: frames, or the lines of questions about keys with a state each.
+# are asked about; alive, 1 if all that are known to run are there. Out: frames, or the
+# lines of questions about keys with a state each.
 
 BEGIN {
     if (tail != "") {

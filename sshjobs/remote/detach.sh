@@ -59,14 +59,15 @@ sj_detach_runner() {
     esac
 }
 
-# A short here-document is a pipe in dash, bash and BusyBox, without the two forks of a
-# pipeline; in ksh, mksh and yash it is a file somewhere, and in any where it is long.
+# A short here-document is a pipe in dash and BusyBox, without the two forks of a pipeline.
+# In bash before 5.1, ksh, mksh, posh and yash it is a file in /tmp, which may be full, and so
+# it may be in any where it is long.
 sj_hear_runner() {
     # LINES [SETSID]
     sj_join_setup "$1"
     shift
-    case ${KSH_VERSION+x}${YASH_VERSION+x}${ZSH_VERSION+x}${#sj_setup} in
-    [0-9] | [0-9][0-9] | [0-9][0-9][0-9] | [123][0-9][0-9][0-9])
+    case $sj_bash:${KSH_VERSION+x}${POSH_VERSION+x}${YASH_VERSION+x}${ZSH_VERSION+x}${#sj_setup} in
+    :[0-9] | :[0-9][0-9] | :[0-9][0-9][0-9] | :[123][0-9][0-9][0-9])
         sj_heard=$("$@" "$sj_sh" "./$sj_run" s 2>&1 >/dev/null <<EOF
 $sj_setup
 EOF

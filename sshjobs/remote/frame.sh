@@ -44,6 +44,7 @@ sshjobs-reply 1 $1
     sj_dir=$2
     shift 8
     sj_prepare_round "$sj_dir" "$@"
+    sj_is_first=$sj_renew # since a boot; a start of this round forgets the other one
     sj_features=setsid
     [ "$sj_setsid" = - ] && sj_features=no-setsid
     [ "$sj_proc" ] || sj_features=$sj_features,no-proc

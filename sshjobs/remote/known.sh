@@ -138,7 +138,7 @@ sj_is_plain_end() {
 sj_look_for_pids() {
     # KNOWN PIDS
     # bash says by its status whether any is there, and by a line of each that is not.
-    if [ "$sj_sweep$sj_renew" = 0 ] && sj_line=$(kill -0 $2 2>&1) && [ -z "$sj_line" ]; then
+    if [ "$sj_sweep$sj_is_first" = 0 ] && sj_line=$(kill -0 $2 2>&1) && [ -z "$sj_line" ]; then
         sj_alive=1
         [ "$sj_tail" ] || return 0
     fi

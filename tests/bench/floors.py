@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sshjobs.model import new_job_id
-from tests.bench.ground import ROOT, Ground, end_jobs
+from tests.bench.ground import Ground, end_jobs
 from tests.bench.measure import Command, Cost, crowd, median
 from tests.bench.report import Results, Row, Target
 from tests.cli import Cli
@@ -77,7 +77,7 @@ def record(ground: Ground, found: Results) -> None:
     """Verbs on a record of a million jobs that ended, and on one without, in turn."""
     known = 20_000 if ground.quick else 1_000_000
     times = 3 if ground.quick else 25
-    boxes = {"none": ground.new_box(), f"{known}": _open_other_box(ground)}
+    boxes = {"none": ground.new_box(), f"{known}": ground.open_other_box("long")}
     try:
         ended = [_fill_box(ground, box) for box in boxes.values()]
         _add_ended_jobs(boxes[f"{known}"].home / "store.db", known)
@@ -100,14 +100,6 @@ def record(ground: Ground, found: Results) -> None:
         for box in boxes.values():
             end_jobs(box.base)
         boxes[f"{known}"].close()
-
-
-def _open_other_box(ground: Ground) -> Cli:
-    """Return a second home and base directory, beside those of the ground."""
-    assert ground.sshd is not None
-    box = Cli(ground.sshd, ground.folder / "long", ground.far / "long")
-    box.env["PYTHONPATH"] = str(ROOT)
-    return box
 
 
 def _fill_box(ground: Ground, box: Cli) -> str:

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +118,11 @@ class Ground:
         self.cli.env["PYTHONPATH"] = str(ROOT)
         return self.cli
 
-    @contextmanager
-    def other_box(self) -> Iterator[Cli]:
-        """Lend a home and a base directory beside those of now."""
-        cli = Cli(self.sshd, self.folder / "other", self.far / "other")
+    def open_other_box(self, name: str) -> Cli:
+        """Return a home and a base directory beside those of now."""
+        cli = Cli(self.sshd, self.folder / name, self.far / name)
         cli.env["PYTHONPATH"] = str(ROOT)
-        try:
-            yield cli
-        finally:
-            end_jobs(cli.base)
-            cli.close()
+        return cli
 
     def ours(
         self, *words: str | Path, stdin: Path | None = None, stdout: Path | None = None

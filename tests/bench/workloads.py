@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from tests.bench.floors import crowds, record, runs
@@ -386,7 +387,7 @@ def polls(ground: Ground, found: Results) -> None:
     """
     steps = (10, 100) if ground.quick else (10, 1000, 10000)
     _one_running(ground)
-    with ground.other_box() as alone:
+    with closing(ground.open_other_box("alone")) as alone:
         assert crowd([_submit_long(ground, alone)]).failed == 0
         _poll(ground, found, alone, "one job, no other known")
         known = 0

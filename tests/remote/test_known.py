@@ -240,8 +240,12 @@ def test_a_number_that_is_anothers_is_seen_by_the_next_whole_look(host: Host) ->
     assert {getattr(one, "job_id", "") for one in said} == {running[0].job_id, ""}
 
 
-def test_after_a_boot_all_are_looked_at(host: Host) -> None:
+@pytest.mark.parametrize("starts", [(), (an_order(b"sleep 30"),)])
+def test_after_a_boot_all_are_looked_at(
+    host: Host, starts: tuple[protocol.Start, ...]
+) -> None:
     _, request = many_that_run(host)
+    request = request._replace(starts=starts)
     (tools,) = host.base.glob("*/tools")
     tools.write_text(tools.read_text().replace(" ", "x ", 1))
     host.edit = have_no_awk
