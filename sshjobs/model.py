@@ -208,25 +208,25 @@ class Job(Record):
     state: str
     key: str = ""
     name: str = ""
-    once: bool = False
     attempt: int = 1
     command: str = ""
+    exit_status: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    submitted_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    log_bytes: int = 0  # the last of those that are shown, see SHOWN_FIELDS
+    once: bool = False
     digest: str = ""
     cwd: str = ""
     shell: str = ""
     env_names: str = ""  # separated by spaces
     timeout: float | None = None
     cleanup: str = "never"
-    exit_status: int | None = None
-    signal: int | None = None
-    reason: str = ""
     node: str = ""
     pid: int | None = None
     start: str = ""
-    submitted_at: float = 0.0
-    started_at: float | None = None
-    finished_at: float | None = None
-    log_bytes: int = 0
     log_local_bytes: int = 0
     log_final: bool = False
     reaped_at: float | None = None
@@ -244,6 +244,10 @@ class Job(Record):
             "submitted_at started_at finished_at log_bytes"
         )
         return {name: getattr(self, name) for name in names.split()}
+
+
+#: The first fields of a job: all that a line on it, or its ``--json``, is made of.
+SHOWN_FIELDS = Job._fields[: Job._fields.index("log_bytes") + 1]
 
 
 def name_streams(job: Job) -> tuple[str, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
 from sshjobs.cli.output import build_job_printer, print_error, print_line
-from sshjobs.model import Job
+from sshjobs.model import SHOWN_FIELDS, Job
+from sshjobs.store import Store
 
 pytestmark = pytest.mark.quick
 
@@ -49,3 +51,38 @@ def test_jobs_that_are_shown_together_are_one_write(
     assert len(out.texts) == 1
     ids = [line.split()[0] for line in out.texts[0].splitlines()]
     assert ids == [job.id for job in jobs]
+
+
+#: Of each type the value of a field that is no default.
+VALUES = {"str": "x", "int": 7, "float": 5.5, "bool": True}
+
+
+@pytest.mark.parametrize("values", [{}, {"json": True}])
+def test_what_is_shown_of_a_job_is_all_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, bool]
+) -> None:
+    kinds = {name: str(kind).split()[0] for name, kind in Job.__annotations__.items()}
+    job = Job(**{name: VALUES[kind] for name, kind in kinds.items()})
+    jobs = [
+        job._replace(id=name * 16, state=state, **changes)
+        for name, state, changes in (
+            ("a", "RUNNING", {"finished_at": None}),
+            ("b", "FAILED", {"name": "", "signal": None}),
+            ("c", "PENDING", {"name": "", "key": "", "started_at": None}),
+        )
+    ]
+    store = Store(str(tmp_path / "home"))
+    store.jobs.add_jobs(jobs)
+    monkeypatch.setattr("time.time", lambda: 100.0)
+    shown = store.jobs.find_shown(one.id for one in jobs)
+    store.close()
+    for one in jobs:
+        default = Job(one.id, one.host, one.site_id, one.state)._asdict()
+        known = {name: getattr(one, name) for name in SHOWN_FIELDS}
+        assert shown[one.id]._asdict() == default | known
+    texts = []
+    for some in (jobs, list(shown.values())):
+        monkeypatch.setattr(sys, "stdout", Written())
+        build_job_printer(values)(some)
+        texts.append(sys.stdout.texts)
+    assert texts[0] == texts[1]

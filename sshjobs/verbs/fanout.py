@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-#: Takes jobs to show them, while other hosts are still asked.
+#: Takes jobs to show them, while other hosts are still asked; SHOWN_FIELDS of each.
 Show: TypeAlias = "Callable[[list[Job]], object]"
 
 
@@ -36,6 +36,7 @@ class HostResults:
     Args:
         show: Takes the jobs, some at a time, so that very many are never held at
             once; without it they are kept in :attr:`jobs`.
+        is_whole: It is to have all of their fields, and not only what is shown of them.
 
     Attributes:
         jobs: The jobs; empty if somebody was shown them.
@@ -44,12 +45,13 @@ class HostResults:
         notes: Other remarks, a text each.
     """
 
-    def __init__(self, show: Show | None = None) -> None:
+    def __init__(self, show: Show | None = None, is_whole: bool = False) -> None:
         self.jobs: list[Job] = []
         self.states: dict[str, int] = {}
         self.errors: list[SshJobsError] = []
         self.notes: list[str] = []
         self._show = self.jobs.extend if show is None else show
+        self._is_whole = is_whole or show is None
 
     def __repr__(self) -> str:
         return f"<HostResults {self.states} {self.errors}>"
@@ -69,8 +71,9 @@ class HostResults:
             named: The caller has named each of them, and is told if one is gone (its
                 submit gave up before it was sent, say).
         """
+        find = store.jobs.find_jobs if self._is_whole else store.jobs.find_shown
         for some in slices(ids):
-            known = store.jobs.find_jobs(some)
+            known = find(some)
             self.add_jobs([known[job_id] for job_id in some if job_id in known])
             gone = [job_id for job_id in some if named and job_id not in known]
             self.errors += [JobNotFound(job_id, _GONE) for job_id in gone]

@@ -164,7 +164,7 @@ def wait_for_jobs(
         counted.add_jobs(some)
         (results.jobs.extend if show is None else show)(some)
 
-    results = HostResults(count_and_show)
+    results = HostResults(count_and_show, is_whole=show is None)
     waits = _SiteWaits(jobs, results, counted)
 
     def wait_there(own: Context, site_id: str) -> None:
