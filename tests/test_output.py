@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_jobs_that_are_shown_together_are_one_write(
 
 
 #: Of each type the value of a field that is no default.
-VALUES = {"str": "x", "int": 7, "float": 5.5, "bool": True}
+VALUES: dict[str, Any] = {"str": "x", "int": 7, "float": 5.5, "bool": True}
 
 
 @pytest.mark.parametrize("values", [{}, {"json": True}])
@@ -82,7 +83,8 @@ def test_what_is_shown_of_a_job_is_all_that_is_printed(
         assert shown[one.id]._asdict() == default | known
     texts = []
     for some in (jobs, list(shown.values())):
-        monkeypatch.setattr(sys, "stdout", Written())
+        out = Written()
+        monkeypatch.setattr(sys, "stdout", out)
         build_job_printer(values)(some)
-        texts.append(sys.stdout.texts)
+        texts.append(out.texts)
     assert texts[0] == texts[1]

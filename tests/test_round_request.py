@@ -15,6 +15,7 @@ import pytest
 from sshjobs import errors
 from sshjobs.model import Job, Spec
 from sshjobs.protocol import ANY_LOG, Check, LogWant, Reap, Request, Start
+from sshjobs.rounds import log_state
 from sshjobs.rounds import request as requests
 from sshjobs.rounds.request import Plan, collect_request, expire
 from sshjobs.rounds.site import Site
@@ -106,9 +107,9 @@ def test_bounds_are_those_of_the_page_of_the_wire_format() -> None:
     assert requests.MOST_INTENTS == 1000
     assert requests.MAX_LOGS == 500
     assert requests.MAX_LOG_BYTES == 32 * MIB
-    assert requests.LOG_PIECE_BYTES == 4 * MIB
-    assert requests.LONG == 8 * MIB
-    assert requests.LONG_PIECE_BYTES == 65_536
+    assert log_state.LOG_PIECE_BYTES == 4 * MIB
+    assert log_state.LONG == 8 * MIB
+    assert log_state.LONG_PIECE_BYTES == 65_536
     assert requests.GONE_TTL == 24 * 3600
 
 

@@ -165,6 +165,7 @@ if sys.argv[1:] == ["own"]:
     install_finder()
 import sshjobs.startup.finder, sshjobs.startup.records
 import sshjobs.cli.handlers, sshjobs.verbs.poll, sshjobs.transports.openssh.session
+import sshjobs.rounds.exchange
 for name, module in sorted(sys.modules.items()):
     if name.startswith("sshjobs"):
         spec = module.__spec__
@@ -261,3 +262,13 @@ def test_the_finder_leaves_the_rest_to_importlib(copy: Path) -> None:
         PYTHONPYCACHEPREFIX=prefix,
     )
     assert found == ["False"]
+
+
+def test_a_follower_reads_nothing_of_requests() -> None:
+    code = """
+import sys
+import sshjobs.verbs.submit, sshjobs.verbs.poll, sshjobs.transports.openssh.session
+print(*[name for name in sys.modules if name.startswith("sshjobs.protocol")])
+print("sshjobs.rounds.round" in sys.modules, "sshjobs.rounds.exchange" in sys.modules)
+"""
+    assert run_python(code, PACKAGE.parent) == ["", "True False"]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from .cooldown import cause_of, cooldown_end, is_permanent
 from .coordinator import Coordinator
-from .request import LONG
+from .log_state import LONG
 from .retry import remember_failure
 from .wish import RoundWish
 

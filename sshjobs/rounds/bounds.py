@@ -17,6 +17,7 @@ from ..errors import CommandTimeout, ProtocolError, find_hint
 from ..protocol import ANY_LOG, Beat, End, Listed, ListedOdd, LogData, Request, Unread
 from ..settings import Settings
 from ..startup.records import TYPE_CHECKING
+from .site import Over
 
 if TYPE_CHECKING:
     from ..protocol import Event
@@ -56,10 +57,6 @@ _LINGER = 5.0
 
 #: So many log bytes within ``command_timeout`` are a sign of life.
 _ALIVE = 4096
-
-
-class Over(Exception):
-    """The reply is whole; further bytes of the session are of no interest."""
 
 
 class Bounds:

@@ -11,21 +11,22 @@ from __future__ import annotations
 import os
 import time
 
-from .. import errors, protocol, transports
+from .. import errors, transports
 from ..errors import SshJobsError, TransportError
 from ..locks import Bell, LeaderLock
 from ..model import name_streams
 from ..startup.records import TYPE_CHECKING
 from ..store import SiteRow
 from .cooldown import cause_of, cooldown_end
-from .log_state import count_bytes_left, is_end_known, view_log
-from .request import LONG
+from .log_state import LONG, count_bytes_left, is_end_known, view_log
 from .round import Round
 from .site import Site
 from .wish import ASKING, CONNECTING, NO_WISH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .. import protocol
 
 
 #: While others keep arriving, a leader waits for the next of them this long, and
@@ -103,13 +104,16 @@ class Leadership:
         try:
             round_.run(transport)
         finally:
-            for site_id in round_.let_go:
+            exchange = round_.exchange
+            for site_id in exchange.let_go if exchange else ():
                 Bell(self.site.rundir, site_id).ring_others()
+        if exchange is None:
+            return
         if listing:
-            self.listed = round_.listed
-        if round_.long:
+            self.listed = exchange.listed
+        if exchange.long:
             self.bell.ring_others()  # whoever was served need not wait for the logs
-            self._transfer_logs(transport, round_.long, round_.newest)
+            self._transfer_logs(transport, exchange.long, exchange.newest)
 
     def _transfer_urgent_log(self, transport: transports.Transport) -> bool:
         """Bring home the long log of an ended job, of which a round knows no more."""

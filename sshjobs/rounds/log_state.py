@@ -9,6 +9,13 @@ from __future__ import annotations
 from .. import states
 from ..model import STDERR, Job
 
+#: A log comes in pieces of so many bytes, one in each round. Of one that has more than
+#: so many left, a round brings these only: the rest has a session of its own
+#: (:mod:`.fetch`).
+LOG_PIECE_BYTES = 4 * 1024 * 1024
+LONG = 2 * LOG_PIECE_BYTES
+LONG_PIECE_BYTES = 64 * 1024
+
 #: The reason of a job that another machine of the host has, before the name of that.
 RUNS_ON = "runs on "
 

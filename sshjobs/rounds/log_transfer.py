@@ -23,9 +23,8 @@ from ..protocol import LogWant
 from ..transports import StdoutTaker, Transport
 from .apply import ReplyApplier
 from .bounds import Bounds
-from .log_state import count_bytes_left, view_log
+from .log_state import LONG, count_bytes_left, view_log
 from .reply_sink import is_disk_full, not_written, open_log
-from .request import LONG
 from .site import Site
 from .wish import NO_WISH, RoundWish
 

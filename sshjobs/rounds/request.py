@@ -7,6 +7,9 @@ from ..model import LIMIT, Job, name_streams
 from ..startup.records import TYPE_CHECKING, Record
 from ..store import Intent, Store
 from .log_state import (
+    LOG_PIECE_BYTES,
+    LONG,
+    LONG_PIECE_BYTES,
     count_bytes_left,
     is_end_known,
     is_log_home,
@@ -27,13 +30,6 @@ MAX_REAP_BYTES = 256 * 1024 * 1024  # of log, which both sides sum up
 MOST_INTENTS = 1000  # of a kind
 MAX_LOGS = 500
 MAX_LOG_BYTES = 32 * 1024 * 1024
-
-#: A log comes in pieces of so many bytes, one in each round. Of one that has more than
-#: so many left, a round brings these only: the rest has a session of its own
-#: (:mod:`.fetch`).
-LOG_PIECE_BYTES = 4 * 1024 * 1024
-LONG = 2 * LOG_PIECE_BYTES
-LONG_PIECE_BYTES = 64 * 1024
 
 #: Seconds. The first round of each such span looks at all processes as they are, the
 #: others of many jobs only whether there are processes of their numbers. In between, a

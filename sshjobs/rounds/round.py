@@ -1,76 +1,32 @@
-"""One request and its reply."""
+"""One request and its reply, in a session of its own."""
 
 from __future__ import annotations
 
-import os
 import sys
 
-from .. import errors, protocol, states, transports
+from .. import errors, transports
 from ..locks import LeaderLock
-from .apply import ReplyApplier, keep_settled_events
-from .asked import Asked
-from .bounds import Over, ReplyBounds
-from .reply_sink import ReplySink
-from .request import LONG, Plan, collect_request, expire
-from .site import Site
+from ..startup.records import TYPE_CHECKING
+from .site import Over, Site
 from .wish import NO_WISH, RoundWish
 
-#: What a whole round says of a host.
-_WHOLE: dict[str, float | str]
-_WHOLE = {
-    "failures": 0,
-    "bad_rounds": 0,
-    "cooldown_until": 0.0,
-    "cause": "",
-    "failing_since": 0.0,
-}
-
-
-def describe_unread(host: str, unread: list[str]) -> str:
-    """Return the error of a whole reply with lines that count for nothing, or ""."""
-    if not unread:
-        return ""
-    error = errors.ProtocolError(
-        host,
-        f"{len(unread)} of the lines of its last reply could not be read, or say what "
-        f"was not asked; the first: {unread[0]}",
-    )
-    return errors.dump(error)
+if TYPE_CHECKING:
+    from .exchange import Exchange
 
 
 class Round:
-    """One request and its reply."""
+    """One request and its reply.
 
-    _sink: ReplySink  # from the request on
+    Attributes:
+        exchange: The two, once the transport wants the request.
+    """
 
     def __init__(self, site: Site, lead: LeaderLock, wish: RoundWish = NO_WISH) -> None:
         self._site = site
         self._lead = lead
         self._wish = wish
-        self._store = site.store
-        #: What a listing brought, in the order of the reply.
-        self.listed: list[protocol.Event] = []
-        #: Jobs and streams of which the host has far more than it was asked for.
-        self.long: list[tuple[str, str]] = []
-        #: The newest of the intents that it could serve, see IntentTable.find_newest.
-        self.newest = 0
-        #: What could not be read of the reply, or was not asked.
-        self.unread: list[str] = []
-        #: The intents of the request, once it is made, and the sink of the reply.
-        self._plan: Plan | None = None
-        self._bytes_out = 0
-        self._started_at = 0.0
-        self._facts: list[protocol.Event] = []
-        self._bytes_in = 0
-        self._skew = 0.0
-        self._failed: protocol.Failed | None = None
-        self._only_listed: set[str] = set()
-        self._notify = site.settings.notify
-        self._ended: list[str] = []  # whose ends somebody wants to hear of
-        self._never_began: list[str] = []  # of those that waited here for others
-        #: The sites of jobs that waited here until this round.
-        self.let_go: set[str] = set()
-        self._is_whole = False  # each event of the reply was taken, the last one too
+        self._started_at = self._silence = 0.0
+        self.exchange: Exchange | None = None
 
     def run(self, transport: transports.Transport) -> None:
         """Serve every open intent of the host in one session.
@@ -86,219 +42,61 @@ class Round:
 
         Source: sshd_config(5) MaxSessions; docs/reference/wire-format.md.
         """
-        nonce = os.urandom(8).hex()
-        reply = protocol.Reply(nonce, self._site.identity.host)
-        silence = self._site.bound_silence()
+        self._silence = silence = self._site.bound_silence()
         ran = transports.Completed(None, b"", 0)
         self._started_at = self._site.clock()
         try:
             # The questions are gathered while the host starts its shells.
             ran = transport.run(
                 "exec sh",
-                stdin=lambda: self._make_request(nonce, reply, silence),
+                stdin=lambda: self._open_exchange().build_request(),
                 timeout=silence,
-                sink=lambda piece: self._sink(piece),
+                sink=lambda piece: self._open_exchange().take(piece),
             )
-            sys.audit("sshjobs.reply", self._site.identity.host, self._sink.bytes_in)
+            exchange = self._open_exchange()
+            sys.audit("sshjobs.reply", self._site.identity.host, exchange.bytes_in)
         except (errors.SessionRefused, errors.HostUnreachable):
-            self._take_back()
+            if self.exchange is not None:
+                self.exchange.take_back()
             raise
         except (Over, errors.CommandTimeout):
-            if not self._is_whole:  # else only the session would not end
+            # else only the session would not end
+            if self.exchange is None or not self.exchange.is_whole:
                 raise
         finally:
-            if self._plan is not None:
-                self._sink.close()
-                self._bytes_in = self._sink.bytes_in
-                self._site.unwritten.update(self._sink.unwritten)
-                for job_id in self._apply_reply(self._plan):
-                    self._store.files.drop_spec(job_id)
-        self._store.sweep_specs()  # a leader may have been killed right before that
-        if not reply.begun:
+            if self.exchange is not None:
+                self.exchange.finish()
+        exchange = self._open_exchange()
+        # A leader may have been killed right before that.
+        self._site.store.sweep_specs()
+        if not exchange.reply.begun:
             from .obstacles import has_not_run
 
-            if has_not_run(transport, reply, ran, silence):
-                self._take_back()
-            self._show_beat()
-        self._raise_outcome(reply, ran)
+            if has_not_run(transport, exchange.reply, ran, silence):
+                exchange.take_back()
+            exchange.show_beat()
+        self._raise_outcome(exchange, ran)
 
-    def _make_request(self, nonce: str, reply: protocol.Reply, silence: float) -> bytes:
-        """Return the program that serves the intents that are open now."""
-        with self._store.begin_write():
-            expire(self._site, self._started_at)
-            self._settle_held()
-            plan, request = collect_request(self._site, self._wish.listing)
-        self.newest = plan.newest
-        program = protocol.build(self._add_log_sums(request), nonce)
-        self._bytes_out = len(program)
-        host = self._site.identity.host
-        self._bounds = ReplyBounds(
-            host, self._site.settings, request, self._bytes_out, silence
-        )
-        self._sink = ReplySink(
-            reply,
-            Asked(request, host).check,
-            self._store.files.locate_log,
-            self._take_event,
-            self._show_beat,
-            self._bounds,
-        )
-        self._plan = plan
-        sys.audit("sshjobs.request", host, request, self._bytes_out)
-        return program
+    def _open_exchange(self) -> Exchange:
+        if self.exchange is None:
+            from .exchange import Exchange
 
-    def _settle_held(self) -> None:
-        """See to jobs that wait here for those of other hosts; in a transaction."""
-        if self._store.intents.has_held():
-            from .held import settle_held
+            self.exchange = Exchange(
+                self._site, self._lead, self._wish, self._started_at, self._silence
+            )
+        return self.exchange
 
-            settled = settle_held(self._store, self._site.clock())
-            self._never_began += settled.ended
-            self.let_go |= settled.sites
-
-    def _add_log_sums(self, request: protocol.Request) -> protocol.Request:
-        """Add the sums of logs that may be deleted; no transaction waits for that."""
-        if not request.reaps:
-            return request
-        from .checksum import add_checksums
-
-        path, beat = self._store.files.locate_log, self._show_beat
-        reaps = tuple(
-            add_checksums(reap, path(reap.job_id, reap.stream), beat)
-            for reap in request.reaps
-        )
-        return request._replace(reaps=reaps)
-
-    def _show_beat(self) -> None:
-        self._lead.show_beat()
-        self._site.check_time()
-
-    def _take_back(self) -> None:
-        """Let what this request was the first to hold count as never sent.
-
-        No session was opened, or another program was run in it, so that nobody can
-        have acted on it.
-        """
-        plan = self._plan
-        if plan is None:
-            return
-        with self._store.begin_write():
-            if self._site.generation() == self._lead.generation:
-                intents = [*plan.starts, *plan.kills, *plan.reaps]
-                self._store.intents.mark_unsent(i.id for i in intents if not i.sent)
-
-    def _raise_outcome(self, reply: protocol.Reply, ran: transports.Completed) -> None:
+    def _raise_outcome(self, exchange: Exchange, ran: transports.Completed) -> None:
         """Raise what a session that ended by itself leaves to be said."""
         host = self._site.identity.host
-        if self._failed is not None:
-            raise errors.HostError(host, self._failed.text, self._failed.hint)
-        if not reply.begun:
+        if exchange.failed is not None:
+            raise errors.HostError(host, exchange.failed.text, exchange.failed.hint)
+        if not exchange.reply.begun:
             from .obstacles import build_not_run_error
 
-            raise build_not_run_error(host, reply, ran)
-        if not self._is_whole:
+            raise build_not_run_error(host, exchange.reply, ran)
+        if not exchange.is_whole:
             from .host_words import words_of_session
 
             said = words_of_session(b"", ran)
             raise errors.OutcomeUnknown(host, f"the reply broke off; {said}")
-
-    def _take_event(self, event: protocol.Event) -> None:
-        """Keep what was said for the transaction."""
-        self._site.contact.hear()
-        if isinstance(event, protocol.End):
-            self._is_whole = True
-        elif isinstance(event, protocol.Failed):
-            self._failed = event
-        elif isinstance(event, (protocol.Listed, protocol.ListedOdd)):
-            self._take_listed(event)
-        elif getattr(event, "job_id", "") in self._only_listed:
-            return  # it is asked about once it is known here
-        elif isinstance(event, protocol.Hello):
-            skew = self._site.clock() - event.now
-            self._skew = skew if abs(skew) > 5.0 else 0.0
-            self._facts.append(event)
-        else:
-            self._facts.append(event)
-        if isinstance(event, protocol.Unread):
-            self.unread.append(event.detail)
-        if isinstance(event, protocol.LogEnd):
-            self._take_log(event)
-
-    def _take_listed(self, event: protocol.Listed | protocol.ListedOdd) -> None:
-        self.listed.append(event)
-        bounds = self._bounds
-        if isinstance(event, protocol.Listed) and not bounds.is_asked(event.job_id):
-            self._only_listed.add(event.job_id)
-
-    def _take_log(self, event: protocol.LogEnd) -> None:
-        end = event.offset + event.length
-        if event.size - end >= LONG:
-            self.long.append((event.job_id, event.stream))
-        if self._wish.on_log is not None and not event.stream:
-            self._wish.on_log(event.job_id, event.offset, end)
-
-    # -- what was said -----------------------------------------------------------------
-
-    def _apply_reply(self, plan: Plan) -> list[str]:
-        """Bring the store up to the reply, unless another leads by now.
-
-        Returns:
-            The ids of jobs whose specs are not needed any more.
-        """
-        store, site = self._store, self._site
-        whole = self._is_whole and self._failed is None
-        with store.begin_write():
-            counts = {"sessions": site.take_sessions()}
-            if site.generation() != self._lead.generation:
-                store.sites.count_events(site.site_id, counts)
-                return []
-            counts |= {"rounds": whole, "bytes_in": self._bytes_in}
-            counts["bytes_out"] = self._bytes_out
-            intents = [*plan.starts, *plan.kills, *plan.reaps, *plan.waits]
-            host = site.identity.host
-            applier = ReplyApplier(
-                store, site.site_id, host, intents, self._skew, site.clock()
-            )
-            useless = applier.apply(
-                self._facts if whole else keep_settled_events(self._facts)
-            )
-            if self._failed is not None:
-                # The host says up to where it has read the journal, and then acts.
-                if not any(isinstance(one, protocol.JournalAt) for one in self._facts):
-                    self._fail_intents(plan, self._failed)
-            if applier.ended:
-                self._settle_held()
-            ended = applier.ended + self._never_began
-            folder = os.path.join(store.home, "notify")
-            if ended and (self._notify or os.path.isdir(folder)):
-                # From the commit on, another notifier may look for commands that are
-                # left over: it is to leave these to theirs.
-                store.files.touch_notify(ended)
-                self._ended = ended
-            columns = applier.columns
-            if whole:
-                columns |= dict(_WHOLE, round_started_at=self._started_at)
-                columns["round_ended_at"] = site.clock()
-                columns["cause"] = describe_unread(host, self.unread)
-            store.sites.count_events(site.site_id, counts, **columns)
-        if self._ended:
-            from .notify import start_notifier
-
-            start_notifier(store.home, self._notify, self._ended)
-        return useless
-
-    def _fail_intents(self, plan: Plan, failed: protocol.Failed) -> None:
-        """Tell everyone whose intents stood in the request what failed there.
-
-        Nothing of it was done this time. What an earlier request held may have been
-        done then: that stays open, and so does what no process waits for.
-        """
-        store = self._store
-        error = errors.HostError(self._site.identity.host, failed.text, failed.hint)
-        told = [i for i in [*plan.kills, *plan.reaps] if i.pid]
-        never = [i for i in plan.starts if not i.sent]
-        store.intents.fail_intents((i.id for i in [*told, *never]), error)
-        jobs = store.jobs.find_jobs(intent.job_id for intent in never)
-        for job in jobs.values():
-            if job.state == states.PENDING:  # else the same reply has said more of it
-                store.jobs.drop_job(job.id)

@@ -30,6 +30,10 @@ class TimeUp(Exception):
     """Who leads was to wait no longer than until now; what has come counts."""
 
 
+class Over(Exception):
+    """A reply is whole; further bytes of the session are of no interest."""
+
+
 def site_id_of(identity: transports.Identity, settings: Settings) -> str:
     """Return the name under which the store keeps a connection and its jobs.
 

@@ -141,7 +141,7 @@ class JobTable:
         }
 
     def find_shown(self, ids: Iterable[str]) -> dict[str, Job]:
-        """Return what is shown of the jobs of these ids that are known, by id.
+        """Return the shown fields of the jobs of these ids that are known, by id.
 
         Fields that are not among SHOWN_FIELDS have their defaults: of thousands of
         jobs, these cost more than the others.

@@ -36,7 +36,7 @@ class HostResults:
     Args:
         show: Takes the jobs, some at a time, so that very many are never held at
             once; without it they are kept in :attr:`jobs`.
-        is_whole: It is to have all of their fields, and not only what is shown of them.
+        is_whole: It is to have all of their fields, and not only those that are shown.
 
     Attributes:
         jobs: The jobs; empty if somebody was shown them.
