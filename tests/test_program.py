@@ -11,6 +11,7 @@ import re
 import shlex
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,7 +176,7 @@ def test_a_program_has_the_parts_that_its_request_needs(
 def test_each_question_and_order_is_a_call_in_the_order_of_the_page() -> None:
     request = Request(
         kills=(OTHER,),
-        starts=(Start(ID, Spec(b"x")),),
+        starts=(Start(ID, Spec(b"x"), "k"),),
         checks=(Check(ID, 7, "99"), Check(OTHER, None, "")),
         forgets=(Check(ID, None, "5"),),
         reaps=(Reap(ID, 9), Reap(OTHER, 0, 17, "ab")),
@@ -229,7 +230,32 @@ def test_the_parts_of_a_scheduler_are_told_of_its_queue() -> None:
     ]
 
 
-@pytest.mark.parametrize("count", [1, 99, 100, 101, 200, 201])
+@pytest.mark.parametrize("count", [1, 8])
+def test_a_few_plain_jobs_are_prepared_while_their_runner_starts(count: int) -> None:
+    starts = tuple(Start(f"aaaabbbbcccc{n:04}", Spec(b"x")) for n in range(count))
+    ids = [start.job_id for start in starts]
+    words = build_words(Request(starts=starts))
+    first = words.index("sj_prepare_few()")
+    assert words[first + 1 : first + 3 + count] == ["{", "sj_make_dirs", *ids]
+    last = words.index("sj_start_few")
+    each = [words[at + 1] for at in range(last) if words[at] == "sj_prepare_job"]
+    assert (each, words[last - 1]) == (ids, "}")
+    usual = ["||", "{", "sj_prepare_few;", "sj_start_jobs;", "}"]
+    assert words[last + 1 : last + 8 + count] == [
+        *(*ids, *usual),
+        *("sj_await_claims", "$sj_due"),
+    ]
+
+
+@pytest.mark.parametrize("odd", [{"key": "k"}, {"spec": Spec(b"x", launcher="slurm")}])
+def test_jobs_of_a_key_or_a_launcher_are_prepared_first(odd: dict[str, Any]) -> None:
+    starts = (Start(ID, Spec(b"x")), Start(OTHER, Spec(b"x"))._replace(**odd))
+    words = build_words(Request(starts=starts))
+    assert "sj_start_few" not in words
+    assert "sj_start_jobs" in words
+
+
+@pytest.mark.parametrize("count", [9, 99, 100, 101, 200, 201])
 def test_jobs_are_prepared_a_hundred_at_a_time(count: int) -> None:
     ids = [f"aaaabbbbcccc{number:04}" for number in range(count)]
     starts = tuple(Start(one, Spec(b"x")) for one in ids)

@@ -15,7 +15,7 @@ import pytest
 from sshjobs import protocol
 from sshjobs.model import new_job_id
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request
-from tests.remote.host import Host, an_order, end_all, of, wait
+from tests.remote.host import Host, an_order, end_all, have_no_runner, of, wait
 
 AWKS = ("mawk", "gawk", "busybox", "original-awk")
 SHELLS = ("dash", "bash", "busybox")
@@ -266,7 +266,7 @@ def test_a_record_spoilt_under_its_runner(
 def test_what_a_dead_runner_read_is_removed(host: Host) -> None:
     """Values of an environment do not outlive its claim for long."""
     order = an_order(b"true", env=(("A", b"secret"),))
-    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
+    host.edit = have_no_runner
     host.run(Request(starts=(order,)))
     host.edit = lambda program: program
     folder = host.jobs / order.job_id

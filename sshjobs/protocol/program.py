@@ -133,18 +133,15 @@ QUOTED_PARTS = {
     "runner/tree.awk": ("records.awk", "processes.awk", "runner/tree.awk"),
 }
 
-#: Before a file is made.
-_UMASK = b"umask 077\n"
-
-#: What jobs get back, where there are any.
-_KEEP = b"sj_read_umask\nsj_save_env\n"
-
+#: Before a file is made; and what jobs get back, where there are any.
+_UMASK, _KEEP = b"umask 077\n", b"sj_read_umask\nsj_save_env\n"
 
 #: The first byte of a line of comment.
 _HASH = ord("#")
 
-#: So many jobs are prepared before their runners are started.
-_AT_A_TIME = 100
+#: So many jobs are prepared before their runners are started; so few at most, while
+#: their runner starts, see sj_start_few.
+_AT_A_TIME, _FEW = 100, 8
 
 
 def build(request: Request, nonce: str) -> bytes:
@@ -302,6 +299,12 @@ def _build_starts(starts: tuple[Start, ...]) -> list[bytes]:
     if not starts:
         return []
     parts = []
+    if len(starts) <= _FEW and not any(one.key or one.spec.launcher for one in starts):
+        ids = [start.job_id for start in starts]
+        parts = [b"sj_prepare_few() {", _build_call("sj_make_dirs", *ids)]
+        parts += [*map(_build_job, starts), b"}", _build_call("sj_start_few", *ids)]
+        parts[-1] += b" || { sj_prepare_few; sj_start_jobs; }"
+        return [*parts, b"sj_await_claims $sj_due"]
     for at in range(0, len(starts), _AT_A_TIME):
         some = starts[at : at + _AT_A_TIME]
         parts.append(_build_call("sj_make_dirs", *(start.job_id for start in some)))

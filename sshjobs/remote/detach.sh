@@ -43,12 +43,16 @@ sj_write_runner() {
     }
 }
 
+sj_place_runner() {
+    # to sj_run
+    sj_run=runner-$sj_hash
+    sj_write_runner "$sj_run" "$sj_runner" && sj_renew=
+}
+
 # Detached processes get what they need on stdin: tools, place, clock, then lines of ids.
 sj_detach_runner() {
     # MODE LINES
-    sj_run=runner-$sj_hash
-    sj_write_runner "$sj_run" "$sj_runner" || return
-    sj_renew=
+    sj_place_runner || return
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
     sj_set_burst $2
     case $1$sj_burst in
@@ -75,6 +79,19 @@ EOF
         ;;
     *) sj_heard=$(printf '%s\n' "$sj_setup" | "$@" "$sj_sh" "./$sj_run" s 2>&1 >/dev/null) ;;
     esac
+    sj_failure=$?
+    sj_said="$sj_said
+$sj_heard"
+    return $sj_failure
+}
+
+# The runner of sj_start_few, which must not hold on to the frames.
+sj_hear_prepared() {
+    sj_place_runner || return
+    sj_burst=-
+    set --
+    [ "$sj_setsid" = - ] || set -- "$sj_setsid"
+    sj_heard=$(sj_hand_in_few 2>/dev/null | "$@" "$sj_sh" "./$sj_run" s 2>&1 >/dev/null 3>&-)
     sj_failure=$?
     sj_said="$sj_said
 $sj_heard"

@@ -122,4 +122,7 @@ sj_close_round() {
     [ "$sj_broken" ] && printf '\030\n' && sj_fail_round EDIED "$sj_broken ended badly on the host: some jobs were not looked at"
     sj_sweep_old
     printf 'end\n'
+    # Whoever asked need not wait for that.
+    set -- "$sj_tmp".*
+    [ ! -e "$1" ] || { rm -rf -- "$@" >/dev/null 2>&1 & }
 }

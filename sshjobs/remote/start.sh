@@ -1,6 +1,6 @@
 # Prepares jobs and has them started, some at a time.
-# In: sj_make_dirs IDS, sj_prepare_job for each, sj_start_jobs. Out: jobs/ID whole, frames refused; sj_ask and
-# sj_due, the jobs to be asked about and waited for.
+# In: sj_make_dirs IDS, sj_prepare_job for each, sj_start_jobs; or these in sj_prepare_few, and sj_start_few.
+# Out: jobs/ID whole, frames refused; sj_ask and sj_due, the jobs to be asked about and waited for.
 
 # Starting, some at a time, so that the first run while the last are prepared: one mkdir
 # for their directories under a temporary name, a few builtin writes each, one mv that
@@ -109,12 +109,8 @@ sj_refuse_job() {
 }
 
 sj_start_jobs() {
-    set -- "$sj_new_dir"/*
-    [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
-    # nobody need wait for that
-    rm -rf "$sj_new_dir" >/dev/null 2>&1 &
-    sj_go='' sj_queue=''
-    for sj_i in $sj_plain; do sj_plan_start "$sj_i" 1; done
+    sj_move_jobs
+    sj_plan_jobs
     [ "$sj_keyed" ] && {
         mkdir -p $sj_shas 2>/dev/null
         sj_claim_keys
@@ -128,6 +124,42 @@ sj_start_jobs() {
     }
     [ -z "$sj_queue" ] || sj_start_queued
     sj_plain='' sj_keyed='' sj_shas='' sj_drop=''
+}
+
+sj_move_jobs() {
+    set -- "$sj_new_dir"/*
+    [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
+}
+
+sj_plan_jobs() {
+    # sj_go, sj_queue
+    sj_go='' sj_queue=''
+    for sj_i in $sj_plain; do sj_plan_start "$sj_i" 1; done
+}
+
+# A few new jobs, for no key and no other launcher, are prepared by a process of their own
+# while the runner starts, which reads their lines last: each takes some milliseconds. Fails
+# where there is more to it, or what failed; what was done by then is found as it is.
+sj_start_few() {
+    # IDS, and sj_prepare_few
+    for sj_i; do
+        [ ! -e "jobs/$sj_i" ] && [ ! -h "jobs/$sj_i" ] && [ ! -e "gone/$sj_i" ] || return
+    done
+    sj_hear_prepared 3>&1 || return
+    for sj_i; do
+        [ -d "jobs/$sj_i" ] || continue
+        sj_due="$sj_due $sj_i:1" sj_ask="$sj_ask
+s $sj_i - -"
+    done
+}
+
+sj_hand_in_few() {
+    # frames to 3
+    sj_print_setup ''
+    sj_prepare_few >&3
+    sj_move_jobs
+    sj_plan_jobs >&3
+    [ -z "$sj_go" ] || printf '%s\n' $sj_go
 }
 
 # Each waits for the launcher that it names; where the request did not bring that one, as for

@@ -337,10 +337,16 @@ def slow_runner(program: bytes) -> bytes:
     return program.replace(b"sj_check_job ||", b"sleep 0.7\nsj_check_job ||")
 
 
+def have_no_runner(program: bytes) -> bytes:
+    """Return the program that prepares jobs, and has no runner started."""
+    program = program.replace(b"sj_hear_prepared 3>&1 || return", b"return 1")
+    return program.replace(b"sj_detach_runner s", b"true")
+
+
 def prepared(host: Host, command: bytes) -> Start:
     """Prepare a job as a launcher does that dies before it starts it."""
     order = an_order(command)
-    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
+    host.edit = have_no_runner
     host.run(Request(starts=(order,)))
     host.edit = lambda program: program
     return order

@@ -19,6 +19,7 @@ from tests.remote.host import (
     edit_run,
     forget_exit,
     gone,
+    have_no_runner,
     of,
     prepared,
     wait,
@@ -143,7 +144,7 @@ def test_the_grace_of_an_empty_claim_runs_from_the_last_start(host: Host) -> Non
     spec = host.jobs / order.job_id / "spec"
     spec.write_text(re.sub(r"sj_at=\d+", "sj_at=1000000000", spec.read_text()))
     check = Check(order.job_id, None, "")
-    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
+    host.edit = have_no_runner
     host.run(Request(starts=(order,)))
     (host.jobs / order.job_id / "run").touch()
     assert of(protocol.Prepared, host.run(Request(checks=(check,))))

@@ -8,7 +8,7 @@ import subprocess
 
 from sshjobs import protocol
 from sshjobs.protocol import Reap, Reply, Request
-from tests.remote.host import Host, an_order, claim, gone, of, wait
+from tests.remote.host import Host, an_order, claim, gone, have_no_runner, of, wait
 
 
 def test_a_key_is_one_job(any_host: Host) -> None:
@@ -88,7 +88,7 @@ def test_one_of_many_racers_wins_a_key(host: Host) -> None:
 
 def test_a_start_that_finds_an_unstarted_holder_starts_it(host: Host) -> None:
     order = an_order(b"echo x >>$HOME/ran", key="k")
-    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
+    host.edit = have_no_runner
     host.run(Request(starts=(order,)))
     host.edit = lambda program: program
     joined = claim(host, b"echo x >>$HOME/ran", "k")

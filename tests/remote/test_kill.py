@@ -16,6 +16,7 @@ from tests.remote.host import (
     an_order,
     dying_runner,
     gone,
+    have_no_runner,
     of,
     prepared,
     slow_child,
@@ -144,7 +145,7 @@ def test_kill_of_a_prepared_job_cancels_it(host: Host) -> None:
 
 def test_kill_of_a_prepared_batch_cancels_each_of_it(host: Host) -> None:
     orders = tuple(an_order(b"echo x >>$HOME/ran") for _ in range(40))
-    host.edit = lambda program: program.replace(b"sj_detach_runner s", b"true")
+    host.edit = have_no_runner
     host.run(Request(starts=orders))
     host.edit = lambda program: program
     host.kill(*(order.job_id for order in orders))

@@ -230,6 +230,49 @@ def test_a_batch_answers_for_each_of_its_jobs(host: Host) -> None:
     assert all("\npgid=" in text and text.endswith("\nend=\n") for text in texts)
 
 
+@pytest.mark.parametrize("count", [2, 8, 9])
+def test_of_few_each_is_started_or_refused_once(any_host: Host, count: int) -> None:
+    bad = an_order(b"true", shell="no-such-shell")
+    orders = (bad, *(an_order(b"sleep 30") for _ in range(count - 1)))
+    said = any_host.run(Request(starts=orders))
+    told = [getattr(one, "job_id", "") for one in said if not is_of_the_frame(one)]
+    assert sorted(told) == sorted(order.job_id for order in orders)
+    assert [one.job_id for one in of(protocol.Refused, said)] == [bad.job_id]
+    wait(lambda: not list((any_host.base / "new").iterdir()))
+
+
+def is_of_the_frame(event: protocol.Event) -> bool:
+    kinds = (protocol.Hello, protocol.JournalAt, protocol.Beat, protocol.End)
+    return isinstance(event, kinds)
+
+
+def test_of_few_nothing_is_left_where_no_runner_can_be_started(any_host: Host) -> None:
+    any_host.edit = lambda program: program.replace(
+        b'"$sj_sh" "./$sj_run" s', b'false "./$sj_run" s'
+    )
+    orders = [an_order(b"true") for _ in range(3)]
+    said = any_host.run(Request(starts=tuple(orders)))
+    refused = [one.job_id for one in of(protocol.Refused, said)]
+    assert sorted(refused) == sorted(order.job_id for order in orders)
+    assert not list(any_host.jobs.iterdir())
+    wait(lambda: not list((any_host.base / "new").iterdir()))
+
+
+@pytest.mark.parametrize("step", ["sj_prepare_few", "sj_move_jobs\nsj_plan_jobs"])
+def test_of_few_none_is_lost_where_their_part_dies(any_host: Host, step: str) -> None:
+    """Nobody was told of them then, and they are asked for again."""
+    kill = b"read -r sj_i sj_line </proc/self/stat\nkill -9 $sj_i\n"
+    part = f"{step} >&3".encode()
+    any_host.edit = lambda program: program.replace(part, kill + part)
+    orders = [an_order(b"true") for _ in range(3)]
+    said = any_host.run(Request(starts=tuple(orders)))
+    any_host.edit = lambda program: program
+    assert all(map(is_of_the_frame, said)) and not list(any_host.jobs.iterdir())
+    any_host.run(Request(starts=tuple(orders)))
+    for order in orders:
+        assert any_host.end(order.job_id).exit_status == 0
+
+
 def test_the_first_of_a_batch_run_while_the_last_are_prepared(host: Host) -> None:
     """The last is of the key of the first, which holds it by then."""
     ran = host.home / "ran"
