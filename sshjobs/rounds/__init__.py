@@ -6,8 +6,8 @@ lead. Who leads makes sure of the connection first, and only then reads the open
 intents, of every process, so that all that gathered during a handshake goes into
 one request. It runs the request, writes log bytes to their files as they arrive,
 and applies everything else in one transaction, if the lock's generation is still
-its own. No transaction is open during a session. Then it rings the bell, and
-those whose need is met go home.
+its own. No transaction waits for a session: that one comes once the reply is whole,
+while its session ends. Then it rings the bell, and those whose need is met go home.
 
 A reply that breaks off is not thrown away: each whole event counts, apart from those
 that mean something only with a later one (``apply.keep_settled_events``). A round

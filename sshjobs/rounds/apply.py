@@ -106,6 +106,12 @@ def _find_handler(kind: type) -> Callable[[JobChanges, Any], None] | None:
     return _handlers[kind]
 
 
+def load_handlers() -> None:
+    """Load the handlers that the answer to a start mostly wants."""
+    _find_handler(protocol.Started)
+    _find_handler(protocol.Ended)
+
+
 #: How a job does: said after what was done to it, as the last that is said of it.
 _JUDGEMENTS = (
     protocol.Started,

@@ -12,7 +12,7 @@ import sys
 
 from .. import errors, protocol, states
 from ..locks import LeaderLock
-from .apply import ReplyApplier, keep_settled_events
+from .apply import ReplyApplier, keep_settled_events, load_handlers
 from .asked import Asked
 from .bounds import ReplyBounds
 from .log_state import LONG
@@ -90,6 +90,7 @@ class Exchange:
         #: Parts of the reply that could not be read, or were not asked for.
         self._unread: list[str] = []
         self._plan = None  # until the request is made
+        self._is_finished = False
         self._bytes_out = 0
         self._facts: list[protocol.Event] = []
         self._skew = 0.0
@@ -159,11 +160,17 @@ class Exchange:
             ProtocolError: it has said too much.
         """
         self._sink(piece)
+        if self.is_whole and not self._is_finished:
+            # Its session takes a moment to end, and would be counted only then.
+            self._site.sessions += 1
+            self.finish()
+            self._site.sessions -= 1
 
     def finish(self) -> None:
-        """Bring the record up to the reply, as far as it came."""
-        if self._plan is None:
+        """Bring the record up to the reply, as far as it came, once."""
+        if self._plan is None or self._is_finished:
             return
+        self._is_finished = True
         self._sink.close()
         self._site.unwritten.update(self._sink.unwritten)
         for job_id in self._apply_reply(self._plan):
@@ -181,7 +188,7 @@ class Exchange:
         have acted on it.
         """
         plan = self._plan
-        if plan is None:
+        if plan is None or self.is_whole:
             return
         with self._store.begin_write():
             if self._site.generation() == self._lead.generation:
@@ -199,16 +206,9 @@ class Exchange:
             self._take_listed(event)
         elif getattr(event, "job_id", "") in self._only_listed:
             return  # it is asked about once it is known here
-        elif isinstance(event, protocol.Hello):
-            skew = self._site.clock() - event.now
-            self._skew = skew if abs(skew) > 5.0 else 0.0
-            self._facts.append(event)
         else:
             self._facts.append(event)
-        if isinstance(event, protocol.Unread):
-            self._unread.append(event.detail)
-        if isinstance(event, protocol.LogEnd):
-            self._take_log(event)
+        self._take_now(event)
 
     def _take_listed(self, event: protocol.Listed | protocol.ListedOdd) -> None:
         self.listed.append(event)
@@ -216,12 +216,21 @@ class Exchange:
         if isinstance(event, protocol.Listed) and not bounds.is_asked(event.job_id):
             self._only_listed.add(event.job_id)
 
-    def _take_log(self, event: protocol.LogEnd) -> None:
-        end = event.offset + event.length
-        if event.size - end >= LONG:
-            self.long.append((event.job_id, event.stream))
-        if self._wish.on_log is not None and not event.stream:
-            self._wish.on_log(event.job_id, event.offset, end)
+    def _take_now(self, event: protocol.Event) -> None:
+        """Take from an event that which cannot wait for the transaction."""
+        if isinstance(event, protocol.Hello):
+            skew = self._site.clock() - event.now
+            self._skew = skew if abs(skew) > 5.0 else 0.0
+            if self._plan and self._plan.starts:  # the host is at work now
+                load_handlers()
+        elif isinstance(event, protocol.Unread):
+            self._unread.append(event.detail)
+        elif isinstance(event, protocol.LogEnd):
+            end = event.offset + event.length
+            if event.size - end >= LONG:
+                self.long.append((event.job_id, event.stream))
+            if self._wish.on_log is not None and not event.stream:
+                self._wish.on_log(event.job_id, event.offset, end)
 
     # -- what was said -----------------------------------------------------------------
 
