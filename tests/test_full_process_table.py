@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import shutil
@@ -18,13 +19,15 @@ from sshjobs import protocol
 from sshjobs.protocol import Check, Reply, Request
 from tests.remote.host import Host, an_order, gone, of, wait
 
-#: Somebody who has no process but those of this test process.
-CROWDED = 60000 + os.getpid() % 5000
+#: Users who have no process but those of one test of this test process: a zombie counts
+#: against the limit until PID 1 reaps it, which may take it seconds.
+USERS = itertools.count(60000 + os.getpid() % 50 * 100)
 
 
 class Crowded(Host):
     """A host whose user has a limit of processes."""
 
+    user = 0
     limit = 0
     patient = False
 
@@ -40,8 +43,8 @@ class Crowded(Host):
 
     def _become(self) -> None:
         os.setgroups([])
-        os.setgid(CROWDED)
-        os.setuid(CROWDED)
+        os.setgid(self.user)
+        os.setuid(self.user)
         if self.limit:  # afterwards, or the kernel refuses the exec
             _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
             resource.setrlimit(resource.RLIMIT_NPROC, (self.limit, hard))
@@ -52,7 +55,7 @@ class Crowded(Host):
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and not gone(int(entry.name)):
                 try:
-                    if entry.stat().st_uid == CROWDED:
+                    if entry.stat().st_uid == self.user:
                         found.append(int(entry.name))
                 except OSError:
                     continue
@@ -83,12 +86,13 @@ def crowded(
     shutil.copytree(paths[request.param].split(":")[0], folder / "sh", symlinks=True)
     home = place / "crowded"
     home.mkdir()
-    os.chown(home, CROWDED, CROWDED)
+    user = next(USERS)
+    os.chown(home, user, user)
     if request.param in PATIENT:
         monkeypatch.setattr("tests.remote.host.PATIENCE", 150.0)
     rest = ":/usr/bin:/bin" if ":" in paths[request.param] else ""
     host = Crowded(home, f"{folder / 'sh'}{rest}")
-    host.patient = request.param in PATIENT
+    host.user, host.patient = user, request.param in PATIENT
     yield host
     while living := host.living():
         for pid in living:
@@ -162,7 +166,7 @@ def test_an_end_that_cannot_be_published_at_once(crowded: Crowded) -> None:
     job = crowded.until(
         protocol.Started, Request(checks=(Check(order.job_id, None, ""),))
     )
-    with crowd():
+    with crowd(crowded.user):
         wait(lambda: gone(job.pgid))
         time.sleep(0.5)
         assert not gone(job.pid)
@@ -172,12 +176,12 @@ def test_an_end_that_cannot_be_published_at_once(crowded: Crowded) -> None:
 
 
 @contextmanager
-def crowd() -> Iterator[None]:
-    """Fill the table of the user."""
+def crowd(user: int) -> Iterator[None]:
+    """Fill the table of a user."""
     fill = "for i in $(seq 45); do sleep 1000 & done; echo full; wait"
     with subprocess.Popen(
         ["sh", "-c", fill],
-        user=CROWDED,
+        user=user,
         stdout=subprocess.PIPE,
         start_new_session=True,
     ) as filler:
@@ -196,7 +200,7 @@ def test_a_job_that_could_not_be_forked(crowded: Crowded) -> None:
     run = crowded.jobs / order.job_id / "run"
     wait(lambda: run.exists() and "started_at=" in run.read_text())
     pid = int(run.read_text().split("pid=")[1].split()[0])
-    with crowd():
+    with crowd(crowded.user):
         os.kill(pid, signal.SIGCONT)
         wait(lambda: gone(pid))
     ended = crowded.end(order.job_id)
