@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from sshjobs import states
+from sshjobs.errors import StoreError
 from sshjobs.model import STDERR, new_job_id
+from sshjobs.rounds.exchange import Exchange
 from sshjobs.verbs.adopt import adopt_listed_jobs
 from tests.cli import all_processes
 from tests.cuts import Broken, Client, Cut, Edited, Shell, check_claims, copy_of, places
@@ -408,3 +410,21 @@ def test_a_host_that_loses_us_does_it_all_when_asked_again(
             assert client.log(job_id).startswith(logs.get(job_id, b""))
             assert len(client.log(job_id)) == job.log_bytes
     client.close()
+
+
+def test_a_reply_that_cannot_be_written_down_leaves_no_count_of_its_session(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opened the session counts it once it has ended."""
+
+    def fail(*_: object) -> None:
+        raise StoreError("no room")
+
+    submit(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(Exchange, "_apply_reply", fail)
+        assert isinstance(world.client.round(world.host), StoreError)
+    assert world.client.coordinator.site.sessions == 0
+    world.client.rest(world.host)
+    ended = sorted(job.state for job in world.client.jobs().values())
+    assert ended == [states.COMPLETED, states.FAILED]

@@ -163,8 +163,10 @@ class Exchange:
         if self.is_whole and not self._is_finished:
             # Its session takes a moment to end, and would be counted only then.
             self._site.sessions += 1
-            self.finish()
-            self._site.sessions -= 1
+            try:
+                self.finish()
+            finally:
+                self._site.sessions -= 1
 
     def finish(self) -> None:
         """Bring the record up to the reply, as far as it came, once."""
