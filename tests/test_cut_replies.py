@@ -428,3 +428,4 @@ def test_a_reply_that_cannot_be_written_down_leaves_no_count_of_its_session(
     world.client.rest(world.host)
     ended = sorted(job.state for job in world.client.jobs().values())
     assert ended == [states.COMPLETED, states.FAILED]
+    world.client.close()
