@@ -139,7 +139,8 @@ sj_plan_jobs() {
 
 # A few new jobs, for no key and no other launcher, are prepared by a process of their own
 # while the runner starts, which reads their lines last: each takes some milliseconds. Fails
-# where there is more to it, or what failed; what was done by then is found as it is.
+# where one of them is known already, or a runner failed; the usual way then finds all that
+# was done.
 sj_start_few() {
     # IDS, and sj_prepare_few
     for sj_i; do

@@ -11,7 +11,7 @@ from ..model import STDERR, Job
 
 #: A log comes in pieces of so many bytes, one in each round. Of one that has more than
 #: so many left, a round brings these only: the rest has a session of its own
-#: (:mod:`.fetch`).
+#: (:mod:`.log_transfer`).
 LOG_PIECE_BYTES = 4 * 1024 * 1024
 LONG = 2 * LOG_PIECE_BYTES
 LONG_PIECE_BYTES = 64 * 1024

@@ -60,7 +60,7 @@ class Round:
                 self.exchange.take_back()
             raise
         except (Over, errors.CommandTimeout):
-            # else only the session would not end
+            # A whole reply counts, though its session would not end.
             if self.exchange is None or not self.exchange.is_whole:
                 raise
         finally:
