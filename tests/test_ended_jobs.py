@@ -45,19 +45,42 @@ LOOKS: dict[str, Callable[[Context], object]] = {
 }
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_no_query_looks_at_every_job(ctx: Context, look: str) -> None:
+def list_steps(ctx: Context, look: Callable[[Context], object]) -> list[str]:
+    """Return how SQLite reads the jobs for all that is asked of the record."""
     said: list[str] = []
     db = ctx.store._database._db
     db.set_trace_callback(said.append)
-    LOOKS[look](ctx)
+    look(ctx)
     db.set_trace_callback(None)
     asked = [sql for sql in said if sql.startswith("SELECT") and "FROM jobs" in sql]
     assert asked
-    for sql in asked:
-        steps = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
-        whole = [step for step in steps if step.startswith("SCAN jobs")]
-        assert all("INDEX jobs_active" in step for step in whole), (sql, steps)
+    plans = (db.execute(f"EXPLAIN QUERY PLAN {sql}") for sql in asked)
+    return [row[3] for plan in plans for row in plan]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_query_looks_at_every_job(ctx: Context, look: str) -> None:
+    steps = list_steps(ctx, LOOKS[look])
+    whole = [step for step in steps if step.startswith("SCAN jobs")]
+    assert all("INDEX jobs_active" in step for step in whole), steps
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        LOOKS["poll"],
+        lambda ctx: ctx.store.jobs.list_asked("c"),
+        lambda ctx: ctx.store.jobs.list_launchers("c"),
+    ],
+    ids=["poll", "round", "launchers"],
+)
+def test_what_is_active_is_read_from_an_index_alone(
+    ctx: Context, look: Callable[[Context], object]
+) -> None:
+    """Each row of thousands that run is on a page of its own, beside many that ended."""
+    steps = [step for step in list_steps(ctx, look) if "jobs_active" in step]
+    assert steps
+    assert all("COVERING INDEX jobs_active" in step for step in steps)
 
 
 def test_who_ended_lately_or_runs_is_found(ctx: Context) -> None:

@@ -89,9 +89,9 @@ def collect_request(site: Site, listing: bool) -> tuple[Plan, protocol.Request]:
         kills=tuple(dict.fromkeys(i.job_id for i in kills)),
         starts=tuple(job_requests),
         checks=tuple(
-            protocol.Check(job_id, pid, start)
-            for job_id, pid, start in store.jobs.list_asked(site.site_id)
-            if job_id not in gone
+            protocol.Check._make(row)
+            for row in store.jobs.list_asked(site.site_id)
+            if row[0] not in gone
         ),
         reaps=_build_reaps(jobs[job_id] for job_id in {i.job_id: 0 for i in reaps}),
         logs=logs,

@@ -72,7 +72,8 @@ class _Tuple(tuple[object, ...], metaclass=_Kind):
     @classmethod
     def _make(cls, values: Iterable[object]) -> _Tuple:
         """Return a record of an iterable of all values."""
-        return cls(*values)
+        made = tuple.__new__(cls, values)
+        return made if len(made) == len(cls._fields) else cls(*made)
 
     def _asdict(self) -> dict[str, object]:
         """Return the values by name."""
@@ -106,6 +107,11 @@ class _CheckedTuple(_Tuple):
         assert isinstance(made, _CheckedTuple)
         made.check_types()
         return made
+
+    @classmethod
+    def _make(cls, values: Iterable[object]) -> _CheckedTuple:
+        """Return a record of an iterable of all values, which are looked at too."""
+        return cls(*values)
 
     def check_types(self) -> None:
         """Refuse values of a wrong type with a SpecError."""

@@ -77,6 +77,12 @@ class RowCheck:
                 raise describe_damage(path, f"{name} of {self._name}", row[0], value)
         self._good.add(shape)
 
+    def check_rows(self, path: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Check many rows; of thousands most have one shape."""
+        for row in rows:
+            if tuple(map(type, row)) not in self._good:
+                self.check_row(path, row)
+
 
 def slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield a long list in pieces, so that the rows of all are never held at once."""

@@ -151,9 +151,11 @@ class JobTable:
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         rows = self._database.fetch_rows(sql, [quote_array(ids)])
+        _JOB_CHECK.check_rows(self._database.path, rows)
         for row in rows:
-            self._check_row(row)
-        return {row[0]: Job(*row, *_UNSHOWN) for row in rows}
+            if row[_STATE] not in STATES:
+                self._check_row(row)
+        return {row[0]: Job._make(row + _UNSHOWN) for row in rows}
 
     def find_job(self, job_id: str) -> Job | None:
         """Return one job, or None."""
@@ -225,10 +227,7 @@ class JobTable:
             "SELECT 1 FROM intents WHERE job_id = jobs.id AND kind = 'start' "
             "AND done = 0)"
         )
-        return [
-            (i, pid, start)
-            for i, pid, start in self._database.fetch_rows(sql, [site_id])
-        ]
+        return self._database.fetch_rows(sql, [site_id])
 
     def list_launchers(self, site_id: str) -> list[str]:
         """Return what starts the jobs of a connection that may still change."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..states import ACTIVE
 
 #: The version that this sshjobs writes, SQLite's ``user_version``.
-VERSION = 10
+VERSION = 11
 
 #: True of a row of a job that may still change, and of one that may not. SQLite uses a
 #: partial index only where a query says the same as the index: both take it from here.
@@ -41,6 +41,21 @@ END;
 # Of a million ended jobs, those of today are found without a look at the others.
 _ENDED = f"CREATE INDEX jobs_ended ON jobs ({ENDED_AT}) WHERE {IS_FINAL}"
 
+# What each round and each poll asks of all that is active stands in an index by itself:
+# in the table, two thousand that run beside a hundred thousand that ended are on as many
+# pages. SQLite reads the state, too, though the index says what it is (3.40).
+_ACTIVE = f"""
+CREATE INDEX jobs_active ON jobs (site_id, state, launcher, id, pid, start)
+    WHERE {IS_ACTIVE};
+CREATE INDEX jobs_active_age ON jobs (submitted_at, id, site_id, state)
+    WHERE {IS_ACTIVE};
+"""
+
+_DROP_ACTIVE = """
+DROP INDEX IF EXISTS jobs_active;
+DROP INDEX IF EXISTS jobs_active_age;
+"""
+
 _TABLES = f"""
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, host TEXT NOT NULL, site_id TEXT NOT NULL, state TEXT NOT NULL,
@@ -55,8 +70,7 @@ CREATE TABLE jobs (
     handle TEXT NOT NULL DEFAULT '', pool TEXT NOT NULL DEFAULT '',
     stderr_bytes INTEGER, stderr_local_bytes INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX jobs_active ON jobs (site_id) WHERE {IS_ACTIVE};
-CREATE INDEX jobs_active_age ON jobs (submitted_at, id) WHERE {IS_ACTIVE};
+{_ACTIVE}
 CREATE INDEX jobs_key ON jobs (key, submitted_at) WHERE key <> '';
 CREATE INDEX jobs_age ON jobs (submitted_at);
 CREATE INDEX jobs_unreaped ON jobs (site_id, finished_at)
@@ -102,9 +116,9 @@ _READ_NOTE = """SET
 #: a transaction of its own; 0 is an empty file. A release that changes the schema
 #: changes the tables above, adds a step from the version before and raises
 #: :data:`VERSION`. A process of the version before that is still at work goes on if the
-#: step only adds tables, indexes, or columns that have a default; if the step renames
-#: some, that process ends with an error that says so, and its intents stay for the next
-#: process.
+#: step only adds tables or columns that have a default, or changes indexes; if the step
+#: renames some, that process ends with an error that says so, and its intents stay for
+#: the next process.
 MIGRATIONS = {
     0: (VERSION, _TABLES),
     1: (2, "ALTER TABLE jobs ADD COLUMN max_log_bytes INTEGER NOT NULL DEFAULT 0"),
@@ -147,4 +161,5 @@ ALTER TABLE jobs ADD COLUMN stderr_bytes INTEGER;
 ALTER TABLE jobs ADD COLUMN stderr_local_bytes INTEGER NOT NULL DEFAULT 0""",
     ),
     9: (10, _ENDED),
+    10: (11, _DROP_ACTIVE + _ACTIVE),
 }
