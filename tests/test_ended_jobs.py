@@ -77,7 +77,7 @@ def test_no_query_looks_at_every_job(ctx: Context, look: str) -> None:
 def test_what_is_active_is_read_from_an_index_alone(
     ctx: Context, look: Callable[[Context], object]
 ) -> None:
-    """Each row of thousands that run is on a page of its own, beside many that ended."""
+    """Beside many that ended, each row of those that run is on a page of its own."""
     steps = [step for step in list_steps(ctx, look) if "jobs_active" in step]
     assert steps
     assert all("COVERING INDEX jobs_active" in step for step in steps)

@@ -4,9 +4,10 @@
 
 # Starting, some at a time, so that the first run while the last are prepared: one mkdir
 # for their directories under a temporary name, a few builtin writes each, one mv that
-# renames them into place (it refuses to replace one that is there).
+# renames them into place (it refuses to replace one that is there). A lone job needs no
+# directory around its own, which somebody would have to delete.
 sj_make_dirs() {
-    # IDS
+    # IDS; sj_lone: that of the only one, if it has no directory around it
     sj_new_dir=$sj_tmp.$1
     sj_mk=$sj_new_dir
     for sj_i; do
@@ -14,7 +15,7 @@ sj_make_dirs() {
             sj_old="$sj_old $sj_i"
         elif [ -e "gone/$sj_i" ]; then
             sj_is_reaped "$sj_i" || printf 'refused %s EGONE cancelled before\n' "$sj_i"
-        else
+        elif [ -z "$sj_lone" ]; then
             sj_mk="$sj_mk $sj_new_dir/$sj_i"
         fi
     done
@@ -54,16 +55,18 @@ s $1 - -"
 sj_prepare_job() {
     # ID SPEC SCRIPT ENV STDIN KEYHASH DIGEST ONCE SHELL LAUNCHER
     sj_send_beat
+    sj_new_job=$sj_new_dir
+    [ "$sj_lone" ] || sj_new_job=$sj_new_dir/$1
     if [ ! -d "jobs/$1" ]; then
         [ -e "gone/$1" ] && return
         if ! sj_has_shell "$9"; then
             printf 'refused %s ESHELL no such shell: %s\n' "$1" "$9"
-            rm -rf "${sj_new_dir:?}/$1"
+            rm -rf "$sj_new_job"
             return
         fi
         sj_write_job "$@" || {
             sj_refuse_job "$1" "$sj_new_dir"
-            rm -rf "${sj_new_dir:?}/$1"
+            rm -rf "$sj_new_job"
             return
         }
     fi
@@ -83,7 +86,7 @@ sj_has_shell() {
 
 sj_write_job() {
     # the arguments of sj_prepare_job
-    sj_job_dir=$sj_new_dir/$1
+    sj_job_dir=$sj_new_job
     {
         printf '%s\n' "$3" >"$sj_job_dir/script" || return
         [ -z "$4" ] || printf '%s\n' "$4" >"$sj_job_dir/env" || return
@@ -127,6 +130,13 @@ sj_start_jobs() {
 }
 
 sj_move_jobs() {
+    [ -z "$sj_lone" ] || {
+        [ -d "$sj_new_dir" ] && mv -f -- "$sj_new_dir" "jobs/$sj_lone" 2>/dev/null
+        # Where another round has just put it there, mv has gone into that directory.
+        set -- "jobs/$sj_lone/${sj_new_dir#new/}"
+        [ ! -e "$1" ] || rm -rf -- "$1"
+        return
+    }
     set -- "$sj_new_dir"/*
     [ -e "$1" ] && mv -f -- "$@" jobs/ 2>/dev/null
 }
@@ -146,7 +156,11 @@ sj_start_few() {
     for sj_i; do
         [ ! -e "jobs/$sj_i" ] && [ ! -h "jobs/$sj_i" ] && [ ! -e "gone/$sj_i" ] || return
     done
-    sj_hear_prepared 3>&1 || return
+    [ $# -gt 1 ] || sj_lone=$1
+    sj_hear_prepared 3>&1 || {
+        sj_lone=''
+        return 1
+    }
     for sj_i; do
         [ -d "jobs/$sj_i" ] || continue
         sj_due="$sj_due $sj_i:1" sj_ask="$sj_ask

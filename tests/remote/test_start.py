@@ -230,7 +230,7 @@ def test_a_batch_answers_for_each_of_its_jobs(host: Host) -> None:
     assert all("\npgid=" in text and text.endswith("\nend=\n") for text in texts)
 
 
-@pytest.mark.parametrize("count", [2, 8, 9])
+@pytest.mark.parametrize("count", [1, 2, 8, 9])
 def test_of_few_each_is_started_or_refused_once(any_host: Host, count: int) -> None:
     bad = an_order(b"true", shell="no-such-shell")
     orders = (bad, *(an_order(b"sleep 30") for _ in range(count - 1)))
@@ -246,11 +246,14 @@ def is_of_the_frame(event: protocol.Event) -> bool:
     return isinstance(event, kinds)
 
 
-def test_of_few_nothing_is_left_where_no_runner_can_be_started(any_host: Host) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_few_nothing_is_left_where_no_runner_can_be_started(
+    any_host: Host, count: int
+) -> None:
     any_host.edit = lambda program: program.replace(
         b'"$sj_sh" "./$sj_run" s', b'false "./$sj_run" s'
     )
-    orders = [an_order(b"true") for _ in range(3)]
+    orders = [an_order(b"true") for _ in range(count)]
     said = any_host.run(Request(starts=tuple(orders)))
     refused = [one.job_id for one in of(protocol.Refused, said)]
     assert sorted(refused) == sorted(order.job_id for order in orders)
@@ -258,19 +261,49 @@ def test_of_few_nothing_is_left_where_no_runner_can_be_started(any_host: Host) -
     wait(lambda: not list((any_host.base / "new").iterdir()))
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("step", ["sj_prepare_few", "sj_move_jobs\nsj_plan_jobs"])
-def test_of_few_none_is_lost_where_their_part_dies(any_host: Host, step: str) -> None:
+def test_of_few_none_is_lost_where_their_part_dies(
+    any_host: Host, step: str, count: int
+) -> None:
     """Nobody was told of them then, and they are asked for again."""
     kill = b"read -r sj_i sj_line </proc/self/stat\nkill -9 $sj_i\n"
     part = f"{step} >&3".encode()
     any_host.edit = lambda program: program.replace(part, kill + part)
-    orders = [an_order(b"true") for _ in range(3)]
+    orders = [an_order(b"true") for _ in range(count)]
     said = any_host.run(Request(starts=tuple(orders)))
     any_host.edit = lambda program: program
     assert all(map(is_of_the_frame, said)) and not list(any_host.jobs.iterdir())
     any_host.run(Request(starts=tuple(orders)))
     for order in orders:
         assert any_host.end(order.job_id).exit_status == 0
+
+
+def test_a_lone_job_that_another_round_has_just_prepared_starts_once(
+    any_host: Host,
+) -> None:
+    order = an_order(b"echo x >>$HOME/ran", env=(("A", b"secret"),))
+    there = f"cp -R $sj_new_dir jobs/{order.job_id}\n".encode()
+    move = b"sj_move_jobs\nsj_plan_jobs >&3"
+    any_host.edit = lambda program: program.replace(move, there + move)
+    any_host.run(Request(starts=(order,)))
+    assert any_host.end(order.job_id).exit_status == 0
+    assert (any_host.home / "ran").read_text() == "x\n"
+    job_dir = any_host.jobs / order.job_id
+    assert not [path for path in job_dir.iterdir() if path.is_dir()]
+    assert not list((any_host.base / "new").iterdir())
+
+
+def test_no_tool_tidies_up_after_a_lone_job(any_host: Host) -> None:
+    """Who waits for its start waits for that, too, on a machine of few processors."""
+    any_host.run()
+    any_host.edit = lambda program: program.replace(
+        b"sj_close_round\n}", b"rm() { echo rm >>$HOME/tools; }\nsj_close_round\n}"
+    )
+    any_host.run(Request(starts=(an_order(b"true"),)))
+    assert not (any_host.home / "tools").exists()
+    any_host.run(Request(starts=(an_order(b"true"), an_order(b"true"))))
+    wait((any_host.home / "tools").exists)
 
 
 def test_the_first_of_a_batch_run_while_the_last_are_prepared(host: Host) -> None:
