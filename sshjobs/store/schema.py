@@ -42,8 +42,9 @@ END;
 _ENDED = f"CREATE INDEX jobs_ended ON jobs ({ENDED_AT}) WHERE {IS_FINAL}"
 
 # What each round and each poll asks of all that is active stands in an index by itself:
-# in the table, two thousand that run beside a hundred thousand ended ones are on as many
-# pages. SQLite reads the state, too, though the index says what it is (3.40).
+# the rows of two thousand that run are on as many pages of the table, beside a hundred
+# thousand that ended. SQLite reads the state, too, though the index says what it is
+# (3.40).
 _ACTIVE = f"""
 CREATE INDEX jobs_active ON jobs (site_id, state, launcher, id, pid, start)
     WHERE {IS_ACTIVE};
