@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from sshjobs import transports
 from sshjobs.errors import CommandTimeout
+from sshjobs.transports.pump import Pump
 from tests.cli import eventually
 from tests.transport_caller import TransportCaller
 
@@ -237,6 +240,36 @@ def test_what_takes_stdout_may_raise(any_way: TransportCaller) -> None:
             into=transports.StdoutTaker(take, lambda: b""),
         )
     assert collect(transport, "echo two")[1] == b"two\n"
+
+
+@pytest.mark.parametrize("is_small", [False, True])
+def test_what_fills_the_pipe_is_not_waited_for(
+    is_small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While we sleep, a full pipe holds up the master, and all of its sessions."""
+    naps: list[float] = []
+    if is_small:
+        monkeypatch.setattr(fcntl, "F_SETPIPE_SZ", -1)
+    times = 5
+
+    def take(pipe: int) -> int:
+        nonlocal times
+        count = len(os.read(pipe, 1 << 20))
+        times -= bool(count)
+        if times:
+            os.write(pump.theirs[1], b"x" * count)
+        else:
+            pump.close_handed_ends()
+        return count
+
+    taker = transports.StdoutTaker(take, lambda: b"")
+    pump = Pump(b"", lambda piece: None, 20.0, into=taker)
+    os.set_blocking(pump.theirs[1], False)
+    os.write(pump.theirs[1], b"x" * (1 << 20))
+    monkeypatch.setattr(time, "sleep", naps.append)
+    pump.run(-1, lambda: not times)
+    pump.close()
+    assert len(naps) == 1  # before the first: one packet may be all there is
 
 
 def test_a_command_hears_at_once_that_nobody_wants_it_any_more(

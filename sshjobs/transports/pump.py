@@ -7,6 +7,7 @@ import os
 import select
 import time
 
+from ..startup.contexts import suppress
 from ..startup.records import TYPE_CHECKING
 from .base import STDERR_BYTES, Sink, Stdin, StdoutTaker
 
@@ -31,6 +32,10 @@ _LOOK = 0.02
 #: How long a pipe has to fill before it is emptied by one that takes all of it: a turn
 #: for each packet would cost a tenth of the rate (2 cores, OpenSSH 9.2).
 _FILL = 0.001
+
+#: Where this part of what a pipe holds came last, nobody waits: the pipe would be full
+#: before, and a master that cannot write stands still (an eighth of the rate).
+_MUCH = 8
 
 
 class Silence(Exception):
@@ -65,6 +70,7 @@ class Pump:
         self._poll = select.poll()
         self.stderr = b""
         self.stdout_bytes = 0
+        self._taken = 0
         self._ours: set[int] = set()
         self._unsent: set[int] = set()
         self._in = self._out = self._err = -1
@@ -72,7 +78,7 @@ class Pump:
             in_theirs, self._in = self._make_pipe(0)
             out_theirs, self._out = self._make_pipe(1)
             err_theirs, self._err = self._make_pipe(1)
-            self._enlarge_pipe(self._out)
+            self._much = self._enlarge_pipe(self._out) // _MUCH
         except OSError:  # no descriptors left: give back those that there were
             self.close()
             raise
@@ -89,13 +95,15 @@ class Pump:
         self._poll.register(ours, select.POLLIN if theirs else select.POLLOUT)
         return ends[theirs], ours
 
-    def _enlarge_pipe(self, ours: int) -> None:
-        """Have a pipe hold more than usual (Linux); 64 KiB are a third as fast."""
+    def _enlarge_pipe(self, ours: int) -> int:
+        """Have a pipe hold more than usual (Linux); return how much it holds.
+
+        64 KiB are a third as fast.
+        """
         if hasattr(fcntl, "F_SETPIPE_SZ"):
-            try:
-                fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIECE)
-            except OSError:  # pipe-user-pages-soft is used up: the small one will do
-                return
+            with suppress(OSError):  # pipe-user-pages-soft is used up
+                return fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIECE)
+        return _USUAL
 
     def close_handed_ends(self) -> None:
         """Close our copies of the other side's ends."""
@@ -160,7 +168,7 @@ class Pump:
         if self._err in ready:
             self._read_err()
         if self._out in ready:
-            if self._into is not None:
+            if self._into is not None and self._taken < self._much:
                 time.sleep(_FILL)
             self._read_out()
         if watch >= 0 and watch not in ready:
@@ -207,6 +215,7 @@ class Pump:
             count = taker.take(self._out)
         except BlockingIOError:
             return False
+        self._taken = count
         self._moved_at = time.monotonic()
         self.stdout_bytes += count
         if not count:
