@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 
 from ..errors import StoreError
 from ..startup.records import TYPE_CHECKING, Record
@@ -11,6 +12,8 @@ from .database import Database, RowCheck
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from ..locks import FileLock
 
 #: A watch is there if it gave a sign so many seconds ago.
 _WATCHED = 6.0
@@ -167,3 +170,8 @@ class SiteTable:
         self._database.execute_sql(
             "INSERT OR REPLACE INTO identities VALUES (?, ?)", [name, data]
         )
+
+    def make_identity_lock(self, name: str) -> FileLock:
+        """Return the lock of the process that finds out what a name means."""
+        crc = zlib.crc32(name.encode("utf-8", "surrogateescape"))
+        return self._database.make_lock(f"identity.{crc:08x}")

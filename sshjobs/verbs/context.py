@@ -115,14 +115,12 @@ class Context:
         from .. import transports
 
         data = self.store.sites.read_identity(name)
-        if data:
-            known = transports.Identity.from_bytes(data)
-            if known.is_fresh():
-                return known
-        identity = transports.resolve_host(host, settings)
-        if identity.cacheable and identity.to_bytes() != data:
-            self.store.sites.save_identity(name, identity.to_bytes())
-        return identity
+        known = transports.Identity.from_bytes(data) if data else None
+        if known is not None and known.is_fresh():
+            return known
+        from .identities import resolve_identity
+
+        return resolve_identity(self.store, name, host, settings)
 
     def rundir(self) -> str:
         """Return the directory of sockets, checked."""
