@@ -10,6 +10,7 @@ import hashlib
 import re
 import shlex
 import zlib
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -255,13 +256,29 @@ def test_jobs_of_a_key_or_a_launcher_are_prepared_first(odd: dict[str, Any]) -> 
     assert "sj_start_jobs" in words
 
 
-@pytest.mark.parametrize("count", [9, 99, 100, 101, 200, 201])
-def test_jobs_are_prepared_a_hundred_at_a_time(count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [
+        (9, [9]),
+        (32, [32]),
+        (33, [16, 17]),
+        (112, [16, 32, 64]),
+        (113, [16, 32, 64, 1]),
+        (500, [16, 32, 64, 100, 100, 100, 88]),
+    ],
+)
+def test_the_first_jobs_start_while_others_are_prepared(
+    count: int, sizes: list[int]
+) -> None:
     ids = [f"aaaabbbbcccc{number:04}" for number in range(count)]
     starts = tuple(Start(one, Spec(b"x")) for one in ids)
-    calls = split_calls(build_words(Request(starts=starts)))
+    words = build_words(Request(starts=starts))
+    assert ("sj_many=1" in words) == (count > 32)
+    calls = split_calls(words)
     names = [call[0] for call in calls]
-    some = [ids[at : at + 100] for at in range(0, count, 100)]
+    assert sum(sizes) == count
+    rest = iter(ids)
+    some = [list(islice(rest, size)) for size in sizes]
     assert [call[1:] for call in calls if call[0] == "sj_make_dirs"] == some
     assert [call[1] for call in calls if call[0] == "sj_prepare_job"] == ids
     expected = [
@@ -271,6 +288,14 @@ def test_jobs_are_prepared_a_hundred_at_a_time(count: int) -> None:
     first, last = names.index("sj_make_dirs"), names.index("sj_await_claims")
     assert names[first:last] == [name for one in expected for name in one]
     assert calls[last] == ["sj_await_claims", "$sj_due"]
+
+
+def test_another_launcher_is_told_of_a_hundred_at_a_time() -> None:
+    spec = Spec(b"x", launcher="slurm")
+    starts = tuple(Start(f"aaaabbbbcccc{n:04}", spec) for n in range(201))
+    calls = split_calls(build_words(Request(starts=starts, launchers=("slurm",))))
+    sizes = [len(call) - 1 for call in calls if call[0] == "sj_make_dirs"]
+    assert sizes == [100, 100, 1]
 
 
 def read_job(start: Start) -> tuple[dict[str, str], list[str]]:

@@ -20,7 +20,11 @@ from ..quoting import (
     escape_word,
     quote,
 )
+from ..startup.records import TYPE_CHECKING
 from .request import PROTOCOL_VERSION, LogWant, Request, Start, list_questions, name_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: A watch ends after so many beats of two seconds, and is made anew if still wanted.
 WATCH_BEATS = 150
@@ -139,9 +143,14 @@ _UMASK, _KEEP = b"umask 077\n", b"sj_read_umask\nsj_save_env\n"
 #: The first byte of a line of comment.
 _HASH = ord("#")
 
-#: So many jobs are prepared before their runners are started; so few at most, while
-#: their runner starts, see sj_start_few.
-_AT_A_TIME, _FEW = 100, 8
+#: So few jobs at most are prepared while their runner starts, see sj_start_few.
+_FEW = 8
+
+#: More than so many are a burst, whose runners save what they can. So many of its jobs
+#: are prepared before the first runner starts, and then twice as many each time, up to
+#: that: the first run while the last are prepared. Another launcher is told of as many
+#: as can be each time.
+_BURST, _FIRST, _AT_A_TIME = 32, 16, 100
 
 
 def build(request: Request, nonce: str) -> bytes:
@@ -298,18 +307,25 @@ def _build_call(function: str, *words: object) -> bytes:
 def _build_starts(starts: tuple[Start, ...]) -> list[bytes]:
     if not starts:
         return []
-    parts = []
     if len(starts) <= _FEW and not any(one.key or one.spec.launcher for one in starts):
         ids = [start.job_id for start in starts]
         parts = [b"sj_prepare_few() {", _build_call("sj_make_dirs", *ids)]
         parts += [*map(_build_job, starts), b"}", _build_call("sj_start_few", *ids)]
         parts[-1] += b" || { sj_prepare_few; sj_start_jobs; }"
         return [*parts, b"sj_await_claims $sj_due"]
-    for at in range(0, len(starts), _AT_A_TIME):
-        some = starts[at : at + _AT_A_TIME]
+    parts = [b"sj_many=1"] if len(starts) > _BURST else []
+    for some in _split_starts(starts):
         parts.append(_build_call("sj_make_dirs", *(start.job_id for start in some)))
         parts += [*map(_build_job, some), b"sj_start_jobs"]
     return [*parts, b"sj_await_claims $sj_due"]
+
+
+def _split_starts(starts: tuple[Start, ...]) -> Iterator[tuple[Start, ...]]:
+    is_burst = len(starts) > _BURST and not any(one.spec.launcher for one in starts)
+    at, count = 0, _FIRST if is_burst else _AT_A_TIME
+    while at < len(starts):
+        yield starts[at : at + count]
+        at, count = at + count, min(2 * count, _AT_A_TIME)
 
 
 def _build_job(start: Start) -> bytes:

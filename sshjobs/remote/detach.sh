@@ -1,5 +1,5 @@
 # Hands jobs to processes that outlive the round: the runner file and what it is told.
-# In: sj_runner and sj_hash, tools and place. Out: runner-HASH, and the launcher's own exit.
+# In: sj_runner and sj_hash, tools and place; sj_many, if they are a burst. Out: runner-HASH, and the launcher's own exit.
 
 # The umask of the login; the builtin that tells would be a fork.
 sj_read_umask() {
@@ -31,8 +31,6 @@ sj_save_env() {
     for sj_i in $sj_had; do export "sj_was_$sj_i"; done
 }
 
-sj_set_burst() { if [ $# -gt 32 ]; then sj_burst=1; else sj_burst=-; fi; }
-
 sj_write_runner() {
     # FILE TEXT: unless it stands there
     [ -d "$1" ] && return 1
@@ -54,7 +52,7 @@ sj_detach_runner() {
     # MODE LINES
     sj_place_runner || return
     [ "$sj_setsid" = - ] || set -- "$1" "$2" "$sj_setsid"
-    sj_set_burst $2
+    sj_burst=${sj_many:--}
     case $1$sj_burst in
     # Each runner holds on to stderr until its record stands and the job is under way, and
     # says there how it started the job.

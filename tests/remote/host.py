@@ -339,7 +339,7 @@ def slow_runner(program: bytes) -> bytes:
 
 def have_no_runner(program: bytes) -> bytes:
     """Return the program that prepares jobs, and has no runner started."""
-    program = program.replace(b"sj_hear_prepared 3>&1 || return", b"return 1")
+    program = program.replace(b"sj_hear_prepared 3>&1 ||", b"false ||")
     return program.replace(b"sj_detach_runner s", b"true")
 
 
