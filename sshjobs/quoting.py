@@ -92,3 +92,9 @@ def escape_word(allowed: bytes, text: str) -> bytes:
         return data
     pieces = (b"%c" if byte in allowed else b"%%%02X" for byte in data)
     return b"".join(piece % byte for piece, byte in zip(pieces, data))
+
+
+def build_call(function: str, *words: object) -> bytes:
+    """Return a call of a function of ``remote/``; plain words stay readable."""
+    encoded = (str(word).encode(*FS_CODEC) for word in words)
+    return b" ".join([function.encode("ascii"), *map(quote, encoded)])

@@ -20,6 +20,7 @@ import sshjobs
 from sshjobs import protocol
 from sshjobs.model import Spec
 from sshjobs.protocol import GUARD, Check, LogWant, Reap, Request, Start, program
+from sshjobs.protocol.starts import key_hash
 
 NONCE = "00112233445566aa"
 ID = "aaaabbbbccccdddd"
@@ -406,7 +407,7 @@ def test_what_is_shown_of_a_directory_is_short_and_all_of_it_is_kept() -> None:
 
 
 def test_the_directory_of_a_key_is_its_hash() -> None:
-    assert protocol.key_hash("k\udcff") == hashlib.sha256(b"k\xff").hexdigest()
+    assert key_hash("k\udcff") == hashlib.sha256(b"k\xff").hexdigest()
 
 
 def test_a_watch_reads_from_the_journal_on_and_lives_for_five_minutes() -> None:

@@ -13,6 +13,7 @@ from sshjobs.errors import ProtocolError
 from sshjobs.model import Spec
 from sshjobs.protocol import Check, LogWant, Reap, Reply, Request, Start
 from sshjobs.protocol import program as programs
+from sshjobs.protocol import starts
 
 NONCE = "00112233445566aa"
 FENCE = f"\nsshjobs-reply 1 {NONCE}\n".encode()
@@ -322,6 +323,6 @@ def test_a_program_holds_no_comment_of_ours() -> None:
 
 def test_values_of_a_spec_cannot_pose_as_fields() -> None:
     sly = Start(ID, Spec(command=b"x", cwd="/\nsj_digest='y'\nsj_ok=1"), key="a\nb")
-    lines = programs._build_spec_file(sly).splitlines()
+    lines = starts._build_spec_file(sly).splitlines()
     fields = [line for line in lines if line.startswith(b"sj_digest=")]
     assert fields[0] == b"sj_digest='%s'" % sly.spec.digest().encode()

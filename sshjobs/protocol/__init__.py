@@ -45,7 +45,7 @@ from .events import (
     Unseen,
     Unsupervised,
 )
-from .program import GO, GUARD, WATCH_BEATS, build, build_fetch, build_watch, key_hash
+from .program import GO, GUARD, WATCH_BEATS, build, build_fetch, build_watch
 from .reply import Reply
 from .request import ANY_LOG, PROTOCOL_VERSION, Check, LogWant, Reap, Request, Start
 
@@ -99,5 +99,4 @@ __all__ = [
     "build",
     "build_fetch",
     "build_watch",
-    "key_hash",
 ]

@@ -11,20 +11,8 @@ from __future__ import annotations
 import os
 import zlib
 
-from ..model import LIMIT
-from ..quoting import (
-    FS_CODEC,
-    TEXT_BYTES,
-    WORD_BYTES,
-    build_printf_format,
-    escape_word,
-    quote,
-)
-from ..startup.records import TYPE_CHECKING
-from .request import PROTOCOL_VERSION, LogWant, Request, Start, list_questions, name_log
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from ..quoting import build_call, quote
+from .request import PROTOCOL_VERSION, LogWant, Request, list_questions, name_log
 
 #: A watch ends after so many beats of two seconds, and is made anew if still wanted.
 WATCH_BEATS = 150
@@ -143,15 +131,6 @@ _UMASK, _KEEP = b"umask 077\n", b"sj_read_umask\nsj_save_env\n"
 #: The first byte of a line of comment.
 _HASH = ord("#")
 
-#: So few jobs at most are prepared while their runner starts, see sj_start_few.
-_FEW = 8
-
-#: More than so many are a burst, whose runners save what they can. So many of its jobs
-#: are prepared before the first runner starts, and then twice as many each time, up to
-#: that: the first run while the last are prepared. Another launcher is told of as many
-#: as can be each time.
-_BURST, _FIRST, _AT_A_TIME = 32, 16, 100
-
 
 def build(request: Request, nonce: str) -> bytes:
     """Return the program that serves ``request``, for the stdin of ``exec sh``.
@@ -169,12 +148,12 @@ def build(request: Request, nonce: str) -> bytes:
     place = (nonce, request.base_dir, generation, offset)
     spans = (request.start_grace, int(request.key_ttl), int(request.gone_ttl))
     questions, few = list_questions(request)
-    opening = _build_call("sj_open_round", *place, *spans, runner_hash, *few)
+    opening = build_call("sj_open_round", *place, *spans, runner_hash, *few)
     queues = request.launchers
     asks = any(questions)
     runs = bool(request.kills or request.starts or (queues and asks))
     kills = request.kills
-    guard = _build_call("sj_guard_round", nonce, request.base_dir, *kills) + b"\n"
+    guard = build_call("sj_guard_round", nonce, request.base_dir, *kills) + b"\n"
     prologue = guard + (_KEEP if runs else b"") + _UMASK
     groups = _choose_groups(request, runs=runs, asks=asks)
     functions = _join_parts(*groups, *_name_launcher_parts(queues))
@@ -186,11 +165,14 @@ def build(request: Request, nonce: str) -> bytes:
 
         parts += build_launcher_settings(request, _join_parts)
     if kills:
-        parts.append(_build_call("sj_kill_jobs", *kills))
-    parts += _build_starts(request.starts)
+        parts.append(build_call("sj_kill_jobs", *kills))
+    if request.starts:
+        from .starts import build_starts
+
+        parts += build_starts(request.starts)
     if request.ends:
-        parts.append(_build_call("sj_await_ends", *request.ends))
-    parts.append(_build_call("sj_answer_checks", *questions))
+        parts.append(build_call("sj_await_ends", *request.ends))
+    parts.append(build_call("sj_answer_checks", *questions))
     parts += _build_last_calls(request)
     return b"\n".join([*parts, b"sj_close_round", b"}", b"exit 0", b""])
 
@@ -234,10 +216,10 @@ def _build_last_calls(request: Request) -> list[bytes]:
             f":{reap.sha256}"
             for reap in request.reaps
         )
-        parts.append(_build_call("sj_reap_jobs", *reaps))
+        parts.append(build_call("sj_reap_jobs", *reaps))
     if request.logs:
         wants = (word for want in request.logs for word in _name_piece(want))
-        parts.append(_build_call("sj_send_logs", *wants))
+        parts.append(build_call("sj_send_logs", *wants))
     return parts
 
 
@@ -255,7 +237,7 @@ def build_watch(base_dir: str, journal: tuple[str, int], nonce: str) -> bytes:
     """
     _, runner_hash = _render_runner()
     functions = _join_parts("round", "frame")
-    opening = _build_call(
+    opening = build_call(
         "sj_open_round", nonce, base_dir, *journal, 0, 0, 0, runner_hash
     )
     life = b"sj_life=%d" % WATCH_BEATS
@@ -270,7 +252,7 @@ def build_fetch(base_dir: str, want: LogWant, nonce: str) -> tuple[bytes, bytes]
     holds no more. The program does not end the fence if there is no such log.
     """
     functions = _join_parts("round", "fetch")
-    call = _build_call("sj_fetch_log", nonce, base_dir, *_name_piece(want))
+    call = build_call("sj_fetch_log", nonce, base_dir, *_name_piece(want))
     fence = f"\nsshjobs-log {PROTOCOL_VERSION} {nonce}\n"
     return _build_listening(functions, call), fence.encode("ascii")
 
@@ -282,9 +264,9 @@ def _build_examination(request: Request, nonce: str) -> bytes:
     """
     parts = _name_launcher_parts(request.launchers)
     functions = _join_parts("round", "frame", "doctor", *parts)
-    guard = _build_call("sj_guard_round", nonce, request.base_dir)
+    guard = build_call("sj_guard_round", nonce, request.base_dir)
     names = request.launchers and [" ".join(request.launchers)]
-    call = _build_call("sj_examine_host", nonce, request.base_dir, *names)
+    call = build_call("sj_examine_host", nonce, request.base_dir, *names)
     lines = [GUARD + b"{", functions + guard, call, b"}", b"exit 0", b""]
     return b"\n".join(lines)
 
@@ -296,126 +278,6 @@ def _build_listening(functions: bytes, *parts: bytes) -> bytes:
     """
     lines = [GUARD + b"{", functions + _UMASK, *parts, b"exit 0", b"}", b""]
     return b"\n".join(lines)
-
-
-def _build_call(function: str, *words: object) -> bytes:
-    """Return a call of a function of ``remote/``; plain words stay readable."""
-    encoded = (str(word).encode(*FS_CODEC) for word in words)
-    return b" ".join([function.encode("ascii"), *map(quote, encoded)])
-
-
-def _build_starts(starts: tuple[Start, ...]) -> list[bytes]:
-    if not starts:
-        return []
-    if len(starts) <= _FEW and not any(one.key or one.spec.launcher for one in starts):
-        ids = [start.job_id for start in starts]
-        parts = [b"sj_prepare_few() {", _build_call("sj_make_dirs", *ids)]
-        parts += [*map(_build_job, starts), b"}", _build_call("sj_start_few", *ids)]
-        parts[-1] += b" || { sj_prepare_few; sj_start_jobs; }"
-        return [*parts, b"sj_await_claims $sj_due"]
-    parts = [b"sj_many=1"] if len(starts) > _BURST else []
-    for some in _split_starts(starts):
-        parts.append(_build_call("sj_make_dirs", *(start.job_id for start in some)))
-        parts += [*map(_build_job, some), b"sj_start_jobs"]
-    return [*parts, b"sj_await_claims $sj_due"]
-
-
-def _split_starts(starts: tuple[Start, ...]) -> Iterator[tuple[Start, ...]]:
-    is_burst = len(starts) > _BURST and not any(one.spec.launcher for one in starts)
-    at, count = 0, _FIRST if is_burst else _AT_A_TIME
-    while at < len(starts):
-        yield starts[at : at + count]
-        at, count = at + count, min(2 * count, _AT_A_TIME)
-
-
-def _build_job(start: Start) -> bytes:
-    spec = start.spec
-    # The text of the file that the job's shell runs, or sh if it is a vector.
-    if isinstance(spec.command, bytes):
-        script, shell = spec.command, spec.shell.encode(*FS_CODEC)
-    else:
-        script, shell = b"exec " + b" ".join(map(quote, spec.command)), b""
-    words: tuple[bytes, ...] = (
-        start.job_id.encode("ascii"),
-        _build_spec_file(start),
-        script,
-        _build_env_file(spec.env),
-        b"" if spec.stdin is None else build_printf_format(spec.stdin),
-        key_hash(start.key).encode("ascii") if start.key else b"",
-        _digest_of_keyed(start),
-        b"1" if start.once else b"",
-        shell,
-    )
-    if spec.launcher:
-        from .launched import build_handle
-
-        words += (build_handle(spec),)
-    return b" ".join([b"sj_prepare_job", *map(quote, words)])
-
-
-def _digest_of_keyed(start: Start) -> bytes:
-    """Return the digest of a command that a key may be asked about, else ``-``."""
-    return start.spec.digest().encode("ascii") if start.key else b"-"
-
-
-def key_hash(key: str) -> str:
-    """Return the name of a key's directory on a host: 64 hex digits."""
-    import hashlib
-
-    return hashlib.sha256(key.encode(*FS_CODEC)).hexdigest()
-
-
-def _build_spec_file(start: Start) -> bytes:
-    """Return the assignments that a runner reads.
-
-    What a listing reads with awk comes first and holds no newline: the first line
-    of a name counts there, so that nothing in a later value can pose as one.
-    """
-    spec = start.spec
-    cwd = spec.cwd.encode(*FS_CODEC)
-    # A whole number is taken by every sleep(1), a fraction by most.
-    timeout = "" if spec.timeout is None else f"{spec.timeout:.3f}".rstrip("0")
-    pairs: tuple[tuple[str, bytes], ...] = (
-        ("digest", _digest_of_keyed(start)),
-        ("name", escape_word(WORD_BYTES, start.name)),
-        ("keyword", escape_word(WORD_BYTES, start.key)),
-        ("sha", key_hash(start.key).encode("ascii") if start.key else b""),
-        ("kind", b"line" if isinstance(spec.command, bytes) else b"vector"),
-        ("grace", b"%.2f" % spec.kill_grace),
-        ("gracecs", b"%d" % round(spec.kill_grace * 100)),
-        ("timeout", timeout.rstrip(".").encode("ascii")),
-        ("useshell", spec.shell.encode(*FS_CODEC)),
-        ("hasenv", b"1" if spec.env else b""),
-        ("unbuffered", b"1" if spec.unbuffered else b""),
-        ("hasin", b"" if spec.stdin is None else b"1"),
-        ("cwdtext", escape_word(TEXT_BYTES, spec.cwd)[:160]),
-        ("cwd", cwd),
-        ("key", start.key.encode(*FS_CODEC)),
-    )
-    if spec.split:
-        pairs += (("split", b"1"),)
-    if spec.launcher not in ("", LIMIT):  # whose jobs are processes, once it is time
-        from ..launchers import find_launcher
-
-        options = find_launcher(spec.launcher).build_options(spec)
-        pairs += (
-            ("launcher", spec.launcher.encode("ascii")),
-            ("launchargs", b" ".join(map(quote, options))),
-        )
-    return b"\n".join(b"sj_%s=%s" % (n.encode("ascii"), quote(v)) for n, v in pairs)
-
-
-def _build_env_file(env: tuple[tuple[str, bytes], ...]) -> bytes:
-    """Return a function that exports ``env``, empty if there is nothing to export.
-
-    ``command`` keeps a name that a shell holds read-only (UID in bash) from ending
-    it, as an error in a special builtin otherwise does (POSIX 2.8.1).
-    """
-    if not env:
-        return b""
-    lines = (b"command export %s=%s" % (n.encode("ascii"), quote(v)) for n, v in env)
-    names = quote(b" ".join(n.encode("ascii") for n, _ in env))
-    return b"sj_env() {\n" + b"\n".join(lines) + b"\n}\nsj_envnames=" + names
 
 
 def _render_runner() -> tuple[bytes, str]:

@@ -15,6 +15,7 @@ from sshjobs import protocol
 from sshjobs.errors import ProtocolError
 from sshjobs.model import Spec
 from sshjobs.protocol import Check, LogWant, Reap, Request, Start
+from sshjobs.protocol.starts import key_hash
 from tests.cli import all_processes
 from tests.fuzz import mutate
 from tests.fuzz.engine import Broken, Case
@@ -107,7 +108,7 @@ class Records:
         (journal,) = self._template.glob("*/journal")
         self._names = {
             "MACHINE": journal.parent.name,
-            "KEY": protocol.key_hash("KEY"),
+            "KEY": key_hash("KEY"),
         }
 
     def make(self, rng: random.Random) -> Case:
