@@ -222,7 +222,9 @@ sj_plan_start() {
         sj_ask="$sj_ask
 s $1 - -"
     else
-        sj_refuse_job "$1" jobs
+        # What stood there when this round began, a round before it has taken away, whose
+        # reply was lost: it is asked for again.
+        case " $sj_old " in *" $1 "*) ;; *) sj_refuse_job "$1" jobs ;; esac
     fi
 }
 

@@ -97,6 +97,25 @@ def test_a_start_that_finds_an_unstarted_holder_starts_it(host: Host) -> None:
     assert (host.home / "ran").read_text() == "x\n"
 
 
+def test_who_has_lost_a_key_to_a_race_is_not_refused_by_the_round_after(
+    any_host: Host,
+) -> None:
+    """A round whose reply was lost goes on beside the next one, and takes it away."""
+    first = claim(any_host, b"sleep 30", "k")
+    order = an_order(b"true", key="k")
+    start = b"\nsj_start_jobs\n"
+    any_host.edit = lambda program: program.replace(start, b"\nsj_move_jobs\n")
+    any_host.run(Request(starts=(order,)))
+    assert (any_host.jobs / order.job_id).is_dir()
+    drop = f"\nrm -rf jobs/{order.job_id}".encode()
+    any_host.edit = lambda program: program.replace(start, drop + start)
+    said = any_host.run(Request(starts=(order,)))
+    assert not of(protocol.Refused, said) and not of(protocol.Claimed, said)
+    any_host.edit = lambda program: program
+    (claimed,) = of(protocol.Claimed, any_host.run(Request(starts=(order,))))
+    assert (claimed.job_id, claimed.winner_id) == (order.job_id, first.job_id)
+
+
 def test_a_key_whose_holder_was_lost_has_a_new_attempt(host: Host) -> None:
     order = an_order(b"echo up; sleep 100", key="k")
     said = host.run(Request(starts=(order,)))
