@@ -93,3 +93,23 @@ def test_what_the_file_system_refuses_is_said(
         finally:
             subprocess.run(["umount", "-l", folder], check=True)
     assert sshd.connections == 0
+
+
+def test_a_socket_that_somebody_took_for_a_leftover_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was stopped in the gate, and goes on once another is in it, tidies up."""
+    link, made = os.link, []
+
+    def remove_first(source: str, target: str) -> None:
+        made.append(source)
+        if len(made) == 1:
+            os.unlink(source)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", remove_first)
+    handshake.check_socket_can_be_made(str(tmp_path / "s.x"))
+    assert len(made) == 2 and not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    with pytest.raises(errors.StoreError, match="cannot be made"):
+        handshake.check_socket_can_be_made(str(tmp_path / "gone" / "s.x"))

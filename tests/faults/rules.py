@@ -99,8 +99,8 @@ class Verdict:
         if command.words[0] == "run":
             lost = self._world.spoilt or self._world.crashed
             fine |= {3, 143} | ({70} if lost else set())  # it is LOST
-        if command.blow:
-            fine |= {-command.blow, 128 + command.blow, 143}
+        for blow in command.blows:
+            fine |= {-blow, 128 + blow, 143}
         err = command.ended.err
         if any(f"{how} in this machine's record" in err for how in _UNKNOWN):
             fine.add(64)

@@ -105,6 +105,7 @@ class Command:
         self.words = words
         self.number = len(home.commands)
         self.blow = 0
+        self.blows: set[int] = set()
         stem = home.cli.home.parent / f"{home.name}-{self.number}"
         self._out, self._err = stem.with_suffix(".out"), stem.with_suffix(".err")
         source: Any = subprocess.DEVNULL
@@ -140,6 +141,7 @@ class Command:
         if self.alive:
             # Who was killed has not always gone yet, and nothing else ends it any more.
             self.blow = self.blow if self.blow == signal.SIGKILL else number
+            self.blows.add(number)  # an earlier one may have ended it by then
             self.process.send_signal(number)
 
     def wait(self, until: float) -> bool:

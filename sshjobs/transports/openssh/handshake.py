@@ -145,17 +145,27 @@ def check_socket_can_be_made(path: str) -> None:
         StoreError: there is no room, no inode, no right, or no such thing as a socket
             or a link on that file system.
     """
+    with translate_os_errors(f"{path}: the control socket cannot be made"):
+        for tries_left in (2, 1, 0):
+            try:
+                return _make_and_remove_socket(path)
+            except FileNotFoundError:
+                # Who was stopped in the gate and goes on takes ours for a leftover.
+                if not tries_left:
+                    raise
+
+
+def _make_and_remove_socket(path: str) -> None:
     names = [f"{path}.{os.urandom(8).hex()}" for _ in range(2)]
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with translate_os_errors(f"{path}: the control socket cannot be made"):
-        try:
-            # Each may fail alone: a file system may have sockets and no hard links.
-            one.bind(names[0])
-            os.link(*names)
-        finally:
-            one.close()
-            for name in names:
-                unlink_if_there(name)
+    try:
+        # Each may fail alone: a file system may have sockets and no hard links.
+        one.bind(names[0])
+        os.link(*names)
+    finally:
+        one.close()
+        for name in names:
+            unlink_if_there(name)
 
 
 def _judge_outcome(
