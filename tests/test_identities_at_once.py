@@ -115,6 +115,25 @@ def test_who_was_stopped_while_it_asks_is_not_waited_for(
     context.close()
 
 
+def test_who_was_killed_while_it_asks_is_not_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identities, "_PULSE", 0.1)
+    asked = Asked(lambda: FOUND, 0.0)
+    monkeypatch.setattr(transports, "resolve_host", asked)
+    context = Context(environ={"SSHJOBS_HOME": str(home)})
+    settings = context.settings("h")
+    name = "\n".join(("h", settings.ssh_config, settings.ssh_options, "auto"))
+    lock = context.store.sites.make_identity_lock(name)
+    assert lock.try_to_hold()
+    killed = threading.Timer(0.3, lock.release)  # the kernel does so, the file stays
+    killed.start()
+    assert context.identity("h", settings) == FOUND
+    killed.join()
+    assert not Path(lock.path).exists()
+    context.close()
+
+
 def test_where_no_lock_can_be_made_each_asks(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

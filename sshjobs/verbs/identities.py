@@ -9,6 +9,7 @@ exec``), or come late, or never: then each asks by itself, as if there were no l
 
 from __future__ import annotations
 
+import os
 import time
 
 from .. import transports
@@ -20,11 +21,15 @@ from ..store import Store
 if TYPE_CHECKING:
     from ..locks import FileLock
 
-#: Seconds that the answer of another process is waited for.
-_PATIENCE = 5.0
+#: Seconds that the answer of another process is waited for: among a thousand that begin
+#: it takes its time. Who is stopped while it asks holds the others up for so long.
+_PATIENCE = 20.0
 
-#: Seconds between two looks for it: the first ones, and the longest.
-_LOOK, _LONG_LOOK = 0.01, 0.1
+#: Seconds between two looks whether its lock is there: the first ones, and the longest.
+_LOOK, _LONG_LOOK = 0.01, 0.3
+
+#: Seconds between two looks whether it is alive: who was killed leaves the file.
+_PULSE = 1.0
 
 
 def find_fresh_identity(store: Store, name: str) -> transports.Identity | None:
@@ -72,10 +77,14 @@ def _take_turn(lock: FileLock) -> bool:
 
 def _wait_for_other(store: Store, lock: FileLock, name: str) -> None:
     """Wait until the process that asks has its answer, or has ended without one."""
-    end, pause = time.monotonic() + _PATIENCE, _LOOK
-    while time.monotonic() < end:
+    now, pause = time.monotonic(), _LOOK
+    end, pulse = now + _PATIENCE, now + _PULSE
+    while now < end:
         time.sleep(pause)
-        pause = min(1.5 * pause, _LONG_LOOK)
+        now, pause = time.monotonic(), min(1.5 * pause, _LONG_LOOK)
+        if os.path.lexists(lock.path) and now < pulse:
+            continue
+        pulse = now + _PULSE
         if find_fresh_identity(store, name) is not None:
             return
         if _take_turn(lock):
