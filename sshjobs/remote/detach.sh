@@ -89,7 +89,13 @@ sj_hear_prepared() {
     sj_burst=-
     set --
     [ "$sj_setsid" = - ] || set -- "$sj_setsid"
-    sj_heard=$(sj_hand_in_few 2>/dev/null | "$@" "$sj_sh" "./$sj_run" s 2>&1 >/dev/null 3>&-)
+    # ksh93 itself waits for the runner alone.
+    sj_heard=$(
+        sj_hand_in_few 2>/dev/null | "$@" "$sj_sh" "./$sj_run" s 2>&1 >/dev/null 3>&-
+        sj_failure=$?
+        wait
+        exit $sj_failure
+    )
     sj_failure=$?
     sj_said="$sj_said
 $sj_heard"
