@@ -117,8 +117,10 @@ def test_a_reused_pid_is_not_taken_for_the_job(cli: Cli) -> None:
 
 
 def test_a_reused_group_is_not_taken_for_the_job(cli: Cli) -> None:
-    job, doomed = cli.submit("--", "sleep 66"), cli.submit("--", "sleep 67")
+    # Begun first: in the same hundredth of a second as a job's own group, it would pass
+    # for that one by its number and its start, and would be waited for.
     with subprocess.Popen(["sleep", "68"], start_new_session=True) as other:
+        job, doomed = cli.submit("--", "sleep 66"), cli.submit("--", "sleep 67")
         for each in (job, doomed):
             _under_way(cli, each)
             path = cli.directory(each) / "run"
