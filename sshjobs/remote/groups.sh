@@ -6,7 +6,8 @@ sj_read_start() {
     # PID: to sj_started, if it lives
     sj_stat=''
     while read -r sj_line; do sj_stat="$sj_stat $sj_line"; done <"/proc/$1/stat"
-    set -- ${sj_stat##*') '}
+    sj_cut_process_name "$sj_stat"
+    set -- $sj_fields
     [ $# -ge 20 ] || return 1
     case $1 in [XxZ]) [ "${18}" -gt 1 ] || return 1 ;; esac
     sj_started=${20}

@@ -45,7 +45,8 @@ sj_is_unchanged() {
         read -r sj_line && [ "$sj_line" = "$sj_i" ] || return
     done <"jobs/$1/run" || return
     read -r sj_line <"/proc/$2/stat" || return
-    set -- "$3" ${sj_line##*') '}
+    sj_cut_process_name "$sj_line"
+    set -- "$3" $sj_fields
     case $2 in [XZ]) return 1 ;; esac
     [ "${21}" = "$1" ]
 }

@@ -29,7 +29,7 @@
 #
 # This part is the shell itself, made the same on each host; first part of a round and of a runner.
 # In: whatever the login left in the environment. Out: sj_bash (1 in bash), options and IFS
-# as POSIX has them, and the functions that tell whether a record may be read.
+# as POSIX has them, and the functions that read a record of ours or a line of /proc.
 
 # Only bash takes functions and options from its environment (SHELLOPTS, BASHOPTS), and
 # passes on what it could not take.
@@ -57,6 +57,17 @@ IFS=" 	$IFS"
 # A record is absent or a regular file: a FIFO would hang who opens it for ever, a device or
 # a symbolic link can lead anywhere.
 sj_is_regular() { [ ! -h "$1" ] && { [ -f "$1" ] || [ ! -e "$1" ]; }; }
+
+# The fields of a line of /proc/PID/stat from its third on, to sj_fields: the name before them
+# may hold anything. One prefix after the other, since for the longest one dash tries each end
+# of the line (0.13 ms a line, 0.5.12).
+sj_cut_process_name() {
+    # LINE
+    sj_fields=$1
+    while :; do
+        case $sj_fields in *') '*) sj_fields=${sj_fields#*') '} ;; *) return 0 ;; esac
+    done
+}
 
 # Of a record only the end counts: a job may make a file of any name in its directory.
 sj_is_whole() {

@@ -12,7 +12,8 @@ sj_sweep_old() {
         # Where nobody reaps orphans, as in many containers, the dead answer to signals.
         sj_line=''
         kill -0 "$sj_owner" 2>/dev/null && sj_read_line "/proc/$sj_owner/stat" || sj_line='dead) Z'
-        case ${sj_line##*") "} in [XZ]*) rm -rf -- "$sj_i" ;; esac
+        sj_cut_process_name "$sj_line"
+        case $sj_fields in [XZ]*) rm -rf -- "$sj_i" ;; esac
     done
     sj_read_small "$sj_machine/swept"
     case $sj_line in *[!0-9]* | 0* | ????????????* | '') sj_line=0 ;; esac

@@ -7,8 +7,8 @@ sj_read_self() {
     if [ "$sj_proc" ]; then
         read -r sj_line </proc/self/stat
         sj_pid=${sj_line%% *}
-        sj_line=${sj_line##*') '}
-        set -- $sj_line
+        sj_cut_process_name "$sj_line"
+        set -- $sj_fields
         shift 19
         sj_start=$1
     else
