@@ -74,6 +74,16 @@ def test_what_is_as_it_was_is_told_by_nothing(any_host: Host) -> None:
     assert [type(event) for event in tell(any_host, request)] == [protocol.End]
 
 
+def test_a_process_may_have_any_name(any_host: Host) -> None:
+    one = any_host.running(b"sleep 30")
+    journal = find_journal(any_host)
+    any_host.edit = have_no_awk
+    Path(f"/proc/{one.pid}/comm").write_text("a) Z 1 (b) X 2 ")
+    check = Check(one.job_id, one.pid, one.start)
+    request = Request(journal=journal, checks=(check,))
+    assert [type(event) for event in tell(any_host, request)] == [protocol.End]
+
+
 @pytest.mark.parametrize(
     ("command", "how"),
     [
