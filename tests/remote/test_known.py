@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,13 +77,13 @@ def test_what_is_as_it_was_is_told_by_nothing(any_host: Host) -> None:
 
 
 def test_a_process_may_have_any_name(any_host: Host) -> None:
-    one = any_host.running(b"sleep 30")
-    journal = find_journal(any_host)
-    any_host.edit = have_no_awk
-    Path(f"/proc/{one.pid}/comm").write_text("a) Z 1 (b) X 2 ")
-    check = Check(one.job_id, one.pid, one.start)
-    request = Request(journal=journal, checks=(check,))
-    assert [type(event) for event in tell(any_host, request)] == [protocol.End]
+    shell = shutil.which("sh", path=any_host.path)
+    assert shell
+    text = (Path(protocol.__file__).parent.parent / "remote/shell.sh").read_text()
+    line = "12 (a) Z 1 (b) X 2) S 1 12"
+    text += f"sj_cut_process_name '{line}'\nprintf '%s\\n' \"$sj_fields\"\n"
+    done = subprocess.run([shell], input=text.encode(), capture_output=True, check=True)
+    assert done.stdout == b"S 1 12\n"
 
 
 @pytest.mark.parametrize(
