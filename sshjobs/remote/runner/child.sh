@@ -71,9 +71,14 @@ sj_exec_job() {
     sj_choose_shell
     # What the login or the job itself says of it counts.
     [ -z "$sj_unbuffered" ] || export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
+    # Where the job has no LC_ALL, setsid and env have one: a locale is files to read, which
+    # takes both together 0.4 ms (C.UTF-8, glibc 2.36).
+    sj_c=''
+    case $sj_tool:${LC_ALL+x}:" $sj_envnames " in :* | *:x:* | *' LC_ALL '*) ;; *) sj_c=1 ;; esac
     # Its environment may hold any name, IFS and those of this file too.
     set -f
-    set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_strict" "$sj_id" "$sj_attempt" "$sj_key" $sj_tool $sj_setsid "$sj_sh" $sj_flags "$sj_dir/$sj_job_dir/script"
+    set -- "$sj_rc" "$sj_envnames" "$sj_cwdtext" "$sj_strict" "$sj_id" "$sj_attempt" "$sj_key" "$sj_c" \
+        $sj_setsid $sj_tool ${sj_c:+-u LC_ALL} "$sj_sh" $sj_flags "$sj_dir/$sj_job_dir/script"
     [ "$sj_hasenv" ] && sj_env
     if [ "$1" ]; then
         export SSHJOBS_BASH_ENV="${BASH_ENV-}" BASH_ENV="$1" SSHJOBS_BASH_KEEP="$2" SSHJOBS_BASH_CWD="$3"
@@ -85,7 +90,8 @@ sj_exec_job() {
     fi
     SSHJOBS_JOB_ID=$5 SSHJOBS_ATTEMPT=$6 SSHJOBS_KEY=$7
     export SSHJOBS_JOB_ID SSHJOBS_ATTEMPT SSHJOBS_KEY
-    shift 7
+    [ -z "$8" ] || export LC_ALL=C
+    shift 8
     exec "$@"
 }
 
