@@ -19,6 +19,8 @@ from tests.pages import read_blocks
 from tests.pool_rig import PoolRig
 from tests.sshd import Sshd
 
+_PATIENCE = "SSHJOBS_WAIT_HOST"
+
 
 class Hosts:
     """Three hosts of one home, and a gate that keeps jobs from ending."""
@@ -215,6 +217,20 @@ def test_the_host_of_a_waiting_job_may_be_away_meanwhile(hosts: Hosts) -> None:
     hosts.rig.sshds["n2"].restart()
     assert hosts.cli("wait", second).status == 0
     assert hosts.read_notes() == ["b"]
+
+
+def test_one_whose_predecessor_is_taken_back_waits_no_more(hosts: Hosts) -> None:
+    """A submit that cannot reach its host forgets its job, which others came after."""
+    hosts.rig.sshds["n1"].stop()
+    first = hosts.cli.start("submit", "n1", "--", "true", env={_PATIENCE: "8"})
+    eventually(lambda: hosts.cli.ok("list", "--json").out)
+    job_id = json.loads(hosts.cli.ok("list", "--json").out)["id"]
+    second = hosts.submit("n2", "--after", f"{job_id}:any", "b")
+    waits = hosts.cli.start("wait", second, env={_PATIENCE: "1"})
+    assert finish([first])[0].status == 69
+    assert hosts.tell(second).startswith("CANCELLED never began: the record of this")
+    assert finish([waits])[0].status == 1
+    assert hosts.read_notes() == []
 
 
 def test_a_job_of_another_home_has_no_name_here(hosts: Hosts, place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from sshjobs.model import Job, Spec, new_job_id
 from sshjobs.rounds.held import LET_GO, settle_held
 from sshjobs.store import Store
+from sshjobs.verbs.context import Context
 from sshjobs.verbs.hold import BatchHolds
-from sshjobs.verbs.tend import find_sites_to_ask
+from sshjobs.verbs.tend import find_sites_to_ask, tend_held
+from sshjobs.verbs.withdraw import leave_what_was_sent
 
 pytestmark = pytest.mark.quick
 
@@ -165,3 +168,21 @@ def test_the_hosts_of_those_before_it_are_asked(store: Store) -> None:
     assert find_sites_to_ask(store, [third.id]) == {"b", "d"}
     assert store.held.has_other_active([second.id])
     assert not store.held.has_other_active([third.id])
+
+
+def test_one_whose_predecessor_was_taken_back_is_ended_at_once(store: Store) -> None:
+    first = add(store, "a", "PENDING")
+    numbers = store.intents.add_intents("a", "start", [first.id])
+    second = hold(store, "b", f"{first.id}:any")
+    third = hold(store, "c", f"{second.id}:any")
+    assert leave_what_was_sent(store, numbers, False) == []
+    assert tell(store, second).startswith("CANCELLED never began: ")
+    assert tell(store, third) == f"PENDING {LET_GO}"
+
+
+def test_where_no_host_is_to_be_asked_a_wait_sees_to_it(tmp_path: Path) -> None:
+    """Whatever was written by a version that left such a job waiting."""
+    with closing(Context({"SSHJOBS_HOME": str(tmp_path / "home")}, {})) as ctx:
+        second = hold(ctx.store, "b", f"{new_job_id()}:any")
+        with tend_held(ctx, [second.id]):
+            assert tell(ctx.store, second).startswith("CANCELLED never began: ")

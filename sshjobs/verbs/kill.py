@@ -15,6 +15,7 @@ from ..store import FAILED
 from .context import Context
 from .fanout import HostResults, Show, ask_all_hosts
 from .selection import Criteria, Selection, UnfinishedJobs, select_jobs
+from .withdraw import settle_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,7 +117,7 @@ def _forget_on_site(
     store = coordinator.store
     with store.begin_write():
         sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
-        _settle_others(coordinator)
+        settle_others(store)
         numbers = store.intents.add_intents(coordinator.site_id, "forget", sent)
     if not numbers:
         return
@@ -152,7 +153,7 @@ def _forget_in_record(
         active = [job.id for job in jobs if not states.is_final(job.state)]
         for job_id in active:
             store.jobs.update_job(job_id, **lost)
-        _settle_others(coordinator)
+        settle_others(store)
     return (
         f"{host}: {len(active)} declared lost in this machine's record alone, and may "
         f"still run: the host could not be asked ({error}). If a command of sshjobs "
@@ -233,7 +234,7 @@ def _want_jobs_ended(
     try:
         with store.begin_write():
             sent = [job_id for job_id in ids if not _cancel_unsent(coordinator, job_id)]
-            _settle_others(coordinator)
+            settle_others(store)
             return sent, store.intents.add_intents(coordinator.site_id, "kill", sent)
     except StoreError as error:
         told = coordinator.leadership.kill_unrecorded(ids)
@@ -260,11 +261,3 @@ def _cancel_unsent(coordinator: Coordinator, job_id: str) -> bool:
     store.intents.serve_intents([start.id])
     store.files.drop_spec(job_id)
     return True
-
-
-def _settle_others(coordinator: Coordinator) -> None:
-    """End those jobs that wait here for one that was just ended in the record."""
-    if coordinator.store.intents.has_held():
-        from ..rounds.held import settle_held
-
-        settle_held(coordinator.store, coordinator.clock())

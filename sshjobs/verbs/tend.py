@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from .. import states
-from ..errors import Interrupted, SshJobsError
+from ..errors import Interrupted, SshJobsError, StoreError
 from ..rounds import RoundWish
 from ..rounds.needs import (
     LATER,
@@ -57,6 +57,21 @@ def find_sites_to_ask(store: Store, ids: Collection[str]) -> set[str]:
     return {one.site_id for one in facts if not states.is_final(one.state)}
 
 
+def _settle_unasked(store: Store, ids: Collection[str]) -> set[str]:
+    """Return what :func:`find_sites_to_ask` does; where that is none, see to the jobs.
+
+    No host can say more of what comes before them: a job before one of them may have
+    left the record, and no leader of a round has looked since.
+    """
+    sites = find_sites_to_ask(store, ids)
+    if not sites:
+        from .withdraw import settle_others
+
+        with suppress(StoreError), store.begin_write():
+            settle_others(store)
+    return sites
+
+
 def ask_and_send(
     ctx: Context,
     jobs: Selection,
@@ -75,7 +90,7 @@ def ask_and_send(
     results = HostResults(show)
     ctx.store.files.make_room()
     ids = [job_id for some in jobs.active.values() for job_id in some]
-    sites = {**jobs.every, **dict.fromkeys(find_sites_to_ask(ctx.store, ids))}
+    sites = {**jobs.every, **dict.fromkeys(_settle_unasked(ctx.store, ids))}
 
     def ask_there(own: Context, site_id: str) -> None:
         if site_id not in jobs.every:
@@ -148,7 +163,7 @@ def tend_held(ctx: Context, ids: Collection[str]) -> Iterator[None]:
 
     A host that cannot be asked is told of once, and tried again; its jobs may run on.
     """
-    if not (ctx.store.intents.has_held() and find_sites_to_ask(ctx.store, ids)):
+    if not (ctx.store.intents.has_held() and _settle_unasked(ctx.store, ids)):
         yield
         return
     import threading
@@ -186,7 +201,7 @@ class _Tending:
         """Go on until none of the jobs waits here."""
         with closing(self._own), suppress(Interrupted):
             while not self._done.is_set():
-                sites = find_sites_to_ask(self._own.store, self._ids)
+                sites = _settle_unasked(self._own.store, self._ids)
                 if not sites:
                     return
                 work = partial(self._ask_until_change, sites)

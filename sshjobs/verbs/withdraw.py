@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .. import errors
 from ..errors import NotYet, SshJobsError, TransportError
 from ..rounds import Coordinator, is_permanent
@@ -10,6 +12,18 @@ from ..store import FAILED, Store, slices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def settle_others(store: Store) -> None:
+    """See to those jobs that wait here for one that was just ended or taken back.
+
+    It is called inside the transaction that did so: what follows from it is written
+    with it, or neither is.
+    """
+    if store.intents.has_held():
+        from ..rounds.held import settle_held
+
+        settle_held(store, time.time())
 
 
 def leave_what_was_sent(
@@ -28,6 +42,7 @@ def leave_what_was_sent(
     ]
     with store.begin_write(durable=for_good):
         _, kept = store.intents.withdraw_intents(numbers)
+        settle_others(store)
         if for_good:
             store.files.sync_specs(kept)
             store.intents.disown_starts(kept)
@@ -73,6 +88,7 @@ def take_back_unsent(
         if not waiting:
             return  # the reply came after all, perhaps to another process
         gone, kept = withdraw_unsent(store, waiting)
+        settle_others(store)
     dropped = set(gone)
     ids = ["" if job_id in dropped else job_id for job_id in ids]
     if not any(ids):
