@@ -353,8 +353,9 @@ class Verdict:
 
     def _log_is_right(self, job: dict[str, Any], work: Work) -> None:
         log = self._logs.get(job["id"], b"")
-        if job["state"] == "CANCELLED":  # its shell may have said what it died of
-            log = re.sub(rb"[^\n]*(Terminated|Killed)[^\n]*\n?\Z", b"", log)
+        # Its shell may have said what it died of, or what its sleep did, and gone on.
+        if job["state"] == "CANCELLED":
+            log = re.sub(rb"[^\n]*(Terminated|Killed)[^\n]*\n?", b"", log)
         cut = {"CANCELLED", "LOST", "FAILED"} if self._world.crashed else {"CANCELLED"}
         whole = job["state"] not in cut and not self._host_was_full
         if work.log != log if whole else not self._is_part(log, work.log):
