@@ -65,7 +65,7 @@ sj_prepare_job() {
             return
         fi
         sj_write_job "$@" || {
-            sj_refuse_job "$1" "$sj_new_dir"
+            sj_refuse_job "$1" "$sj_new_dir" "$sj_unwritten"
             rm -rf "$sj_new_job"
             return
         }
@@ -84,6 +84,8 @@ sj_has_shell() {
     command -v -- "$1" >/dev/null 2>&1 || command -v -- "${1%% *}" >/dev/null 2>&1
 }
 
+sj_unwritten='its files cannot be written'
+
 sj_write_job() {
     # the arguments of sj_prepare_job
     sj_job_dir=$sj_new_job
@@ -100,15 +102,15 @@ sj_write_job() {
 # Says of a job that it cannot be written, and why. The printf of dash only knows "I/O
 # error" (0.5.12), so dd is asked what is wrong with the place.
 sj_refuse_job() {
-    # ID DIRECTORY
-    [ -d "$2" ] || set -- "$1" new
+    # ID DIRECTORY REASON: the last is said where the place is in order
+    [ -d "$2" ] || set -- "$1" new "$3"
     sj_err=$(dd if=/dev/zero of="$2/probe" bs=9000 count=1 2>&1) && sj_err=''
     rm -f "$2/probe"
     sj_err=${sj_err%%"
 "*}
     sj_name_error "$sj_err"
     sj_err=${sj_err##*: }
-    printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-its files cannot be written}"
+    printf 'refused %s %s %s\n' "$1" "$sj_code" "${sj_err:-$3}"
 }
 
 sj_start_jobs() {
@@ -119,7 +121,9 @@ sj_start_jobs() {
         sj_claim_keys
     }
     [ "$sj_go" ] && {
-        if sj_process_start "$sj_go"; then
+        # One that was killed (ksh93 says 256+9), as where a host has no memory left, is
+        # started once more.
+        if sj_process_start "$sj_go" || case $? in 137 | 265) sj_process_start "$sj_go" ;; *) false ;; esac then
             sj_due="$sj_due$sj_go"
         else
             for sj_i in $sj_go; do sj_take_back_job "${sj_i%%:*}"; done
@@ -202,7 +206,7 @@ sj_take_back_job() {
             return
         fi
         rm -rf "$sj_tmp.$1"
-        sj_refuse_job "$1" new
+        sj_refuse_job "$1" new 'its runner could not be started'
     fi
 }
 
@@ -224,7 +228,7 @@ s $1 - -"
     else
         # What stood there when this round began, a round before it has taken away, whose
         # reply was lost: it is asked for again.
-        case " $sj_old " in *" $1 "*) ;; *) sj_refuse_job "$1" jobs ;; esac
+        case " $sj_old " in *" $1 "*) ;; *) sj_refuse_job "$1" jobs "$sj_unwritten" ;; esac
     fi
 }
 

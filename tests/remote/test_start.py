@@ -30,6 +30,8 @@ ENDS = [
     (b"exit 255", 255, None),
 ]
 
+NO_RUNNER = "its runner could not be started"
+
 
 def test_the_status_of_a_job_that_ended_before_the_wait_is_known(
     any_host: Host,
@@ -257,6 +259,7 @@ def test_of_few_nothing_is_left_where_no_runner_can_be_started(
     said = any_host.run(Request(starts=tuple(orders)))
     refused = [one.job_id for one in of(protocol.Refused, said)]
     assert sorted(refused) == sorted(order.job_id for order in orders)
+    assert {one.text for one in of(protocol.Refused, said)} == {NO_RUNNER}
     assert not list(any_host.jobs.iterdir())
     wait(lambda: not list((any_host.base / "new").iterdir()))
 
@@ -356,6 +359,20 @@ def test_a_launcher_that_ends_badly_takes_back_nothing_that_runs(host: Host) -> 
     said = host.run(request)
     assert not of(protocol.Refused, said)
     assert len(of(protocol.Started, said)) == 3
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_a_launcher_that_is_killed_is_started_once_more(
+    any_host: Host, count: int
+) -> None:
+    mark = any_host.home / "killed"
+    kill = f"[ -e {mark} ] || {{ : >{mark}; kill -9 $$; }}\n".encode()
+    any_host.edit = lambda text: text.replace(b"sj_runner='", b"sj_runner='" + kill)
+    orders = [an_order(b"exit 3") for _ in range(count)]
+    said = any_host.run(Request(starts=tuple(orders)))
+    assert mark.exists() and not of(protocol.Refused, said)
+    for order in orders:
+        assert any_host.end(order.job_id).exit_status == 3
 
 
 def test_a_job_that_nothing_could_start_leaves_nothing(host: Host) -> None:
