@@ -64,7 +64,7 @@ def _settle_unasked(store: Store, ids: Collection[str]) -> set[str]:
     left the record, and no leader of a round has looked since.
     """
     sites = find_sites_to_ask(store, ids)
-    if not sites:
+    if not sites and not {one.job_id for one in store.held.list_held()}.isdisjoint(ids):
         from .withdraw import settle_others
 
         with suppress(StoreError), store.begin_write():
