@@ -26,20 +26,27 @@ else:
 
 __all__ = ["TYPE_CHECKING", "CheckedRecord", "Record"]
 
+#: The properties of the first, second and further field of any record.
+_FIELDS: list[object] = []
+
 
 class _Kind(type):
     """Makes the annotations of a class body the fields of a tuple."""
 
     _fields: tuple[str, ...]
     _field_defaults: dict[str, object]
+    _tail: tuple[object, ...]  # the defaults, which are those of the last fields
 
     def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _Kind:
         fields = tuple(body.get("__annotations__", ()))
         defaults = {field: body.pop(field) for field in fields if field in body}
-        body.update(_fields=fields, _field_defaults=defaults, __slots__=())
-        body.update(__match_args__=fields)
-        for place, field in enumerate(fields):
-            body[field] = make_field(place, "")
+        body["_fields"] = body["__match_args__"] = fields
+        body["_field_defaults"] = defaults
+        body["_tail"] = tuple(defaults.values())
+        body["__slots__"] = ()
+        while len(_FIELDS) < len(fields):
+            _FIELDS.append(make_field(len(_FIELDS), ""))
+        body.update(zip(fields, _FIELDS))
         return super().__new__(mcs, name, bases, body)
 
 
@@ -47,9 +54,13 @@ class _Tuple(tuple[object, ...], metaclass=_Kind):
     """A tuple whose places have names; see ``typing.NamedTuple``."""
 
     def __new__(cls, *values: object, **named: object) -> _Tuple:
-        if named or len(values) != len(cls._fields):
-            return tuple.__new__(cls, cls._complete(values, named))
-        return tuple.__new__(cls, values)
+        if not named:
+            left = len(cls._fields) - len(values)
+            if not left:
+                return tuple.__new__(cls, values)
+            if 0 < left <= len(cls._tail):
+                return tuple.__new__(cls, values + cls._tail[-left:])
+        return tuple.__new__(cls, cls._complete(values, named))
 
     @classmethod
     def _complete(
