@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.bench.ground import end_jobs
 from tests.sshd import Sshd
 
 ROOT = Path(__file__).parent.parent.parent
@@ -107,6 +108,7 @@ def connect_trees(folder: Path, sshd: Sshd) -> Iterator[list[Tree]]:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
+            end_jobs(folder / "far" / tree.name)  # another tree may know no such words
 
 
 def spend(tree: Tree, words: tuple[str, ...]) -> float:
