@@ -233,6 +233,16 @@ def test_one_whose_predecessor_is_taken_back_waits_no_more(hosts: Hosts) -> None
     assert hosts.read_notes() == []
 
 
+def test_of_a_batch_that_is_taken_back_none_waits_on(hosts: Hosts) -> None:
+    """The second waits here for the first, as under this launcher."""
+    hosts.rig.sshds["n1"].stop()
+    lines = b'{"command": "true", "name": "a"}\n{"command": "true", "after": "a"}\n'
+    words = ("submit", "n1", "--launcher", "systemd", "--from", "-")
+    ended = hosts.cli(*words, stdin=lines, env={_PATIENCE: "1"})
+    assert ended.status == 69, ended
+    assert hosts.cli.ok("list", "--all", "--json").out == ""
+
+
 def test_a_job_of_another_home_has_no_name_here(hosts: Hosts, place: Path) -> None:
     first = hosts.hold("n1")
     other = Cli(None, place / "other", place)

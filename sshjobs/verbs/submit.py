@@ -131,7 +131,7 @@ def submit_each_job(
         numbers, known = batch.starts, batch.known
         try:
             if numbers:
-                _wait_until_started(coordinator, numbers, batch.logs, ctx.sent_ids)
+                _wait_until_started(coordinator, batch, ctx.sent_ids)
         except NotYet as error:
             # The ids of jobs that needed no host, each in its place.
             ids = iter(error.job_ids)
@@ -225,21 +225,20 @@ def find_known_job(
 
 
 def _wait_until_started(
-    coordinator: Coordinator,
-    numbers: Sequence[int],
-    logs: Sequence[int],
-    sent_ids: list[str],
+    coordinator: Coordinator, batch: _WrittenBatch, sent_ids: list[str]
 ) -> None:
+    numbers, logs, waiting = batch.starts, batch.logs, batch.waiting
     try:
         coordinator.wait_for(require_intents_served(coordinator.site, numbers))
     except SshJobsError as error:
         from .withdraw import take_back_unsent
 
-        take_back_unsent(coordinator, numbers, error)
+        take_back_unsent(coordinator, numbers, waiting, error)
     except BaseException:
         from .withdraw import leave_what_was_sent
 
-        sent_ids += leave_what_was_sent(coordinator.store, numbers, not logs)
+        every = [*numbers, *waiting]
+        sent_ids += leave_what_was_sent(coordinator.store, every, not logs)
         raise
     finally:
         if logs:

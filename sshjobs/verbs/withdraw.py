@@ -68,17 +68,24 @@ def withdraw_unsent(
 
 
 def take_back_unsent(
-    coordinator: Coordinator, numbers: Sequence[int], error: SshJobsError
+    coordinator: Coordinator,
+    numbers: Sequence[int],
+    held: Sequence[int],
+    error: SshJobsError,
 ) -> None:
-    """Withdraw unsent intents, keep the others durably, and raise an error."""
+    """Withdraw unsent intents, keep the others durably, and raise an error.
+
+    Args:
+        held: Those of the batch that wait here: where none of the others is left, they
+            are withdrawn as well.
+    """
     store = coordinator.store
     waiting: list[int] = []
     answered: list[int] = []
     refused: list[str] = []
     ids: list[str] = []
-    with store.begin_write(
-        durable=True
-    ):  # all at once: others may be serving it right now
+    # All at once: others may be serving it right now.
+    with store.begin_write(durable=True):
         for some in slices(numbers):
             for number, intent in store.intents.read_outcomes(some).items():
                 good = intent.outcome != FAILED
@@ -88,9 +95,11 @@ def take_back_unsent(
         if not waiting:
             return  # the reply came after all, perhaps to another process
         gone, kept = withdraw_unsent(store, waiting)
+        dropped = set(gone)
+        ids = ["" if job_id in dropped else job_id for job_id in ids]
+        if not any(ids):
+            store.intents.withdraw_intents(held)
         settle_others(store)
-    dropped = set(gone)
-    ids = ["" if job_id in dropped else job_id for job_id in ids]
     if not any(ids):
         if isinstance(error, TransportError) and is_permanent(error):
             store.sites.forget_site(
