@@ -22,7 +22,7 @@ _BYTES = {
     "first contact": 12918,
     "submit 1": 67_900,
     "submit 3": 68_844,
-    "submit 120": 111925,
+    "submit 120": 124_038,
     "keyed": 69627,
     "poll 1": 33704,
     "poll 100": 36457,

@@ -100,7 +100,7 @@ def find_ids(intents: list[Intent]) -> list[str]:
 
 
 def test_bounds_are_those_of_the_page_of_the_wire_format() -> None:
-    assert requests.MAX_STARTS == 500
+    assert requests.MAX_STARTS == 1000
     assert requests.MAX_PROGRAM_BYTES == 1_000_000
     assert requests.MAX_REAPS == 1000
     assert requests.MAX_REAP_BYTES == 256 * MIB

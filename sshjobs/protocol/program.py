@@ -12,7 +12,14 @@ import os
 import zlib
 
 from ..quoting import build_call, quote
-from .request import PROTOCOL_VERSION, LogWant, Request, list_questions, name_log
+from .request import (
+    BURST,
+    PROTOCOL_VERSION,
+    LogWant,
+    Request,
+    list_questions,
+    name_log,
+)
 
 #: A watch ends after so many beats of two seconds, and is made anew if still wanted.
 WATCH_BEATS = 150
@@ -57,6 +64,7 @@ PARTS = {
     "pbs": ("launch/pbs.awk", "launch/pbs.sh"),
     "lsf": ("launch/lsf.sh",),
     "runs": ("groups.sh", "detach.sh", "launch/process.sh", "start.sh"),
+    "burst": ("barrier.sh",),
     "kill": ("kill.sh",),
     "keys": ("keys.sh",),
     "reap": ("reap.awk", "reap.sh"),
@@ -186,6 +194,7 @@ def _choose_groups(request: Request, *, runs: bool, asks: bool) -> list[str]:
         "judge": judges and not request.launchers,
         "queues": request.launchers,
         "runs": runs,
+        "burst": len(request.starts) > BURST,
         "kill": request.kills,
         "keys": any(start.key for start in request.starts),
         "reap": request.reaps,

@@ -7,6 +7,9 @@ from ..startup.records import Record
 
 PROTOCOL_VERSION = 1
 
+#: More starts than so many are a burst, and their runners spare processes.
+BURST = 32
+
 
 class Start(Record):
     """Run this job, once, however often this is repeated."""

@@ -13,6 +13,7 @@ from ..quoting import (
     quote,
 )
 from ..startup.records import TYPE_CHECKING
+from .request import BURST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 #: So few jobs at most are prepared while their runner starts, see sj_start_few.
 _FEW = 8
 
-#: More than so many are a burst, whose runners save what they can. So many of its jobs
-#: are prepared before the first runner starts, and then twice as many each time, up to
-#: that: the first run while the last are prepared. Another launcher is told of as many
-#: as can be each time.
-_BURST, _FIRST, _AT_A_TIME = 32, 16, 100
+#: So many jobs of a burst are prepared before the first runner starts, and then twice
+#: as many each time, up to that: the first run while the last are prepared. Another
+#: launcher is told of as many as can be each time.
+_FIRST, _AT_A_TIME = 16, 100
+
+#: Seconds that jobs wait on after the round that started them, while that is recorded.
+_KEPT = 0.3
 
 
 def build_starts(starts: tuple[Start, ...]) -> list[bytes]:
@@ -37,16 +40,24 @@ def build_starts(starts: tuple[Start, ...]) -> list[bytes]:
         parts += [*map(_build_job, starts), b"}", build_call("sj_start_few", *ids)]
         parts[-1] += b" || { sj_prepare_few; sj_start_jobs; }"
         return [*parts, b"sj_await_claims $sj_due"]
-    parts = [b"sj_many=1"] if len(starts) > _BURST else []
+    parts = [b"sj_many=1"] if len(starts) > BURST else []
     for some in _split_starts(starts):
         parts.append(build_call("sj_make_dirs", *(start.job_id for start in some)))
         parts += [*map(_build_job, some), b"sj_start_jobs"]
-    return [*parts, b"sj_await_claims $sj_due"]
+    parts.append(b"sj_await_claims $sj_due")
+    if is_burst(starts):
+        end = [b"sj_keep_barrier %.2f" % _KEPT, b'} 3<>"$sj_barrier"']
+        parts = [b"sj_make_barrier", b"{", *parts, *end]
+    return parts
+
+
+def is_burst(starts: tuple[Start, ...]) -> bool:
+    """Tell whether so many jobs start that their runners spare processes."""
+    return len(starts) > BURST and not any(one.spec.launcher for one in starts)
 
 
 def _split_starts(starts: tuple[Start, ...]) -> Iterator[tuple[Start, ...]]:
-    is_burst = len(starts) > _BURST and not any(one.spec.launcher for one in starts)
-    at, count = 0, _FIRST if is_burst else _AT_A_TIME
+    at, count = 0, _FIRST if is_burst(starts) else _AT_A_TIME
     while at < len(starts):
         yield starts[at : at + count]
         at, count = at + count, min(2 * count, _AT_A_TIME)

@@ -57,7 +57,7 @@ sj_detach_runner() {
     # Each runner holds on to stderr until its record stands and the job is under way, and
     # says there how it started the job.
     s-) sj_hear_runner "$2" ${3-} ;;
-    *) sj_print_setup "$2" | ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1 ;;
+    *) sj_print_setup "$2" | ${3-} "$sj_sh" "./$sj_run" "$1" >/dev/null 2>&1 3<"${sj_barrier:-/dev/null}" ;;
     esac
 }
 

@@ -38,7 +38,7 @@ sj_open_round() {
     sj_first="
 sshjobs-reply 1 $1
 "
-    sj_broken='' sj_ask='' sj_said='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due='' sj_lone='' sj_many=''
+    sj_broken='' sj_ask='' sj_said='' sj_plain='' sj_keyed='' sj_shas='' sj_drop='' sj_mk='' sj_old='' sj_due='' sj_lone='' sj_many='' sj_barrier=''
     sj_proc=''
     [ -r /proc/self/stat ] && sj_proc=1
     sj_dir=$2

@@ -19,8 +19,9 @@
 #
 # Rules of this folder, each measured (2026; dash 0.5.12, bash 5.2, BusyBox 1.35, ksh93):
 # a redirection that fails on a special builtin (`:`, `exec`, `.`) ends the shell, on
-# printf it does not; no descriptor above 2; no `trap ''`, a job would inherit it; all
-# variables begin with sj_, since assigning to one that came in exported would change
+# printf it does not; no descriptor above 2, but for
+# the barrier of a burst (3, closed before a job); no `trap ''`, a job would inherit it;
+# all variables begin with sj_, since assigning to one that came in exported would change
 # the job's environment; data are quoted words, never bytes after the program. A program
 # of awk is a file that holds no single quote (it writes \047); the shell has it as
 # $sj_NAME_awk.

@@ -120,6 +120,7 @@ sj_start_jobs() {
         mkdir -p $sj_shas 2>/dev/null
         sj_claim_keys
     }
+    [ -z "$sj_barrier" ] || sj_count_at_once $sj_go
     [ "$sj_go" ] && {
         # One that was killed (ksh93 says 256+9), as where a host has no memory left, is
         # started once more.
@@ -129,7 +130,7 @@ sj_start_jobs() {
             for sj_i in $sj_go; do sj_take_back_job "${sj_i%%:*}"; done
         fi
     }
-    [ -z "$sj_queue" ] || sj_start_queued
+    [ -z "$sj_queue" ] || sj_start_queued 3<&-
     sj_plain='' sj_keyed='' sj_shas='' sj_drop=''
 }
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Bounds of one request (docs/reference/wire-format.md); the rest waits for the next.
-MAX_STARTS = 500
+MAX_STARTS = 1000
 MAX_PROGRAM_BYTES = 1_000_000
 MAX_REAPS = 1000
 MAX_REAP_BYTES = 256 * 1024 * 1024  # of log, which both sides sum up

@@ -334,7 +334,7 @@ def batch(ground: Ground, found: Results) -> None:
     ground.new_box()
     assert crowd([ground.ours("submit", ground.cli.host, "--", "true")]).failed == 0
     path = _lines(ground, "lines", count, "true")
-    plain, bare, ours = [], [], []
+    plain, bare, ours, ended = [], [], [], []
     for number in range(ground.times()):
         ground.settle()
         plain.append(_plain_batch(ground, _PLAIN, count, f"plain{number}"))
@@ -342,12 +342,15 @@ def batch(ground: Ground, found: Results) -> None:
         bare.append(_plain_batch(ground, _BARE, count, f"bare{number}"))
         ground.settle()
         command = ground.ours("submit", ground.cli.host, "--from", path)
+        began = time.monotonic()
         ours.append(ground.counted(lambda: crowd([command])))
         crowd([ground.ours("wait")])
+        ended.append(ours[-1]._replace(wall=time.monotonic() - began))
     rows = (
         ("sh program, ssh -S", plain),
         ("sh program without records", bare),
         ("sshjobs submit --from", ours),
+        ("sshjobs submit --from, wait", ended),
     )
     for who, costs in rows:
         cost = median(costs)

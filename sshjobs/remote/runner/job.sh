@@ -97,6 +97,7 @@ started_at=$sj_time"
     [ "$sj_hasenv" ] && { sj_is_regular "$sj_job_dir/env" && printf '' >"$sj_job_dir/env"; rm -f "$sj_job_dir/env"; }
     [ -z "$sj_by" ] || sj_note_claim
     [ "$sj_says" ] || exec 2>/dev/null
+    [ -z "$sj_burst" ] || sj_await_turn
     if [ -e "$sj_job_dir/cancel" ] || [ -e "$sj_job_dir/lost" ] || [ -e "gone/$sj_id" ]; then
         sj_publish_end '' '' cancelled 'cancelled before it started'
         return 0
@@ -123,6 +124,13 @@ started_at=$sj_time"
     fi
     sj_stage=ended
     sj_finish_job
+}
+
+# A job of a burst may have to wait until its round is over, see barrier.sh; the time of one
+# that has a timeout runs already.
+sj_await_turn() {
+    [ $sj_count -le "$sj_burst" ] || [ "$sj_timeout" ] || read -r sj_line <&3
+    exec 3<&-
 }
 
 # A round that waits for a few starts hears of each here, and need not read the record.
