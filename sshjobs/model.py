@@ -39,6 +39,14 @@ LIMIT = "limit"
 #: The words of a call that make a job wait its turn, see verbs/turns.py.
 TURN_WORDS = ("group", "at_most", "priority", "after", "wait_room")
 
+#: In the place of the digest of a command, where a job has no key: the recorded command
+#: is the whole shell line, or all words; and the record has all that a host is told, so
+#: that no file has the spec (docs/decisions/0028).
+LINE, VECTOR, RECORDED = "line", "vector", "record"
+
+#: Seconds between TERM and KILL where nothing else is said.
+USUAL_GRACE = 10.0
+
 #: The largest command, environment or standard input that one job may carry.
 #: It travels inside one request, which the host's shell reads into memory.
 MAX_JOB_BYTES = 16 * 1024 * 1024
@@ -75,7 +83,7 @@ class Spec(CheckedRecord):
     timeout: float | None = None  # seconds, kept on the host
     shell: str = ""  # and its flags; "" is the login shell, as is "-" with flags
     stdin: bytes | None = None  # None is /dev/null
-    kill_grace: float = 10.0  # seconds between TERM and KILL
+    kill_grace: float = USUAL_GRACE  # seconds between TERM and KILL
     launcher: str = ""  # what starts it there, see launchers/; "" is process
     launcher_args: tuple[bytes, ...] = ()  # words for that, such as options of sbatch
     unbuffered: bool = True  # has PYTHONUNBUFFERED=1 where its environment has none
@@ -244,6 +252,13 @@ class Job(Record):
             "submitted_at started_at finished_at log_bytes"
         )
         return {name: getattr(self, name) for name in names.split()}
+
+
+def build_recorded_spec(job: Job) -> Spec:
+    """Return the spec of a job whose record has all of it (RECORDED)."""
+    command = job.command.encode("utf-8")
+    split = job.stderr_bytes is not None
+    return Spec(command, (), job.cwd, job.timeout, job.shell, split=split)
 
 
 #: The first fields of a job: all that a line on it, or its ``--json``, is made of.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..states import ACTIVE
 
 #: The version that this sshjobs writes, SQLite's ``user_version``.
-VERSION = 11
+VERSION = 12
 
 #: True of a row of a job that may still change, and of one that may not. SQLite uses a
 #: partial index only where a query says the same as the index: both take it from here.
@@ -163,4 +163,7 @@ ALTER TABLE jobs ADD COLUMN stderr_local_bytes INTEGER NOT NULL DEFAULT 0""",
     ),
     9: (10, _ENDED),
     10: (11, _DROP_ACTIVE + _ACTIVE),
+    # A process of version 11 looks for a spec in a file; version 12 makes none where
+    # the row has all of it: such a start fails if that process leads its round.
+    11: (12, ""),
 }

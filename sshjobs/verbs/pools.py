@@ -24,6 +24,7 @@ from .. import errors
 from ..errors import SshJobsError, TransportError
 from ..launchers.before import add_after, read_after, split_after
 from ..locks import FileLock
+from ..model import RECORDED
 from ..rounds.needs import require_intents_served
 from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING
@@ -241,7 +242,9 @@ class _PoolSubmit:
                 continue
             job = build_job(member.coordinator, request, now + place * 1e-6)
             batch.add(job._replace(pool=self._hosts.pool))
-            store.files.save_spec(job.id, holds.take_spec(job, request.spec))
+            spec = holds.take_spec(job, request.spec)
+            if job.digest != RECORDED:
+                store.files.save_spec(job.id, spec)
             if request.notify:
                 store.files.save_notify(job.id, request.notify)
             if job.id in holds:

@@ -14,14 +14,14 @@ import shlex
 
 from .. import states
 from ..errors import SpecError, SshJobsError, StoreError
-from ..model import LIMIT, Job, Spec
+from ..model import LIMIT, LINE, RECORDED, VECTOR, Job, Spec
 from ..quoting import join_words
 from ..startup.contexts import closing
 from ..startup.records import TYPE_CHECKING, Record
 from .context import Context
 from .fanout import work_side_by_side
 from .selection import Criteria, select_recorded_jobs
-from .submit import LINE, VECTOR, JobRequest, submit_each_job
+from .submit import JobRequest, submit_each_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -128,8 +128,8 @@ def build_request(job: Job, env: Mapping[str, bytes], grace: float) -> JobReques
     for command in _yield_commands(job.command):
         spec = Spec(command, values, job.cwd, job.timeout, job.shell, None, grace)
         spec = spec._replace(split=job.stderr_bytes is not None)
-        mark = LINE if isinstance(command, bytes) else VECTOR
-        if job.digest in (mark, spec.digest()):
+        marks = (LINE, RECORDED) if isinstance(command, bytes) else (VECTOR,)
+        if job.digest in (*marks, spec.digest()):
             first = job.command.strip().partition("\n")[0][:_NAME_LENGTH]
             return JobRequest(
                 spec,

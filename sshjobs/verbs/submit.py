@@ -8,6 +8,10 @@ from ..host_names import check_host
 from ..model import (
     CLEANUP,
     LAUNCHERS,
+    LINE,
+    RECORDED,
+    USUAL_GRACE,
+    VECTOR,
     Job,
     Spec,
     check_spec,
@@ -29,10 +33,6 @@ if TYPE_CHECKING:
 
 #: A record of a command longer than this is cut; the host has it whole.
 _COMMAND_SHOWN = 4096
-
-
-#: Marks of a recorded command that is whole: a shell line, or words.
-LINE, VECTOR = "line", "vector"
 
 
 class JobRequest(CheckedRecord):
@@ -285,7 +285,8 @@ def _write_jobs_down(
                 if job.id in holds:
                     known[place] = KnownJob(job.id)
             named.update([job_request.id] * bool(job_request.id))
-            store.files.save_spec(job.id, spec)
+            if job.digest != RECORDED:
+                store.files.save_spec(job.id, spec)
             if job_request.notify:
                 store.files.save_notify(job.id, job_request.notify)
         waits = holds or ()
@@ -330,14 +331,18 @@ def build_job(coordinator: Coordinator, job_request: JobRequest, now: float) -> 
 def _mark_whole_record(spec: Spec) -> str:
     """Return LINE or VECTOR if a record has all of a spec but values of variables.
 
-    It stands in the place of the digest that only a key has use for, and tells
-    ``rerun`` that the recorded command is the whole one.
+    It is RECORDED where nothing at all is missing. It stands in the place of the digest
+    that only a key has use for.
     """
     text = spec.text()
     is_whole = len(text) <= _COMMAND_SHOWN and spec.stdin is None
     if not is_whole or _escape_for_store(text + spec.cwd) != text + spec.cwd:
         return ""
-    return LINE if isinstance(spec.command, bytes) else VECTOR
+    if not isinstance(spec.command, bytes):
+        return VECTOR
+    is_usual = spec.kill_grace == USUAL_GRACE and spec.unbuffered
+    missing = spec.env or spec.launcher or spec.launcher_args
+    return RECORDED if is_usual and not missing else LINE
 
 
 def _escape_for_store(text: str) -> str:
