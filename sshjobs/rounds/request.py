@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from .. import errors, protocol, states
-from ..model import (
-    LIMIT,
-    RECORDED,
-    Job,
-    Spec,
-    build_recorded_spec,
-    name_streams,
-)
+from ..model import LIMIT, Job, name_streams
 from ..startup.records import TYPE_CHECKING, Record
 from ..store import Intent, Store
 from .log_state import (
@@ -196,7 +189,7 @@ def _choose_starts(
         if intent.kind != "start" or intent.job_id in seen:
             continue
         job = jobs.get(intent.job_id)
-        spec = _find_spec(site, job)
+        spec = site.store.files.find_spec(job)
         if job is None or spec is None or states.is_final(job.state):
             _serve_nothing(site, intent, job)
             continue
@@ -212,15 +205,6 @@ def _choose_starts(
         chosen.append(intent)
         job_requests.append(job_request)
     return chosen, job_requests
-
-
-def _find_spec(site: Site, job: Job | None) -> Spec | None:
-    """Return the spec of a job that is to start, None if there is none."""
-    if job is None:
-        return None
-    if job.digest == RECORDED:
-        return build_recorded_spec(job)
-    return site.store.files.read_spec(job.id)
 
 
 def _serve_nothing(site: Site, intent: Intent, job: Job | None) -> None:

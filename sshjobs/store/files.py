@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..errors import StoreError
-from ..model import STDERR, Spec, is_job_id
+from ..model import RECORDED, STDERR, Spec, build_recorded_spec, is_job_id
 from ..owned import open_owned
 from ..startup.contexts import contextmanager, suppress
 from ..startup.records import TYPE_CHECKING
@@ -20,6 +20,8 @@ from .schema import IS_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from ..model import Job
 
 
 class JobFiles:
@@ -113,6 +115,12 @@ class JobFiles:
         """Make specs survive a power failure."""
         for job_id in ids:
             sync_file(self._spec_path(job_id))
+
+    def find_spec(self, job: Job | None) -> Spec | None:
+        """Return the spec of a job that is to start, None if there is none of use."""
+        if job is not None and job.digest == RECORDED:
+            return build_recorded_spec(job)
+        return None if job is None else self.read_spec(job.id)
 
     def read_spec(self, job_id: str) -> Spec | None:
         """Return the spec of a job that has not started, None if it is no use."""
