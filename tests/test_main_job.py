@@ -319,7 +319,7 @@ def test_a_full_standard_output_is_no_traceback(cli: Cli) -> None:
 def test_a_spec_that_is_gone_is_said(cli: Cli) -> None:
     assert cli.sshd is not None
     cli.sshd.stop()
-    process = cli.start("submit", cli.host, "--", "echo never")
+    process = cli.start("submit", cli.host, "--env", "A=b", "--", "echo never")
     eventually(lambda: list(cli.home.glob("specs/*")), "the spec")
     for path in cli.home.glob("specs/*"):
         path.unlink()
