@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import takewhile
 from pathlib import Path
 from threading import Thread
 
@@ -136,6 +137,27 @@ def test_a_spec_leaves_no_trace(store: Store) -> None:
     for folder, _, names in os.walk(store.home):
         for name in names:
             assert b"s3cret-value" not in Path(folder, name).read_bytes()
+
+
+def count_wal_frames(store: Store) -> int:
+    """Return how many frames of its WAL count (sqlite.org/fileformat2.html, 4.1)."""
+    data = Path(f"{store.path}-wal").read_bytes()
+    size = int.from_bytes(data[8:12], "big") + 24
+    frames = (data[at : at + 24] for at in range(32, len(data), size))
+    return len(list(takewhile(lambda frame: frame[8:16] == data[16:24], frames)))
+
+
+def test_a_long_transaction_leaves_a_short_wal(store: Store) -> None:
+    """The next process, and each after it, would read it all."""
+    store.jobs.add_jobs([job(command="x" * 2000) for _ in range(1000)])
+    assert count_wal_frames(store) < 10
+
+
+def test_a_wal_begins_anew_under_a_newer_version(store: Store) -> None:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute(f"PRAGMA user_version={schema.VERSION + 1}")
+        store.jobs.add_jobs([job(command="x" * 2000) for _ in range(1000)])
+        assert db.execute("PRAGMA user_version").fetchone() == (schema.VERSION + 1,)
 
 
 def test_a_newer_store_is_refused(store: Store) -> None:

@@ -371,6 +371,7 @@ class Database:
                 # Only the outermost begins and ends a transaction: SQLite nests none
                 # (sqlite.org/lang_transaction.html).
                 self._depth += 1
+                before = self._db.total_changes
                 try:
                     # SQLite refuses this pragma within a transaction (pragma.c, 3.40),
                     # so it stands before BEGIN and after COMMIT.
@@ -395,6 +396,10 @@ class Database:
                 # gone for good.
                 while self._doomed:
                     _unlink_if_there(self._doomed.pop())
+                if self._db.total_changes - before > _WAL_PAGES:
+                    from .wal import begin_wal_anew
+
+                    begin_wal_anew(self._db)
 
     def delete_file(self, path: str) -> None:
         """Delete a file; inside a transaction, once that has been committed."""
