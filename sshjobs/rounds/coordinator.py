@@ -84,10 +84,11 @@ class Coordinator:
         self._stays = transports.ends_with_leader(identity, settings)
         self._watch: Watch | None = None
         self._dead = 0  # the pid of a leader whose end was seen
-        row = site.row()
-        known = {"identity": identity.to_bytes(), "base": settings.remote_base_dir}
-        if (row.identity, row.base) != tuple(known.values()):
-            store.sites.update_site(self.site_id, **known)
+        known = (identity.to_bytes(), settings.remote_base_dir)
+        # In one step: another process that lists the sites asks each of them.
+        row = store.sites.ensure_site(self.site_id, identity.host, *known)
+        if (row.identity, row.base) != known:
+            store.sites.update_site(self.site_id, identity=known[0], base=known[1])
 
     def __repr__(self) -> str:
         return f"<Coordinator {self.identity.host} {self.site_id}>"

@@ -102,15 +102,18 @@ class SiteTable:
             for row in self._database.fetch_rows(_SITES + "ORDER BY host")
         ]
 
-    def ensure_site(self, site_id: str, host: str) -> SiteRow:
-        """Return the row of a host, made if it is new."""
+    def ensure_site(
+        self, site_id: str, host: str, identity: bytes = b"", base: str = ""
+    ) -> SiteRow:
+        """Return the row of a host, made with these two if it is new."""
         row = self.find_site(site_id)
         if row is None:
             # Many processes may meet a host for the first time at once: one row comes
             # of it.
             self._database.execute_sql(
-                "INSERT OR IGNORE INTO sites (site_id, host, since) VALUES (?, ?, ?)",
-                [site_id, host, time.time()],
+                "INSERT OR IGNORE INTO sites (site_id, host, since, identity, base) "
+                "VALUES (?, ?, ?, ?, ?)",
+                [site_id, host, time.time(), identity, base],
             )
             row = self.find_site(site_id)
         if row is None:
