@@ -130,7 +130,11 @@ sj_start_jobs() {
             for sj_i in $sj_go; do sj_take_back_job "${sj_i%%:*}"; done
         fi
     }
-    [ -z "$sj_queue" ] || sj_start_queued 3<&-
+    case $sj_queue:$sj_barrier in
+    :*) ;;
+    *:) sj_start_queued ;;
+    *) sj_start_queued 3<&- ;; # or those that look at the queue would keep it shut
+    esac
     sj_plain='' sj_keyed='' sj_shas='' sj_drop=''
 }
 
