@@ -14,11 +14,13 @@ def begin_wal_anew(db: sqlite3.Connection) -> None:
     begun anew by the next write of the same process alone (wal.c, 3.40). Each later
     process would read it all, and fold it once more.
     """
-    with suppress(sqlite3.Error):  # a full disk, for one: what counts is committed
-        db.execute("BEGIN IMMEDIATE")
-        try:
+    try:
+        with suppress(sqlite3.Error):  # a full disk, for one: what counts is committed
+            db.execute("BEGIN IMMEDIATE")
             # The least that is a write; a newer sshjobs may have changed it meanwhile.
             (version,) = db.execute("PRAGMA user_version").fetchone()
             db.execute(f"PRAGMA user_version={version}")
-        finally:
             db.execute("COMMIT")
+    finally:  # a COMMIT that fails may leave it open, a signal does
+        if db.in_transaction:
+            db.execute("ROLLBACK")
