@@ -214,7 +214,20 @@ def all_processes(file: str) -> Iterator[tuple[int, bytes]]:
     for name in os.listdir("/proc"):
         if name.isdecimal():
             with suppress(OSError):
-                yield int(name), Path("/proc", name, file).read_bytes()
+                yield int(name), _read_process(Path("/proc", name), file)
+
+
+def _read_process(folder: Path, file: str) -> bytes:
+    """Read once more what is empty only because the process is within an exec.
+
+    A kernel thread and a zombie have no memory, and nothing more is to come of them.
+    """
+    for _ in range(50):
+        content = (folder / file).read_bytes()
+        if content or (folder / "statm").read_bytes().startswith(b"0 "):
+            break
+        time.sleep(0.001)
+    return content
 
 
 def end_jobs(base: Path) -> None:
