@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,7 +51,11 @@ def list_orders(timeout: float | None = None) -> tuple[Start, ...]:
 
 
 def read_run(host: Host, order: Start) -> str:
-    return (host.jobs / order.job_id / "run").read_text()
+    """Return the record of a job; nothing, where it is not claimed yet."""
+    try:
+        return (host.jobs / order.job_id / "run").read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def count_under_way(host: Host, orders: tuple[Start, ...]) -> int:
@@ -181,8 +187,9 @@ def test_a_round_that_is_killed_lets_them_go(
     check_each_ran_once(any_host, orders)
 
 
-def run_apart(host: Host, request: Request) -> subprocess.Popen[bytes]:
-    """Begin a round in a group of its own."""
+@contextmanager
+def run_apart(host: Host, request: Request) -> Iterator[subprocess.Popen[bytes]]:
+    """Begin a round in a group of its own, and end it."""
     process = subprocess.Popen(
         [f"{host.path.split(':')[0]}/sh"],
         stdin=subprocess.PIPE,
@@ -195,7 +202,13 @@ def run_apart(host: Host, request: Request) -> subprocess.Popen[bytes]:
     assert process.stdin
     process.stdin.write(host.program(request, new_job_id()))
     process.stdin.close()
-    return process
+    try:
+        yield process
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        process.wait()
 
 
 def test_few_jobs_make_no_barrier(any_host: Host) -> None:
