@@ -61,6 +61,11 @@ def _drop_after_fork() -> None:
 os.register_at_fork(after_in_child=_drop_after_fork)
 
 
+def keep_from_children(fd: int, *, keep: bool = True) -> None:
+    """Have a descriptor closed in children that are forked, until it is closed here."""
+    (_held.add if keep else _held.discard)(fd)
+
+
 class FileLock:
     """A flock(2) on a file of ours, held or wanted.
 
@@ -347,11 +352,14 @@ class Bell:
         """Sleep until somebody rings or seconds have passed; tell which."""
         return self.wait_for_news(timeout, -1)[0]
 
-    def wait_for_news(self, timeout: float, process: int) -> tuple[bool, bool]:
+    def wait_for_news(
+        self, timeout: float, process: int, knock: int = -1
+    ) -> tuple[bool, bool]:
         """Sleep until somebody rings, a process has ended, or seconds have passed.
 
         Args:
             process: Of :func:`.processes.open_process`.
+            knock: Another descriptor that wakes when it is readable.
 
         Returns:
             Whether somebody rang, and whether the process has ended.
@@ -360,8 +368,9 @@ class Bell:
         assert self._socket is not None
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        if process >= 0:
-            poll.register(process, select.POLLIN)
+        for fd in (process, knock):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
         ready = [fd for fd, _ in poll.poll(max(0.0, timeout) * 1000)]
         rung = self._socket.fileno() in ready
         # Many may have rung: all of it is one ring.

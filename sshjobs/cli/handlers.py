@@ -46,7 +46,13 @@ if TYPE_CHECKING:
     Values = Mapping[str, Any]
 
 
-def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
+def carry_out_verb(
+    verb: str,
+    values: Values,
+    *,
+    last: bool = False,
+    prepare: Callable[[Context], None] | None = None,
+) -> int:
     """Carry out a verb; return the exit status.
 
     Every error of sshjobs becomes one message and its status; anything else is a
@@ -55,11 +61,12 @@ def carry_out_verb(verb: str, values: Values, *, last: bool = False) -> int:
     Args:
         last: The process ends right after, and takes the store with it. To close it
             would fold the WAL into the database and wait for the disk, each time.
+        prepare: Called with the context before the verb begins.
     """
     prepare_streams()
     values = _recode_values(values)
     try:
-        ctx = _make_context(values)
+        ctx = _make_context(values, prepare)
         ctx.say = print_error
         end_telling = _tell_waits(
             ctx, "leave" if values.get("detach_on_signal") else verb
@@ -175,7 +182,7 @@ def _report_interrupt(
     return 128 + int(getattr(interrupt, "signum", signal.SIGINT))
 
 
-def _make_context(values: Values) -> Context:
+def _make_context(values: Values, prepare: Callable[[Context], None] | None) -> Context:
     names = ("wait_host", "cleanup", "max_log_bytes", "askpass_env")
     flags = {name: values[name] for name in names if values.get(name) is not None}
     if any(values.get(letter) not in (None, []) for letter in "pliJFo"):
@@ -187,6 +194,8 @@ def _make_context(values: Values) -> Context:
         from .debug import tell_steps
 
         tell_steps(ctx.home, ctx.environ)
+    if prepare is not None:
+        prepare(ctx)
     return ctx
 
 

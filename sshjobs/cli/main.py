@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
+from ..startup import finder
 from ..startup.records import TYPE_CHECKING
 from ..startup.stdlib import signal
 from . import manual
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+    from .arguments import Verb
+
 
 def run_as_process() -> NoReturn:
     """Run the command line as a process of its own, and end it at once.
 
-    Such a process makes too little garbage to look for it (7 of 48 ms, CPython 3.11);
-    and to take the interpreter down in order costs some 5 ms more. By then streams are
+    To take the interpreter down in order would cost some 5 ms more. By then streams are
     flushed, and the store's transactions are committed.
     """
-    gc.set_threshold(50_000)
     reset_signals()
     status = main(last=True)
     sys.stdout.flush()
@@ -62,26 +62,35 @@ def main(argv: Sequence[str] | None = None, *, last: bool = False) -> int:
         words = read_alias(words)
         verb = manual.find_verb(words[0])
     if verb is not None:
-        if verb.name == "ssh" and not {"-h", "--help"} & set(words[1:2]):
-            from .handlers import carry_out_ssh
-
-            return carry_out_ssh(words[1:])
-        values = read_arguments(verb, words[1:])
-        if verb.name == "demo":
-            from .demo import main as demo
-
-            return demo(values)
-        if verb.name == "completion":
-            from .completion import print_script
-
-            return print_script(values)
-        if verb.name == "top":
-            from .top import run_top
-
-            return run_top(values)
-        from .handlers import carry_out_verb
-
-        return carry_out_verb(verb.name, values, last=last)
+        return _carry_out_words(verb, words[1:], last)
     from .help import answer_call_without_verb
 
     answer_call_without_verb(words)
+
+
+def _carry_out_words(verb: Verb, words: list[str], last: bool) -> int:
+    if verb.name == "ssh" and not {"-h", "--help"} & set(words[:1]):
+        from .handlers import carry_out_ssh
+
+        return carry_out_ssh(words)
+    values = read_arguments(verb, words)
+    if verb.name == "demo":
+        from .demo import main as demo
+
+        return demo(values)
+    if verb.name == "completion":
+        from .completion import print_script
+
+        return print_script(values)
+    if verb.name == "top":
+        from .top import run_top
+
+        return run_top(values)
+    prepare = None
+    if finder.handover is not None:
+        from .handovers import build_preparation
+
+        prepare = build_preparation(finder.handover, values["host"])
+    from .handlers import carry_out_verb
+
+    return carry_out_verb(verb.name, values, last=last, prepare=prepare)

@@ -178,7 +178,7 @@ class Coordinator:
                     return
             limit = min(_SAFETY if process >= 0 else _BLIND, left)
         try:
-            is_rung, is_dead = self.leadership.bell.wait_for_news(limit, process)
+            is_rung, is_dead = self.leadership.wait_for_news(limit, process)
         finally:
             if process >= 0:
                 os.close(process)
@@ -193,7 +193,10 @@ class Coordinator:
             self.leadership.wish.on_look()
         if self.leadership.wish.listing and self.leadership.listed is None:
             return 0.0
-        return need()
+        due = need()
+        if due is not None:  # else nobody is left here to see to the others
+            self.leadership.receive_wishes()
+        return due
 
     def _start_watch(self) -> None:
         """See to it that one process of this machine hears at once of ends."""

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _LULL = 0.08
 _GATHER = 1.0
 
+#: Those that hand their wishes over within this time are one transaction.
+_KNOCKS = 0.02
+
 #: On a machine that has more than so many processes a processor to run, those who are
 #: on their way need longer to come: both are so many times as long. Without this 300
 #: submits at once were 17 to 31 sessions at a load of 20 on two cores, 9 at one of 3.
@@ -172,9 +175,24 @@ class Leadership:
             self.bell.ring_others()
             self.serve_round()
 
+    def receive_wishes(self) -> None:
+        """Write down the wishes of those that have this process do so."""
+        if self.wish.receiver is not None:
+            self.wish.receiver.receive_wishes()
+
+    def wait_for_news(self, timeout: float, process: int) -> tuple[bool, bool]:
+        """Wait as :meth:`.Bell.wait_for_news` does, or until others have wishes."""
+        receiver = self.wish.receiver
+        knock = -1 if receiver is None else receiver.descriptor
+        rung, dead = self.bell.wait_for_news(timeout, process, knock)
+        if knock >= 0 and not (rung or dead):
+            time.sleep(_KNOCKS)
+        return rung, dead
+
     def _gather_intents(self) -> None:
         """Wait, briefly, while other processes keep writing intents."""
         store, site_id = self.site.store, self.site.site_id
+        self.receive_wishes()
         newest = store.intents.find_newest(site_id)
         # Alone on this machine: nobody is on the way, a pause would only cost time.
         if not newest or not (self.is_contended or store.intents.has_crowd(site_id)):
@@ -184,6 +202,7 @@ class Leadership:
         while now - began < _GATHER * scale and now - came_at < _LULL * scale:
             time.sleep(_LULL / 2)
             self._show_beat()
+            self.receive_wishes()
             # Numbers of intents only grow, so that a larger one is a newer wish.
             last, newest = newest, store.intents.find_newest(site_id)
             now = time.monotonic()

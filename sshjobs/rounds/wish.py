@@ -14,8 +14,25 @@ from ..startup.records import TYPE_CHECKING, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Protocol
 
     from .. import protocol
+
+    class Receiver(Protocol):
+        """Has this process write down the wishes of others."""
+
+        @property
+        def descriptor(self) -> int:
+            """Return the descriptor at which others knock, or -1."""
+
+        def receive_wishes(self) -> None:
+            """Write down the wishes of those that have come."""
+
+        def tell_started(self) -> None:
+            """Tell those whose wishes were served."""
+
+        def close(self) -> None:
+            """Leave the rest to their own processes."""
 
 
 class RoundWish(Record):
@@ -29,7 +46,8 @@ class RoundWish(Record):
     it is not told of a log of standard error alone.
     ``waits_for_end`` says that an end is waited for, of which a watch can hear.
     ``on_look`` is called before each look at the need, to deliver what has come by
-    then: the need itself only looks.
+    then: the need itself only looks. ``receiver`` writes down the wishes of
+    other processes, before each look and while a leader waits for others.
     """
 
     listing: bool = False
@@ -38,6 +56,7 @@ class RoundWish(Record):
     on_log: Callable[[str, int, int], None] | None = None
     waits_for_end: bool = False
     on_look: Callable[[], None] | None = None
+    receiver: Receiver | None = None
 
 
 #: A call that has a need and no wish.

@@ -22,5 +22,5 @@ rows without modules buy those alone.
 | PATH taken apart by ourselves | warnings | 1 | 1 |
 | startup.finder: our modules are where they are | the search of importlib | 0 | 8 |
 | cli.main: os._exit, the store left open | the end of an interpreter | 0 | 13 |
-| cli.main: fewer rounds of garbage collection | gc's default | 0 | 3 |
+| startup.finder: fewer rounds of garbage collection | gc's default | 0 | 4 |
 """

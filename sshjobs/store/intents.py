@@ -151,6 +151,12 @@ class IntentTable:
         rows = self._database.fetch_rows(sql, [job_id])
         return self._make_intent(rows[0]) if rows else None
 
+    def find_own_start(self, job_id: str) -> Intent | None:
+        """Return the intent of this process to start a job, served or not."""
+        sql = _INTENTS + "job_id = ? AND kind = 'start' AND pid = ?"
+        rows = self._database.fetch_rows(sql, [job_id, os.getpid()])
+        return self._make_intent(rows[0]) if rows else None
+
     def has_open(self, kind: str, job_id: str) -> bool:
         """Tell whether an intent about a job is open."""
         sql = "SELECT 1 FROM intents WHERE job_id = ? AND kind = ? AND done = 0"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .. import transports
     from ..rounds import Coordinator
-    from ..rounds.wish import Contact
+    from ..rounds.wish import Contact, Receiver
 
 
 class Context:
@@ -64,6 +64,11 @@ class Context:
         self.is_left_told = (
             False  # the caller has told of the rest of an interrupted call
         )
+        #: Makes the receiver of others' submits, or finds the job that this process had
+        #: handed over; see :mod:`sshjobs.startup.handover`.
+        self.make_receiver: Callable[[Coordinator], Receiver] | None = None
+        self.find_handed_job: Callable[[Coordinator], Any] | None = None
+        self.is_interrupted = False
         self._store: Store | None = None
         self._rundir = ""
         self._settings: dict[str, Settings] = {}

@@ -20,6 +20,7 @@ from ..model import (
 )
 from ..rounds import Coordinator
 from ..rounds.needs import require_intents_served
+from ..rounds.wish import RoundWish
 from ..startup.records import TYPE_CHECKING, CheckedRecord, Record
 from ..store import DIFFERS, FAILED, SAME, SERVED, Store, slices
 from .context import Context
@@ -127,11 +128,13 @@ def submit_each_job(
     """
     check_host(host)
     with ctx.coordinator(host) as coordinator:
-        batch = _write_jobs_down(coordinator, job_requests, follow)
+        batch = ctx.find_handed_job(coordinator) if ctx.find_handed_job else None
+        if batch is None:
+            batch = _write_jobs_down(coordinator, job_requests, follow)
         numbers, known = batch.starts, batch.known
         try:
             if numbers:
-                _wait_until_started(coordinator, batch, ctx.sent_ids)
+                _wait_until_started(coordinator, batch, ctx)
         except NotYet as error:
             # The ids of jobs that needed no host, each in its place.
             ids = iter(error.job_ids)
@@ -225,11 +228,15 @@ def find_known_job(
 
 
 def _wait_until_started(
-    coordinator: Coordinator, batch: _WrittenBatch, sent_ids: list[str]
+    coordinator: Coordinator, batch: WrittenBatch, ctx: Context
 ) -> None:
     numbers, logs, waiting = batch.starts, batch.logs, batch.waiting
+    receiver = ctx.make_receiver(coordinator) if ctx.make_receiver else None
     try:
-        coordinator.wait_for(require_intents_served(coordinator.site, numbers))
+        if ctx.is_interrupted:
+            raise KeyboardInterrupt
+        need = require_intents_served(coordinator.site, numbers)
+        coordinator.wait_for(need, wish=RoundWish(receiver=receiver))
     except SshJobsError as error:
         from .withdraw import take_back_unsent
 
@@ -238,14 +245,19 @@ def _wait_until_started(
         from .withdraw import leave_what_was_sent
 
         every = [*numbers, *waiting]
-        sent_ids += leave_what_was_sent(coordinator.store, every, not logs)
+        ctx.sent_ids += leave_what_was_sent(coordinator.store, every, not logs)
         raise
+    else:
+        if receiver:
+            receiver.tell_started()
     finally:
+        if receiver:
+            receiver.close()
         if logs:
             coordinator.store.intents.drop_intents(logs)
 
 
-class _WrittenBatch(Record):
+class WrittenBatch(Record):
     """The numbers of intents: to start, for logs, and to start what waits here.
 
     ``known`` has by its place in the batch each request that asks no host.
@@ -259,7 +271,7 @@ class _WrittenBatch(Record):
 
 def _write_jobs_down(
     coordinator: Coordinator, job_requests: Iterable[JobRequest], follow: bool
-) -> _WrittenBatch:
+) -> WrittenBatch:
     """Write jobs and their intents into the store, all or none."""
     store, now = coordinator.store, coordinator.clock()
     site_id = coordinator.site_id
@@ -297,7 +309,7 @@ def _write_jobs_down(
             ids = (job_id for job_id in batch.ids() if follow and job_id not in waits)
             logs = store.intents.add_intents(site_id, "log", ids)
             waiting = holds.write_down() if holds else []
-            return _WrittenBatch(starts, logs, waiting, known)
+            return WrittenBatch(starts, logs, waiting, known)
 
 
 def build_job(coordinator: Coordinator, job_request: JobRequest, now: float) -> Job:
