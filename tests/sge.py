@@ -151,7 +151,7 @@ class GridEngine:
         return self
 
     def _configure(self) -> None:
-        self.run("qconf", "-as", "localhost")
+        self._wait_for(self._let_submit, "no submit host")
         hasty = {
             "schedule_interval": "0:0:1",
             "flush_submit_sec": "1",
@@ -173,6 +173,10 @@ class GridEngine:
             path = self._write(name, _change(template, queue))
             said = self.run("qconf", "-Aq", path)
             assert "added" in said, said
+
+    def _let_submit(self) -> bool:
+        self.run("qconf", "-as", "localhost")
+        return "localhost" in self.run("qconf", "-ss")
 
     def start_master(self) -> None:
         """Start the qmaster, with the state that an earlier one has left."""

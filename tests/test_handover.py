@@ -403,6 +403,43 @@ def test_another_user_is_not_heard(crowd: Crowd, leader: Coordinator) -> None:
     crowd.check_each_ran_once(finish([first]))
 
 
+def test_the_name_tells_nothing_without_the_key(
+    crowd: Crowd, leader: Coordinator
+) -> None:
+    """All users see it, and might try values of a variable that is secret."""
+    key = Path(crowd.env["SSHJOBS_HOME"], "handover.key")
+    processes, names = [], set()
+    for _ in range(3):
+        processes.append(crowd.start_receiver())
+        names.add(find_name(processes[-1]))
+        found = key.stat()
+        assert (found.st_mode & 0o777, found.st_size) == (0o600, 8)
+        key.unlink()
+    assert len(names) == 3
+    let_others_lead(leader)
+    crowd.check_each_ran_once(finish(processes))
+
+
+@pytest.mark.parametrize("fault", ["open", "short", "link", "fifo", "folder"])
+def test_a_key_that_is_none_is_not_used(crowd: Crowd, fault: str) -> None:
+    home = Path(crowd.env["SSHJOBS_HOME"])
+    crowd.ctx.store  # noqa: B018  the home must exist
+    key = home / "handover.key"
+    key.write_bytes(os.urandom(8))
+    key.chmod(0o644 if fault == "open" else 0o600)
+    if fault == "short":
+        key.write_bytes(b"short")
+    if fault in ("link", "fifo", "folder"):
+        key.rename(home / "other")
+    if fault == "link":
+        key.symlink_to("other")
+    if fault == "fifo":
+        os.mkfifo(key, 0o600)
+    if fault == "folder":
+        key.mkdir(0o700)
+    crowd.check_each_ran_once(finish([crowd.start() for _ in range(2)]))
+
+
 @needs_other_user
 def test_nothing_is_handed_to_another_user(crowd: Crowd, leader: Coordinator) -> None:
     """The name can be told from /proc/net/unix, and taken by anybody."""

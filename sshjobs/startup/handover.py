@@ -14,7 +14,8 @@ that listens looks, with the write lock of the store in hand, who has hung up. S
 is written down once, whoever is killed or stopped.
 
 The name is an abstract one, which only Linux has (unix(7)): it goes with its process,
-and has no permissions, so that each end asks the kernel whose process the other is.
+and has no permissions, so that each end asks the kernel whose process the other is. It
+is a hash with a key, since every user can see it.
 """
 
 from __future__ import annotations
@@ -145,9 +146,65 @@ def _name_place(host: str) -> bytes:
         [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "pid", "user")],
         sorted(pair for pair in variables if pair[0] not in _OWN_NAMES),
     )
-    # The hash of cached code (PEP 552): hashlib would be a library to load.
-    name: bytes = sys.modules["_imp"].source_hash(1, marshal.dumps(common))
-    return f"\0sshjobs-{name.hex()}".encode()
+    # The keyed hash of cached code (PEP 552), since hashlib would be a library to load.
+    # Version 2 of marshal says the same of equal values, whatever else refers to them.
+    digest: bytes = sys.modules["_imp"].source_hash(
+        _read_key(), marshal.dumps(common, 2)
+    )
+    return f"\0sshjobs-{digest.hex()}".encode()
+
+
+def _read_key() -> int:
+    """Return a secret of this user, made at its first use.
+
+    All users of the machine see the name, and the environment may hold secrets: without
+    a key they could be guessed from it.
+
+    Raises:
+        OSError: there is none, or others could know it.
+    """
+    home = os.environ.get("SSHJOBS_HOME")
+    folder = home or os.path.expanduser("~/.local/state/sshjobs")
+    path = f"{folder}/handover.key"
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags)
+    except FileNotFoundError:
+        _make_key(folder, path)
+        fd = os.open(path, flags)
+    try:
+        found, key = os.fstat(fd), os.read(fd, 9)
+    finally:
+        os.close(fd)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o77 or len(key) != 8:
+        raise OSError(path)
+    return int.from_bytes(key, "little", signed=True)  # a long long, in C
+
+
+def _make_key(folder: str, path: str) -> None:
+    if not os.path.isabs(folder):
+        raise OSError(folder)
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for one in reversed(missing):  # each 0700, as make_private() in owned.py has it
+        try:
+            os.mkdir(one, 0o700)
+            os.chmod(one, 0o700)
+        except FileExistsError:
+            continue
+    # Whole before it has its name: link(2) takes no name that is there.
+    draft = f"{path}.{os.getpid()}"
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, os.urandom(8))
+        os.link(draft, path)
+    except FileExistsError:  # another process was faster
+        return
+    finally:
+        os.close(fd)
+        os.unlink(draft)
 
 
 def _knock_or_listen(place: bytes, job_id: str, message: bytes) -> Handover | None:
