@@ -410,8 +410,10 @@ def polls(ground: Ground, found: Results) -> None:
         path = _lines(ground, "lines", count, "sleep 1000")
         command = ground.ours("submit", ground.cli.host, "--from", path)
         assert crowd([command]).failed == 0
+        end = time.monotonic() + 300
         while len(list(ground.cli.base.glob("jobs/*/log"))) < count:
-            time.sleep(0.5)  # the last begin after the submit
+            assert time.monotonic() < end, "the last have not begun"
+            time.sleep(0.5)
         ratio = _poll(ground, found, alone, f"{count} running")
         found.targets.append(Target(f"poll: with {count} running / none", ratio, 1.8))
         _end_all(ground)
