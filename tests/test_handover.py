@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 import sshjobs
 from sshjobs.model import new_job_id
 from sshjobs.rounds import Coordinator
+from sshjobs.startup import handover
 from sshjobs.verbs.context import Context
 from tests.cli import Ended, all_processes, end_jobs, eventually, finish
 
@@ -334,9 +334,7 @@ def test_more_than_it_may_have_open_are_left_to_the_next(
     few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
     first = crowd.start_receiver(few)
     senders = [crowd.start() for _ in range(30)]
-    eventually(lambda: len(crowd.list_owners()) == 21, "half of them are taken in")
-    time.sleep(0.5)
-    assert len(crowd.list_owners()) == 21
+    eventually(lambda: len(crowd.list_owners()) > 20, "half of them are taken in")
     let_others_lead(leader)
     crowd.check_each_ran_once(finish([first, *senders]))
 
@@ -353,20 +351,39 @@ def connect(name: str) -> socket.socket:
     return line
 
 
+def ask(name: str, message: bytes, key: bytes | None = None) -> bytes:
+    """Send a message that is signed; return the answers."""
+    message = message.replace(b"%s", new_job_id().encode())
+    proof = handover.sign(
+        handover._read_key() if key is None else key, b"ask" + message
+    )
+    with connect(name) as line:
+        line.send(proof + message)
+        return line.recv(100) + line.recv(100)
+
+
+GOOD = b"%s\0submit\0local\0--\0true"
+
+
 @pytest.mark.parametrize(
     "message",
     [
+        b"",
         b"x",
         b"\0\0\0",
+        b"%s",
         b"../../../etc/passw\0submit\0local\0--\0true",
         b"%s\0submit",
         b"%s\0kill\0local\0--\0true",
         b"%s\0submit\0other\0--\0true",
         b"%s\0submit\0local\0--key\0k\0--\0true",
         b"%s\0submit\0local\0--from\0/etc/passwd\0--",
-        b"%s\0submit\0local\0--",
-        b"%s\0submit\0--help",
+        b"%s\0submit\0local\0--\0echo\0a",
+        b"%s\0submit\0local\0-q\0--",
+        b"%s\0submit\0local\0--name\0-h\0--\0true",
+        b"%s\0submit\0--help\0--\0true",
         b"%s\0submit\0local\0--cwd\0\xff\xfe\0--\0true",
+        b"%s\0submit\0local\0--timeout\0soon\0--\0true",
     ],
 )
 def test_a_message_that_is_none_is_sent_back(
@@ -374,13 +391,88 @@ def test_a_message_that_is_none_is_sent_back(
 ) -> None:
     first = crowd.start_receiver()
     eventually(lambda: crowd.list_owners() == [first.pid], "it has written its own")
-    with connect(find_name(first)) as line:
-        line.send(message.replace(b"%s", new_job_id().encode()))
-        assert line.recv(100) == b"l"
-        assert line.recv(100) == b""
+    assert ask(find_name(first), message) == b"l"
+    connect(find_name(first)).close()
     assert crowd.list_owners() == [first.pid]
     let_others_lead(leader)
     crowd.check_each_ran_once(finish([first]))
+
+
+def test_only_who_knows_the_key_is_heard_or_believed(
+    crowd: Crowd, leader: Coordinator
+) -> None:
+    """A process of the same user in a container that shares the network, say."""
+    first = crowd.start_receiver()
+    eventually(lambda: crowd.list_owners() == [first.pid], "it has written its own")
+    name = find_name(first)
+    assert ask(name, GOOD, bytes(32)) == b"l"
+    assert crowd.list_owners() == [first.pid]
+    let_others_lead(leader)
+    ends = finish([first])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as thief:
+        thief.bind("\0" + name[1:])
+        thief.listen(10)
+        sender = crowd.start()
+        line, _ = thief.accept()
+        with line:
+            assert line.recv(1000)
+            line.send(b"s" + b"0" * 16 + b"aaaaaaaaaaaaaaaa\n")
+        ends += finish([sender])
+    crowd.check_each_ran_once(ends)
+
+
+def test_one_that_is_stopped_costs_a_later_submit_nothing(
+    crowd: Crowd, leader: Coordinator
+) -> None:
+    first = crowd.start_receiver()
+    eventually(lambda: crowd.list_owners() == [first.pid], "it has written its own")
+    first.send_signal(signal.SIGSTOP)
+    other = crowd.start(more="handover.PATIENCE = 600")
+    eventually(lambda: other.pid in crowd.list_owners(), "it does not wait")
+    let_others_lead(leader)
+    crowd.check_each_ran_once(finish([other]))
+    first.send_signal(signal.SIGCONT)
+    crowd.check_each_ran_once(finish([first]))
+
+
+#: A submit whose base directory is another one once its job was handed over.
+CHANGED = """
+import os
+hand_over = handover.hand_over_submit
+def change(words):
+    found = hand_over(words)
+    os.environ["SSHJOBS_REMOTE_BASE_DIR"] += "2"
+    return found
+handover.hand_over_submit = change
+handover.PATIENCE = 1.0
+"""
+
+
+def test_a_row_of_another_connection_is_withdrawn(
+    crowd: Crowd, leader: Coordinator
+) -> None:
+    """The configuration has changed between the start of the two."""
+    first = crowd.start_receiver()
+    sender = crowd.start(more=CHANGED)
+    eventually(lambda: len(crowd.list_owners()) == 2, "both are written down")
+    ends = finish([sender])
+    let_others_lead(leader)
+    crowd.check_each_ran_once(ends + finish([first]))
+    sql = "SELECT count(DISTINCT site_id) FROM jobs"
+    assert crowd.ctx.store._database.fetch_rows(sql) == [(2,)]
+    end_jobs(Path(f"{crowd.base}2"))
+
+
+@pytest.mark.parametrize("streams", ["<&- >&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_not_mistaken_for_sockets(
+    crowd: Crowd, streams: str
+) -> None:
+    words = [sys.executable, "-c", RUN.replace("{more}", ""), "submit", "local"]
+    line = f'exec "$@" -- "echo x >>{crowd.ran}" {streams}'
+    argv = ["sh", "-c", line, "sh", *words]
+    done = subprocess.run(argv, env=crowd.env, cwd=crowd.base.parent)
+    assert done.returncode == 0
+    eventually(lambda: len(crowd.ran.read_text().split()) == 1, "it ran")
 
 
 @needs_other_user
@@ -392,7 +484,7 @@ def test_another_user_is_not_heard(crowd: Crowd, leader: Coordinator) -> None:
     try:
         with connect(name) as line:
             try:
-                line.send(new_job_id().encode() + b"\0submit\0local\0--\0true")
+                line.send(GOOD)
                 assert line.recv(100) == b""
             except (BrokenPipeError, ConnectionResetError):
                 pass
@@ -403,41 +495,36 @@ def test_another_user_is_not_heard(crowd: Crowd, leader: Coordinator) -> None:
     crowd.check_each_ran_once(finish([first]))
 
 
-def test_the_name_tells_nothing_without_the_key(
-    crowd: Crowd, leader: Coordinator
+def test_the_key_is_of_this_user_alone(crowd: Crowd) -> None:
+    crowd.check_each_ran_once(finish([crowd.start()]))
+    found = os.stat(Path(handover.KEY_FOLDER, handover.KEY_NAME))
+    assert (found.st_mode, found.st_size) == (0o100600, 32)
+    assert os.stat(handover.KEY_FOLDER).st_mode == 0o040700
+
+
+@pytest.mark.parametrize("fault", ["open", "short", "link", "fifo", "folder", "dirs"])
+def test_a_key_that_others_could_know_is_not_used(
+    crowd: Crowd, leader: Coordinator, fault: str
 ) -> None:
-    """All users see it, and might try values of a variable that is secret."""
-    key = Path(crowd.env["SSHJOBS_HOME"], "handover.key")
-    processes, names = [], set()
-    for _ in range(3):
-        processes.append(crowd.start_receiver())
-        names.add(find_name(processes[-1]))
-        found = key.stat()
-        assert (found.st_mode & 0o777, found.st_size) == (0o600, 8)
-        key.unlink()
-    assert len(names) == 3
-    let_others_lead(leader)
-    crowd.check_each_ran_once(finish(processes))
-
-
-@pytest.mark.parametrize("fault", ["open", "short", "link", "fifo", "folder"])
-def test_a_key_that_is_none_is_not_used(crowd: Crowd, fault: str) -> None:
-    home = Path(crowd.env["SSHJOBS_HOME"])
-    crowd.ctx.store  # noqa: B018  the home must exist
-    key = home / "handover.key"
-    key.write_bytes(os.urandom(8))
+    """Its process goes alone: of two, each writes its own job."""
+    (crowd.base.parent / "keys").mkdir(0o755 if fault == "dirs" else 0o700)
+    key = crowd.base.parent / "keys" / "key"
+    key.write_bytes(b"short" if fault == "short" else os.urandom(32))
     key.chmod(0o644 if fault == "open" else 0o600)
-    if fault == "short":
-        key.write_bytes(b"short")
     if fault in ("link", "fifo", "folder"):
-        key.rename(home / "other")
+        key.rename(key.with_name("other"))
     if fault == "link":
         key.symlink_to("other")
     if fault == "fifo":
         os.mkfifo(key, 0o600)
     if fault == "folder":
         key.mkdir(0o700)
-    crowd.check_each_ran_once(finish([crowd.start() for _ in range(2)]))
+    more = f"handover.KEY_FOLDER, handover.KEY_NAME = {str(key.parent)!r}, 'key'"
+    processes = [crowd.start(more=more) for _ in range(2)]
+    eventually(lambda: len(crowd.list_owners()) == 2, "each has written its own")
+    assert not any(map(find_name, processes))
+    let_others_lead(leader)
+    crowd.check_each_ran_once(finish(processes))
 
 
 @needs_other_user

@@ -5,8 +5,8 @@ See :mod:`sshjobs.startup.handover`.
 
 from __future__ import annotations
 
-import os
 import sys
+from io import StringIO
 
 from ..startup.handover import is_plain_call
 from ..startup.records import TYPE_CHECKING
@@ -27,15 +27,15 @@ def build_preparation(handover: Handover, host: str) -> Callable[[Context], None
     """Return a function that has a submit go on with the result of its handover."""
 
     def prepare(ctx: Context) -> None:
-        listener, job_id, is_interrupted = handover
-        ctx.is_interrupted = is_interrupted
+        listener, job_id, is_interrupted, key = handover
+        ctx.handed_id, ctx.is_interrupted = job_id, is_interrupted
         if listener is None:
             ctx.find_handed_job = lambda coordinator: find_handed_job(
                 coordinator, job_id, is_interrupted
             )
             return
         ctx.make_receiver = lambda coordinator: HandoverReceiver(
-            listener, lambda words: _read_words(ctx, host, words), coordinator
+            listener, key, lambda words: _read_words(ctx, host, words), coordinator
         )
 
     return prepare
@@ -45,16 +45,13 @@ def _read_words(
     ctx: Context, host: str, words: list[str]
 ) -> tuple[JobRequest, bool] | None:
     verb = find_verb("submit")
-    if verb is None or words[1:2] != [host] or not is_plain_call(words):
+    if verb is None or len(words) < 4 or words[1] != host or not is_plain_call(words):
         return None
-    stderr = sys.stderr
-    with open(os.devnull, "w") as sys.stderr:
-        try:
-            values = read_arguments(verb, words[1:])
-        except SystemExit:  # its own process is to tell the mistake
-            return None
-        finally:
-            sys.stderr = stderr
-    if not values["command"]:
+    stderr, sys.stderr = sys.stderr, StringIO()
+    try:
+        values = read_arguments(verb, words[1:])
+    except SystemExit:  # its own process is to tell the mistake
         return None
+    finally:
+        sys.stderr = stderr
     return read_one_job_request(ctx, values), bool(values["quiet"])

@@ -174,6 +174,8 @@ def hand_over_in_crowd() -> None:
     words = sys.argv[1:]
     if len(words) < 4 or words[0] != "submit":
         return
+    if None in (sys.stdin, sys.stdout, sys.stderr):  # a socket might get its number
+        return
     try:
         fd = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -68,6 +68,7 @@ class Context:
         #: handed over; see :mod:`sshjobs.startup.handover`.
         self.make_receiver: Callable[[Coordinator], Receiver] | None = None
         self.find_handed_job: Callable[[Coordinator], Any] | None = None
+        self.handed_id = ""
         self.is_interrupted = False
         self._store: Store | None = None
         self._rundir = ""

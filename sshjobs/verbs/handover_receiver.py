@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import os
 
-from ..errors import SshJobsError
+from ..errors import NotYet, SshJobsError
 from ..locks import keep_from_children
 from ..model import RECORDED, is_job_id
 from ..processes import read_start_time
-from ..startup.handover import LOOK, MOST_BYTES, STARTED, find_peer
+from ..startup.contexts import suppress
+from ..startup.handover import (
+    ASK,
+    LOOK,
+    MOST_BYTES,
+    SIGNATURE,
+    STARTED,
+    find_peer,
+    sign,
+)
 from ..startup.records import TYPE_CHECKING, Record
 from ..startup.stdlib import socket
 from ..store import SERVED, slices
@@ -73,10 +82,17 @@ def find_handed_job(
 
     Raises:
         KeyboardInterrupt: a person has wanted that, and nothing was written.
+        NotYet: it was sent by another connection than that of this process.
     """
     store = coordinator.store
     with store.begin_write():
         start = store.intents.find_own_start(job_id)
+        if start is not None and start.site_id != coordinator.site_id:
+            # The configuration has changed between the two.
+            if store.intents.withdraw_intents([start.id])[1]:
+                store.intents.leave_open([start.id])
+                raise NotYet("sent by the connection of another process", (job_id,))
+            start = None
         if start is not None and start.outcome != SERVED:
             return WrittenBatch([start.id], [], [], {})
         if store.jobs.find_job(job_id) is not None:
@@ -92,6 +108,7 @@ class HandoverReceiver:
 
     Args:
         listener: Where they knock.
+        key: The secret with which both ends sign.
         read_words: Returns the request of a command line, and whether its id is not to
             be printed; None if its own process is to see to it.
         coordinator: That of the host of all of them.
@@ -100,15 +117,17 @@ class HandoverReceiver:
     def __init__(
         self,
         listener: socket.socket,
+        key: bytes,
         read_words: Callable[[list[str]], tuple[JobRequest, bool] | None],
         coordinator: Coordinator,
     ) -> None:
         self._listener = listener
+        self._key = key
         self._read_words = read_words
         self._coordinator = coordinator
         self._silent: list[Sender] = []
         self._waiting: dict[int, Sender] = {}  # by the number of the intent
-        self._room = min(_MOST_SENDERS, os.sysconf("SC_OPEN_MAX") // 2)
+        self._room, self._highest = _MOST_SENDERS, os.sysconf("SC_OPEN_MAX") // 2
         listener.setblocking(False)
         keep_from_children(listener.fileno())
 
@@ -117,16 +136,21 @@ class HandoverReceiver:
 
     def close(self) -> None:
         """Leave the rest to their own processes."""
-        keep_from_children(self._listener.fileno(), keep=False)
-        self._listener.close()
+        self._stop_listening()
         for sender in (*self._silent, *self._waiting.values()):
             sender.hang_up()
         self._silent, self._waiting = [], {}
 
+    def _stop_listening(self) -> None:
+        """Have one of those that knock listen in place of this process."""
+        if self._listener.fileno() >= 0:
+            keep_from_children(self._listener.fileno(), keep=False)
+            self._listener.close()
+
     @property
     def descriptor(self) -> int:
         """The descriptor at which they knock, -1 if there is no room for more."""
-        return self._listener.fileno() if self._room > 0 else -1
+        return self._listener.fileno()
 
     def receive_wishes(self) -> None:
         """Write down the jobs that were handed over by now."""
@@ -147,15 +171,16 @@ class HandoverReceiver:
                 sender.answer(LOOK)
 
     def _accept_senders(self) -> None:
-        while self._room > 0:
+        for _ in range(2 * _MOST_SENDERS):
+            if self._listener.fileno() < 0:
+                return
             try:
                 fd, _ = self._listener._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 return
             except OSError:  # no descriptor is left
-                self._room = 0
+                self._stop_listening()
                 return
-            self._room -= 1
             line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
             pid, uid = find_peer(line)
             if pid <= 0 or uid != os.geteuid():
@@ -164,6 +189,10 @@ class HandoverReceiver:
             line.setblocking(False)
             keep_from_children(fd)
             self._silent.append(Sender(pid, line))
+            self._room -= 1
+            # Numbers are given from the lowest on: the rest is for this process itself.
+            if self._room <= 0 or fd > self._highest:
+                self._stop_listening()
 
     def _read_messages(self) -> list[Sender]:
         """Return those whose jobs can be written down here."""
@@ -185,8 +214,9 @@ class HandoverReceiver:
         return found
 
     def _read_message(self, message: bytes) -> tuple[JobRequest, bool] | None:
+        proof, message = message[:SIGNATURE], message[SIGNATURE:]
         job_id, *words = [os.fsdecode(word) for word in message.split(b"\0")]
-        if not is_job_id(job_id) or len(words) < 2:
+        if proof != sign(self._key, ASK + message) or not is_job_id(job_id):
             return None
         try:
             read = self._read_words(words)
@@ -220,13 +250,16 @@ class HandoverReceiver:
         return taken
 
     def tell_started(self) -> None:
-        """Tell those whose jobs have started."""
+        """Tell those whose jobs have started; the others look after theirs."""
         intents, told = self._coordinator.store.intents, []
-        for numbers in slices(list(self._waiting)):
-            for number, intent in intents.read_outcomes(numbers).items():
-                if intent.outcome == SERVED:
+        with suppress(SshJobsError):
+            for numbers in slices(list(self._waiting)):
+                for number, intent in intents.read_outcomes(numbers).items():
+                    if intent.outcome != SERVED:
+                        continue
                     sender = self._waiting.pop(number)
-                    text = "" if sender.is_quiet else f"{intent.job_id}\n"
-                    if sender.answer(STARTED + text.encode()):
-                        told.append(number)
-        intents.drop_intents(told)
+                    job_id = intent.job_id.encode()
+                    text = b"" if sender.is_quiet else job_id + b"\n"
+                    proof = STARTED + sign(self._key, STARTED + job_id)
+                    told += [number] * sender.answer(proof + text)
+            intents.drop_intents(told)

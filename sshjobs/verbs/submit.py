@@ -129,6 +129,8 @@ def submit_each_job(
     check_host(host)
     with ctx.coordinator(host) as coordinator:
         batch = ctx.find_handed_job(coordinator) if ctx.find_handed_job else None
+        if ctx.handed_id:
+            job_requests = [one._replace(id=ctx.handed_id) for one in job_requests]
         if batch is None:
             batch = _write_jobs_down(coordinator, job_requests, follow)
         numbers, known = batch.starts, batch.known
@@ -237,6 +239,8 @@ def _wait_until_started(
             raise KeyboardInterrupt
         need = require_intents_served(coordinator.site, numbers)
         coordinator.wait_for(need, wish=RoundWish(receiver=receiver))
+        if receiver:
+            receiver.tell_started()
     except SshJobsError as error:
         from .withdraw import take_back_unsent
 
@@ -247,9 +251,6 @@ def _wait_until_started(
         every = [*numbers, *waiting]
         ctx.sent_ids += leave_what_was_sent(coordinator.store, every, not logs)
         raise
-    else:
-        if receiver:
-            receiver.tell_started()
     finally:
         if receiver:
             receiver.close()
