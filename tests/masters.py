@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sshjobs.transports import process
 from tests.sshd import Sshd
@@ -20,6 +22,13 @@ def until(true: Callable[[], object], seconds: float = 15.0) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)
+
+
+def add_key(agent: Path, key: Path) -> None:
+    """Add a key to an agent, once it listens: its socket is there before."""
+    env = {**os.environ, "SSH_AUTH_SOCK": str(agent)}
+    add = ["ssh-add", "-q", str(key)]
+    until(lambda: subprocess.run(add, env=env).returncode == 0)
 
 
 def sunk(_piece: bytes) -> None:

@@ -14,6 +14,7 @@ from sshjobs import transports
 from sshjobs.transports.login_files import list_agent_paths, list_login_files
 from tests.cli import Cli
 from tests.kdc import Kdc, is_here
+from tests.masters import add_key, until
 from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
 
@@ -114,12 +115,10 @@ def test_an_agent_that_is_named_counts(
     monkeypatch.setenv("SJ_AGENT", str(path))
     one = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
     try:
-        while not path.exists():
-            assert one.poll() is None
+        until(path.exists)
         option = option.replace("{path}", f'"{path}"')
         before = tell(sshd, caller, f"IdentityAgent {option}")
-        env = os.environ | {"SSH_AUTH_SOCK": str(path)}
-        subprocess.run(["ssh-add", "-q", sshd.key], env=env, check=True)
+        add_key(path, sshd.key)
         assert transports.digest_credentials(caller.identity) != before
     finally:
         one.terminate()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sshjobs import errors
-from tests.masters import behind, owners, until
+from tests.masters import add_key, behind, owners, until
 from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
 
@@ -69,8 +69,7 @@ def test_key_of_the_agent(
     sshd: Sshd, caller: TransportCaller, agent: Path, only: str
 ) -> None:
     """The private half is with the agent; with IdentitiesOnly its name must be said."""
-    argv = ["ssh-add", "-q", str(sshd.key)]
-    subprocess.run(argv, check=True, env={"SSH_AUTH_SOCK": str(agent)})
+    add_key(agent, sshd.key)
     sshd.key.unlink()
     named = sshd.key if only == "yes" else sshd.folder / "none"
     sshd.write_client_config(f"IdentityAgent {agent}")

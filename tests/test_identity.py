@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sshjobs import errors, transports
 from sshjobs.model import pack
-from tests.masters import until
+from tests.masters import add_key
 from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
 
@@ -119,9 +117,7 @@ def agent(path: Path, key: Path) -> Iterator[Path]:
     """Run an ssh-agent that holds one key."""
     one = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
     try:
-        until(path.exists)
-        env: dict[str, Any] = os.environ | {"SSH_AUTH_SOCK": str(path)}
-        subprocess.run(["ssh-add", "-q", key], env=env, check=True)
+        add_key(path, key)
         yield path
     finally:
         one.terminate()

@@ -21,6 +21,7 @@ import pytest
 from sshjobs import transports
 from tests.cli import Cli, Ended, all_processes, eventually, finish
 from tests.faults.relay import Relay
+from tests.masters import add_key
 from tests.sshd import Sshd
 from tests.transport_caller import TransportCaller
 
@@ -180,10 +181,8 @@ def agent(path: Path, key: Path) -> Iterator[dict[str, str]]:
     """Run an ssh-agent that holds one key."""
     one = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
     try:
-        eventually(path.exists)
-        env = {"SSH_AUTH_SOCK": str(path)}
-        subprocess.run(["ssh-add", "-q", key], env=os.environ | env, check=True)
-        yield env
+        add_key(path, key)
+        yield {"SSH_AUTH_SOCK": str(path)}
     finally:
         one.terminate()
         one.wait()
