@@ -339,6 +339,24 @@ def test_more_than_it_may_have_open_are_left_to_the_next(
     crowd.check_each_ran_once(finish([first, *senders]))
 
 
+def test_who_would_come_too_late_for_a_round_listens_itself(
+    crowd: Crowd, leader: Coordinator
+) -> None:
+    first = crowd.start_receiver()
+    eventually(lambda: crowd.list_owners() == [first.pid], "it has written its own")
+    intents = crowd.ctx.store.intents
+    sent = [intent.id for intent in intents.list_open(leader.site_id)]
+    intents.mark_sent(sent)
+    leader.leadership.bell.ring_others()
+    eventually(lambda: not find_name(first), "it listens no longer")
+    second = crowd.start_receiver()
+    (third,) = crowd.start_senders(1)
+    eventually(lambda: len(crowd.list_owners()) == 3, "all are written down")
+    intents.mark_unsent(sent)
+    let_others_lead(leader)
+    crowd.check_each_ran_once(finish([first, second, third]))
+
+
 needs_other_user = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root becomes somebody else"
 )

@@ -34,8 +34,12 @@ def build_preparation(handover: Handover, host: str) -> Callable[[Context], None
                 coordinator, job_id, is_interrupted
             )
             return
-        ctx.make_receiver = lambda coordinator: HandoverReceiver(
-            listener, key, lambda words: _read_words(ctx, host, words), coordinator
+        ctx.make_receiver = lambda coordinator, own: HandoverReceiver(
+            listener,
+            key,
+            lambda words: _read_words(ctx, host, words),
+            coordinator,
+            own,
         )
 
     return prepare

@@ -66,7 +66,7 @@ class Context:
         )
         #: Makes the receiver of others' submits, or finds the job that this process had
         #: handed over; see :mod:`sshjobs.startup.handover`.
-        self.make_receiver: Callable[[Coordinator], Receiver] | None = None
+        self.make_receiver: Callable[[Coordinator, list[int]], Receiver] | None = None
         self.find_handed_job: Callable[[Coordinator], Any] | None = None
         self.handed_id = ""
         self.is_interrupted = False

@@ -29,7 +29,7 @@ from ..store import SERVED, slices
 from .submit import JobRequest, KnownJob, WrittenBatch, build_job, check_job_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..rounds import Coordinator
 
@@ -112,6 +112,7 @@ class HandoverReceiver:
         read_words: Returns the request of a command line, and whether its id is not to
             be printed; None if its own process is to see to it.
         coordinator: That of the host of all of them.
+        own: The intents of this process itself.
     """
 
     def __init__(
@@ -120,11 +121,13 @@ class HandoverReceiver:
         key: bytes,
         read_words: Callable[[list[str]], tuple[JobRequest, bool] | None],
         coordinator: Coordinator,
+        own: Sequence[int],
     ) -> None:
         self._listener = listener
         self._key = key
         self._read_words = read_words
         self._coordinator = coordinator
+        self._own = own
         self._silent: list[Sender] = []
         self._waiting: dict[int, Sender] = {}  # by the number of the intent
         self._room, self._highest = _MOST_SENDERS, os.sysconf("SC_OPEN_MAX") // 2
@@ -136,10 +139,17 @@ class HandoverReceiver:
 
     def close(self) -> None:
         """Leave the rest to their own processes."""
-        self._stop_listening()
-        for sender in (*self._silent, *self._waiting.values()):
+        self._turn_away()
+        for sender in self._waiting.values():
             sender.hang_up()
-        self._silent, self._waiting = [], {}
+        self._waiting = {}
+
+    def _turn_away(self) -> None:
+        """Listen no longer, and hang up on those that have said nothing yet."""
+        self._stop_listening()
+        for sender in self._silent:
+            sender.hang_up()
+        self._silent = []
 
     def _stop_listening(self) -> None:
         """Have one of those that knock listen in place of this process."""
@@ -153,7 +163,14 @@ class HandoverReceiver:
         return self._listener.fileno()
 
     def receive_wishes(self) -> None:
-        """Write down the jobs that were handed over by now."""
+        """Write down the jobs that were handed over by now.
+
+        Once the own ones stand in a request, others would come too late for it, and
+        have to look after theirs: one of them is to listen now.
+        """
+        if not self._coordinator.store.intents.count_unserved(self._own)[1]:
+            self._turn_away()
+            return
         self._accept_senders()
         senders = self._read_messages()
         if not senders:

@@ -233,7 +233,7 @@ def _wait_until_started(
     coordinator: Coordinator, batch: WrittenBatch, ctx: Context
 ) -> None:
     numbers, logs, waiting = batch.starts, batch.logs, batch.waiting
-    receiver = ctx.make_receiver(coordinator) if ctx.make_receiver else None
+    receiver = ctx.make_receiver(coordinator, numbers) if ctx.make_receiver else None
     try:
         if ctx.is_interrupted:
             raise KeyboardInterrupt
