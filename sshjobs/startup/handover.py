@@ -5,8 +5,8 @@ many of our processes were started at once (a loop, cron, a scheduler), and most
 each costs is done by each for itself: imports, settings, the store. So the first of
 them listens, before all that, at a name that stands for all that its call and another
 must have in common (user, environment, directory, host, code). The others send it their
-arguments, and sleep. It writes their jobs down, in the transaction of its own or in
-time for its round, and tells each whose job has started: that one prints its id.
+arguments, and sleep. It writes their jobs down until its own stands in a request, and
+tells each whose job has started: that one prints its id.
 
 In any other case the process that asked sees to its job itself, as usual, under the id
 that it had sent. It hangs up first, and looks for that id in the store then; the one

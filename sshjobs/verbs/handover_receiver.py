@@ -85,19 +85,21 @@ def find_handed_job(
         NotYet: it was sent by another connection than that of this process.
     """
     store = coordinator.store
+    kept: list[str] = []
     with store.begin_write():
         start = store.intents.find_own_start(job_id)
         if start is not None and start.site_id != coordinator.site_id:
             # The configuration has changed between the two.
-            if store.intents.withdraw_intents([start.id])[1]:
-                store.intents.leave_open([start.id])
-                raise NotYet("sent by the connection of another process", (job_id,))
+            _, kept = store.intents.withdraw_intents([start.id])
+            store.intents.leave_open([start.id])
             start = None
         if start is not None and start.outcome != SERVED:
             return WrittenBatch([start.id], [], [], {})
-        if store.jobs.find_job(job_id) is not None:
+        if not kept and store.jobs.find_job(job_id) is not None:
             store.intents.drop_intents([start.id] if start else [])
             return WrittenBatch([], [], [], {0: KnownJob(job_id)})
+    if kept:
+        raise NotYet("sent by the connection of another process", (job_id,))
     if is_interrupted:
         raise KeyboardInterrupt
     return None
@@ -175,17 +177,17 @@ class HandoverReceiver:
         senders = self._read_messages()
         if not senders:
             return
+        taken: dict[int, Sender] = {}
         try:
             taken = self._write_jobs_down(senders)
-        except BaseException:
+        except SshJobsError:  # a full disk, for one: it is not the end of the own job
+            self._turn_away()
+        finally:
+            self._waiting |= taken
+            kept = set(map(id, taken.values()))
             for sender in senders:
-                sender.hang_up()
-            raise
-        self._waiting |= taken
-        kept = set(map(id, taken.values()))
-        for sender in senders:
-            if id(sender) not in kept:
-                sender.answer(LOOK)
+                if id(sender) not in kept:
+                    sender.answer(LOOK)
 
     def _accept_senders(self) -> None:
         for _ in range(2 * _MOST_SENDERS):
